@@ -1,0 +1,62 @@
+"""Rules of the house that no linter holds."""
+
+import ast
+import importlib
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("launch", "trainer", "models", "data")
+FILES = sorted(path for room in ROOMS for path in (ROOT / room).rglob("*.py"))
+TESTS = sorted((ROOT / "tests").rglob("*.py"))
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_file_is_one_idea(path: Path) -> None:
+    assert len(path.read_text().splitlines()) <= 250
+
+
+@pytest.mark.parametrize("path", FILES, ids=name)
+def test_a_function_fits_the_eye(path: Path) -> None:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
+    assert [node.name for node in functions if node.end_lineno and node.end_lineno - node.lineno >= 50] == []
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=name)
+def test_a_package_s_init_holds_a_docstring_and_nothing_else(path: Path) -> None:
+    (statement,) = ast.parse(path.read_text()).body
+    assert isinstance(statement, ast.Expr)
+
+
+def test_no_file_has_a_name_that_says_nothing() -> None:
+    assert [name(path) for path in FILES + TESTS if path.stem in ("utils", "helpers", "common", "misc")] == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_test_is_named_after_a_file_and_may_add_a_topic(room: str) -> None:
+    files = {path.stem for path in (ROOT / room).glob("*.py")}
+    found = [path.stem.removeprefix("test_") for path in (ROOT / "tests" / room).rglob("test_*.py")]
+    assert [test for test in found if not any(test == file or test.startswith(f"{file}_") for file in files)] == []
+
+
+@pytest.mark.parametrize("room", ROOMS)
+def test_a_room_is_ours_and_not_another_distribution_s(room: str) -> None:
+    file = importlib.import_module(room).__file__
+    assert file is not None
+    assert Path(file).parent == ROOT / room
+
+
+@pytest.mark.parametrize("module", ["trainer", "launch", "data", "models"])
+def test_importing_a_command_loads_nothing_heavy(module: str) -> None:
+    heavy = ["torch", "torchvision", "timm", "accelerate", "nvidia", "tensorboard", "submitit", "matplotlib"]
+    code = f"import sys, {module}.cli; print([name for name in {heavy} if name in sys.modules])"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
+    assert done.stdout.strip() == "[]"

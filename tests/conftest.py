@@ -1,0 +1,48 @@
+"""Parts that some machines lack, and the images that most tests share."""
+
+import os
+import shutil
+from pathlib import Path
+
+import pytest
+
+from data import synth
+from data.config import Synth
+
+PARTS = {
+    "slurm": lambda: os.geteuid() == 0 and shutil.which("slurmctld") and shutil.which("munged"),
+    "browser": lambda: shutil.which("chromium"),
+    "gpu": lambda: shutil.which("nvidia-smi"),
+}
+REASONS = {
+    "slurm": "needs root and Slurm's packages: sudo make system",
+    "browser": "needs Chromium: sudo make system",
+    "gpu": "needs an NVIDIA GPU",
+}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip tests whose part is missing, with the reason; fail them instead where PROVENET_REQUIRE names the part."""
+    required = os.environ.get("PROVENET_REQUIRE", "").split()
+    for part, present in PARTS.items():
+        missing = not present()
+        for item in items:
+            if missing and item.get_closest_marker(part):
+                item.add_marker(_absent(part, fail=part in required))
+
+
+def _absent(part: str, *, fail: bool) -> pytest.MarkDecorator:
+    return pytest.mark.usefixtures("_required_part_is_missing") if fail else pytest.mark.skip(REASONS[part])
+
+
+@pytest.fixture
+def _required_part_is_missing() -> None:
+    pytest.fail("a part that PROVENET_REQUIRE names is missing on this machine; see tests/conftest.py")
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small tree of real JPEG files: 4 classes of 24 images to train on and 9 to evaluate."""
+    root = tmp_path_factory.mktemp("images") / "synth"
+    synth.write(root, Synth(scale="small", classes=4, train_per_class=24, val_per_class=9), workers=2)
+    return root
