@@ -1,0 +1,90 @@
+"""`python -m data`: the commands, their flags and their errors. Loads numpy and Pillow only once there is work."""
+
+import os
+import sys
+from concurrent.futures import BrokenExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import indent
+from time import monotonic
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from data.config import Synth
+
+BAD_INPUT = 2
+FAILED = 1
+INTERRUPTED = 130
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SynthCommand:
+    """Make a procedural data set in ImageNet's layout, to train on without a download.
+
+    Writes OUT/train/<class>/*.JPEG, OUT/val/<class>/*.JPEG and OUT/synth.json. Classes differ in shape and texture
+    alone, under random colours, places, turns, light and noise. The same options give the same bytes, whatever the
+    number of workers. Interrupted, the same command goes on where it stopped; once done, it has nothing to do.
+
+    Example: python -m data synth datasets/big --scale full --train-per-class 1300 --val-per-class 50
+    """
+
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+    """Folder to fill: a new one, an empty one, or one begun with the same options."""
+    options: Annotated[Synth, tyro.conf.arg(name="")]
+    """What is drawn."""
+    workers: int | Literal["auto"] = "auto"
+    """Processes that draw, 1 to 256; auto: one for each CPU core that this process may use."""
+
+    def run(self) -> int:
+        """Write the tree and say what there is.
+
+        Raises:
+            OSError: A file cannot be written.
+            BrokenExecutor: A worker was killed.
+        """
+        from data import synth
+        from data.progress import counting
+
+        start = monotonic()
+        workers = min(len(os.sched_getaffinity(0)), 256) if self.workers == "auto" else self.workers
+        try:
+            with counting("synth", "images") as progress:
+                tree = synth.write(self.out, self.options, workers=workers, progress=progress)
+        except synth.RefusedError as error:
+            return _say(f"cannot start; nothing was written\n{indent(str(error), '  ')}", BAD_INPUT)
+        made = f"{tree.drawn:,} drawn in {monotonic() - start:.1f} s" if tree.drawn else "all there before"
+        splits = f"{self.options.train_per_class:,} train and {self.options.val_per_class:,} val"
+        contents = f"{tree.images:,} images ({self.options.classes} classes of {splits}), {tree.bytes / 1e6:,.1f} MB"
+        sys.stdout.write(f"{self.out}: {contents}; {made}\n")
+        return 0
+
+
+COMMANDS: dict[str, Any] = {
+    "synth": SynthCommand,
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        Exit code: 0 done, 1 failed, 2 bad input and nothing was done, 130 interrupted.
+    """
+    try:
+        command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=argv, prog="python -m data")
+        return command.run()
+    except BrokenPipeError:  # the reader of --help has seen enough
+        return 0
+    except KeyboardInterrupt:
+        return _say("interrupted; the same command goes on from here", INTERRUPTED)
+    except BrokenExecutor:
+        return _say("failed: a worker was killed (out of memory?); the same command goes on from here", FAILED)
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return _say(f"failed: {reason}; once that is mended, the same command goes on from here", FAILED)
+
+
+def _say(text: str, code: int) -> int:
+    sys.stderr.write(f"{text}\n")
+    return code

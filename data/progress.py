@@ -1,0 +1,52 @@
+"""How far a long command is: a bar on a terminal, a line now and then in a log file. Both go to standard error."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from time import monotonic
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+LINE_EVERY_S = 5.0
+
+
+@contextmanager
+def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+    """Give a function that takes what is done and what there is in all, and shows them."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if not console.is_terminal:
+        yield _Lines(console, what, unit)
+        return
+    columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TextColumn("{task.description}"))
+    with Progress(*columns, TimeRemainingColumn(), console=console, transient=True) as bar:
+        task, pace = bar.add_task(unit, total=None), _Pace()
+        yield lambda done, total: bar.update(
+            task, completed=done, total=total, description=f"{pace(done):,.0f} {unit}/s"
+        )
+
+
+class _Pace:
+    """Things done per second since the first call, which may find some done."""
+
+    def __init__(self) -> None:
+        self._first: tuple[float, int] | None = None
+
+    def __call__(self, done: int) -> float:
+        now = monotonic()
+        start, before = self._first = self._first or (now, done)
+        return (done - before) / max(now - start, 1e-3)
+
+
+class _Lines:
+    def __init__(self, console: Console, what: str, unit: str) -> None:
+        self._console, self._what, self._unit = console, what, unit
+        self._pace = _Pace()
+        self._last = monotonic()
+
+    def __call__(self, done: int, total: int) -> None:
+        rate = self._pace(done)
+        if monotonic() - self._last < LINE_EVERY_S:
+            return
+        self._last = monotonic()
+        left = f", {(total - done) / rate:,.0f} s left" if rate else ""
+        self._console.print(f"{self._what}: {done:,} of {total:,} {self._unit}, {rate:,.0f}/s{left}", markup=False)

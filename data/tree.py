@@ -1,0 +1,100 @@
+"""An image tree on disk: ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG. Standard library only."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
+
+
+@dataclass(frozen=True, slots=True)
+class Tree:
+    """One split."""
+
+    root: Path
+    """Folder that holds the class folders."""
+    classes: tuple[str, ...]
+    """Names of the class folders, sorted."""
+
+    def images(self, name: str) -> list[str]:
+        """Image files of a class as paths below `root`, subfolders included, sorted."""
+        return sorted(self._walk(name))
+
+    def count(self, most: int) -> int:
+        """Number of image files; stops counting at `most`."""
+        return sum(1 for _ in islice((file for name in self.classes for file in self._walk(name)), most))
+
+    def _walk(self, name: str) -> Iterator[str]:
+        for folder, _, files in os.walk(self.root / name, followlinks=True):
+            inner = Path(folder).relative_to(self.root)
+            yield from (f"{inner}/{file}" for file in files if file.lower().endswith(EXTENSIONS))
+
+
+def read(root: Path, split: str) -> Tree:
+    """List the class folders of a split; hidden folders are left out."""
+    folder = root / split
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+    return Tree(root=folder, classes=tuple(names))
+
+
+def problems(root: Path, num_classes: int, global_batch: int) -> list[str]:
+    """Why the tree at `root` cannot be trained on, one line each, for the user; empty where it can.
+
+    Looks at folders, and at files only as far as the first image of each class and one global batch.
+    """
+    if not root.is_dir():
+        return [f"--data: {root} {'is not a folder' if root.exists() else 'does not exist'}; {_EXPECTED}"]
+    missing = [split for split in ("train", "val") if not (root / split).is_dir()]
+    if missing:
+        return [f"--data: {root} has no folder {' and no folder '.join(missing)}; {_EXPECTED}{_nearby(root)}"]
+    train, val = read(root, "train"), read(root, "val")
+    found = [*_class_problems(train, val), *_empty(train), *_empty(val)]
+    if not found and len(train.classes) != num_classes:
+        found.append(
+            f"model.num_classes: {num_classes}, but {train.root} holds {len(train.classes)} classes; "
+            f"use --model.num-classes {len(train.classes)}"
+        )
+    if not found and (count := train.count(global_batch)) < global_batch:
+        found.append(
+            f"global_batch: {global_batch}, but {train.root} holds only {count} images; use --global-batch {count}"
+        )
+    return found
+
+
+_EXPECTED = "expected DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG"
+
+
+def _nearby(root: Path) -> str:
+    inner = [entry for entry in sorted(root.iterdir()) if (entry / "train").is_dir() and (entry / "val").is_dir()]
+    return f"; {inner[0]} has both" if inner else ""
+
+
+def _class_problems(train: Tree, val: Tree) -> list[str]:
+    if not train.classes:
+        return [f"--data: {train.root} holds no class folder; {_EXPECTED}"]
+    if not val.classes:
+        return [f"--data: {val.root} holds no class folder; {_flat(val)}{_EXPECTED}"]
+    extra, absent = sorted(set(val.classes) - set(train.classes)), sorted(set(train.classes) - set(val.classes))
+    return [
+        *([f"--data: {val.root} holds {_some(extra)}, which {train.root} lacks"] if extra else []),
+        *([f"--data: {train.root} holds {_some(absent)}, which {val.root} lacks"] if absent else []),
+    ]
+
+
+def _flat(val: Tree) -> str:
+    """ImageNet's own validation archive unpacks to 50,000 files in one folder."""
+    flat = any(entry.name.lower().endswith(EXTENSIONS) for entry in val.root.iterdir())
+    return "its images must be sorted into class folders; " if flat else ""
+
+
+def _empty(tree: Tree) -> list[str]:
+    empty = [name for name in tree.classes if not Tree(tree.root, (name,)).count(1)]
+    return [f"--data: {tree.root} has no image in {_some(empty)}"] if empty else []
+
+
+def _some(names: list[str]) -> str:
+    shown = ", ".join(names[:3])
+    return f"class {shown}" if len(names) <= 3 else f"{len(names)} classes ({shown}, ...)"
