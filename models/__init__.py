@@ -1,0 +1,1 @@
+"""Networks: a name becomes a module whose equality with a public reference is proved."""

@@ -1,0 +1,225 @@
+"""`python -m models`: list, summary, validate, export. Torch is loaded by a command that runs, not by `--help`."""
+
+import logging
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+
+from models import registry
+from models.config import ModelConfig
+from models.console import progress, show
+from models.table import TABLE
+
+BAD_INPUT = 2
+DIFFERENT = 1
+INTERRUPTED = 130  # 128 + SIGINT, as shells say
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model(ModelConfig):
+    """A network, its name first."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = tyro.MISSING
+    """A name of `python -m models list`, or timm/<name> or torchvision/<name>."""
+
+    num_classes: int = 0
+    """Classes; 0: as many as the paper's data set has."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class List:
+    """Names with parameters, FLOPs (multiply-adds of one image at the paper's size), paper and reference."""
+
+    pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = "*"
+    """Part of a name, or a pattern with * and ?."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """A network layer by layer: output shapes, parameters, multiply-adds, memory."""
+
+    model: Annotated[Model, tyro.conf.arg(name="")]
+    batch: int = 64
+    """Images."""
+    image_size: int | None = None
+    """Side of the images, pixels; the paper's where not given."""
+    format: Literal["table", "csv", "keras"] = "table"
+    """table and csv as torchsummary counts, keras as Keras does (ResNet family)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Validate:
+    """Compare a network with its public counterpart, weight for weight; exit code 1 on a difference."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """A name of `python -m models list`, or all."""
+    image_size: int | None = None
+    """Side of the images, pixels; the paper's where not given."""
+    batch: int = 2
+    """Images."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """Write a trained network as a file, any batch size, and compare the file's logits with the network's."""
+
+    model: Annotated[Model, tyro.conf.arg(name="")]
+    weights: str
+    """A safetensors or torch file (ours, torchvision's or timm's), or timm or torchvision for their hubs."""
+    to: Literal["onnx", "pt2", "safetensors"]
+    """onnx: ONNX program. pt2: torch.export. safetensors: weights alone."""
+    output: Path | None = None
+    """Where it goes; NAME with the format as suffix where not given."""
+    image_size: int | None = None
+    """Side of the images, pixels; the paper's where not given."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        Exit code: 0 done, 1 a difference was found, 2 bad input and nothing was written.
+    """
+    logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
+    command = parse(sys.argv[1:] if arguments is None else arguments)
+    try:
+        return _COMMANDS[type(command)](command)
+    except ValueError as error:
+        return refuse(str(error).splitlines())
+    except BrokenPipeError:  # the reader has seen enough
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def parse(arguments: Sequence[str]) -> List | Summary | Validate | Export:
+    commands = (
+        Annotated[List, tyro.conf.subcommand("list")]
+        | Annotated[Summary, tyro.conf.subcommand("summary")]
+        | Annotated[Validate, tyro.conf.subcommand("validate")]
+        | Annotated[Export, tyro.conf.subcommand("export")]
+    )
+    return tyro.cli(commands, args=arguments, prog="python -m models")  # pyright: ignore[reportArgumentType, reportCallIssue]
+
+
+def refuse(problems: Sequence[str]) -> int:
+    """Say on one screen why nothing was done."""
+    sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+    return BAD_INPUT
+
+
+def list_networks(command: List) -> int:
+    names = registry.matching(command.pattern)
+    from models.trace import multiply_adds, parameter_count, skeleton
+
+    rows: list[tuple[str, ...]] = []
+    for name in progress(names):
+        row = TABLE[name]
+        network = skeleton(ModelConfig(name=name, num_classes=row.num_classes))
+        flops = f"{multiply_adds(network, row.image_size) / 1e9:6.3f} G"
+        parameters = f"{parameter_count(network):>10,}"
+        rows.append((name, parameters, flops, f"{row.image_size}", row.paper, registry.counterpart(name)))
+    show(("name", "parameters", "FLOPs", "pixels", "paper", "reference"), rows)
+    return 0
+
+
+def summarise(command: Summary) -> int:
+    _at_least(1, command.batch)
+    config, size = _resolved(command.model, command.image_size)
+    from models import keras, summary
+    from models.trace import skeleton
+
+    network = skeleton(config)
+    try:
+        result = summary.summarise(network, (command.batch, config.in_channels, size, size))
+    except RuntimeError as error:  # a package's network, whose least size we do not know
+        raise ValueError(f"--image-size: {config.name} does not take {size}: {error}") from error
+    pages = {"table": summary.as_table, "csv": summary.as_csv, "keras": keras.as_keras}
+    sys.stdout.write(pages[command.format](result))
+    return 0
+
+
+def validate(command: Validate) -> int:
+    _at_least(2, command.batch)  # a batch of one has no variance to normalise by
+    names = registry.names() if command.name == "all" else [command.name]
+    for name in names:
+        size = command.image_size or registry.entry(name).image_size
+        _refuse_any(registry.problems(ModelConfig(name=name), size, "--image-size"))
+    from models.validate import LIMITS, QUANTITIES, compare
+
+    rows: list[tuple[str, ...]] = []
+    equal = True
+    for name, dtype in progress([(name, dtype) for name in names for dtype in LIMITS]):
+        result = compare(name, dtype, command.image_size, command.batch)
+        equal = equal and result.equal
+        counts = (f"{ours:,}" if ours == theirs else f"{ours:,}, not {theirs:,}" for ours, theirs in result.counts)
+        differences = (f"{result.differences[quantity]:.1e}" for quantity in QUANTITIES)
+        verdict = "equal" if result.equal else "DIFFERENT"
+        rows.append(
+            (name, registry.counterpart(name), str(dtype).removeprefix("torch."), *counts, *differences, verdict)
+        )
+    show(("name", "counterpart", "dtype", "parameters", "FLOPs", *QUANTITIES, ""), rows)
+    return 0 if equal else DIFFERENT
+
+
+def export(command: Export) -> int:
+    config, size = _resolved(command.model, command.image_size)
+    path = command.output or Path(f"{config.name.replace('/', '_')}.{command.to}")
+    if not path.parent.is_dir():
+        raise ValueError(f"--output: {path.parent} is not a folder")
+    from models import weights
+    from models.export import ParityError
+    from models.export import export as write
+
+    network = registry.build(config)
+    weights.load(network, command.weights, config.name)
+    try:
+        difference = write(network, config, path, command.to, size)
+    except ParityError as error:
+        sys.stderr.write(f"{error}\n")
+        return DIFFERENT
+    sys.stdout.write(f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n")
+    return 0
+
+
+_COMMANDS: Mapping[type, Callable[[Any], int]] = {
+    List: list_networks,
+    Summary: summarise,
+    Validate: validate,
+    Export: export,
+}
+
+
+def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
+    """The config with the classes and the image size of the paper where none were given.
+
+    Raises:
+        ValueError: Something is wrong with either.
+    """
+    row = TABLE.get(model.name)
+    values = {field.name: getattr(model, field.name) for field in fields(ModelConfig)}
+    values["num_classes"] = model.num_classes or (row.num_classes if row else 1000)
+    config = ModelConfig(**values)
+    _refuse_any(registry.problems(config, image_size or 2**30, "--image-size", training=False))
+    size = image_size or (row.image_size if row else _package_image_size(config.name))
+    return config, size
+
+
+def _package_image_size(name: str) -> int:
+    from models import reference
+
+    return reference.image_size(name)
+
+
+def _at_least(least: int, batch: int) -> None:
+    if batch < least:
+        raise ValueError(f"--batch: {batch} is below {least}")
+
+
+def _refuse_any(problems: Sequence[str]) -> None:
+    if problems:
+        raise ValueError("\n".join(problems))

@@ -1,0 +1,45 @@
+"""Settings of a network. Standard library only, so that `--help` loads no torch."""
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ModelConfig:
+    """Which network, for which data, with which options; None leaves an option at that network's own default."""
+
+    name: str = "resnet50"
+    """A name of `python -m models list`, or `timm/<name>` or `torchvision/<name>` for those packages' own network."""
+
+    num_classes: int = field(default=1000, metadata={"min": 1})
+    """Classes, the length of a row of logits; must agree with the data set."""
+
+    in_channels: int = field(default=3, metadata={"min": 1})
+    """Channels of an image: 3 for RGB."""
+
+    drop_path: float | None = field(default=None, metadata={"min": 0.0, "below": 1.0})
+    """Stochastic depth: chance that an image skips the last residual branch, less for earlier ones (1603.09382)."""
+
+    dropout: float | None = field(default=None, metadata={"min": 0.0, "below": 1.0})
+    """Chance that a feature before the classifier is dropped."""
+
+    zero_init_residual: bool | None = None
+    """Start each residual block as the identity: gamma of its last BatchNorm at 0 (1706.02677 section 5.1)."""
+
+    shortcut: Literal["A", "B", "C"] | None = None
+    """Where shapes differ: A pads zeros, B projects; C projects in every block (1512.03385 section 3.3 and Table 3)."""
+
+    blur_pool: bool | None = None
+    """Low-pass filter before every halving on the residual path and in the stem (BlurPool, 1904.11486)."""
+
+    deep_stem: bool | None = None
+    """Three 3x3 convolutions instead of the 7x7 (ResNet-C, 1812.01187 section 4.2); with avg_down it is ResNet-D."""
+
+    avg_down: bool | None = None
+    """Average pool before a shortcut's projection instead of a stride in it (ResNet-D, 1812.01187 section 4.2)."""
+
+    ghost: int | None = field(default=None, metadata={"min": 2})
+    """Ratio s of the Ghost modules in place of 1x1 convolutions: one channel in s is convolved (1911.11907)."""
+
+    aux_logits: bool | None = None
+    """Whether Inception-v3 trains with its auxiliary head (1512.00567 section 4)."""

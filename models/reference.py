@@ -1,0 +1,179 @@
+"""The same networks by others: whole from timm or torchvision, or made from their parts. The only importer of both."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import timm
+import torch
+import torchvision.models as torchvision_models
+from timm.models.ghostnet import GhostModule
+from timm.models.resnet import BasicBlock, Bottleneck
+from timm.models.resnet import ResNet as TimmResNet
+from torch import Tensor, nn
+from torchvision.models.resnet import BasicBlock as TorchvisionBasicBlock
+from torchvision.models.resnet import Bottleneck as TorchvisionBottleneck
+from torchvision.models.resnet import ResNet as TorchvisionResNet
+
+from models import registry
+from models.config import ModelConfig
+from models.table import Entry
+
+_TIMM_ARGUMENTS = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
+# init_weights: as torchvision trains them, and no FutureWarning. GoogLeNet's auxiliary heads would give three outputs.
+_TORCHVISION_FIXED: Mapping[str, dict[str, bool]] = {
+    "inception_v3": {"init_weights": True},
+    "googlenet": {"init_weights": True, "aux_logits": False},
+}
+
+
+def build(config: ModelConfig) -> nn.Module:
+    """The network `timm/<name>` or `torchvision/<name>`, with random weights.
+
+    Raises:
+        ValueError: The package has no such network, or the network no such option.
+    """
+    package, _, name = config.name.partition("/")
+    make = _timm if package == "timm" else _torchvision
+    try:
+        return make(name, config)
+    except (TypeError, RuntimeError, ValueError) as error:
+        settings = ", ".join(registry.options(config)) or "no options"
+        raise ValueError(f"model.name: {package} cannot build {name!r} with {settings}: {error}") from error
+
+
+def image_size(name: str) -> int:
+    """Side of the images that a package's network is evaluated with, pixels; 224 where it does not say."""
+    package, _, model = name.partition("/")
+    if package == "timm":
+        settings = timm.get_pretrained_cfg(model)
+        return settings.input_size[-1] if settings else 224
+    return 299 if model == "inception_v3" else 224
+
+
+def pretrained(package: str, name: str) -> dict[str, Tensor]:
+    """Trained weights from a package's hub, under the package's names. Downloads them where they are not cached.
+
+    Raises:
+        ValueError: The package has no weights for this name, or its hub cannot be reached.
+    """
+    try:
+        if package == "timm":
+            return timm.create_model(name, pretrained=True).state_dict()
+        return torchvision_models.get_model(name, weights="DEFAULT").state_dict()
+    except (RuntimeError, ValueError, OSError) as error:  # OSError: every failure of a connection
+        raise ValueError(f"weights: {package} has no weights of {name!r} within reach: {error}") from error
+
+
+def twin(name: str) -> nn.Module:
+    """The public counterpart of one of our networks, for the classes of its paper's data set."""
+    row = registry.entry(name)
+    if row.reference:
+        return build(ModelConfig(name=row.reference, num_classes=row.num_classes))
+    if row.twin is None:
+        raise ValueError(f"model.name: {name!r} has no public counterpart")
+    return TWINS[row.twin](row)
+
+
+def stride_in_1x1(row: Entry) -> nn.Module:
+    """The ResNet of torchvision with each stage's stride moved from the 3x3 to the first 1x1."""
+    network = TorchvisionResNet(TorchvisionBottleneck, _depths(row), row.num_classes)
+    for block in network.modules():
+        if isinstance(block, TorchvisionBottleneck):
+            block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+    return network
+
+
+def plain(row: Entry) -> nn.Module:
+    """The ResNet of torchvision with every shortcut adding nothing."""
+    network = TorchvisionResNet(TorchvisionBasicBlock, _depths(row), row.num_classes)
+    return _without_shortcuts(network, TorchvisionBasicBlock)
+
+
+def cifar(row: Entry) -> nn.Module:
+    """The ResNet of timm with three stages, CIFAR's stem and, where the paper has it, option A."""
+    settings: Mapping[str, Any] = row.settings
+    planes = settings.get("planes", 64)
+    block: Any = Bottleneck if settings["block"] == "bottleneck" else BasicBlock
+    network = TimmResNet(
+        block,
+        settings["depths"],
+        num_classes=row.num_classes,
+        cardinality=settings.get("groups", 1),
+        channels=(planes, planes * 2, planes * 4),
+        stem_type="deep",  # replaced below; with it the first stage takes stem_width * 2 channels
+        stem_width=planes // 2,
+        zero_init_last=False,
+    )
+    network.conv1 = nn.Conv2d(3, planes, 3, padding=1, bias=False)
+    network.maxpool = nn.Identity()
+    network.layer4 = nn.Identity()
+    for module in network.modules():
+        if settings.get("shortcut") == "A" and isinstance(module, BasicBlock) and module.downsample is not None:
+            module.downsample = _SubsampleAndPad()
+    return network
+
+
+def plain_cifar(row: Entry) -> nn.Module:
+    """The same without shortcuts."""
+    return _without_shortcuts(cifar(row), BasicBlock)
+
+
+def ghost_resnet(row: Entry) -> nn.Module:
+    """The ResNet of torchvision with timm's Ghost modules for its convolutions, the first apart."""
+    network = TorchvisionResNet(TorchvisionBottleneck, _depths(row), row.num_classes)
+    for parent in list(network.modules()):
+        for name, child in parent.named_children():
+            if isinstance(child, nn.Conv2d) and child is not network.conv1:
+                setattr(parent, name, _ghost(child))
+    return network
+
+
+TWINS: Mapping[str, Callable[[Entry], nn.Module]] = {
+    function.__name__: function for function in (stride_in_1x1, plain, cifar, plain_cifar, ghost_resnet)
+}
+
+
+def _timm(name: str, config: ModelConfig) -> nn.Module:
+    arguments = {_TIMM_ARGUMENTS[option]: value for option, value in registry.options(config).items()}
+    return timm.create_model(name, num_classes=config.num_classes, in_chans=config.in_channels, **arguments)
+
+
+def _torchvision(name: str, config: ModelConfig) -> nn.Module:
+    given, fixed = registry.options(config), _TORCHVISION_FIXED.get(name, {})
+    if clash := given.keys() & fixed.keys():
+        raise ValueError(f"{', '.join(clash)} is fixed for this network")
+    return torchvision_models.get_model(name, weights=None, num_classes=config.num_classes, **given, **fixed)
+
+
+def _depths(row: Entry) -> list[int]:
+    settings: Mapping[str, Any] = row.settings
+    return list(settings["depths"])
+
+
+def _without_shortcuts(network: nn.Module, kind: type[nn.Module]) -> nn.Module:
+    for block in network.modules():
+        if isinstance(block, kind):
+            block.downsample = _Nothing()
+    return network
+
+
+class _Nothing(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x.new_zeros(())
+
+
+class _SubsampleAndPad(nn.Module):
+    """Option A as the authors' Torch code has it: a strided 1x1 average, then the same again times zero beside it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = nn.functional.avg_pool2d(x, 1, stride=2)
+        return torch.cat([x, x * 0], dim=1)
+
+
+def _ghost(convolution: nn.Conv2d) -> nn.Module:
+    kernel, stride = convolution.kernel_size[0], convolution.stride[0]
+    channels = convolution.in_channels, convolution.out_channels
+    module = GhostModule(*channels, kernel, ratio=2, dw_size=3, stride=stride)
+    module.primary_conv = module.primary_conv[:1]  # bare: the block's own BatchNorm and ReLU follow
+    module.cheap_operation = module.cheap_operation[:1]
+    return module

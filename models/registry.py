@@ -1,0 +1,170 @@
+"""From a name to a network: what there is, what is wrong with a config, the build. Only `build` loads torch."""
+
+import difflib
+import fnmatch
+import importlib
+from dataclasses import fields
+from typing import Any
+
+from models.config import ModelConfig
+from models.installed import model_names
+from models.table import TABLE, Entry
+
+_COMMON = ("name", "num_classes", "in_channels")
+# What the builders of the two packages take (models/reference.py), whatever else the network is.
+_PACKAGE_OPTIONS = {"timm": ("drop_path", "dropout"), "torchvision": ("dropout", "aux_logits")}
+
+
+def names() -> list[str]:
+    """Names of our own networks, in the table's order."""
+    return list(TABLE)
+
+
+def matching(pattern: str) -> list[str]:
+    """Names of our own networks that contain the pattern, or match it where it has * or ?.
+
+    Raises:
+        ValueError: There are none; the message suggests the nearest.
+    """
+    found = [name for name in TABLE if pattern in name or fnmatch.fnmatch(name, pattern)]
+    if not found:
+        raise ValueError(_unknown(pattern))
+    return found
+
+
+def counterpart(name: str) -> str:
+    """What one of our networks is compared with: a package's network, or one made from a package's parts."""
+    row = entry(name)
+    return row.reference or f"from parts: {row.twin}"
+
+
+def entry(name: str) -> Entry:
+    """What is known of one of our networks.
+
+    Raises:
+        ValueError: It is none of ours; the message suggests the nearest.
+    """
+    if name in TABLE:
+        return TABLE[name]
+    package, _, rest = name.rpartition("/")
+    foreign = f"model.name: {name!r} is a network of {package}; this takes one of ours"
+    raise ValueError(foreign if _in_package(package, rest) else _unknown(name))
+
+
+def build(config: ModelConfig) -> Any:  # a torch.nn.Module, which this file cannot name without loading torch
+    """The network, a `torch.nn.Module`: images (N, in_channels, H, W) float -> logits (N, num_classes).
+
+    Raises:
+        ValueError: One problem a line.
+    """
+    found = [*_out_of_range(config), *_option_problems(config)]
+    if found:
+        raise ValueError("\n".join(found))
+    if "/" in config.name:
+        reference: Any = importlib.import_module("models.reference")
+        return reference.build(config)
+    row = TABLE[config.name]
+    module: Any = importlib.import_module(row.module)
+    common = {"num_classes": config.num_classes, "in_channels": config.in_channels}
+    return module.build(**{**row.settings, **options(config), **common})
+
+
+def problems(
+    config: ModelConfig,
+    image_size: int,
+    size_path: str = "input.train_size",
+    *,
+    training: bool = True,
+) -> list[str]:
+    """Everything wrong with a config whose values are in range, each line starting with a dotted path.
+
+    Args:
+        config: What would be built; `build` checks the ranges as well.
+        image_size: Side of the images it would see, pixels.
+        size_path: The setting that `image_size` came from.
+        training: Whether it would be trained at that size, which an auxiliary head narrows.
+    """
+    return [
+        *_option_problems(config),
+        *_size_problems(config, image_size, size_path, training=training),
+    ]
+
+
+def options(config: ModelConfig) -> dict[str, Any]:
+    """The options that the config sets, those left at None apart."""
+    values = {field.name: getattr(config, field.name) for field in fields(config) if field.name not in _COMMON}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _option_problems(config: ModelConfig) -> list[str]:
+    package, _, name = config.name.rpartition("/")
+    if config.name not in TABLE and not _in_package(package, name):
+        return [_unknown(config.name)]
+    taken = _PACKAGE_OPTIONS[package] if package else TABLE[config.name].options
+    strangers = [option for option in options(config) if option not in taken]
+    takes = ", ".join(taken) or "none"
+    found = [f"model.{option}: {config.name} has no such option; it takes {takes}" for option in strangers]
+    return found or _conflicts(config)
+
+
+def _in_package(package: str, name: str) -> bool:
+    if package not in _PACKAGE_OPTIONS:
+        return False
+    known = model_names(package)
+    untagged = name.partition(".")[0]  # timm's resnet50.a1_in1k is resnet50 with certain weights
+    return not known or untagged in known  # without sources to read, `build` asks the package
+
+
+def _unknown(name: str) -> str:
+    external = [f"{package}/{other}" for package in _PACKAGE_OPTIONS for other in model_names(package)]
+    near = [other for other in external if other.endswith(f"/{name}")]
+    near += _nearest(name, external if "/" in name else names())
+    others = f" (or {', '.join(near[1:])})" if near[1:] else ""
+    hint = f"did you mean {near[0]}{others}?" if near else "`python -m models list` shows the names"
+    return f"model.name: {name!r} is unknown; {hint}"
+
+
+def _nearest(name: str, known: list[str]) -> list[str]:
+    """At most three that are alike; of those equally alike, the longest common part first, then the table's order."""
+    matchers = {other: difflib.SequenceMatcher(None, name, other) for other in known}
+    close = [other for other in known if matchers[other].ratio() >= 0.6]  # difflib's own threshold
+    likeness = {other: (matchers[other].ratio(), matchers[other].find_longest_match().size) for other in close}
+    return sorted(close, key=likeness.__getitem__, reverse=True)[:3]
+
+
+def _conflicts(config: ModelConfig) -> list[str]:
+    if config.name.startswith("torchvision/") and config.in_channels != 3:
+        return [f"model.in_channels: {config.in_channels}, but the networks of torchvision take 3"]
+    if config.avg_down and config.shortcut == "A":
+        return ["model.avg_down: pools before a projection, which shortcut A has not; set model.shortcut to B or C"]
+    return []
+
+
+def _size_problems(config: ModelConfig, image_size: int, size_path: str, *, training: bool) -> list[str]:
+    row = TABLE.get(config.name)
+    if row is None:
+        return []  # a package's network: its least size is not known without building it
+    given = options(config)
+    sizes = {option: size for option, size in row.min_sizes.items() if training and given.get(option) is not False}
+    for option, size in sizes.items():
+        if row.min_size <= image_size < size:
+            return [
+                f"{size_path}: {image_size} is too small to train {config.name} with {option}, which needs at least "
+                f"{size}; with model.{option} false it needs {row.min_size}"
+            ]
+    if image_size >= row.min_size:
+        return []
+    return [f"{size_path}: {image_size} is too small for {config.name}, which needs at least {row.min_size}"]
+
+
+def _out_of_range(config: ModelConfig) -> list[str]:
+    """Values outside the ranges of the fields' metadata; a recipe's decoder has checked them, a caller may not have."""
+    found: list[str] = []
+    for field in fields(config):
+        value = getattr(config, field.name)
+        bounds = field.metadata if value is not None else {}
+        if "min" in bounds and value < bounds["min"]:
+            found.append(f"model.{field.name}: {value} is below {bounds['min']}")
+        if "below" in bounds and value >= bounds["below"]:
+            found.append(f"model.{field.name}: {value} is not below {bounds['below']}")
+    return found

@@ -1,0 +1,92 @@
+"""One forward pass seen layer by layer: output shapes, parameters, multiply-adds."""
+
+from dataclasses import dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+
+from models import registry
+from models.config import ModelConfig
+from models.layers import BlurPool
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One call of one module."""
+
+    path: str
+    """Dotted name in the network."""
+
+    kind: str
+    """Class name."""
+
+    output_shape: tuple[int, ...]
+    """Of the whole batch."""
+
+    parameters: int
+    """The module's own, not its children's."""
+
+    multiply_adds: int
+    """Of the whole batch."""
+
+    module: nn.Module
+
+
+def skeleton(config: ModelConfig) -> nn.Module:
+    """The network on the meta device: shapes alone, no memory and nothing to compute."""
+    with torch.device("meta"):
+        return registry.build(config)
+
+
+def trace(network: nn.Module, images: Tensor) -> list[Row]:
+    """Rows in the order in which modules return, as torchsummary has them, from one pass in evaluation mode.
+
+    Containers, no-ops and the network itself have no row. On the meta device nothing is computed.
+    """
+    rows: list[Row] = []
+    training = network.training
+    watched = [(path, module) for path, module in network.named_modules() if path and not _silent(module)]
+    hooks = [module.register_forward_hook(partial(_record, rows, path)) for path, module in watched]
+    try:
+        with torch.no_grad():
+            network.eval()(images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+        network.train(training)
+    return rows
+
+
+def parameter_count(network: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in network.parameters())
+
+
+def multiply_adds(network: nn.Module, image_size: int, in_channels: int = 3) -> int:
+    """Multiply-adds of one image in evaluation, of convolutions and linear layers (the papers' FLOPs)."""
+    images = next(network.parameters()).new_zeros(1, in_channels, image_size, image_size)
+    return sum(row.multiply_adds for row in trace(network, images))
+
+
+def _silent(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential | nn.Identity)
+
+
+def _record(rows: list[Row], path: str, module: nn.Module, _inputs: object, output: object) -> None:
+    if not isinstance(output, Tensor):
+        return  # a timm block that passes several on; its layers have their own rows
+    own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
+    cost = _cost(module) * output.numel()
+    rows.append(Row(path, type(module).__name__, tuple(output.shape), own, cost, module))
+
+
+def _cost(module: nn.Module) -> int:
+    """Multiply-adds for one element of the output."""
+    if isinstance(module, nn.Conv2d):
+        height, width = module.kernel_size
+        return module.in_channels // module.groups * height * width
+    if isinstance(module, nn.Linear):
+        return module.in_features
+    if isinstance(module, BlurPool):
+        return module.kernel[0].numel()
+    return 0

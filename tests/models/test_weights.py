@@ -1,0 +1,147 @@
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import timm
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
+
+from models import registry, weights
+from models.config import ModelConfig
+
+
+def resnet20(seed: int = 0, **settings: object) -> nn.Module:
+    torch.manual_seed(seed)
+    return registry.build(ModelConfig(name="resnet20", num_classes=10, **settings))  # type: ignore[arg-type]
+
+
+def same(network: nn.Module, other: nn.Module) -> bool:
+    state, expected = network.state_dict(), other.state_dict()
+    return all(torch.equal(state[key], expected[key]) for key in expected)
+
+
+def prefixed(prefix: str) -> Callable[[nn.Module], dict[str, Tensor]]:
+    return lambda network: {prefix + key: value for key, value in network.state_dict().items()}
+
+
+WRAPPED: list[tuple[str, Callable[[nn.Module], object]]] = [
+    ("bare", lambda network: network.state_dict()),
+    ("DistributedDataParallel", prefixed("module.")),
+    ("compiled DistributedDataParallel", prefixed("module._orig_mod.")),
+    ("our checkpoint", lambda network: {"model": network.state_dict(), "step": 7, "generators": [torch.zeros(3)]}),
+    ("timm's checkpoint", lambda network: {"epoch": 3, "arch": "x", "state_dict": network.state_dict()}),
+    ("torchvision's EMA", lambda network: {"model_ema": AveragedModel(network).state_dict(), "epoch": 3}),
+    ("an EMA's holder", prefixed("ema_model.")),
+    (
+        "without batch counters",
+        lambda network: {key: value for key, value in network.state_dict().items() if "num_batches" not in key},
+    ),
+]
+
+
+@pytest.mark.parametrize(("content"), [content for _, content in WRAPPED], ids=[name for name, _ in WRAPPED])
+def test_weights_are_found_in_whatever_wraps_them(content: Callable[[nn.Module], object], tmp_path: Path) -> None:
+    trained, network = resnet20(seed=1), resnet20(seed=2)
+    torch.save(content(trained), tmp_path / "w.pt")
+    weights.load(network, str(tmp_path / "w.pt"), "resnet20")
+    assert same(network, trained)
+
+
+def test_what_was_stripped_and_taken_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    state = prefixed("module.")(resnet20())
+    torch.save({"model": state, "model_ema": state}, tmp_path / "w.pt")
+    with caplog.at_level(logging.INFO):
+        weights.read(tmp_path / "w.pt")
+    assert caplog.messages == [
+        "weights: took 'model' of the checkpoint, not model_ema",
+        "weights: stripped the prefix 'module.'",
+    ]
+
+
+def test_safetensors_are_read(tmp_path: Path) -> None:
+    trained, network = resnet20(seed=1), resnet20(seed=2)
+    safetensors.torch.save_file(trained.state_dict(), tmp_path / "w.safetensors")
+    weights.load(network, str(tmp_path / "w.safetensors"), "resnet20")
+    assert same(network, trained)
+
+
+def test_timm_s_names_are_recognised_by_their_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    theirs = timm.create_model("ghostnet_050", num_classes=10).eval()
+    ours = registry.build(ModelConfig(name="ghostnet_050", num_classes=10)).eval()
+    torch.save(theirs.state_dict(), tmp_path / "w.pt")
+    with caplog.at_level(logging.INFO):
+        weights.load(ours, str(tmp_path / "w.pt"), "ghostnet_050")
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(ours(images), theirs(images))
+    assert caplog.messages == ["weights: renamed from timm/ghostnet_050"]
+
+
+def test_a_file_that_does_not_fit_is_listed_by_module_and_loads_nothing() -> None:
+    network, before = resnet20(seed=1), resnet20(seed=1)
+    state = resnet20(seed=2).state_dict()
+    state["head.weight"] = state.pop("fc.weight")
+    state["conv1.weight"] = torch.zeros(16, 4, 3, 3)
+    with pytest.raises(ValueError, match="nothing was loaded") as error:
+        weights.fit(network, state, "resnet20")
+    assert str(error.value).splitlines()[1:] == [
+        "conv1: weight is [16, 4, 3, 3], not [16, 3, 3, 3]",
+        "fc: weight is missing",
+        "head: weight is unexpected",
+    ]
+    assert same(network, before)
+
+
+def test_a_quite_different_network_s_file_fills_one_screen_at_most() -> None:
+    state = timm.create_model("mobilenetv3_small_050").state_dict()
+    with pytest.raises(ValueError, match=r"and \d+ more modules") as error:
+        weights.fit(resnet20(), state, "resnet20")
+    assert len(str(error.value).splitlines()) < 24
+
+
+def test_an_auxiliary_head_that_the_network_has_not_is_left_out_with_a_line(caplog: pytest.LogCaptureFixture) -> None:
+    state = registry.build(ModelConfig(name="inception_v3", num_classes=2)).state_dict()
+    network = registry.build(ModelConfig(name="inception_v3", num_classes=2, aux_logits=False))
+    with caplog.at_level(logging.INFO):
+        weights.fit(network, state, "inception_v3")
+    assert caplog.messages == ["weights: left out the auxiliary head, which this network has not"]
+
+
+class Dangerous:
+    """Runs something when it is unpickled."""
+
+    def __reduce__(self) -> tuple[object, tuple[str]]:
+        return exec, ("raise SystemExit('a pickle was run')",)
+
+
+@pytest.mark.parametrize(
+    ("write", "expected"),
+    [
+        (lambda path: torch.save({"model": Dangerous()}, path), "what else it holds is not run"),
+        (lambda path: torch.save({"step": 3}, path), "holds no state dict"),
+        (lambda path: torch.save([torch.zeros(2)], path), "holds no state dict"),
+        (lambda path: path.write_bytes(b"\x00" * 64), "is no"),
+        (lambda path: path.write_bytes(b""), "is no"),
+        (lambda _path: None, "is not a file; nor is it a hub"),
+    ],
+    ids=["pickle", "no weights", "a list", "garbage", "empty", "absent"],
+)
+def test_a_file_without_weights_is_an_error_and_never_run(
+    write: Callable[[Path], object], expected: str, tmp_path: Path
+) -> None:
+    write(tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=expected):
+        weights.read(tmp_path / "w.pt")
+
+
+def test_a_broken_safetensors_file_is_an_error(tmp_path: Path) -> None:
+    (tmp_path / "w.safetensors").write_bytes(b"\x00" * 64)
+    with pytest.raises(ValueError, match="is not a safetensors file"):
+        weights.read(tmp_path / "w.safetensors")
+
+
+def test_a_hub_without_the_network_is_an_error() -> None:
+    with pytest.raises(ValueError, match="torchvision has no weights of 'resnet20' within reach"):
+        weights.load(resnet20(), "torchvision", "resnet20")
