@@ -1,0 +1,168 @@
+import os
+import shutil
+import signal
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from tests.system.running import finish, points, records, same_bits, start, state, stop_at, train
+from trainer.preempt import START_AGAIN
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    train(images, run)
+    return run
+
+
+@pytest.fixture(scope="module")
+def whole_pair(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same on two processes."""
+    run = tmp_path_factory.mktemp("runs") / "pair"
+    train(images, run, launcher="torchrun x2")
+    return run
+
+
+def test_a_run_directory_holds_everything(whole: Path) -> None:
+    found = {path.name for path in whole.iterdir()}
+    expected = {"recipe.yaml", "metrics.jsonl", "checkpoints", "report.md", "curves.png", "result.json"}
+    assert expected | {"manifest-train.npz", "manifest-val.npz"} <= found
+    assert any(name.startswith("events.out.tfevents") for name in found)
+    assert len(list((whole / "checkpoints").iterdir())) == 3
+    evaluations = [record for record in records(whole) if record["kind"] == "eval"]
+    assert [record["epoch"] for record in evaluations] == list(range(1, 13))
+    assert {record["images"] for record in evaluations} == {36}
+
+
+@pytest.mark.parametrize("launcher", ["accelerate", "torchrun"])
+def test_every_launcher_gives_the_same_bits(images: Path, whole: Path, tmp_path: Path, launcher: str) -> None:
+    train(images, tmp_path / "run", launcher=launcher)
+    assert same_bits(state(tmp_path / "run"), state(whole))
+    assert points(tmp_path / "run") == points(whole)
+
+
+def test_two_processes_give_the_same_bits_under_both_launchers(images: Path, whole_pair: Path, tmp_path: Path) -> None:
+    train(images, tmp_path / "run", launcher="accelerate x2")
+    assert same_bits(state(tmp_path / "run"), state(whole_pair))
+
+
+def test_two_processes_learn_what_one_learns(whole: Path, whole_pair: Path) -> None:
+    """The same micro-batches in the same steps; only sums are rounded in another order, which grows with the steps."""
+    ours, theirs = ([p for p in points(run) if p["kind"] == "train"][:6] for run in (whole, whole_pair))
+    assert [p["loss"] for p in ours] == pytest.approx([p["loss"] for p in theirs], rel=1e-4)
+    evaluations = [[p["images"] for p in points(run) if p["kind"] == "eval"] for run in (whole, whole_pair)]
+    assert evaluations == [[36] * 12] * 2
+
+
+def test_the_recipe_in_the_run_directory_trains_the_same_run_again(images: Path, whole: Path, tmp_path: Path) -> None:
+    finish(start(images, tmp_path / "run", recipe=str(whole / "recipe.yaml")))
+    assert same_bits(state(tmp_path / "run"), state(whole))
+
+
+@pytest.mark.parametrize(
+    ("launcher", "number"),
+    [
+        ("python", signal.SIGINT),
+        ("python", signal.SIGTERM),
+        ("python", signal.SIGUSR2),
+        ("accelerate", signal.SIGINT),
+        ("torchrun", signal.SIGINT),
+    ],
+)
+def test_a_run_stopped_in_the_middle_of_an_epoch_ends_as_if_it_had_not_been(
+    images: Path, whole: Path, tmp_path: Path, launcher: str, number: signal.Signals
+) -> None:
+    process = start(images, tmp_path, launcher=launcher)
+    stop_at(process, tmp_path, 20, number)
+    finish(process, code=START_AGAIN if launcher == "python" else None)
+    stopped = state(tmp_path)["step"]
+    assert 20 <= stopped < 72
+    assert "**Not finished.**" in (tmp_path / "report.md").read_text()
+
+    output = train(images, tmp_path, launcher=launcher)
+    assert f"going on after step {stopped}" in output
+    assert same_bits(state(tmp_path), state(whole))
+    assert points(tmp_path) == points(whole)
+
+
+def test_two_processes_stop_and_go_on_together(images: Path, whole_pair: Path, tmp_path: Path) -> None:
+    process = start(images, tmp_path, launcher="torchrun x2")
+    stop_at(process, tmp_path, 20, signal.SIGINT)
+    finish(process, code=None)
+    train(images, tmp_path, launcher="torchrun x2")
+    assert same_bits(state(tmp_path), state(whole_pair))
+    assert points(tmp_path) == points(whole_pair)
+
+
+def test_a_killed_run_goes_on_from_its_last_epoch(images: Path, whole: Path, tmp_path: Path) -> None:
+    process = start(images, tmp_path)
+    stop_at(process, tmp_path, 27, signal.SIGKILL)
+    finish(process, code=-signal.SIGKILL)
+    assert "going on after step 24" in train(images, tmp_path)
+    assert same_bits(state(tmp_path), state(whole))
+    assert points(tmp_path) == points(whole)
+
+
+def test_a_damaged_checkpoint_costs_the_steps_since_the_one_before(images: Path, whole: Path, tmp_path: Path) -> None:
+    process = start(images, tmp_path)
+    stop_at(process, tmp_path, 27, signal.SIGKILL)
+    process.communicate()
+    os.truncate(tmp_path / "checkpoints" / "step-0000000024" / "state.pt", 1000)
+    output = train(images, tmp_path)
+    assert "step-0000000024 is passed over: state.pt differs from the manifest" in output
+    assert "going on after step 18" in output
+    assert same_bits(state(tmp_path), state(whole))
+    assert points(tmp_path) == points(whole)
+
+
+def test_a_finished_run_says_so_and_is_left_as_it_is(images: Path, whole: Path) -> None:
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    output = train(images, whole)
+    assert "nothing to do, this run is finished: top-1" in output
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_an_image_that_breaks_during_the_run_is_named(images: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "images"
+    shutil.copytree(images, copy)
+    broken = sorted((copy / "train").rglob("*.JPEG"))[10]
+    process = start(copy, tmp_path / "run", "--epochs", "100")
+    stop_at(process, tmp_path / "run", 8, signal.SIGCONT)
+    broken.write_bytes(b"")
+    output = finish(process, code=1)
+    assert f"failed: {broken}" in output
+    assert "Traceback" not in output
+
+
+def test_changed_images_are_refused_when_a_run_goes_on(images: Path, tmp_path: Path) -> None:
+    copy, run = tmp_path / "images", tmp_path / "run"
+    shutil.copytree(images, copy)
+    process = start(copy, run)
+    stop_at(process, run, 8, signal.SIGTERM)
+    finish(process, code=START_AGAIN)
+    changed = sorted((copy / "train").rglob("*.JPEG"))[0]
+    Image.new("RGB", (50, 50)).save(changed)
+    output = finish(start(copy, run), code=1)
+    assert f"failed: {changed}" in output
+    assert "name another --output" in output
+
+
+def test_a_signal_before_the_first_step_leaves_nothing_half_done(images: Path, whole: Path, tmp_path: Path) -> None:
+    process = start(images, tmp_path)
+    while not (tmp_path / "recipe.yaml").exists():
+        assert process.poll() is None
+    os.killpg(process.pid, signal.SIGTERM)
+    finish(process, code=START_AGAIN)
+    train(images, tmp_path)
+    assert same_bits(state(tmp_path), state(whole))
+
+
+@pytest.mark.parametrize("flags", [("--precision", "bf16"), ("--no-channels-last",), ("--label-smoothing", "0.1")])
+def test_recipes_of_other_precision_layout_and_loss_train(images: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
+    train(images, tmp_path, *flags, "--epochs", "2")
+    assert [record["epoch"] for record in records(tmp_path) if record["kind"] == "eval"] == [1, 2]

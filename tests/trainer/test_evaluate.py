@@ -1,0 +1,71 @@
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from data.types import Batch
+from trainer.evaluate import evaluate
+from trainer.runtime import Runtime
+from trainer.world import World
+
+
+class Rows:
+    """A loader over given rows, the last batch filled up."""
+
+    def __init__(self, targets: list[int], batch: int) -> None:
+        self._targets, self._batch = torch.tensor(targets), batch
+
+    @property
+    def batches_per_epoch(self) -> int:
+        return -(-len(self._targets) // self._batch)
+
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
+        del epoch
+        for start in range(first_batch * self._batch, len(self._targets), self._batch):
+            positions = torch.arange(start, start + self._batch)
+            valid = positions < len(self._targets)
+            indices = positions.where(valid, 0)
+            images = indices.view(-1, 1, 1, 1).expand(-1, 2, 2, 3).to(torch.uint8)
+            yield Batch(images, self._targets[indices], indices, valid)
+
+    def close(self) -> None:
+        pass
+
+
+class Known(nn.Module):
+    """Says class 1 for every image, class 0 second."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        assert not self.training
+        assert not torch.is_grad_enabled()
+        return torch.tensor([5.0, 6, 4, 3, 2, 1, 0]).expand(len(images), 7)
+
+
+@pytest.fixture
+def runtime() -> Iterator[Runtime]:
+    started = Runtime(World(), "fp32", threads=1)
+    yield started
+    started.close()
+
+
+@pytest.mark.parametrize("batch", [1, 2, 4, 7, 100])
+def test_each_image_counts_once_at_any_batch_size(runtime: Runtime, batch: int) -> None:
+    loader = Rows([1, 0, 6, 1, 1, 6, 2], batch)
+    scores = evaluate(runtime, Known(), loader, lambda images: images, 0, lambda: False)
+    assert scores is not None
+    assert scores.count == 7
+    assert scores.top1 == pytest.approx(100 * 3 / 7)
+    assert scores.top5 == pytest.approx(100 * 5 / 7)
+
+
+def test_the_network_is_in_training_mode_again_afterwards(runtime: Runtime) -> None:
+    network = Known()
+    evaluate(runtime, network, Rows([1], 1), lambda images: images, 0, lambda: False)
+    assert network.training
+
+
+def test_a_stop_leaves_no_scores(runtime: Runtime) -> None:
+    network = Known()
+    assert evaluate(runtime, network, Rows([1, 2, 3], 1), lambda images: images, 0, lambda: True) is None
+    assert network.training

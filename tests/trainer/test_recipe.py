@@ -1,0 +1,84 @@
+import dataclasses
+from pathlib import Path
+
+import pytest
+
+from trainer import recipe
+from trainer.config import Recipe, SgdConfig, recipe_problems
+from trainer.decode import InvalidConfigError, range_problems
+
+
+def load_text(folder: Path, text: str) -> Recipe:
+    file = folder / "a.yaml"
+    file.write_text(text)
+    return recipe.load(str(file))
+
+
+def problems_of(folder: Path, text: str) -> str:
+    with pytest.raises(InvalidConfigError) as caught:
+        load_text(folder, text)
+    assert all(problem.startswith(str(folder / "a.yaml")) for problem in caught.value.problems)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_each_recipe_that_comes_along_is_sound_and_short(name: str) -> None:
+    loaded = recipe.load(name)
+    text = (recipe.FOLDER / f"{name}.yaml").read_text()
+    assert range_problems(loaded) + recipe_problems(loaded) == []
+    assert text.startswith("# ")
+    assert len(text.splitlines()) <= 40
+
+
+@pytest.mark.parametrize("name", recipe.names())
+def test_a_dumped_recipe_loads_as_the_same(name: str, tmp_path: Path) -> None:
+    assert load_text(tmp_path, recipe.dump(recipe.load(name))) == recipe.load(name)
+
+
+def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
+    assert load_text(tmp_path, "# nothing but the defaults\n") == Recipe()
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [("1e-4", 1e-4), ("5E3", 5e3), ("1.e-4", 1e-4), (".5", 0.5), ("3", 3.0), ("+2.5e+1", 25.0)],
+)
+def test_numbers_are_read_as_yaml_1_2_reads_them(tmp_path: Path, text: str, value: float) -> None:
+    assert load_text(tmp_path, f"optimizer: {{lr: {text}}}").optimizer == SgdConfig(lr=value)
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("epochs: 012", "epochs: '012'; expected a whole number; write 12 without quotes"),  # 10 in YAML 1.1
+        ("epochs: 1:30", "epochs: '1:30'; expected a whole number"),  # 90 in YAML 1.1
+        ("channels_last: no", "channels_last: 'no'; expected true or false"),  # false in YAML 1.1
+        ("optimizer: {lr: .inf}", "optimizer.lr: '.inf'; expected a number"),
+        ("epochs: 2021-01-01", "epochs: '2021-01-01'; expected a whole number"),
+        ("epochs: 3\nseed: 1\nepochs: 4", "line 1: epochs stands twice"),
+        ("optimizer: {lr: 1, lr: 2}", "line 1: lr stands twice"),
+        ("epochs: [3", "not readable as YAML"),
+        ("epochs: 3\n\tseed: 1", "not readable as YAML"),
+        ("!!python/object/apply:os.system ['true']", "not readable as YAML"),
+        ("- epochs", "recipe: ['epochs']; expected a section with named fields"),
+        ("optimizer:", "optimizer: None; expected a section with named fields"),
+    ],
+)
+def test_yaml_that_would_surprise_is_refused(tmp_path: Path, text: str, expected: str) -> None:
+    assert expected in problems_of(tmp_path, text)
+
+
+def test_an_unknown_name_suggests_the_nearest() -> None:
+    with pytest.raises(InvalidConfigError, match=r"recipe: 'resnet5O' is unknown; did you mean resnet50\?"):
+        recipe.load("resnet5O")
+    with pytest.raises(InvalidConfigError, match=r"recipe: '/nowhere/x.yaml' is unknown; no such file"):
+        recipe.load("/nowhere/x.yaml")
+
+
+def test_a_recipe_has_few_fields_for_each_is_a_promise() -> None:
+    def leaves(kind: object) -> int:
+        assert dataclasses.is_dataclass(kind)
+        values = (getattr(kind, field.name) for field in dataclasses.fields(kind))
+        return sum(leaves(value) if dataclasses.is_dataclass(value) else 1 for value in values)
+
+    assert leaves(Recipe()) <= 60

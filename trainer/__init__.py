@@ -1,0 +1,1 @@
+"""Own time: steps, epochs, state and evidence."""

@@ -1,0 +1,98 @@
+"""Speed as ratios: each pair is measured side by side, turn by turn, in one process on one machine."""
+
+import json
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+
+import torch
+from torch import nn
+from torch.optim import SGD
+
+from models import reference, registry
+from models.config import ModelConfig
+from trainer.config import BenchConfig
+from trainer.loss import cross_entropy
+from trainer.runtime import Runtime
+
+HEAD = ("name", "counterpart", "pixels", "ours", "counterpart", "ratio", "middle half")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A network beside its public counterpart."""
+
+    name: str
+    counterpart: str
+    """The network of a package, or the function of `models/reference.py` that makes one from a package's parts."""
+    image_size: int
+    """Pixels."""
+    ours_ms: float
+    """Median milliseconds of a training step."""
+    theirs_ms: float
+    """Median milliseconds of a training step."""
+    ratio: float
+    """Median over the rounds of ours / theirs within the round: above 1 is slower."""
+    spread: tuple[float, float]
+    """The middle half of those ratios."""
+
+
+def measure(name: str, runtime: Runtime, config: BenchConfig) -> Row:
+    """Time training steps of both in turns: ours, theirs; theirs, ours; ..."""
+    row = registry.entry(name)
+    size = config.image_size or row.image_size
+    ours = _step(registry.build(ModelConfig(name=name, num_classes=row.num_classes)), size, runtime, config)
+    theirs = _step(reference.twin(name), size, runtime, config)
+    for warm_up in (ours, theirs, ours, theirs):
+        warm_up()
+    own, others = list[float](), list[float]()
+    for turn in range(config.rounds):
+        for step, seconds in ((ours, own), (theirs, others))[:: -1 if turn % 2 else 1]:
+            seconds.append(step())
+    ratios = sorted(mine / other for mine, other in zip(own, others, strict=True))
+    return Row(
+        name=name,
+        counterpart=registry.counterpart(name),
+        image_size=size,
+        ours_ms=1e3 * median(own),
+        theirs_ms=1e3 * median(others),
+        ratio=median(ratios),
+        spread=(ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]),
+    )
+
+
+def cells(row: Row) -> tuple[str, ...]:
+    """A row as text, under HEAD."""
+    low, high = row.spread
+    times = f"{row.ours_ms:,.1f} ms", f"{row.theirs_ms:,.1f} ms"
+    return row.name, row.counterpart, f"{row.image_size}", *times, f"{row.ratio:.3f}", f"{low:.3f} to {high:.3f}"
+
+
+def save(rows: list[Row], runtime: Runtime, config: BenchConfig, path: Path) -> None:
+    """Write the rows, with what they were measured on, as JSON."""
+    machine = {"device": str(runtime.device), "torch": torch.__version__, "threads": torch.get_num_threads()}
+    path.write_text(json.dumps({**machine, **asdict(config), "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
+
+
+def _step(network: nn.Module, size: int, runtime: Runtime, config: BenchConfig) -> Callable[[], float]:
+    """A training step on a resident random batch, that gives its own seconds."""
+    network = runtime.place(network.train(), channels_last=True)
+    optimizer = SGD(network.parameters(), lr=0.01, momentum=0.9, fused=True)
+    images = torch.randn(config.batch, 3, size, size, device=runtime.device)
+    images = images.contiguous(memory_format=torch.channels_last)
+    targets = torch.zeros(config.batch, dtype=torch.int64, device=runtime.device)
+
+    def step() -> float:
+        start = time.perf_counter()
+        with torch.autocast(runtime.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+            outputs = network(images)
+        loss = cross_entropy(outputs, targets, 0.0)
+        loss.backward()
+        optimizer.step()
+        optimizer.zero_grad()
+        loss.item()  # sync: a copy that waits for everything before it
+        return time.perf_counter() - start
+
+    return step

@@ -1,0 +1,160 @@
+"""The recipe (what is learned) and the site (where it runs). Standard library only, so that `--help` loads no torch."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+from data.config import InputConfig
+from models.config import ModelConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SgdConfig:
+    """Stochastic gradient descent with momentum."""
+
+    name: Literal["sgd"] = "sgd"
+    """Kind of optimizer."""
+    lr: float = field(default=0.1, metadata={"above": 0})
+    """Peak learning rate, for this recipe's `global_batch`: nothing scales it."""
+    momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
+    """Share of the last update that is kept, 0 to 1."""
+    nesterov: bool = False
+    """Look ahead by the momentum before taking the gradient."""
+    weight_decay: float = field(default=1e-4, metadata={"min": 0})
+    """L2 penalty, added to the gradient."""
+    decay_norm_and_bias: bool = True
+    """Decay normalisation weights and biases too, as the ResNet paper did; later recipes leave them out."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepScheduleConfig:
+    """Divide the learning rate at fixed epochs."""
+
+    name: Literal["step"] = "step"
+    """Kind of schedule."""
+    milestones: tuple[float, ...] = field(default=(30.0, 60.0, 80.0), metadata={"above": 0})
+    """Epochs at which the learning rate is multiplied by `gamma`, rising."""
+    gamma: float = field(default=0.1, metadata={"above": 0, "below": 1})
+    """Factor at each milestone."""
+    warmup_epochs: float = field(default=0.0, metadata={"min": 0})
+    """Epochs of linear warm-up from zero (1706.02677, section 2.2)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CosineScheduleConfig:
+    """Half a cosine from the peak to `final_lr` (1608.03983, without restarts)."""
+
+    name: Literal["cosine"] = "cosine"
+    """Kind of schedule."""
+    final_lr: float = field(default=0.0, metadata={"min": 0})
+    """Learning rate after the last step."""
+    warmup_epochs: float = field(default=0.0, metadata={"min": 0})
+    """Epochs of linear warm-up from zero, before the cosine (1706.02677, section 2.2)."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """What is learned. The same recipe is the same experiment, wherever it runs."""
+
+    model: ModelConfig = field(default_factory=ModelConfig)
+    """The network."""
+    input: InputConfig = field(default_factory=InputConfig)
+    """What the network sees: sizes, crops, flips, normalisation."""
+    optimizer: SgdConfig = field(default_factory=SgdConfig)
+    """How a gradient changes the weights."""
+    schedule: StepScheduleConfig | CosineScheduleConfig = field(default_factory=CosineScheduleConfig)
+    """How the learning rate changes over the run."""
+    label_smoothing: float = field(default=0.0, metadata={"min": 0, "below": 1})
+    """Share of the target spread evenly over all classes (1512.00567, section 7)."""
+    epochs: int = field(default=90, metadata={"min": 1})
+    """Passes over the training set."""
+    global_batch: int = field(default=256, metadata={"min": 1})
+    """Images per optimizer step, over all processes and accumulated micro-batches."""
+    micro_batch: int = field(default=32, metadata={"min": 1})
+    """Images per process and forward pass. BatchNorm takes its statistics over these, so they belong to the recipe."""
+    precision: Literal["fp32", "bf16"] = "bf16"
+    """Arithmetic of the forward pass: fp32, or bf16 autocast over fp32 weights."""
+    channels_last: bool = True
+    """Lay images and convolution weights out as NHWC in memory; faster, same mathematics."""
+    seed: int = field(default=0, metadata={"min": 0, "below": 2**32})
+    """Decides the initial weights, the order of the images and every crop and flip."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SiteConfig:
+    """Where it runs. Nothing here changes what is learned."""
+
+    data: Path
+    """Folder of the image tree: DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG."""
+    output: Path
+    """Run directory. One that holds this recipe's run is continued from its last checkpoint."""
+    threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
+    """CPU threads per process for decoding, and for the model where there is no GPU. None: this machine's cores, shared
+    out evenly among the processes on it."""
+    log_every: int = field(default=20, metadata={"min": 1})
+    """Steps between two points of loss, top-1 and throughput in TensorBoard and metrics.jsonl."""
+    keep_checkpoints: int = field(default=3, metadata={"min": 1})
+    """Newest checkpoints kept in the run directory."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class BenchConfig:
+    """What a training step is timed on: a resident random batch."""
+
+    batch: int = field(default=8, metadata={"min": 2, "max": 4096})
+    """Images; BatchNorm needs two."""
+    image_size: int | None = field(default=None, metadata={"min": 8, "max": 2048})
+    """Side of the images, pixels. None: the paper's."""
+    precision: Literal["fp32", "bf16"] = "fp32"
+    """Arithmetic of the forward pass."""
+    rounds: int = field(default=11, metadata={"min": 1, "max": 10_000})
+    """Turns of each of a pair; medians are shown."""
+    threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
+    """CPU threads. None: this machine's cores."""
+
+
+def recipe_problems(recipe: Recipe) -> list[str]:
+    """Values of a recipe that are each in range but do not fit together."""
+    found = [*_schedule_problems(recipe), *_batch_problems(recipe), *_input_problems(recipe.input)]
+    if recipe.model.in_channels != 3:
+        found.append(f"model.in_channels: {recipe.model.in_channels}, but the loader gives RGB images; use 3")
+    return found
+
+
+def world_problems(recipe: Recipe, world_size: int) -> list[str]:
+    """Why `global_batch` cannot be dealt out evenly to this many processes, with what would fit."""
+    whole = recipe.global_batch
+    if whole % recipe.micro_batch or whole % (recipe.micro_batch * world_size) == 0:
+        return []
+    fitting = [size for size in range(1, recipe.micro_batch + 1) if whole % (size * world_size) == 0]
+    mend = f"--micro-batch {fitting[-1]}" if fitting else f"a --global-batch divisible by {world_size}"
+    return [
+        f"micro_batch: {recipe.micro_batch} images on each of {world_size} processes make "
+        f"{recipe.micro_batch * world_size} a pass, which does not divide global_batch {whole}; use {mend}"
+    ]
+
+
+def _schedule_problems(recipe: Recipe) -> list[str]:
+    schedule, problems = recipe.schedule, list[str]()
+    if recipe.optimizer.nesterov and recipe.optimizer.momentum == 0:
+        problems.append("optimizer.nesterov: looks ahead by the momentum; set optimizer.momentum above 0")
+    if schedule.warmup_epochs > recipe.epochs:
+        problems.append(f"schedule.warmup_epochs: {schedule.warmup_epochs} is more than epochs: {recipe.epochs}")
+    if isinstance(schedule, StepScheduleConfig) and list(schedule.milestones) != sorted(set(schedule.milestones)):
+        problems.append(f"schedule.milestones: {list(schedule.milestones)} must rise")
+    return problems
+
+
+def _batch_problems(recipe: Recipe) -> list[str]:
+    if recipe.global_batch % recipe.micro_batch == 0:
+        return []
+    return [f"micro_batch: {recipe.micro_batch} does not divide global_batch: {recipe.global_batch}"]
+
+
+def _input_problems(config: InputConfig) -> list[str]:
+    problems: list[str] = []
+    if config.eval_crop > config.eval_resize:
+        problems.append(f"input.eval_crop: {config.eval_crop} is more than input.eval_resize: {config.eval_resize}")
+    if config.crop_area[0] > config.crop_area[1]:
+        problems.append(f"input.crop_area: {list(config.crop_area)} must be a rising pair")
+    return problems

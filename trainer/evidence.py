@@ -1,0 +1,86 @@
+"""What makes a number a result: what was evaluated, on what, by which code."""
+
+import hashlib
+import json
+import platform
+import socket
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.manifest import Manifest
+from trainer.config import Recipe
+from trainer.decode import encode
+from trainer.runtime import Runtime
+
+PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "numpy")
+
+
+def environment(runtime: Runtime, threads: int) -> dict[str, Any]:
+    """Where this stretch of the run runs, and with what."""
+    on_gpu = runtime.device.type == "cuda"
+    return {
+        "host": socket.gethostname(),
+        "device": torch.cuda.get_device_name(runtime.device) if on_gpu else f"CPU ({platform.machine()})",
+        "world_size": runtime.world.world_size,
+        "launcher": runtime.world.launcher,
+        "threads": threads,
+        "python": platform.python_version(),
+        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "commit": commit(),
+    }
+
+
+def result(recipe: Recipe, evaluations: list[dict[str, Any]], train: Manifest, val: Manifest) -> dict[str, Any]:
+    """The accuracy after the last epoch, with everything needed to know what it means."""
+    last = evaluations[-1]
+    return {
+        **{name: last[name] for name in ("top1", "top5", "loss", "images")},
+        "best_top1": max(record["top1"] for record in evaluations),
+        "protocol": protocol(recipe),
+        "model": recipe.model.name,
+        "epochs": recipe.epochs,
+        "images_seen": last["step"] * recipe.global_batch,
+        "seed": recipe.seed,
+        "recipe_sha256": recipe_hash(recipe),
+        "train_images": len(train),
+        "train_sha256": train.fingerprint(),
+        "val_sha256": val.fingerprint(),
+        "commit": commit(),
+    }
+
+
+def protocol(recipe: Recipe) -> str:
+    """How the accuracy is measured, in words."""
+    crop = f"shorter side {recipe.input.eval_resize} px, centre crop {recipe.input.eval_crop} px"
+    return f"{crop}, bilinear with antialias, one view, raw weights, {recipe.precision}"
+
+
+def recipe_hash(recipe: Recipe) -> str:
+    """Hex digest of every field: two runs with the same one are the same experiment."""
+    return hashlib.sha256(json.dumps(encode(recipe), sort_keys=True).encode()).hexdigest()
+
+
+def commit() -> str:
+    """Commit of this code, with `+` where files were changed since; `unknown` outside a checkout."""
+    folder = Path(__file__).parent
+    try:
+        hash_ = _git(folder, "rev-parse", "HEAD")
+        return hash_ + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

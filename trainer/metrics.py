@@ -1,0 +1,55 @@
+"""Counts that stay on the device until somebody asks."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+FIELDS = 4  # loss, top-1, top-5, images
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """Means over a number of images."""
+
+    loss: float
+    top1: float
+    """Percent."""
+    top5: float
+    """Percent; of all classes where there are fewer than five."""
+    count: int
+    """Images."""
+
+
+def empty(device: torch.device) -> Tensor:
+    """(FIELDS,) float64 zeros, to which `totals` are added."""
+    return torch.zeros(FIELDS, dtype=torch.float64, device=device)
+
+
+def totals(logits: Tensor, targets: Tensor, valid: Tensor, losses: Tensor | None = None) -> Tensor:
+    """Sums over the valid rows of a batch, without a host sync.
+
+    Args:
+        logits: (N, C) float.
+        targets: (N,) int64.
+        valid: (N,) bool.
+        losses: (N,) float; the cross-entropy where None.
+
+    Returns:
+        (FIELDS,) float64 on the device: loss, top-1, top-5, images.
+    """
+    best = logits.topk(min(5, logits.shape[1]), dim=1).indices
+    hits = best == targets[:, None]  # (N, 5)
+    if losses is None:
+        losses = F.cross_entropy(logits.float(), targets, reduction="none")
+    columns = torch.stack(
+        [losses.double(), hits[:, 0].double(), hits.any(1).double(), torch.ones_like(losses).double()]
+    )
+    return columns.where(valid, 0).sum(1)  # (FIELDS, N) -> (FIELDS,)
+
+
+def scores(sums: Tensor) -> Scores:
+    """Means from sums over all processes."""
+    loss, top1, top5, count = sums.tolist()  # sync
+    return Scores(loss=loss / count, top1=100 * top1 / count, top5=100 * top5 / count, count=round(count))

@@ -1,0 +1,47 @@
+"""Signals become a flag, and nothing more: what must be saved is saved at the next step's end. Standard library only.
+
+Work in a handler would be worse than none: Slurm sends CONT along with USR2, and a handler that writes can interrupt
+itself in the middle of a write.
+"""
+
+import signal
+from types import FrameType
+
+START_AGAIN = 75  # sysexits' EX_TEMPFAIL: stopped in good order, start the same command again
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+
+
+class StopRequestedError(Exception):
+    """A stop was asked for while there was nothing to save yet."""
+
+
+class StopFlag:
+    """Whether this process was asked to stop."""
+
+    def __init__(self) -> None:
+        """Not asked yet."""
+        self._signal: int | None = None
+
+    def install(self) -> None:
+        """Listen from now on; only the main thread may call this."""
+        for number in _SIGNALS:
+            signal.signal(number, self._raise)
+
+    @property
+    def is_set(self) -> bool:
+        """Whether a signal came."""
+        return self._signal is not None
+
+    def check(self) -> None:
+        """Give up what goes before the first step.
+
+        Raises:
+            StopRequestedError: A signal came.
+        """
+        if self._signal is not None:
+            raise StopRequestedError(signal.Signals(self._signal).name)
+
+    def _raise(self, number: int, frame: FrameType | None) -> None:
+        del frame
+        self._signal = number

@@ -1,0 +1,115 @@
+"""report.md and curves.png, made from what the run directory holds. Loads no torch."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from trainer.config import Recipe
+from trainer.decode import differences, encode
+from trainer.recipe import load
+from trainer.rundir import RunDirectory, write_text
+
+Records = list[dict[str, Any]]
+
+
+def write(run: RunDirectory) -> None:
+    """Write the report and its plot, of a run that is finished or not."""
+    records = run.records()
+    draw(records).savefig(run.curves, dpi=120)
+    sections = [_verdict(run), _curves(run), _evaluations(records), _stretches(records), _departures(run)]
+    title = f"# {load(str(run.recipe)).model.name} in {run.path.name}"
+    write_text(run.report, "\n\n".join([title, *filter(None, sections)]) + "\n")
+
+
+def draw(records: Records) -> Figure:
+    """Loss, top-1, learning rate and throughput over the steps."""
+    train, evaluation = _of(records, "train"), _of(records, "eval")
+    figure = Figure(figsize=(11, 7), layout="constrained")
+    loss, top1, lr, speed = figure.subplots(2, 2).flat
+    for axes, name, label in ((loss, "loss", "loss"), (top1, "top1", "top-1, %")):
+        _line(axes, train, name, "training", "C0")
+        _line(axes, evaluation, name, "evaluation", "C1", marker="o")
+        _label(axes, label)
+        axes.legend()
+    _line(lr, train, "lr", "learning rate", "C2")
+    _label(lr, "learning rate")
+    _line(speed, train, "images_per_s", "images/s", "C3")
+    _label(speed, "images/s")
+    speed.set_ylim(bottom=0)
+    return figure
+
+
+def _line(axes: Axes, records: Records, name: str, label: str, color: str, marker: str = "") -> None:
+    axes.plot([r["step"] for r in records], [r[name] for r in records], label=label, color=color, marker=marker)
+
+
+def _label(axes: Axes, text: str) -> None:
+    axes.set(xlabel="optimizer step", ylabel=text)
+    axes.grid(alpha=0.3)
+
+
+def _verdict(run: RunDirectory) -> str:
+    result = run.finished()
+    if not result:
+        return "**Not finished.** The same command goes on from the newest checkpoint."
+    rows = {
+        "top-1": f"**{result['top1']:.2f} %** (best after any epoch: {result['best_top1']:.2f} %)",
+        "top-5": f"{result['top5']:.2f} %",
+        "images evaluated": f"{result['images']:,}, each once",
+        "protocol": result["protocol"],
+        "images seen in training": f"{result['images_seen']:,} in {result['epochs']} epochs",
+        "training images": f"{result['train_images']:,}",
+        "seed": result["seed"],
+        "commit": f"`{result['commit']}`",
+        "recipe (SHA-256)": f"`{result['recipe_sha256']}`",
+        "training images (SHA-256)": f"`{result['train_sha256']}`",
+        "evaluation images (SHA-256)": f"`{result['val_sha256']}`",
+    }
+    return _table(("", "result"), [(name, str(value)) for name, value in rows.items()])
+
+
+def _curves(run: RunDirectory) -> str:
+    return f"![loss, top-1, learning rate and images/s over the steps]({run.curves.name})"
+
+
+def _evaluations(records: Records) -> str:
+    rows = [
+        (str(r["epoch"]), str(r["step"]), f"{r['top1']:.2f}", f"{r['top5']:.2f}", f"{r['loss']:.4f}")
+        for r in _of(records, "eval")
+    ]
+    return "## Evaluations\n\n" + _table(("epoch", "step", "top-1, %", "top-5, %", "loss"), rows) if rows else ""
+
+
+def _stretches(records: Records) -> str:
+    rows = [
+        (
+            datetime.fromtimestamp(r["time"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            str(r["step"]),
+            f"{r['world_size']} x {r['device']} on {r['host']}",
+            f"{r['launcher']}, {r['threads']} threads, Python {r['python']}",
+            ", ".join(f"{name} {version}" for name, version in r["packages"].items()),
+        )
+        for r in _of(records, "start")
+    ]
+    return "## Starts\n\n" + _table(("time (UTC)", "after step", "where", "how", "packages"), rows)
+
+
+def _departures(run: RunDirectory) -> str:
+    rows = [
+        (f"`{path}`", str(default), str(ours))
+        for path, default, ours in differences(encode(Recipe()), encode(load(str(run.recipe))))
+    ]
+    return "## Recipe, where it departs from the defaults\n\n" + _table(("field", "default", "this run"), rows)
+
+
+def _of(records: Records, kind: str) -> Records:
+    return [record for record in records if record["kind"] == kind]
+
+
+def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    def line(cells: tuple[str, ...]) -> str:
+        return "| " + " | ".join(cells) + " |"
+
+    return "\n".join([line(head), line(("---",) * len(head)), *map(line, rows)])

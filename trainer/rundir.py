@@ -1,0 +1,125 @@
+"""The run directory: one recipe at one site, in one folder, over any number of restarts. Standard library only."""
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from trainer.config import Recipe
+from trainer.decode import InvalidConfigError, differences, encode
+from trainer.recipe import dump, load
+
+
+@dataclass(frozen=True, slots=True)
+class RunDirectory:
+    """Where everything of a run lies."""
+
+    path: Path
+    """The folder itself; TensorBoard's event files lie directly in it."""
+
+    @property
+    def recipe(self) -> Path:
+        """The resolved recipe; written first, so its presence makes the folder a run directory."""
+        return self.path / "recipe.yaml"
+
+    @property
+    def metrics(self) -> Path:
+        """One JSON object a line: every number that was logged."""
+        return self.path / "metrics.jsonl"
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of checkpoints."""
+        return self.path / "checkpoints"
+
+    @property
+    def result(self) -> Path:
+        """The final accuracy with its protocol; written last, so its presence makes the run finished."""
+        return self.path / "result.json"
+
+    @property
+    def report(self) -> Path:
+        """The report for people."""
+        return self.path / "report.md"
+
+    @property
+    def curves(self) -> Path:
+        """The report's plot."""
+        return self.path / "curves.png"
+
+    def manifest(self, split: str) -> Path:
+        """The list of images this run uses."""
+        return self.path / f"manifest-{split}.npz"
+
+    def problems(self, recipe: Recipe) -> list[str]:
+        """Why this recipe cannot be run here, one line each, for the user."""
+        if not self.path.exists():
+            return self._parent_problems()
+        if not self.path.is_dir():
+            return [f"--output: {self.path} is a file; name a folder"]
+        if not self.recipe.exists():
+            strays = [item.name for item in (self.metrics, self.checkpoints, self.result) if item.exists()]
+            mend = "name another folder or clear this one"
+            return [f"--output: {self.path} holds {', '.join(strays)} but no recipe.yaml; {mend}"] if strays else []
+        return self._recipe_problems(recipe)
+
+    def begin(self, recipe: Recipe) -> None:
+        """Make the folder and write the recipe, unless it is there."""
+        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        if not self.recipe.exists():
+            write_text(self.recipe, dump(recipe))
+
+    def finished(self) -> dict[str, Any] | None:
+        """What `result.json` holds, or None for a run that is not finished."""
+        return json.loads(self.result.read_text(encoding="utf-8")) if self.result.exists() else None
+
+    def guide(self) -> str:
+        """How the run stands, where everything of it lies and how to open it: lines for the console."""
+        result = self.finished()
+        lines = [
+            f"finished: top-1 {result['top1']:.2f} %, top-5 {result['top5']:.2f} % on {result['images']:,} images"
+            if result
+            else "stopped, not finished: the same command goes on from here",
+            f"  report       {self.report}",
+            f"  curves       {self.curves}",
+            f"  TensorBoard  tensorboard --logdir {self.path}",
+            f"  metrics      {self.metrics}",
+            f"  checkpoints  {self.checkpoints}",
+            f"  recipe       {self.recipe}",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def records(self) -> list[dict[str, Any]]:
+        """What `metrics.jsonl` holds; a last line that a kill cut short is left out."""
+        if not self.metrics.exists():
+            return []
+        lines = self.metrics.read_text(encoding="utf-8").split("\n")
+        return [json.loads(line) for line in lines[:-1]]
+
+    def _parent_problems(self) -> list[str]:
+        existing = next(parent for parent in self.path.absolute().parents if parent.exists())
+        return [] if existing.is_dir() else [f"--output: {existing} is a file; name a folder"]
+
+    def _recipe_problems(self, recipe: Recipe) -> list[str]:
+        try:
+            stored = load(str(self.recipe))
+        except InvalidConfigError as error:
+            return [f"--output: {self.path} holds a damaged run: {problem}" for problem in error.problems]
+        changed = differences(encode(stored), encode(recipe))
+        if not changed:
+            return []
+        lines = "".join(f"\n      {path}: {_show(old)} there, {_show(new)} asked for" for path, old, new in changed[:8])
+        more = f"\n      and {len(changed) - 8} more" if len(changed) > 8 else ""
+        mend = "\n    name another --output, or drop the flags that differ to go on with that run"
+        return [f"--output: {self.path} holds a run of another recipe{lines}{more}{mend}"]
+
+
+def write_text(file: Path, text: str) -> None:
+    """Write a file, all or nothing."""
+    temporary = file.with_name(f"{file.name}.tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(file)
+
+
+def _show(value: Any) -> str:
+    return "unset" if value is None else str(value)

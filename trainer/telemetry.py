@@ -1,0 +1,131 @@
+"""What a run says of itself while it goes on: metrics.jsonl, TensorBoard and the console. Rank 0 only.
+
+metrics.jsonl is the record; the others show the same numbers.
+"""
+
+import json
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from torch.utils.tensorboard import SummaryWriter
+
+from trainer.console import Console
+from trainer.metrics import Scores
+from trainer.rundir import RunDirectory, write_text
+from trainer.state import TrainState
+
+T = TypeVar("T")
+
+
+class Waiting:
+    """An iterator that measures how long its consumer waited."""
+
+    def __init__(self, source: Iterable[T]) -> None:
+        """Nothing waited for yet."""
+        self._source: Iterator[Any] = iter(source)
+        self.seconds = 0.0
+
+    def __iter__(self) -> Iterator[Any]:
+        """Itself."""
+        return self
+
+    def __next__(self) -> Any:
+        """The next item, timed."""
+        start = time.perf_counter()
+        try:
+            return next(self._source)
+        finally:
+            self.seconds += time.perf_counter() - start
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Point:
+    """Training since the last logged step."""
+
+    step: int
+    """Optimizer steps done."""
+    total_steps: int
+    """Optimizer steps of the whole run."""
+    epoch: int
+    """Epoch that the step belongs to, from 0."""
+    epochs: int
+    """Epochs of the whole run."""
+    scores: Scores
+    """Over the images since the last point, of all processes."""
+    lr: float
+    """Learning rate of the step."""
+    images_per_s: float
+    """Of all processes."""
+    data_wait: float
+    """Share of the time that rank 0 waited for the loader, 0 to 1."""
+    eta_s: float
+    """Seconds to the end of training at this rate."""
+
+    def line(self) -> str:
+        """The point in one line."""
+        return (
+            f"epoch {self.epoch + 1}/{self.epochs}  step {self.step}/{self.total_steps}  loss {self.scores.loss:.3f}  "
+            f"top-1 {self.scores.top1:.1f} %  {self.images_per_s:.0f} images/s  "
+            f"waiting for data {self.data_wait:.0%}  ETA {timedelta(seconds=round(self.eta_s))}"
+        )
+
+
+class Telemetry:
+    """The writer of one process's stretch of a run."""
+
+    def __init__(self, run: RunDirectory, state: TrainState, console: Console, environment: dict[str, Any]) -> None:
+        """Drop what was logged past the state that training goes on from, and say that it goes on."""
+        self._console = console
+        _drop_after(run, state)
+        self._metrics = run.metrics.open("a", encoding="utf-8")
+        # readers of the events forget points from this step on: a restart gives one curve, without an overlap
+        self._board = SummaryWriter(str(run.path), purge_step=state.step + 1)
+        self._write("start", state.step, environment)
+
+    def train(self, point: Point) -> None:
+        """Log one point of training."""
+        learning = {"loss": point.scores.loss, "top1": point.scores.top1, "lr": point.lr}
+        speed = {"images_per_s": point.images_per_s, "data_wait": point.data_wait}
+        self._write("train", point.step, {"epoch": point.epoch, **learning, **speed})
+        self._scalars("train", point.step, learning)
+        self._scalars("throughput", point.step, speed)
+        self._console.training(point.line(), point.step, point.total_steps)
+
+    def evaluation(self, step: int, epoch: int, scores: Scores, best: float) -> None:
+        """Log one evaluation; `epoch` counts the epochs done, `best` is the highest top-1 so far."""
+        shown = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
+        self._write("eval", step, {"epoch": epoch, **shown, "images": scores.count})
+        self._scalars("eval", step, shown)
+        self._board.flush()
+        self._console.say(
+            f"epoch {epoch}: top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f} "
+            f"on {scores.count:,} images; best top-1 {best:.2f} %"
+        )
+
+    def close(self) -> None:
+        """Write everything out."""
+        self._metrics.close()
+        self._board.close()
+        self._console.close()
+
+    def _write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        self._metrics.write(json.dumps({"kind": kind, "step": step, **values, "time": round(time.time(), 3)}) + "\n")
+        self._metrics.flush()
+
+    def _scalars(self, group: str, step: int, values: dict[str, float]) -> None:
+        for name, value in values.items():
+            self._board.add_scalar(f"{group}/{name}", value, step)
+
+
+def _drop_after(run: RunDirectory, state: TrainState) -> None:
+    kept = [record for record in run.records() if _stands(record, state)]
+    write_text(run.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+
+
+def _stands(record: dict[str, Any], state: TrainState) -> bool:
+    if record["kind"] == "eval":
+        return record["epoch"] <= state.evaluated
+    return record["kind"] == "start" or record["step"] <= state.step

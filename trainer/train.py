@@ -1,0 +1,96 @@
+"""One process of a run, from its parts to its report."""
+
+import json
+import sys
+from contextlib import ExitStack
+from typing import Any
+
+from data.manifest import Manifest
+from trainer import build, evidence, report
+from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
+from trainer.loop import Fit, fit
+from trainer.preempt import START_AGAIN, StopFlag
+from trainer.rundir import write_text
+from trainer.runtime import Runtime
+from trainer.setup import Setup
+from trainer.state import TrainState
+from trainer.step import Normalize, TrainStep
+from trainer.telemetry import Telemetry
+from trainer.world import World
+
+
+def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int:
+    """Train, evaluate and report, going on from the newest checkpoint in the run directory.
+
+    Returns:
+        Exit code: 0 finished, `START_AGAIN` stopped in good order.
+
+    Raises:
+        StopRequestedError: Asked to stop before the first step.
+        ChangedDataError: The images are not those the run began with.
+        BrokenImageError: An image cannot be read.
+    """
+    runtime = Runtime(world, recipe.precision, build.threads(site, world))
+    setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console())
+    if runtime.is_main:
+        setup.run.begin(recipe)
+    images = build.list_images(setup)
+    with ExitStack() as stack:
+        finished = fit(_parts(setup, images, stack))
+    if runtime.is_main:
+        _conclude(setup, images, finished=finished)
+    runtime.close()
+    return 0 if finished else START_AGAIN
+
+
+def _parts(setup: Setup, images: tuple[Manifest, Manifest], stack: ExitStack) -> Fit:
+    """Build the run; `stack` closes what has to be closed."""
+    recipe, runtime = setup.recipe, setup.runtime
+    state = build.train_state(recipe, runtime)
+    build.restore(state, setup.run.checkpoints, runtime)
+    model = runtime.distribute(state.model)
+    normalize = Normalize(recipe.input, runtime.device, channels_last=recipe.channels_last)
+    train_loader, eval_loader = build.loaders(setup, images, stack)
+    return Fit(
+        setup=setup,
+        train_loader=train_loader,
+        eval_loader=eval_loader,
+        train_step=TrainStep(runtime, model, state.optimizer, normalize, recipe),
+        normalize=normalize,
+        state=state,
+        steps_per_epoch=len(images[0]) // recipe.global_batch,
+        telemetry=_telemetry(setup, state, images, stack) if runtime.is_main else None,
+    )
+
+
+def _telemetry(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest], stack: ExitStack) -> Telemetry:
+    """Open the record of this stretch of the run, and say what it is."""
+    facts = evidence.environment(setup.runtime, build.threads(setup.site, setup.runtime.world))
+    setup.console.say(_opening(setup.recipe, images, facts))
+    setup.console.say(f"going on after step {state.step}" if state.step else "starting")
+    telemetry = Telemetry(setup.run, state, setup.console, facts)
+    stack.callback(telemetry.close)
+    return telemetry
+
+
+def _opening(recipe: Recipe, images: tuple[Manifest, Manifest], facts: dict[str, Any]) -> str:
+    train, val = images
+    steps = len(train) // recipe.global_batch
+    processes = "1 process" if facts["world_size"] == 1 else f"{facts['world_size']} processes"
+    return (
+        f"{recipe.model.name}: {len(train):,} images in {len(train.classes):,} classes to train on, {len(val):,} to "
+        f"evaluate; {recipe.epochs} epochs of {steps} steps of {recipe.global_batch} images\n"
+        f"{facts['device']}: {processes}, CPU threads in each: {facts['threads']}, {recipe.precision}"
+    )
+
+
+def _conclude(setup: Setup, images: tuple[Manifest, Manifest], *, finished: bool) -> None:
+    """Write the result, where there is one, and the report, and say where everything lies (rank 0 only)."""
+    run = setup.run
+    evaluations = [record for record in run.records() if record["kind"] == "eval"]
+    if finished:
+        result = evidence.result(setup.recipe, evaluations, *images)
+        write_text(run.result, json.dumps(result, indent=2) + "\n")
+    report.write(run)
+    sys.stdout.write(run.guide())
