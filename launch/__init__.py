@@ -1,0 +1,1 @@
+"""Turn a command into processes on a cluster."""

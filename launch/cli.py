@@ -1,0 +1,122 @@
+"""`python -m launch`: the commands, their flags and their errors. Loads no torch, and submitit only to submit."""
+
+import sys
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from launch.job import TrainJob
+from launch.site import ClusterConfig
+from trainer import preflight
+from trainer.cli import named_recipe, refuse
+from trainer.config import Recipe, SiteConfig
+from trainer.decode import InvalidConfigError, range_problems
+from trainer.rundir import RunDirectory
+from trainer.world import World
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submit:
+    """Queue a training run on a Slurm cluster.
+
+    RECIPE is the name of a recipe or the path of a YAML file, and comes first; every field of the recipe is a flag. The
+    recipe, the data and the run directory are checked first. Submitting the same command again goes on with the run.
+
+    Example: python -m launch submit resnet50 --data /imagenet --output runs/r50 --nodes 2 --gpus-per-node 8
+    --cpus-per-process 12 --partition gpu --hours 12
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """Name or path of a recipe."""
+    cluster: Annotated[ClusterConfig, tyro.conf.arg(name="")]
+    """What is asked of the cluster."""
+    site: Annotated[SiteConfig, tyro.conf.arg(name="")]
+    """Where it runs."""
+    settings: Annotated[Recipe, tyro.conf.arg(name="")]
+    """What is learned."""
+    dry_run: bool = False
+    """Print the sbatch script and do nothing."""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command.
+
+    Returns:
+        Exit code: 0 done, 1 refused by Slurm, 2 bad input and nothing was done.
+    """
+    try:
+        return submit(parse(sys.argv[1:] if arguments is None else arguments))
+    except InvalidConfigError as error:
+        return refuse(error.problems)
+    except BrokenPipeError:  # the reader of --help has seen enough
+        return 0
+
+
+def parse(arguments: list[str]) -> Submit:
+    """The command, with the recipe's values as the defaults of its flags.
+
+    Raises:
+        InvalidConfigError: The recipe cannot be read.
+    """
+    default = Submit(
+        recipe=tyro.MISSING,
+        cluster=ClusterConfig(),
+        site=SiteConfig(data=tyro.MISSING, output=tyro.MISSING),
+        settings=named_recipe(arguments, "submit"),
+    )
+    command = Annotated[Submit, tyro.conf.subcommand("submit", default=default)]
+    alone = Annotated[None, tyro.conf.Suppress]  # a union needs two members
+    return tyro.cli(  # pyright: ignore[reportReturnType] - of which the second is never chosen
+        command | alone,  # pyright: ignore[reportArgumentType] - a union of annotated types is a type form
+        args=arguments,
+        prog="python -m launch",
+        config=(tyro.conf.AvoidSubcommands,),
+    )
+
+
+def submit(command: Submit) -> int:
+    """Check everything, then queue the run or print its script."""
+    cluster, site = command.cluster, command.site
+    problems = range_problems(cluster) or preflight.problems(command.settings, site, World(0, cluster.world_size))
+    if problems:
+        return refuse(problems)
+    from launch import slurm
+
+    run = RunDirectory(site.output.absolute())
+    folder = run.path / "slurm"
+    if command.dry_run:
+        sys.stdout.write(slurm.script(cluster, run.path.name, folder))
+        return 0
+    if not slurm.available():
+        return refuse(["sbatch: not found on this machine; submit from a login node, or add --dry-run"])
+    run.begin(command.settings)
+    return _queue(command, run)
+
+
+def _queue(command: Submit, run: RunDirectory) -> int:
+    from launch import slurm
+
+    folder = run.path / "slurm"
+    job = TrainJob(("train", str(run.recipe), *_site_flags(command.site, run)))
+    try:
+        number = slurm.submit(job, command.cluster, run.path.name, folder)
+    except slurm.RefusedError as error:
+        sys.stderr.write(f"Slurm refused the job: {error}\n")
+        return 1
+    sys.stdout.write(
+        f"job {number} is queued\n"
+        f"  state        squeue --jobs {number}\n"
+        f"  output       tail -F {folder}/{number}_0_log.out\n"
+        f"  TensorBoard  tensorboard --logdir {run.path}\n"
+        f"  cancel       scancel {number}\n"
+    )
+    return 0
+
+
+def _site_flags(site: SiteConfig, run: RunDirectory) -> tuple[str, ...]:
+    threads = () if site.threads is None else ("--threads", str(site.threads))
+    return (
+        *("--data", str(site.data.absolute()), "--output", str(run.path)),
+        *("--log-every", str(site.log_every), "--keep-checkpoints", str(site.keep_checkpoints), *threads),
+    )

@@ -1,0 +1,79 @@
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8")
+
+
+def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "launch", *map(str, arguments)]
+    return subprocess.run(
+        command, check=False, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
+    )
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["submit", "--help"], ["submit", "resnet50", "--help"]])
+def test_help_answers_at_once(arguments: list[str]) -> None:
+    seconds: list[float] = []
+    for _ in range(3):
+        start = time.perf_counter()
+        assert run(*arguments).returncode == 0
+        seconds.append(time.perf_counter() - start)
+    assert min(seconds) < 0.5
+
+
+def test_a_dry_run_prints_the_script_and_writes_nothing(images: Path, tmp_path: Path) -> None:
+    out = tmp_path / "my run"
+    done = run(
+        *DEMO,
+        *("--data", images, "--output", out, "--dry-run", "--nodes", "2", "--hours", "1.5", "--partition", "cpu"),
+        *("--cpus-per-process", "4", "--memory-gb", "1.5", "--account", "lab", "--qos", "high"),
+    )
+    assert done.returncode == 0
+    lines = done.stdout.splitlines()
+    for option in ("nodes=2", "ntasks-per-node=1", "cpus-per-task=4", "time=90", "mem=1536M", "partition=cpu"):
+        assert f"#SBATCH --{option}" in lines
+    assert {"#SBATCH --account=lab", "#SBATCH --qos=high"} <= set(lines)
+    assert "gpus" not in done.stdout
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_gpus_bring_a_process_each(images: Path, tmp_path: Path) -> None:
+    done = run(*DEMO, "--data", images, "--output", tmp_path / "r", "--dry-run", "--gpus-per-node", "2")
+    assert "#SBATCH --gpus-per-node=2" in done.stdout
+    assert "#SBATCH --ntasks-per-node=2" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["submit"], "RECIPE"),
+        (["submit", "demmo", "--data", "IMAGES", "--output", "OUT"], "did you mean demo?"),
+        ([*DEMO, "--data", "NOWHERE", "--output", "OUT"], "NOWHERE does not exist"),
+        ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--nodes", "0"], "nodes: 0; must be at least 1"),
+        ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--nodes", "3"], "a --global-batch divisible by 3"),
+        ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--hours", "-1"], "hours: -1.0; must be above 0"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_is_written(
+    images: Path, tmp_path: Path, arguments: list[str], expected: str
+) -> None:
+    places = {"IMAGES": str(images), "OUT": str(tmp_path / "out"), "NOWHERE": str(tmp_path / "nowhere")}
+    for name, path in places.items():
+        arguments = [argument.replace(name, path) for argument in arguments]
+        expected = expected.replace(name, path)
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert expected in " ".join((done.stdout + done.stderr).replace("│", " ").split())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_machine_without_slurm_is_told_what_to_do(images: Path, tmp_path: Path) -> None:
+    done = run(*DEMO, "--data", images, "--output", tmp_path / "r", PATH=str(tmp_path))
+    assert done.returncode == 2
+    assert "sbatch: not found on this machine; submit from a login node, or add --dry-run" in done.stderr
+    assert not (tmp_path / "r").exists()
