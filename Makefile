@@ -1,0 +1,76 @@
+# make train | test | check | help. Settings: PYTHON, VENV, CUDA, DATA, RECIPE, OUTPUT, FLAGS, PROCESSES.
+
+PYTHON ?=
+VENV ?= .venv
+CUDA ?= 13
+DATA ?=
+RECIPE ?= $(if $(DATA),resnet50,demo)
+OUTPUT ?= runs/$(RECIPE)
+FLAGS ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt
+IMAGES := $(or $(DATA),datasets/synth)
+GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
+PROCESSES ?= $(if $(filter 0,$(GPUS)),1,$(GPUS))
+
+ifeq ($(GPUS),0)
+  # glibc returns each freed activation to the kernel and faults it in again at the next step: a third of a CPU step.
+  # accelerate launch --cpu starts one process, whatever --num_processes says; --multi_gpu starts them all, on CPUs too
+  LAUNCH := env GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184 \
+    ACCELERATE_USE_CPU=true
+  DEVICES := $(if $(filter 1,$(PROCESSES)),--cpu,--multi_gpu)
+else
+  LAUNCH := env
+  DEVICES := $(if $(filter 1,$(PROCESSES)),,--multi_gpu)
+endif
+LAUNCH += $(BIN)/accelerate launch --quiet $(DEVICES) --num_processes $(PROCESSES) --num_machines 1 \
+  --num_cpu_threads_per_process 1 --mixed_precision no --dynamo_backend no
+
+.PHONY: help train test check lint quick env env-dev system screenshot clean
+.DEFAULT_GOAL := help
+
+help:  ## Show what can be made.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+train: env  ## Train on an embedded data set, or on DATA=/imagenet with RECIPE=resnet50; goes on where it was stopped.
+	@$(if $(DATA),:,$(BIN)/python -m data synth $(IMAGES))
+	@$(LAUNCH) -m trainer train $(RECIPE) --data $(IMAGES) --output $(OUTPUT) $(FLAGS)
+	@echo "(tensorboard is $(BIN)/tensorboard)"
+
+test: system check  ## Run every check and every test, installing what they need.
+	@$(BIN)/python -m pytest -m "slow or slurm or browser"
+
+check: lint quick  ## Run the rule-keepers and the quick tests.
+
+lint: env-dev  ## Check format, lint, types and layers.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright --pythonpath $(BIN)/python
+	@$(BIN)/lint-imports
+
+quick: env-dev  ## Run the quick tests.
+	@$(BIN)/python -m pytest -m "not slow and not slurm and not browser"
+
+env: $(VENV)/.installed-cuda$(CUDA)
+
+env-dev: $(VENV)/.installed-dev
+
+$(VENV)/.installed-cuda$(CUDA): pyproject.toml .ci/constraints.txt
+	@test -x $(BIN)/python || { python=$$(.ci/find-python $(PYTHON)) && $$python -m venv $(VENV); }
+	@echo "installing into $(VENV): about 6 GB, one to three minutes"
+	@$(PIP) --editable '.[cuda$(CUDA)]'
+	@touch $@
+
+$(VENV)/.installed-dev: $(VENV)/.installed-cuda$(CUDA)
+	@$(PIP) --editable '.[cuda$(CUDA),dev]'
+	@touch $@
+
+system:  ## Install Slurm and Chromium for the tests, where root or sudo allows.
+	@.ci/install-packages
+
+screenshot: env-dev  ## Make the README's picture of TensorBoard anew, from runs/demo.
+	@$(BIN)/python -m tests.system.screenshot runs/demo
+
+clean:  ## Remove the environment and the embedded data set; runs stay.
+	rm -rf $(VENV) datasets
