@@ -70,7 +70,7 @@ system:  ## Install Slurm and Chromium for the tests, where root or sudo allows.
 	@.ci/install-packages
 
 screenshot: env-dev  ## Make the README's picture of TensorBoard anew, from runs/demo.
-	@$(BIN)/python -m tests.system.screenshot runs/demo
+	@$(BIN)/python -m tests.system.screenshot runs/demo .readme/tensorboard.png
 
 clean:  ## Remove the environment and the embedded data set; runs stay.
 	rm -rf $(VENV) datasets

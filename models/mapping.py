@@ -12,20 +12,18 @@ State = Mapping[str, Tensor]
 
 # By a network's module: (prefix of ours, prefix of theirs). torchvision's names are ours, timm's too but for GhostNet.
 RENAMED: Mapping[str, tuple[tuple[str, str], ...]] = {
-    "models.resnet": (),
-    "models.inception": (),
     "models.ghostnet": (("conv1.", "conv_stem."), ("fc.", "classifier.")),
 }
 
 
 def to_reference(state: State, module: str) -> dict[str, Tensor]:
     """Our state dict under the reference's names."""
-    return {_renamed(key, RENAMED[module]): value for key, value in state.items()}
+    return {_renamed(key, RENAMED.get(module, ())): value for key, value in state.items()}
 
 
 def from_reference(state: State, module: str) -> dict[str, Tensor]:
     """A reference's state dict under our names; one that has them already comes back as it is."""
-    backward = tuple((theirs, ours) for ours, theirs in RENAMED[module])
+    backward = tuple((theirs, ours) for ours, theirs in RENAMED.get(module, ()))
     return {_renamed(key, backward): value for key, value in state.items()}
 
 
