@@ -35,7 +35,8 @@ help:  ## Show what can be made.
 
 train: env  ## Train on an embedded data set, or on DATA=/imagenet with RECIPE=resnet50; goes on where it was stopped.
 	@$(if $(DATA),:,$(BIN)/python -m data synth $(IMAGES))
-	@$(LAUNCH) -m trainer train $(RECIPE) --data $(IMAGES) --output $(OUTPUT) $(FLAGS)
+	@# Ctrl-C is the trainer's, which saves and reports: accelerate's launcher would only print a traceback over that
+	@trap '' INT; $(LAUNCH) -m trainer train $(RECIPE) --data $(IMAGES) --output $(OUTPUT) $(FLAGS)
 	@echo "(tensorboard is $(BIN)/tensorboard)"
 
 test: system check  ## Run every check and every test, installing what they need.

@@ -9,7 +9,7 @@ from models.config import ModelConfig
 from models.trace import skeleton
 
 REFERENCE = Path(__file__).parent / "reference"
-# Totals that the founding documents state (shared/reference/README.md of the project).
+# As torchsummary prints them for 64 images: file, parameters, then MB of input, passes, parameters and all.
 TOTALS = {
     "resnet18": ("resnet18_torchsummary.csv", 11_689_512, "36.75", "4018.74", "44.59", "4100.08"),
     "resnet50_v1": ("resnet50_v1_torchsummary.csv", 25_557_032, "36.75", "15200.01", "97.49", "15334.25"),

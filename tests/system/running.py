@@ -46,9 +46,9 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], *, code: int | None = 0) -> str:
+def finish(process: subprocess.Popen[str], *, code: int | None = 0, timeout_s: float = 180) -> str:
     """Wait for the end and give the output; `code` None takes any exit code but 0."""
-    output, _ = process.communicate(timeout=180)
+    output, _ = process.communicate(timeout=timeout_s)
     wanted = process.returncode != 0 if code is None else process.returncode == code
     assert wanted, f"exit code {process.returncode}\n{output}"
     return output
