@@ -92,15 +92,17 @@ def _write_onnx(network: nn.Module, _config: ModelConfig, path: Path, example: T
     missing = [package for package in needed if importlib.util.find_spec(package) is None]
     if missing:
         raise ValueError(f"to: onnx needs {', '.join(missing)}: install Provenet's extra: pip install -e '.[export]'")
-    program = torch.onnx.export(
-        network,
-        (example,),
-        dynamo=True,
-        dynamic_shapes=_free_batch(),
-        input_names=["images"],
-        output_names=["logits"],
-        verbose=False,
-    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", ".*LeafSpec", FutureWarning)  # torch 2.11's own exporter
+        program = torch.onnx.export(
+            network,
+            (example,),
+            dynamo=True,
+            dynamic_shapes=_free_batch(),
+            input_names=["images"],
+            output_names=["logits"],
+            verbose=False,
+        )
     assert program is not None
     program.save(path)
     return _onnx_session(path)

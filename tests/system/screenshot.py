@@ -47,7 +47,7 @@ def browser() -> Iterator[Page]:
 def open_pinned(page: Page, address: str) -> dict[str, float]:
     """Show the pinned charts; gives the value that each shows for its last step."""
     cards = json.dumps([{"plugin": "scalars", "tag": tag} for tag in PINNED])
-    page.goto(f"{address}/?pinnedCards={urllib.parse.quote(cards)}#timeseries")
+    page.goto(f"{address}/?smoothing=0&pinnedCards={urllib.parse.quote(cards)}#timeseries")
     pinned = page.locator("metrics-pinned-view scalar-card")
     pinned.nth(len(PINNED) - 1).locator("tb-data-table-content-row").first.wait_for()
     rows = [card.locator("tb-data-table-content-cell").all_inner_texts() for card in pinned.all()]
