@@ -1,6 +1,5 @@
 """`python -m data`: the commands, their flags and their errors. Loads numpy and Pillow only once there is work."""
 
-import os
 import sys
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
@@ -45,9 +44,10 @@ class SynthCommand:
         """
         from data import synth
         from data.progress import counting
+        from data.workers import cores
 
         start = monotonic()
-        workers = min(len(os.sched_getaffinity(0)), 256) if self.workers == "auto" else self.workers
+        workers = min(cores(), 256) if self.workers == "auto" else self.workers
         try:
             with counting("synth", "images") as progress:
                 tree = synth.write(self.out, self.options, workers=workers, progress=progress)

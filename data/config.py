@@ -11,19 +11,19 @@ class InputConfig:
     """What the network sees of an image."""
 
     train_size: int = field(default=224, metadata={"min": 8, "max": 2048})
-    """Side of the square training image, pixels."""
+    """Side of the square training image, 8 to 2,048 pixels."""
     crop_area: tuple[float, float] = field(default=(0.08, 1.0), metadata={"above": 0, "max": 1})
-    """Least and greatest share of the image's area that a random resized crop takes (1409.4842, section 6)."""
+    """Least and greatest share of the image that a random crop takes: above 0, at most 1 (1409.4842, section 6)."""
     flip: float = field(default=0.5, metadata={"min": 0, "max": 1})
-    """Probability of a horizontal flip in training."""
+    """Probability of a horizontal flip in training: 0 to 1."""
     eval_resize: int = field(default=256, metadata={"min": 8, "max": 2048})
-    """Shorter side after the resize in evaluation, pixels."""
+    """Shorter side after the resize in evaluation, 8 to 2,048 pixels."""
     eval_crop: int = field(default=224, metadata={"min": 8, "max": 2048})
-    """Side of the central crop that is evaluated, pixels."""
+    """Side of the central crop that is evaluated, 8 to 2,048 pixels."""
     mean: tuple[float, float, float] = field(default=(0.485, 0.456, 0.406), metadata={"min": 0, "max": 1})
-    """Subtracted per channel (R, G, B) from values in 0..1; ImageNet's mean by default."""
+    """Subtracted per channel (R, G, B) from values of 0 to 1; ImageNet's mean by default, each 0 to 1."""
     std: tuple[float, float, float] = field(default=(0.229, 0.224, 0.225), metadata={"above": 0, "max": 1})
-    """Divides each channel after that; ImageNet's standard deviation by default."""
+    """Divides each channel after that: above 0, at most 1; ImageNet's standard deviation by default."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

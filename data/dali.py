@@ -1,5 +1,6 @@
 """NVIDIA DALI carries the plan out: reads, decodes the window alone, resizes, crops, flips, on its own threads."""
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from typing import Any, Protocol
@@ -96,7 +97,7 @@ class DaliLoader:
     def _feed(self, samples: Iterator[Samples]) -> Iterator[tuple[Any, ...]]:
         for batch in samples:
             self._ahead.append(batch)
-            names = [np.frombuffer(str(self._manifest.path(i)).encode(), np.uint8) for i in batch.indices]
+            names = [np.frombuffer(os.fsencode(self._manifest.path(i)), np.uint8) for i in batch.indices]
             parts = (batch.windows[:, :2], batch.windows[:, 2:], batch.corners, batch.flips)
             yield names, batch.sizes.astype(np.float32), *(np.ascontiguousarray(part, np.int32) for part in parts)
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -17,6 +18,10 @@ from data.types import BrokenImageError
 
 SCHEMA = 1
 SPOT_CHECKS = 64  # files compared with the manifest when a run goes on: misses a change of 10 % with probability 0.001
+
+
+class DamagedManifestError(ValueError):
+    """A stored list of images that cannot be read; the message says which."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +82,8 @@ class Manifest:
         temporary = file.with_suffix(".tmp.npz")
         with temporary.open("wb") as stream:
             np.savez(stream, schema=SCHEMA, classes=np.array(self.classes), **columns)
+            stream.flush()
+            os.fsync(stream.fileno())
         temporary.replace(file)
 
 
@@ -87,13 +94,16 @@ def load(file: Path, root: Path) -> Manifest:
     """Read what `save` wrote, for the tree at `root`.
 
     Raises:
-        ValueError: The file is of another version or is not a manifest.
+        DamagedManifestError: The file is of another version or is not a whole manifest.
     """
-    with np.load(file) as stored:
-        if "schema" not in stored or int(stored["schema"]) != SCHEMA:
-            raise ValueError(f"{file} is not a manifest of version {SCHEMA}; delete it to have it made anew")
-        columns: dict[str, Any] = {name: stored[name] for name in _COLUMNS}
-        return Manifest(root=root, classes=tuple(map(str, stored["classes"])), **columns)
+    try:
+        with np.load(file) as stored:
+            if int(stored["schema"]) != SCHEMA:
+                raise ValueError(f"version {stored['schema']}, this program reads {SCHEMA}")
+            columns: dict[str, Any] = {name: stored[name] for name in _COLUMNS}
+            return Manifest(root=root, classes=tuple(map(str, stored["classes"])), **columns)
+    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+        raise DamagedManifestError(f"{file} is no manifest: {error}; delete it to have it made anew") from None
 
 
 def scan(tree: Tree, progress: Callable[[int, int], object]) -> Manifest:

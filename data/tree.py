@@ -27,9 +27,14 @@ class Tree:
         return sum(1 for _ in islice((file for name in self.classes for file in self._walk(name)), most))
 
     def _walk(self, name: str) -> Iterator[str]:
-        for folder, _, files in os.walk(self.root / name, followlinks=True):
-            inner = Path(folder).relative_to(self.root)
-            yield from (f"{inner}/{file}" for file in files if file.lower().endswith(EXTENSIONS))
+        with os.scandir(self.root / name) as entries:
+            for entry in entries:
+                inner = f"{name}/{entry.name}"
+                if entry.is_dir():
+                    yield from self._walk(inner)
+                # a link to nothing is listed, so that its loss is noticed; a pipe or a device would block its reader
+                elif entry.name.lower().endswith(EXTENSIONS) and (entry.is_file() or entry.is_symlink()):
+                    yield inner
 
 
 def read(root: Path, split: str) -> Tree:
@@ -52,6 +57,8 @@ def problems(root: Path, num_classes: int, global_batch: int) -> list[str]:
         return [f"--data: {root} has no folder {' and no folder '.join(missing)}; {_EXPECTED}{_nearby(root)}"]
     train, val = read(root, "train"), read(root, "val")
     found = [*_class_problems(train, val), *_empty(train), *_empty(val)]
+    if not found and len(train.classes) == 1:
+        found.append(f"--data: {train.root} holds a single class, {train.classes[0]}; to tell apart takes two")
     if not found and len(train.classes) != num_classes:
         found.append(
             f"model.num_classes: {num_classes}, but {train.root} holds {len(train.classes)} classes; "

@@ -12,6 +12,11 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
+def cores() -> int:
+    """CPU cores this process may run on, which under Slurm or taskset are fewer than the machine's."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def each(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Generator[Result]:
     """Yield function(item) for all items, in the order they get done; `workers` = 1: in this process.
 

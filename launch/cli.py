@@ -1,15 +1,18 @@
 """`python -m launch`: the commands, their flags and their errors. Loads no torch, and submitit only to submit."""
 
+import shutil
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from launch.job import TrainJob
-from launch.site import ClusterConfig
+from launch.site import ClusterConfig, cluster_problems
 from trainer import preflight
-from trainer.cli import named_recipe, refuse
+from trainer.cli import FAILED, INTERRUPTED, named_recipe, refuse
 from trainer.config import Recipe, SiteConfig
 from trainer.decode import InvalidConfigError, range_problems
 from trainer.rundir import RunDirectory
@@ -20,7 +23,7 @@ from trainer.world import World
 class Submit:
     """Queue a training run on a Slurm cluster.
 
-    RECIPE is the name of a recipe or the path of a YAML file, and comes first; every field of the recipe is a flag. The
+    RECIPE is the name of a recipe or the path of a YAML file, and comes first; the fields of the recipe are flags. The
     recipe, the data and the run directory are checked first. Submitting the same command again goes on with the run.
 
     Example: python -m launch submit resnet50 --data /imagenet --output runs/r50 --nodes 2 --gpus-per-node 8
@@ -43,7 +46,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        Exit code: 0 done, 1 refused by Slurm, 2 bad input and nothing was done.
+        Exit code: 0 done, 1 refused by Slurm or failed, 2 bad input and nothing was done, 130 interrupted.
     """
     try:
         return submit(parse(sys.argv[1:] if arguments is None else arguments))
@@ -51,6 +54,11 @@ def main(arguments: list[str] | None = None) -> int:
         return refuse(error.problems)
     except BrokenPipeError:  # the reader of --help has seen enough
         return 0
+    except OSError as error:
+        sys.stderr.write(f"failed: {error}\n")
+        return FAILED
+    except KeyboardInterrupt:
+        return INTERRUPTED
 
 
 def parse(arguments: list[str]) -> Submit:
@@ -78,7 +86,11 @@ def parse(arguments: list[str]) -> Submit:
 def submit(command: Submit) -> int:
     """Check everything, then queue the run or print its script."""
     cluster, site = command.cluster, command.site
-    problems = range_problems(cluster) or preflight.problems(command.settings, site, World(0, cluster.world_size))
+    problems = (
+        range_problems(cluster, flags=True)
+        or cluster_problems(cluster)
+        or preflight.problems(command.settings, site, World(0, cluster.world_size))
+    )
     if problems:
         return refuse(problems)
     from launch import slurm
@@ -88,9 +100,11 @@ def submit(command: Submit) -> int:
     if command.dry_run:
         sys.stdout.write(slurm.script(cluster, run.path.name, folder))
         return 0
+    if run.finished():
+        sys.stdout.write(f"nothing to do, this run is {run.guide()}")
+        return 0
     if not slurm.available():
         return refuse(["sbatch: not found on this machine; submit from a login node, or add --dry-run"])
-    run.begin(command.settings)
     return _queue(command, run)
 
 
@@ -98,12 +112,16 @@ def _queue(command: Submit, run: RunDirectory) -> int:
     from launch import slurm
 
     folder = run.path / "slurm"
+    new = not run.recipe.exists()
+    run.begin(command.settings)
     job = TrainJob(("train", str(run.recipe), *_site_flags(command.site, run)))
     try:
         number = slurm.submit(job, command.cluster, run.path.name, folder)
     except slurm.RefusedError as error:
+        if new:
+            _withdraw(run, folder)
         sys.stderr.write(f"Slurm refused the job: {error}\n")
-        return 1
+        return FAILED
     sys.stdout.write(
         f"job {number} is queued\n"
         f"  state        squeue --jobs {number}\n"
@@ -112,6 +130,15 @@ def _queue(command: Submit, run: RunDirectory) -> int:
         f"  cancel       scancel {number}\n"
     )
     return 0
+
+
+def _withdraw(run: RunDirectory, folder: Path) -> None:
+    """Leave no run directory behind of a job that was never queued: the next may be of another recipe."""
+    run.recipe.unlink()
+    shutil.rmtree(folder, ignore_errors=True)
+    with suppress(OSError):  # the folder holds something that is not ours
+        run.checkpoints.rmdir()
+        run.path.rmdir()
 
 
 def _site_flags(site: SiteConfig, run: RunDirectory) -> tuple[str, ...]:

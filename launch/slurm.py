@@ -1,6 +1,7 @@
 """The one place that talks to submitit."""
 
 import math
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -42,7 +43,7 @@ def submit(job: TrainJob, cluster: ClusterConfig, name: str, folder: Path) -> st
 
 def script(cluster: ClusterConfig, name: str, folder: Path) -> str:
     """The sbatch script that `submit` would queue."""
-    command = f"{sys.executable} -u -m submitit.core._submit {folder}"
+    command = shlex.join([sys.executable, "-u", "-m", "submitit.core._submit", str(folder)])
     return _make_sbatch_string(command=command, folder=folder, **_parameters(cluster, name))
 
 

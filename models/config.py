@@ -11,17 +11,17 @@ class ModelConfig:
     name: str = "resnet50"
     """A name of `python -m models list`, or `timm/<name>` or `torchvision/<name>` for those packages' own network."""
 
-    num_classes: int = field(default=1000, metadata={"min": 1})
-    """Classes, the length of a row of logits; must agree with the data set."""
+    num_classes: int = field(default=1000, metadata={"min": 1, "max": 1_000_000})
+    """Classes, the length of a row of logits, 1 to 1,000,000; must agree with the data set."""
 
-    in_channels: int = field(default=3, metadata={"min": 1})
-    """Channels of an image: 3 for RGB."""
+    in_channels: int = field(default=3, metadata={"min": 1, "max": 1024})
+    """Channels of an image, 1 to 1,024: 3 for RGB."""
 
-    drop_path: float | None = field(default=None, metadata={"min": 0.0, "below": 1.0})
-    """Stochastic depth: chance that an image skips the last residual branch, less for earlier ones (1603.09382)."""
+    drop_path: float | None = field(default=None, metadata={"min": 0, "below": 1})
+    """Stochastic depth: chance that an image skips the last residual branch, from 0, below 1 (1603.09382)."""
 
-    dropout: float | None = field(default=None, metadata={"min": 0.0, "below": 1.0})
-    """Chance that a feature before the classifier is dropped."""
+    dropout: float | None = field(default=None, metadata={"min": 0, "below": 1})
+    """Chance that a feature before the classifier is dropped: from 0, below 1."""
 
     zero_init_residual: bool | None = None
     """Start each residual block as the identity: gamma of its last BatchNorm at 0 (1706.02677 section 5.1)."""
@@ -38,8 +38,8 @@ class ModelConfig:
     avg_down: bool | None = None
     """Average pool before a shortcut's projection instead of a stride in it (ResNet-D, 1812.01187 section 4.2)."""
 
-    ghost: int | None = field(default=None, metadata={"min": 2})
-    """Ratio s of the Ghost modules in place of 1x1 convolutions: one channel in s is convolved (1911.11907)."""
+    ghost: int | None = field(default=None, metadata={"min": 2, "max": 64})
+    """Ratio s of Ghost modules in place of 1x1 convolutions, 2 to 64: one channel in s is convolved (1911.11907)."""
 
     aux_logits: bool | None = None
     """Whether Inception-v3 trains with its auxiliary head (1512.00567 section 4)."""

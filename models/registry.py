@@ -48,7 +48,7 @@ def entry(name: str) -> Entry:
         return TABLE[name]
     package, _, rest = name.rpartition("/")
     foreign = f"model.name: {name!r} is a network of {package}; this takes one of ours"
-    raise ValueError(foreign if _in_package(package, rest) else _unknown(name))
+    raise ValueError(foreign if _in_package(package, rest) else f"model.name: {_unknown(name)}")
 
 
 def build(config: ModelConfig) -> Any:  # a torch.nn.Module, which this file cannot name without loading torch
@@ -99,7 +99,7 @@ def options(config: ModelConfig) -> dict[str, Any]:
 def _option_problems(config: ModelConfig) -> list[str]:
     package, _, name = config.name.rpartition("/")
     if config.name not in TABLE and not _in_package(package, name):
-        return [_unknown(config.name)]
+        return [f"model.name: {_unknown(config.name)}"]
     taken = _PACKAGE_OPTIONS[package] if package else TABLE[config.name].options
     strangers = [option for option in options(config) if option not in taken]
     takes = ", ".join(taken) or "none"
@@ -121,7 +121,7 @@ def _unknown(name: str) -> str:
     near += _nearest(name, external if "/" in name else names())
     others = f" (or {', '.join(near[1:])})" if near[1:] else ""
     hint = f"did you mean {near[0]}{others}?" if near else "`python -m models list` shows the names"
-    return f"model.name: {name!r} is unknown; {hint}"
+    return f"{name!r} is unknown; {hint}"
 
 
 def _nearest(name: str, known: list[str]) -> list[str]:
@@ -165,6 +165,8 @@ def _out_of_range(config: ModelConfig) -> list[str]:
         bounds = field.metadata if value is not None else {}
         if "min" in bounds and value < bounds["min"]:
             found.append(f"model.{field.name}: {value} is below {bounds['min']}")
+        if "max" in bounds and value > bounds["max"]:
+            found.append(f"model.{field.name}: {value} is above {bounds['max']}")
         if "below" in bounds and value >= bounds["below"]:
             found.append(f"model.{field.name}: {value} is not below {bounds['below']}")
     return found

@@ -42,7 +42,7 @@ def _required_part_is_missing() -> None:
 
 @pytest.fixture(scope="session")
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A small tree of real JPEG files: 4 classes of 24 images to train on and 9 to evaluate."""
+    """A small tree of real JPEG files: 4 classes of 24 images to train on and 20 to evaluate, over one batch in all."""
     root = tmp_path_factory.mktemp("images") / "synth"
-    synth.write(root, Synth(scale="small", classes=4, train_per_class=24, val_per_class=9), workers=2)
+    synth.write(root, Synth(scale="small", classes=4, train_per_class=24, val_per_class=20), workers=2)
     return root

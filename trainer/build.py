@@ -4,28 +4,35 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from data import manifest, tree
 from data.dali import DaliLoader
 from data.manifest import Manifest
 from data.plan import EvalPlan, TrainPlan
 from data.progress import counting
-from data.types import Loader, Shard
+from data.types import BrokenImageError, Loader, Shard
+from data.workers import cores
 from models import registry
+from models.trace import skeleton
 from trainer import checkpoint, metrics
 from trainer.config import Recipe, SiteConfig
 from trainer.optim import build_optimizer
+from trainer.preempt import StopRequestedError
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.state import TrainState
-from trainer.world import World, cores
+from trainer.world import World
 
 EVAL_BATCH = 64  # images per process and forward pass; the scores do not depend on it
 
 
 class ChangedDataError(ValueError):
     """The images on disk are not those the run began with; the message names one."""
+
+
+class PeerFailedError(RuntimeError):
+    """Rank 0 cannot go on, and says why."""
 
 
 def threads(site: SiteConfig, world: World) -> int:
@@ -38,18 +45,31 @@ def list_images(setup: Setup) -> tuple[Manifest, Manifest]:
 
     Raises:
         ChangedDataError: The tree is not the one the run began with.
+        PeerFailedError: Rank 0 raises one of the following.
+        data.manifest.DamagedManifestError: A list that an earlier start stored cannot be read.
         data.types.BrokenImageError: A file is not an image.
         trainer.preempt.StopRequestedError: Asked to stop while listing.
     """
     root, run = setup.site.data, setup.run
-    for split in ("train", "val") if setup.runtime.is_main else ():
-        if not run.manifest(split).exists():
-            _scan(setup, split).save(run.manifest(split))
-    setup.runtime.barrier()
+    failure = _list_missing(setup) if setup.runtime.is_main else None
+    if setup.runtime.any(failure is not None):
+        setup.stop.check()
+        raise failure or PeerFailedError
     train, val = (manifest.load(run.manifest(split), root / split) for split in ("train", "val"))
     for change in filter(None, (train.changed(), val.changed())):
         raise ChangedDataError(f"{change}\n  name another --output to train on what is there now")
     return train, val
+
+
+def _list_missing(setup: Setup) -> Exception | None:
+    """Make what is missing; what went wrong is given back, so that all ranks can leave together."""
+    try:
+        for split in ("train", "val"):
+            if not setup.run.manifest(split).exists():
+                _scan(setup, split).save(setup.run.manifest(split))
+    except (BrokenImageError, StopRequestedError, OSError) as error:
+        return error
+    return None
 
 
 def loaders(setup: Setup, images: tuple[Manifest, Manifest], stack: ExitStack) -> tuple[Loader, Loader]:
@@ -61,6 +81,38 @@ def loaders(setup: Setup, images: tuple[Manifest, Manifest], stack: ExitStack) -
         DaliLoader(split, plan, threads=workers, pinned=pinned) for split, plan in zip(images, plans, strict=True)
     )
     return stack.enter_context(closing(train)), stack.enter_context(closing(val))
+
+
+def network_problems(recipe: Recipe) -> list[str]:
+    """Why the network cannot be built, or cannot see the recipe's images; tried without data or memory."""
+    sizes, name = recipe.input, recipe.model.name
+    try:
+        network = skeleton(recipe.model)
+    except ValueError as error:
+        return str(error).splitlines()
+    trained = _refusal(network.train(), recipe.micro_batch, sizes.train_size)
+    evaluated = _refusal(network.eval(), 1, sizes.eval_crop)
+    batch = f"micro-batches of {recipe.micro_batch}"
+    return [
+        *([f"input.train_size: {name} cannot train on {batch} of {sizes.train_size} px: {trained}"] if trained else []),
+        *([f"input.eval_crop: {name} cannot evaluate {sizes.eval_crop} px: {evaluated}"] if evaluated else []),
+    ]
+
+
+def _refusal(network: nn.Module, batch: int, size: int) -> str | None:
+    """What a network on the meta device says of so many images of that size, or None."""
+    try:
+        network(torch.empty(batch, 3, size, size, device="meta"))
+    except NotImplementedError:  # an operation that cannot be tried without data
+        return None
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        return str(error).splitlines()[0]
+    return None
+
+
+def steps_per_epoch(images: Manifest, recipe: Recipe) -> int:
+    """Optimizer steps in an epoch; what is left of the epoch's order is not trained on."""
+    return len(images) // recipe.global_batch
 
 
 def train_state(recipe: Recipe, runtime: Runtime) -> TrainState:

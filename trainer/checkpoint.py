@@ -57,11 +57,6 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
     return None
 
 
-def newest_step(folder: Path) -> int | None:
-    """Step of the newest valid checkpoint, or None."""
-    return next((int(path.name[5:]) for path in _newest_first(folder) if _damage(path) is None), None)
-
-
 def _newest_first(folder: Path) -> list[Path]:
     return sorted((path for path in folder.glob("step-*") if path.suffix != ".tmp"), reverse=True)
 

@@ -15,13 +15,13 @@ class SgdConfig:
     name: Literal["sgd"] = "sgd"
     """Kind of optimizer."""
     lr: float = field(default=0.1, metadata={"above": 0})
-    """Peak learning rate, for this recipe's `global_batch`: nothing scales it."""
+    """Peak learning rate, above 0, for this recipe's `global_batch`: nothing scales it."""
     momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
-    """Share of the last update that is kept, 0 to 1."""
+    """Share of the last update that is kept: from 0, below 1."""
     nesterov: bool = False
     """Look ahead by the momentum before taking the gradient."""
     weight_decay: float = field(default=1e-4, metadata={"min": 0})
-    """L2 penalty, added to the gradient."""
+    """L2 penalty, at least 0, added to the gradient."""
     decay_norm_and_bias: bool = True
     """Decay normalisation weights and biases too, as the ResNet paper did; later recipes leave them out."""
 
@@ -33,11 +33,11 @@ class StepScheduleConfig:
     name: Literal["step"] = "step"
     """Kind of schedule."""
     milestones: tuple[float, ...] = field(default=(30.0, 60.0, 80.0), metadata={"above": 0})
-    """Epochs at which the learning rate is multiplied by `gamma`, rising."""
+    """Epochs, above 0 and rising, at which the learning rate is multiplied by `gamma`."""
     gamma: float = field(default=0.1, metadata={"above": 0, "below": 1})
-    """Factor at each milestone."""
+    """Factor at each milestone: above 0, below 1."""
     warmup_epochs: float = field(default=0.0, metadata={"min": 0})
-    """Epochs of linear warm-up from zero (1706.02677, section 2.2)."""
+    """Epochs, at least 0, of linear warm-up from zero (1706.02677, section 2.2)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -47,9 +47,9 @@ class CosineScheduleConfig:
     name: Literal["cosine"] = "cosine"
     """Kind of schedule."""
     final_lr: float = field(default=0.0, metadata={"min": 0})
-    """Learning rate after the last step."""
+    """Learning rate after the last step: at least 0, at most `optimizer.lr`."""
     warmup_epochs: float = field(default=0.0, metadata={"min": 0})
-    """Epochs of linear warm-up from zero, before the cosine (1706.02677, section 2.2)."""
+    """Epochs, at least 0, of linear warm-up from zero, before the cosine (1706.02677, section 2.2)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -65,19 +65,19 @@ class Recipe:
     schedule: StepScheduleConfig | CosineScheduleConfig = field(default_factory=CosineScheduleConfig)
     """How the learning rate changes over the run."""
     label_smoothing: float = field(default=0.0, metadata={"min": 0, "below": 1})
-    """Share of the target spread evenly over all classes (1512.00567, section 7)."""
-    epochs: int = field(default=90, metadata={"min": 1})
-    """Passes over the training set."""
-    global_batch: int = field(default=256, metadata={"min": 1})
-    """Images per optimizer step, over all processes and accumulated micro-batches."""
-    micro_batch: int = field(default=32, metadata={"min": 1})
-    """Images per process and forward pass. BatchNorm takes its statistics over these, so they belong to the recipe."""
+    """Share of the target spread evenly over all classes: from 0, below 1 (1512.00567, section 7)."""
+    epochs: int = field(default=90, metadata={"min": 1, "max": 1_000_000})
+    """Passes over the training set: 1 to 1,000,000."""
+    global_batch: int = field(default=256, metadata={"min": 1, "max": 1_000_000})
+    """Images per optimizer step, over all processes and accumulated micro-batches: 1 to 1,000,000."""
+    micro_batch: int = field(default=32, metadata={"min": 1, "max": 65_536})
+    """Images per process and forward pass, over which BatchNorm takes its statistics: 1 to 65,536."""
     precision: Literal["fp32", "bf16"] = "bf16"
     """Arithmetic of the forward pass: fp32, or bf16 autocast over fp32 weights."""
     channels_last: bool = True
     """Lay images and convolution weights out as NHWC in memory; faster, same mathematics."""
     seed: int = field(default=0, metadata={"min": 0, "below": 2**32})
-    """Decides the initial weights, the order of the images and every crop and flip."""
+    """Decides the initial weights, the order of the images, every crop and flip: from 0, below 4,294,967,296."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -89,12 +89,11 @@ class SiteConfig:
     output: Path
     """Run directory. One that holds this recipe's run is continued from its last checkpoint."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads per process for decoding, and for the model where there is no GPU. None: this machine's cores, shared
-    out evenly among the processes on it."""
-    log_every: int = field(default=20, metadata={"min": 1})
-    """Steps between two points of loss, top-1 and throughput in TensorBoard and metrics.jsonl."""
-    keep_checkpoints: int = field(default=3, metadata={"min": 1})
-    """Newest checkpoints kept in the run directory."""
+    """CPU threads per process, 1 to 1,024, also for the model without a GPU. None: its share of the machine's cores."""
+    log_every: int = field(default=20, metadata={"min": 1, "max": 1_000_000})
+    """Steps between two points of loss, top-1 and throughput in TensorBoard and metrics.jsonl: 1 to 1,000,000."""
+    keep_checkpoints: int = field(default=3, metadata={"min": 1, "max": 1_000_000})
+    """Newest checkpoints kept in the run directory: 1 to 1,000,000."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,15 +101,15 @@ class BenchConfig:
     """What a training step is timed on: a resident random batch."""
 
     batch: int = field(default=8, metadata={"min": 2, "max": 4096})
-    """Images; BatchNorm needs two."""
+    """Images, 2 to 4,096; BatchNorm needs two."""
     image_size: int | None = field(default=None, metadata={"min": 8, "max": 2048})
-    """Side of the images, pixels. None: the paper's."""
+    """Side of the images, 8 to 2,048 pixels. None: the paper's."""
     precision: Literal["fp32", "bf16"] = "fp32"
-    """Arithmetic of the forward pass."""
+    """Arithmetic of the forward pass: fp32, or bf16 autocast over fp32 weights."""
     rounds: int = field(default=11, metadata={"min": 1, "max": 10_000})
-    """Turns of each of a pair; medians are shown."""
+    """Turns of each of a pair, 1 to 10,000; medians are shown."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads. None: this machine's cores."""
+    """CPU threads, 1 to 1,024. None: this machine's cores."""
 
 
 def recipe_problems(recipe: Recipe) -> list[str]:
@@ -135,13 +134,22 @@ def world_problems(recipe: Recipe, world_size: int) -> list[str]:
 
 
 def _schedule_problems(recipe: Recipe) -> list[str]:
-    schedule, problems = recipe.schedule, list[str]()
+    schedule, problems, lr = recipe.schedule, list[str](), recipe.optimizer.lr
     if recipe.optimizer.nesterov and recipe.optimizer.momentum == 0:
         problems.append("optimizer.nesterov: looks ahead by the momentum; set optimizer.momentum above 0")
     if schedule.warmup_epochs > recipe.epochs:
         problems.append(f"schedule.warmup_epochs: {schedule.warmup_epochs} is more than epochs: {recipe.epochs}")
-    if isinstance(schedule, StepScheduleConfig) and list(schedule.milestones) != sorted(set(schedule.milestones)):
-        problems.append(f"schedule.milestones: {list(schedule.milestones)} must rise")
+    if isinstance(schedule, CosineScheduleConfig) and schedule.final_lr > lr:
+        problems.append(f"schedule.final_lr: {schedule.final_lr} is more than optimizer.lr: {lr}")
+    if isinstance(schedule, StepScheduleConfig):
+        milestones = list(schedule.milestones)
+        if milestones != sorted(set(milestones)):
+            problems.append(f"schedule.milestones: {milestones} must rise")
+        if late := [milestone for milestone in milestones if milestone >= recipe.epochs]:
+            problems.append(
+                f"schedule.milestones: {late} come after the last epoch, as epochs: {recipe.epochs}; leave them out, "
+                f"as in --schedule.milestones {recipe.epochs / 3:.3g} {recipe.epochs * 2 / 3:.3g}"
+            )
     return problems
 
 

@@ -17,8 +17,8 @@ Problems = list[str]
 
 _BOUNDS: Mapping[str, tuple[str, Callable[[Any, Any], bool]]] = {
     "min": ("at least", lambda value, bound: value >= bound),
-    "max": ("at most", lambda value, bound: value <= bound),
     "above": ("above", lambda value, bound: value > bound),
+    "max": ("at most", lambda value, bound: value <= bound),
     "below": ("below", lambda value, bound: value < bound),
 }
 
@@ -63,15 +63,23 @@ def encode(value: Any) -> Any:
     return value
 
 
-def range_problems(config: object, path: str = "") -> Problems:
-    """Every value in a built dataclass, nested ones too, that lies outside its field's range."""
+def range_problems(config: object, path: str = "", *, flags: bool = False) -> Problems:
+    """Every value in a built dataclass, nested ones too, that lies outside its field's range.
+
+    Args:
+        config: The dataclass.
+        path: Dotted path of the dataclass itself.
+        flags: Name fields as flags, `--log-every`: for what no file can hold.
+    """
     assert dataclasses.is_dataclass(config)
     problems: Problems = []
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
-        here = _join(path, field.name)
+        here = f"--{field.name.replace('_', '-')}" if flags else _join(path, field.name)
         if dataclasses.is_dataclass(value):
             problems += range_problems(value, here)
+        elif flags and value == "":
+            problems.append(f"{here}: empty; leave it out or give a name")
         else:
             problems += _outside(value, field.metadata, here)
     return problems
@@ -135,7 +143,7 @@ def _decode_union(members: tuple[Any, ...], data: object, path: str, problems: P
         problems.append(f"{_join(path, 'name')}: missing; choose one of {', '.join(by_name)}")
         return None
     name = data["name"]
-    if name not in by_name:
+    if not isinstance(name, str) or name not in by_name:
         hint = suggest(str(name), by_name) or _list(by_name)
         problems.append(f"{_join(path, 'name')}: {_show(name)} is unknown{hint}")
         return None
@@ -164,7 +172,7 @@ def _decode_tuple(members: tuple[Any, ...], data: object, path: str, problems: P
 
 def _decode_scalar(kind: type, data: object, path: str, problems: Problems) -> Any:
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
-        return float(data)
+        return float(data) if abs(data) < 2**1023 else math.inf  # which no range admits
     if isinstance(data, kind) and not (isinstance(data, bool) and kind is not bool):
         return data
     wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
@@ -190,10 +198,14 @@ def _outside(value: Any, bounds: Mapping[str, Any], path: str) -> Problems:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return []
     broken = any(not _BOUNDS[key][1](value, bounds[key]) for key in _BOUNDS if key in bounds)
-    if not broken and math.isfinite(value):
+    finite = isinstance(value, int) or math.isfinite(value)
+    if finite and not broken:
         return []
-    wanted = " and ".join(f"{_BOUNDS[key][0]} {bounds[key]}" for key in _BOUNDS if key in bounds)
-    return [f"{path}: {value}; must be {wanted or 'finite'}"]
+    wanted = [
+        *([] if finite else ["finite"]),
+        *(f"{_BOUNDS[key][0]} {bounds[key]}" for key in _BOUNDS if key in bounds),
+    ]
+    return [f"{path}: {_show(value)}; must be {' and '.join(wanted)}"]
 
 
 def _tag(kind: Any) -> str:
@@ -209,5 +221,7 @@ def _list(names: Iterable[str]) -> str:
 
 
 def _show(data: object) -> str:
+    if isinstance(data, int) and abs(data) >= 10**50:  # Python does not write out thousands of digits
+        return "a number of over 50 digits"
     text = repr(data)
     return text if len(text) <= 60 else f"{text[:57]}..."

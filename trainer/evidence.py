@@ -15,6 +15,7 @@ from data.manifest import Manifest
 from trainer.config import Recipe
 from trainer.decode import encode
 from trainer.runtime import Runtime
+from trainer.state import TrainState
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "numpy")
 
@@ -34,16 +35,15 @@ def environment(runtime: Runtime, threads: int) -> dict[str, Any]:
     }
 
 
-def result(recipe: Recipe, evaluations: list[dict[str, Any]], train: Manifest, val: Manifest) -> dict[str, Any]:
+def result(recipe: Recipe, state: TrainState, train: Manifest, val: Manifest) -> dict[str, Any]:
     """The accuracy after the last epoch, with everything needed to know what it means."""
-    last = evaluations[-1]
     return {
-        **{name: last[name] for name in ("top1", "top5", "loss", "images")},
-        "best_top1": max(record["top1"] for record in evaluations),
+        **state.scores,
+        "best_top1": state.best_top1,
         "protocol": protocol(recipe),
         "model": recipe.model.name,
         "epochs": recipe.epochs,
-        "images_seen": last["step"] * recipe.global_batch,
+        "images_seen": state.step * recipe.global_batch,
         "seed": recipe.seed,
         "recipe_sha256": recipe_hash(recipe),
         "train_images": len(train),

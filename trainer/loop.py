@@ -1,7 +1,7 @@
 """The story of a run: epochs of steps, an evaluation after each, a checkpoint behind both."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from itertools import islice
 
 from data.types import Loader
@@ -12,6 +12,10 @@ from trainer.setup import Setup
 from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
 from trainer.telemetry import Point, Telemetry, Waiting
+
+
+class DivergedError(ArithmeticError):
+    """The loss is not a number any more; the message says since when, and what to change."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,9 +75,15 @@ def train_epoch(parts: Fit) -> None:
 
 
 def log(parts: Fit, clock: "_Clock", batches: Waiting, lr: float) -> None:
-    """Reduce and show what came together since the last point (collective)."""
+    """Reduce and show what came together since the last point (collective).
+
+    Raises:
+        DivergedError: The loss is not a number.
+    """
     state = parts.state
     scores = metrics.scores(parts.setup.runtime.sum(state.sums))
+    if not scores.finite:
+        raise _diverged(parts, "training loss", scores.loss)
     state.sums.zero_()
     steps, seconds, waited = clock.lap(state.step, batches.seconds)
     if parts.telemetry:
@@ -92,14 +102,23 @@ def log(parts: Fit, clock: "_Clock", batches: Waiting, lr: float) -> None:
 
 
 def evaluate_epoch(parts: Fit) -> bool:
-    """Evaluate the epoch just trained; False where asked to stop in the middle (collective)."""
+    """Evaluate the epoch just trained; False where asked to stop in the middle (collective).
+
+    Raises:
+        DivergedError: The loss is not a number.
+    """
     state = parts.state
+    # each rank's BatchNorm has seen its own images since the last forward pass began; a checkpoint holds rank 0's
+    parts.setup.runtime.share_buffers(state.model)
     scores = evaluate(
         parts.setup.runtime, state.model, parts.eval_loader, parts.normalize, state.evaluated, parts.setup.should_stop
     )
     if scores is None:
         return False
+    if not scores.finite:
+        raise _diverged(parts, "evaluation loss", scores.loss)
     state.evaluated += 1
+    state.scores = asdict(scores)
     state.best_top1 = max(state.best_top1, scores.top1)
     if parts.telemetry:
         parts.telemetry.evaluation(state.step, state.evaluated, scores, state.best_top1)
@@ -107,13 +126,28 @@ def evaluate_epoch(parts: Fit) -> bool:
 
 
 def save(parts: Fit) -> None:
-    """Write a checkpoint; no rank goes on before it stands (collective)."""
+    """Write a checkpoint; no rank goes on before it stands (collective).
+
+    Raises:
+        DivergedError: The loss is not a number, and the weights are no place to go on from.
+    """
     state, setup = parts.state, parts.setup
     total = setup.runtime.sum(state.sums)
+    if not total.isfinite().all():  # sync
+        raise _diverged(parts, "training loss", float("nan"))
     state.sums.copy_(total) if setup.runtime.is_main else state.sums.zero_()  # the file holds rank 0's, so all of it
     if setup.runtime.is_main:
         checkpoint.save(setup.run.checkpoints, state.step, state.state_dict(), setup.site.keep_checkpoints)
     setup.runtime.barrier()
+
+
+def _diverged(parts: Fit, what: str, loss: float) -> DivergedError:
+    lr = learning_rate(parts.setup.recipe, max(parts.state.step - 1, 0), parts.steps_per_epoch)
+    return DivergedError(
+        f"the {what} is {loss} at step {parts.state.step}, learning rate {lr:.3g}: training has diverged\n"
+        f"  lower optimizer.lr or lengthen schedule.warmup_epochs and name another --output; earlier checkpoints: "
+        f"{parts.setup.run.checkpoints}"
+    )
 
 
 class _Clock:

@@ -1,5 +1,6 @@
 """Counts that stay on the device until somebody asks."""
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -18,8 +19,13 @@ class Scores:
     """Percent."""
     top5: float
     """Percent; of all classes where there are fewer than five."""
-    count: int
-    """Images."""
+    images: int
+    """How many."""
+
+    @property
+    def finite(self) -> bool:
+        """Whether the loss is a number."""
+        return math.isfinite(self.loss)
 
 
 def empty(device: torch.device) -> Tensor:
@@ -52,4 +58,4 @@ def totals(logits: Tensor, targets: Tensor, valid: Tensor, losses: Tensor | None
 def scores(sums: Tensor) -> Scores:
     """Means from sums over all processes."""
     loss, top1, top5, count = sums.tolist()  # sync
-    return Scores(loss=loss / count, top1=100 * top1 / count, top5=100 * top5 / count, count=round(count))
+    return Scores(loss=loss / count, top1=100 * top1 / count, top5=100 * top5 / count, images=round(count))

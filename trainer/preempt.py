@@ -9,6 +9,8 @@ from types import FrameType
 
 START_AGAIN = 75  # sysexits' EX_TEMPFAIL: stopped in good order, start the same command again
 
+IMPATIENT = 3  # Ctrl-C so many times ends the process at once: a step may hang; torchrun doubles the first by itself
+
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
@@ -22,6 +24,7 @@ class StopFlag:
     def __init__(self) -> None:
         """Not asked yet."""
         self._signal: int | None = None
+        self._interrupts = 0
 
     def install(self) -> None:
         """Listen from now on; only the main thread may call this."""
@@ -45,3 +48,7 @@ class StopFlag:
     def _raise(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._signal = number
+        self._interrupts += number == signal.SIGINT
+        if self._interrupts >= IMPATIENT:
+            signal.signal(signal.SIGINT, signal.SIG_DFL)
+            signal.raise_signal(signal.SIGINT)

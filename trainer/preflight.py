@@ -2,6 +2,7 @@
 
 import importlib.util
 import sys
+from collections.abc import Callable
 
 from data import tree
 from models import registry
@@ -13,23 +14,31 @@ from trainer.world import World
 
 def problems(recipe: Recipe, site: SiteConfig, world: World) -> list[str]:
     """Why this run cannot start, one entry each, for the user; empty where it can."""
-    found = [*range_problems(recipe), *range_problems(site)]
+    found = [*range_problems(recipe), *range_problems(site, flags=True)]
     if found:
         return found  # what follows computes with the values
     return [
         *recipe_problems(recipe),
         *world_problems(recipe, world.world_size),
         *_model_problems(recipe),
-        *tree.problems(site.data, recipe.model.num_classes, recipe.global_batch),
-        *RunDirectory(site.output).problems(recipe),
+        *_on_disk("--data", lambda: tree.problems(site.data, recipe.model.num_classes, recipe.global_batch)),
+        *_on_disk("--output", lambda: RunDirectory(site.output).problems(recipe, site.data)),
         *_loader_problems(),
     ]
 
 
+def _on_disk(flag: str, look: Callable[[], list[str]]) -> list[str]:
+    try:
+        return look()
+    except OSError as error:
+        return [f"{flag}: {str(error.filename)[:200]}: {error.strerror}"]
+
+
 def _model_problems(recipe: Recipe) -> list[str]:
-    sizes = {"input.train_size": recipe.input.train_size, "input.eval_crop": recipe.input.eval_crop}
-    found = [problem for field, size in sizes.items() for problem in registry.problems(recipe.model, size, field)]
-    return list(dict.fromkeys(found))
+    model, sizes = recipe.model, recipe.input
+    trained = registry.problems(model, sizes.train_size, "input.train_size")
+    evaluated = registry.problems(model, sizes.eval_crop, "input.eval_crop", training=False)
+    return list(dict.fromkeys([*trained, *evaluated]))
 
 
 def _loader_problems() -> list[str]:

@@ -1,5 +1,6 @@
 """Recipes on disk: YAML that states departures from the defaults."""
 
+import os
 import re
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,8 @@ def load(name: str) -> Recipe:
         return decode(Recipe, {} if data is None else data)
     except InvalidConfigError as error:
         raise InvalidConfigError(f"{file}: {problem}" for problem in error.problems) from None
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise InvalidConfigError([f"{file}: not readable as YAML: {error}"]) from None
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+        raise InvalidConfigError([f"{file}: not readable as YAML: {_reason(error)}"]) from None
 
 
 def dump(recipe: Recipe) -> str:
@@ -42,14 +43,29 @@ def dump(recipe: Recipe) -> str:
 
 
 def _find(name: str) -> Path:
-    named = FOLDER / f"{name}.yaml"
-    if re.fullmatch(r"[\w.-]+", name) and named.is_file():
+    named, path = FOLDER / f"{name}.yaml", Path(name)
+    if name in names():
         return named
-    if Path(name).is_file():
-        return Path(name)
+    if os.path.isfile(path):  # noqa: PTH113 - unlike Path.is_file, no error for a name too long to be one
+        return path
+    if os.path.isdir(path):  # noqa: PTH112 - the same
+        raise InvalidConfigError([f"recipe: {name!r} is a folder; name a YAML file in it, or one of {_known()}"])
     looks_like_path = "/" in name or name.endswith((".yaml", ".yml"))
-    hint = "; no such file" if looks_like_path else suggest(name, names()) or f"; known: {', '.join(names())}"
-    raise InvalidConfigError([f"recipe: {name!r} is unknown{hint}"])
+    near = suggest(path.name.removesuffix(".yaml"), names())
+    hint = near or ("; no such file" if looks_like_path else f"; known: {_known()}")
+    raise InvalidConfigError([f"recipe: {name[:80]!r} is unknown{hint}"])
+
+
+def _known() -> str:
+    return ", ".join(names())
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
 
 
 class _Loader(yaml.SafeLoader):
@@ -63,9 +79,13 @@ class _Loader(yaml.SafeLoader):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a dict, each key once."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        twice = [
+            f"line {entry.start_mark.line + 1}: {key} stands twice"
+            for number, ((entry, _), key) in enumerate(zip(node.value, keys, strict=True))
+            if key in keys[:number]
+        ]
         if twice:
-            raise InvalidConfigError([f"line {node.start_mark.line + 1}: {', '.join(twice)} stands twice"])
+            raise InvalidConfigError(twice)
         return super().construct_mapping(node, deep)
 
 
@@ -74,6 +94,7 @@ _SCALARS = (
     ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
     ("int", r"[-+]?(?:0|[1-9][0-9]*)", [*"-+0123456789"]),
     ("float", rf"[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:{_EXPONENT})?|[0-9]+{_EXPONENT})", [*"-+.0123456789"]),
+    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", [*"-+."]),
     ("null", r"~|null|Null|NULL|", [*"~nN", ""]),
 )
 for _name, _pattern, _first_characters in _SCALARS:

@@ -93,7 +93,7 @@ def _stretches(records: Records) -> str:
         )
         for r in _of(records, "start")
     ]
-    return "## Starts\n\n" + _table(("time (UTC)", "after step", "where", "how", "packages"), rows)
+    return "## Starts\n\n" + _table(("time (UTC)", "after step", "where", "how", "packages"), rows) if rows else ""
 
 
 def _departures(run: RunDirectory) -> str:

@@ -1,6 +1,8 @@
 """The run directory: one recipe at one site, in one folder, over any number of restarts. Standard library only."""
 
 import json
+import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,6 +10,8 @@ from typing import Any
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, differences, encode
 from trainer.recipe import dump, load
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +55,22 @@ class RunDirectory:
         """The list of images this run uses."""
         return self.path / f"manifest-{split}.npz"
 
-    def problems(self, recipe: Recipe) -> list[str]:
-        """Why this recipe cannot be run here, one line each, for the user."""
-        if not self.path.exists():
-            return self._parent_problems()
-        if not self.path.is_dir():
-            return [f"--output: {self.path} is a file; name a folder"]
+    def problems(self, recipe: Recipe, data: Path) -> list[str]:
+        """Why this recipe cannot be run here on the images in `data`, one line each, for the user."""
+        folder = self.path.resolve()
+        if folder == data.resolve() or data.resolve() in folder.parents:
+            return [f"--output: {self.path} lies in the images' folder {data}; name one outside it"]
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        if not existing.is_dir():
+            return [f"--output: {existing} is a file; name a folder"]
+        if not os.access(existing, os.W_OK | os.X_OK):
+            return [f"--output: {existing} cannot be written to; name another folder, or change its permissions"]
+        if existing != folder:
+            return []
+        if self.checkpoints.exists() and not self.checkpoints.is_dir():
+            return [f"--output: {self.checkpoints} is a file, where the run keeps its checkpoints; remove it"]
+        if folder == Path.cwd() and not self.recipe.exists() and any(folder.iterdir()):
+            return ["--output: is the current folder, which holds other files; name a folder for the run"]
         if not self.recipe.exists():
             strays = [item.name for item in (self.metrics, self.checkpoints, self.result) if item.exists()]
             mend = "name another folder or clear this one"
@@ -70,8 +84,18 @@ class RunDirectory:
             write_text(self.recipe, dump(recipe))
 
     def finished(self) -> dict[str, Any] | None:
-        """What `result.json` holds, or None for a run that is not finished."""
-        return json.loads(self.result.read_text(encoding="utf-8")) if self.result.exists() else None
+        """What `result.json` holds, or None for a run that is not finished.
+
+        Raises:
+            InvalidConfigError: The file is damaged.
+        """
+        if not self.result.exists():
+            return None
+        try:
+            return dict(json.loads(self.result.read_text(encoding="utf-8")))
+        except (ValueError, TypeError) as error:
+            mend = f"remove it, and the command that made {self.path} makes it anew"
+            raise InvalidConfigError([f"{self.result}: damaged ({error}); {mend}"]) from None
 
     def guide(self) -> str:
         """How the run stands, where everything of it lies and how to open it: lines for the console."""
@@ -90,15 +114,18 @@ class RunDirectory:
         return "\n".join(lines) + "\n"
 
     def records(self) -> list[dict[str, Any]]:
-        """What `metrics.jsonl` holds; a last line that a kill cut short is left out."""
+        """What `metrics.jsonl` holds; a last line that a kill cut short is left out, and damage with a word."""
         if not self.metrics.exists():
             return []
-        lines = self.metrics.read_text(encoding="utf-8").split("\n")
-        return [json.loads(line) for line in lines[:-1]]
-
-    def _parent_problems(self) -> list[str]:
-        existing = next(parent for parent in self.path.absolute().parents if parent.exists())
-        return [] if existing.is_dir() else [f"--output: {existing} is a file; name a folder"]
+        records: list[dict[str, Any]] = []
+        lines = self.metrics.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
+        for number, line in enumerate(lines, start=1):
+            try:
+                record = json.loads(line)
+                records.append({"kind": record["kind"], "step": record["step"], **record})
+            except (ValueError, TypeError, KeyError) as error:
+                _log.warning("%s: line %d is damaged and passed over: %r", self.metrics, number, error)
+        return records
 
     def _recipe_problems(self, recipe: Recipe) -> list[str]:
         try:
@@ -115,9 +142,12 @@ class RunDirectory:
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file, all or nothing."""
+    """Write a file, all or nothing, also where the power fails."""
     temporary = file.with_name(f"{file.name}.tmp")
-    temporary.write_text(text, encoding="utf-8")
+    with temporary.open("w", encoding="utf-8") as stream:
+        stream.write(text)
+        stream.flush()
+        os.fsync(stream.fileno())
     temporary.replace(file)
 
 

@@ -87,6 +87,12 @@ class Runtime:
         dist.all_reduce(votes, dist.ReduceOp.MAX)
         return bool(votes)
 
+    def share_buffers(self, model: nn.Module) -> None:
+        """Give every process rank 0's buffers: BatchNorm's statistics (collective)."""
+        if self.world.world_size > 1:
+            for buffer in model.buffers():
+                dist.broadcast(buffer, src=0)
+
     def barrier(self) -> None:
         """Wait until all processes are here (collective)."""
         self.any(False)

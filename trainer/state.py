@@ -1,6 +1,6 @@
 """Everything that decides the next step."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor, nn
@@ -25,6 +25,8 @@ class TrainState:
     """Epochs whose evaluation is done and logged."""
     best_top1: float = 0.0
     """Highest evaluated top-1 so far, percent."""
+    scores: dict[str, float] = field(default_factory=dict[str, float])
+    """The newest evaluation: top1 and top5 in percent, loss, images; empty before the first."""
 
     def state_dict(self) -> dict[str, Any]:
         """Tensors and plain data only, so that `weights_only` loading reads it."""
@@ -35,6 +37,7 @@ class TrainState:
             "step": self.step,
             "evaluated": self.evaluated,
             "best_top1": self.best_top1,
+            "scores": self.scores,
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -46,4 +49,5 @@ class TrainState:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.sums.copy_(state["sums"])
-        self.step, self.evaluated, self.best_top1 = state["step"], state["evaluated"], state["best_top1"]
+        self.step, self.evaluated = state["step"], state["evaluated"]
+        self.best_top1, self.scores = state["best_top1"], state["scores"]

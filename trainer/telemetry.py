@@ -8,7 +8,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch.utils.tensorboard import SummaryWriter
 
@@ -20,19 +20,19 @@ from trainer.state import TrainState
 T = TypeVar("T")
 
 
-class Waiting:
+class Waiting(Generic[T]):
     """An iterator that measures how long its consumer waited."""
 
     def __init__(self, source: Iterable[T]) -> None:
         """Nothing waited for yet."""
-        self._source: Iterator[Any] = iter(source)
+        self._source = iter(source)
         self.seconds = 0.0
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[T]:
         """Itself."""
         return self
 
-    def __next__(self) -> Any:
+    def __next__(self) -> T:
         """The next item, timed."""
         start = time.perf_counter()
         try:
@@ -97,12 +97,12 @@ class Telemetry:
     def evaluation(self, step: int, epoch: int, scores: Scores, best: float) -> None:
         """Log one evaluation; `epoch` counts the epochs done, `best` is the highest top-1 so far."""
         shown = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
-        self._write("eval", step, {"epoch": epoch, **shown, "images": scores.count})
+        self._write("eval", step, {"epoch": epoch, **shown, "images": scores.images})
         self._scalars("eval", step, shown)
         self._board.flush()
         self._console.say(
             f"epoch {epoch}: top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f} "
-            f"on {scores.count:,} images; best top-1 {best:.2f} %"
+            f"on {scores.images:,} images; best top-1 {best:.2f} %"
         )
 
     def close(self) -> None:
@@ -112,7 +112,9 @@ class Telemetry:
         self._console.close()
 
     def _write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        self._metrics.write(json.dumps({"kind": kind, "step": step, **values, "time": round(time.time(), 3)}) + "\n")
+        self._metrics.write(
+            json.dumps({"kind": kind, "step": step, **values, "time": round(time.time(), 3)}, allow_nan=False) + "\n"
+        )
         self._metrics.flush()
 
     def _scalars(self, group: str, step: int, values: dict[str, float]) -> None:

@@ -21,7 +21,7 @@ from trainer.world import World
 
 
 def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int:
-    """Train, evaluate and report, going on from the newest checkpoint in the run directory.
+    """Train, evaluate and report, going on from the newest checkpoint in the run directory, which has begun.
 
     Returns:
         Exit code: 0 finished, `START_AGAIN` stopped in good order.
@@ -30,16 +30,18 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         StopRequestedError: Asked to stop before the first step.
         ChangedDataError: The images are not those the run began with.
         BrokenImageError: An image cannot be read.
+        DamagedManifestError: The stored list of images cannot be read.
+        DivergedError: The loss is not a number.
+        PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, build.threads(site, world))
     setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console())
-    if runtime.is_main:
-        setup.run.begin(recipe)
     images = build.list_images(setup)
     with ExitStack() as stack:
-        finished = fit(_parts(setup, images, stack))
+        parts = _parts(setup, images, stack)
+        finished = fit(parts)
     if runtime.is_main:
-        _conclude(setup, images, finished=finished)
+        _conclude(setup, images, parts.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
 
@@ -59,7 +61,7 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], stack: ExitStack) ->
         train_step=TrainStep(runtime, model, state.optimizer, normalize, recipe),
         normalize=normalize,
         state=state,
-        steps_per_epoch=len(images[0]) // recipe.global_batch,
+        steps_per_epoch=build.steps_per_epoch(images[0], recipe),
         telemetry=_telemetry(setup, state, images, stack) if runtime.is_main else None,
     )
 
@@ -76,21 +78,20 @@ def _telemetry(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest
 
 def _opening(recipe: Recipe, images: tuple[Manifest, Manifest], facts: dict[str, Any]) -> str:
     train, val = images
-    steps = len(train) // recipe.global_batch
+    steps = build.steps_per_epoch(train, recipe)
     processes = "1 process" if facts["world_size"] == 1 else f"{facts['world_size']} processes"
     return (
         f"{recipe.model.name}: {len(train):,} images in {len(train.classes):,} classes to train on, {len(val):,} to "
-        f"evaluate; {recipe.epochs} epochs of {steps} steps of {recipe.global_batch} images\n"
+        f"evaluate; epochs: {recipe.epochs}, of {steps} steps of {recipe.global_batch} images\n"
         f"{facts['device']}: {processes}, CPU threads in each: {facts['threads']}, {recipe.precision}"
     )
 
 
-def _conclude(setup: Setup, images: tuple[Manifest, Manifest], *, finished: bool) -> None:
+def _conclude(setup: Setup, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
     """Write the result, where there is one, and the report, and say where everything lies (rank 0 only)."""
     run = setup.run
-    evaluations = [record for record in run.records() if record["kind"] == "eval"]
     if finished:
-        result = evidence.result(setup.recipe, evaluations, *images)
-        write_text(run.result, json.dumps(result, indent=2) + "\n")
+        result = evidence.result(setup.recipe, finished, *images)
+        write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     report.write(run)
     sys.stdout.write(run.guide())

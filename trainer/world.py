@@ -58,20 +58,23 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> World:
     """
     if "RANK" in environment or "WORLD_SIZE" in environment:
         world = _torchrun(environment)
-    elif int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+    elif environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":
         world = _srun(environment)
     else:
         return World()
     if world.port == 0:
         raise WorldError("MASTER_PORT is 0, no port to meet at; let torchrun pick a free one with --standalone")
-    if not 0 <= world.rank < world.world_size:
-        raise WorldError(f"rank {world.rank} does not exist in a world of {world.world_size} ({world.launcher})")
+    if world.port > 65_535:
+        raise WorldError(f"MASTER_PORT is {world.port}; expected 1 to 65535")
+    for rank, size in ((world.rank, world.world_size), (world.local_rank, world.local_world_size)):
+        if rank >= size:
+            raise WorldError(f"rank {rank} does not exist in a world of {size} ({world.launcher})")
     return world
 
 
-def cores() -> int:
-    """CPU cores this process may run on, which under Slurm or taskset are fewer than the machine's."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def speaks(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether this process prints for all, as far as can be told of an environment that nobody has checked."""
+    return environment.get("RANK", environment.get("SLURM_PROCID", "0")) == "0"
 
 
 def _torchrun(environment: Mapping[str, str]) -> World:
@@ -96,9 +99,9 @@ def _srun(environment: Mapping[str, str]) -> World:
         rank=_number(environment, "SLURM_PROCID"),
         world_size=_number(environment, "SLURM_STEP_NUM_TASKS"),
         local_rank=_number(environment, "SLURM_LOCALID"),
-        local_world_size=tasks[_number(environment, "SLURM_NODEID")],
+        local_world_size=tasks[node] if (node := _number(environment, "SLURM_NODEID")) < len(tasks) else 0,
         address=environment.get("MASTER_ADDR") or first_host(nodes),
-        port=int(environment.get("MASTER_PORT") or port),
+        port=_number(environment, "MASTER_PORT") if environment.get("MASTER_PORT") else port,
         launcher="srun",
     )
 

@@ -1,4 +1,5 @@
 import gc
+import os
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -158,6 +159,15 @@ def test_a_file_that_breaks_after_the_listing_is_named(images: Manifest, tmp_pat
         broken.write_bytes({"truncate": content[: len(content) // 2], "empty": b"", "garbage": b"x" * 500}[damage])
     with pytest.raises(BrokenImageError, match=str(broken)):
         list(eval_loader(copied, 4).epoch(0))
+
+
+def test_a_name_that_is_no_text_is_read(images: Manifest, tmp_path: Path) -> None:
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    shutil.copy(images.path(0), tmp_path / "train" / "a" / os.fsdecode(b"a\nb\xff.JPEG"))
+    copied = manifest.scan(tree.read(tmp_path, "train"), lambda *_: None)
+    (batch,) = eval_loader(copied, 1).epoch(0)
+    (expected, *_) = eval_loader(images, 1).epoch(0)
+    assert torch.equal(batch.images, expected.images)
 
 
 def test_a_closed_loader_leaves_no_threads(images: Manifest) -> None:

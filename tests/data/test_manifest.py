@@ -55,7 +55,7 @@ def test_the_fingerprint_follows_the_images_and_not_the_place(root: Path) -> Non
 
 def test_another_version_s_file_is_refused(root: Path) -> None:
     np.savez(root / "m.npz", schema=99)
-    with pytest.raises(ValueError, match="is not a manifest of version"):
+    with pytest.raises(ValueError, match="is no manifest: version 99"):
         manifest.load(root / "m.npz", root / "train")
 
 

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,13 @@ def test_classes_and_images_are_sorted_and_subfolders_are_read(tmp_path: Path) -
     assert (found.count(10), found.count(2)) == (4, 2)
 
 
+def test_a_link_to_nothing_is_listed_and_a_pipe_is_not(tmp_path: Path) -> None:
+    make(tmp_path, train={"a": 1})
+    (tmp_path / "train" / "a" / "lost.jpg").symlink_to("nowhere")
+    os.mkfifo(tmp_path / "train" / "a" / "pipe.jpg")
+    assert tree.read(tmp_path, "train").images("a") == ["a/0.JPEG", "a/lost.jpg"]
+
+
 def test_a_sound_tree_has_no_problem(tmp_path: Path) -> None:
     make(tmp_path, train={"a": 2, "b": 2}, val={"a": 1, "b": 1})
     assert tree.problems(tmp_path, 2, 4) == []
@@ -47,6 +55,7 @@ def test_a_sound_tree_has_no_problem(tmp_path: Path) -> None:
             {"a": 1, "b": 1},
             "global_batch: 4, but ROOT/train holds only 2 images; use --global-batch 2",
         ),
+        ({"a": 4}, {"a": 1}, "ROOT/train holds a single class, a"),
         ({}, {"a": 1}, "ROOT has no folder train"),
         ({"a": 1}, {}, "ROOT has no folder val"),
     ],

@@ -39,6 +39,7 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(images: Path, tmp_path: 
         assert f"#SBATCH --{option}" in lines
     assert {"#SBATCH --account=lab", "#SBATCH --qos=high"} <= set(lines)
     assert "gpus" not in done.stdout
+    assert lines[-1].endswith(f"submitit.core._submit '{out}/slurm'")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -52,11 +53,20 @@ def test_gpus_bring_a_process_each(images: Path, tmp_path: Path) -> None:
     ("arguments", "expected"),
     [
         (["submit"], "RECIPE"),
+        (["submit", "--data", "IMAGES", "--output", "OUT", "demo"], "RECIPE: comes first, before --data"),
+        (
+            [*DEMO, "--data", "IMAGES", "--output", "OUT", "--gpus-per-node", "2", "--processes-per-node", "4"],
+            "--processes-per-node: 4, but --gpus-per-node 2 brings a process for each",
+        ),
+        ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--partition", ""], "--partition: empty"),
         (["submit", "demmo", "--data", "IMAGES", "--output", "OUT"], "did you mean demo?"),
         ([*DEMO, "--data", "NOWHERE", "--output", "OUT"], "NOWHERE does not exist"),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--nodes", "0"], "nodes: 0; must be at least 1"),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--nodes", "3"], "a --global-batch divisible by 3"),
-        ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--hours", "-1"], "hours: -1.0; must be above 0"),
+        (
+            [*DEMO, "--data", "IMAGES", "--output", "OUT", "--hours", "-1"],
+            "hours: -1.0; must be above 0 and at most 10000",
+        ),
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
@@ -77,3 +87,29 @@ def test_a_machine_without_slurm_is_told_what_to_do(images: Path, tmp_path: Path
     assert done.returncode == 2
     assert "sbatch: not found on this machine; submit from a login node, or add --dry-run" in done.stderr
     assert not (tmp_path / "r").exists()
+
+
+def slurm(folder: Path, script: str) -> str:
+    """A PATH with a stand-in for sbatch, at the process boundary."""
+    for name, text in (("sbatch", script), ("srun", "exit 0")):
+        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
+        (folder / name).chmod(0o755)
+    return f"{folder}:{os.environ['PATH']}"
+
+
+def test_a_job_that_slurm_refuses_leaves_no_run_behind(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    path = slurm(tmp_path / "bin", "echo 'sbatch: error: invalid partition specified: nowhere' >&2; exit 1")
+    done = run(*DEMO, "--data", images, "--output", tmp_path / "r", "--partition", "nowhere", PATH=path)
+    assert done.returncode == 1
+    assert "invalid partition specified: nowhere" in done.stderr
+    assert not (tmp_path / "r").exists()
+
+
+def test_a_finished_run_is_not_queued_again(images: Path, tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    path = slurm(tmp_path / "bin", "echo Submitted batch job 12")
+    flags = (*DEMO, "--data", images, "--output", tmp_path / "r")
+    assert "job 12 is queued" in run(*flags, PATH=path).stdout
+    (tmp_path / "r" / "result.json").write_text('{"top1": 50, "top5": 100, "images": 36}')
+    assert run(*flags, PATH=path).stdout.startswith("nothing to do, this run is finished: top-1 50.00 %")

@@ -1,13 +1,24 @@
 import os
 import shutil
 import signal
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
+from data import manifest
+from data.dali import DaliLoader
+from data.plan import EvalPlan
+from data.types import Shard
+from models.registry import build
 from tests.system.running import finish, points, records, same_bits, start, state, stop_at, train
+from trainer.evaluate import evaluate
 from trainer.preempt import START_AGAIN
+from trainer.recipe import load
+from trainer.runtime import Runtime
+from trainer.step import Normalize
+from trainer.world import World
 
 pytestmark = pytest.mark.slow
 
@@ -36,7 +47,7 @@ def test_a_run_directory_holds_everything(whole: Path) -> None:
     assert len(list((whole / "checkpoints").iterdir())) == 3
     evaluations = [record for record in records(whole) if record["kind"] == "eval"]
     assert [record["epoch"] for record in evaluations] == list(range(1, 13))
-    assert {record["images"] for record in evaluations} == {36}
+    assert {record["images"] for record in evaluations} == {80}
 
 
 @pytest.mark.parametrize("launcher", ["accelerate", "torchrun"])
@@ -56,7 +67,24 @@ def test_two_processes_learn_what_one_learns(whole: Path, whole_pair: Path) -> N
     ours, theirs = ([p for p in points(run) if p["kind"] == "train"][:6] for run in (whole, whole_pair))
     assert [p["loss"] for p in ours] == pytest.approx([p["loss"] for p in theirs], rel=1e-4)
     evaluations = [[p["images"] for p in points(run) if p["kind"] == "eval"] for run in (whole, whole_pair)]
-    assert evaluations == [[36] * 12] * 2
+    assert evaluations == [[80] * 12] * 2
+
+
+def test_the_accuracy_of_two_processes_is_that_of_the_weights_they_saved(images: Path, whole_pair: Path) -> None:
+    """Each process's BatchNorm has its own statistics until they are shared; the file holds one of them."""
+    recipe = load(str(whole_pair / "recipe.yaml"))
+    val = manifest.load(whole_pair / "manifest-val.npz", images / "val")
+    plan = EvalPlan(widths=val.widths, heights=val.heights, config=recipe.input, batch=len(val), shard=Shard(0, 1))
+    network = build(recipe.model)
+    network.load_state_dict(state(whole_pair)["model"])
+    with closing(DaliLoader(val, plan, threads=1, pinned=False)) as loader:
+        runtime = Runtime(World(), recipe.precision, threads=1)
+        normalize = Normalize(recipe.input, runtime.device, channels_last=True)
+        scores = evaluate(runtime, network, loader, normalize, 0, lambda: False)
+    assert scores is not None
+    last = [p for p in points(whole_pair) if p["kind"] == "eval"][-1]
+    assert (scores.images, scores.top1, scores.top5) == (80, last["top1"], last["top5"])
+    assert scores.loss == pytest.approx(last["loss"], rel=1e-6)
 
 
 def test_the_recipe_in_the_run_directory_trains_the_same_run_again(images: Path, whole: Path, tmp_path: Path) -> None:

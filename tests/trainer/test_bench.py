@@ -23,10 +23,13 @@ def test_networks_are_timed_beside_their_counterparts(tmp_path: Path, capsys: py
     ("arguments", "problem"),
     [
         ([], "add --models"),
-        (["--models", "--pattern", "resnet5O"], "--pattern: model.name: 'resnet5O' is unknown; did you mean resnet50"),
+        (["--models", "--pattern", "resnet5O"], "--pattern: 'resnet5O' is unknown; did you mean resnet50"),
         (["--models", "--batch", "1"], "batch: 1; must be at least 2"),
         (["--models", "--pattern", "inception", "--image-size", "64"], "64 is too small for inception_v3"),
-        (["--models", "--pattern", "resnet20", "--json", "no/such/folder.json"], "--json: no/such is not a folder"),
+        (
+            ["--models", "--pattern", "resnet20", "--json", "no/such/folder.json"],
+            "--json: no/such/folder.json cannot be a file",
+        ),
     ],
 )
 def test_what_cannot_be_measured_is_refused(

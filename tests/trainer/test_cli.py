@@ -40,7 +40,7 @@ def test_help_shows_the_recipe_s_own_values() -> None:
     text = " ".join(run("train", "resnet50", "--help").stdout.replace("│", " ").split())
     assert "--schedule.milestones" in text
     assert "(default: 30.0 60.0)" in text
-    assert "--epochs INT Passes over the training set. (default: 90)" in text
+    assert "--epochs INT Passes over the training set: 1 to 1,000,000. (default: 90)" in text
 
 
 @pytest.mark.parametrize(
@@ -54,6 +54,24 @@ def test_help_shows_the_recipe_s_own_values() -> None:
         ([*DEMO, "--data", "IMAGES"], "--output"),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--optimiser.lr", "1"], "--optimizer.lr"),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--epochs", "many"], "many"),
+        (["train", "--data", "IMAGES", "--output", "OUT", "demo"], "RECIPE: comes first, before --data"),
+        (["train", "--epochs", "3", "demo", "--help"], "RECIPE: comes first, before --epochs"),
+        (["train", "IMAGES", "--data", "IMAGES", "--output", "OUT"], "is a folder; name a YAML file in it"),
+        (["train", "demo.yaml", "--data", "IMAGES", "--output", "OUT"], "did you mean demo?"),
+        ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--schedule.final-lr", "1"], "1.0 is more than optimizer.lr"),
+        (["train", "resnet50", "--data", "IMAGES", "--output", "OUT", "--epochs", "50"], "[60.0] come after the last"),
+        ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--optimizer.lr", "inf"], "must be finite and above 0"),
+        ([*DEMO, "--data", "IMAGES", "--output", "/proc/nothing/here"], "--output"),
+        ([*DEMO, "--data", "IMAGES", "--output", "/tmp/" + "long" * 100], "File name too long"),
+        (
+            [*DEMO, "--data", "IMAGES", "--output", "OUT", "--model.name", "timm/resnet18.none"],
+            "cannot build 'resnet18.none'",
+        ),
+        ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--model.name", "timm/vit_tiny_patch16_224"], "64 px"),
+        (
+            [*DEMO, "--data", "IMAGES", "--output", "OUT", "--micro-batch", "1", "--input.train-size", "32"],
+            "micro-batches of 1 of",
+        ),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--epochs", "0"], "epochs: 0; must be at least 1"),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--precision", "fp8"], "fp8"),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--threads", "0"], "threads: 0; must be at least 1"),
@@ -64,7 +82,7 @@ def test_help_shows_the_recipe_s_own_values() -> None:
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--global-batch", "1600"], "holds only 96 images"),
         ([*DEMO, "--data", "NOWHERE", "--output", "OUT"], "NOWHERE does not exist"),
         ([*DEMO, "--data", "IMAGES/train", "--output", "OUT"], "has no folder train and no folder val"),
-        ([*DEMO, "--data", "IMAGES", "--output", "IMAGES/synth.json"], "is a file; name a folder"),
+        ([*DEMO, "--data", "IMAGES", "--output", "IMAGES/run"], "lies in the images' folder IMAGES"),
         (["report", "NOWHERE"], "is not a run directory"),
     ],
 )
@@ -100,12 +118,58 @@ def test_a_run_of_another_recipe_is_not_touched(images: Path, tmp_path: Path) ->
     assert [path.name for path in tmp_path.iterdir()] == ["recipe.yaml"]
 
 
-def test_a_rank_other_than_0_refuses_in_silence(tmp_path: Path) -> None:
-    environment = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
-    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+RANK_1 = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2"}
+RANK_1 |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "1"}
+
+
+def test_a_rank_beside_rank_0_refuses_in_silence(tmp_path: Path) -> None:
     for arguments in ([*DEMO, "--data", tmp_path, "--output", tmp_path / "out"], ["train", "demo", "--oops"]):
-        done = run(*arguments, environment=environment)
+        done = run(*arguments, environment=RANK_1)
         assert (done.returncode, done.stdout, done.stderr) == (2, "", "")
+
+
+def test_the_first_rank_of_another_machine_says_in_a_line_what_it_lacks(tmp_path: Path) -> None:
+    environment = {**RANK_1, "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "1"}
+    done = run(
+        *DEMO, "--micro-batch", "8", "--data", tmp_path / "lost", "--output", tmp_path / "out", environment=environment
+    )
+    assert done.returncode == 2
+    (line,) = done.stderr.splitlines()
+    assert line.startswith("rank 1 on ")
+    assert f"--data: {tmp_path / 'lost'} does not exist" in line
+
+
+@pytest.mark.slow
+def test_a_run_without_its_metrics_can_still_end(images: Path, tmp_path: Path) -> None:
+    flags = (*DEMO, "--model.name", "resnet20", "--input.train-size", "32", "--epochs", "1", "--output", tmp_path)
+    assert run(*flags, "--data", images).returncode == 0
+    before = (tmp_path / "result.json").read_text()
+    (tmp_path / "result.json").unlink()
+    (tmp_path / "metrics.jsonl").unlink()
+    assert run(*flags, "--data", images).returncode == 0
+    assert (tmp_path / "result.json").read_text() == before
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [("--epochs", "3"), ("--log-every", "1000", "--epochs", "1")])
+def test_a_loss_that_is_no_number_ends_the_run_without_a_result(
+    images: Path, tmp_path: Path, flags: tuple[str, ...]
+) -> None:
+    small = ("--model.name", "resnet20", "--input.train-size", "32", "--optimizer.lr", "1e30")
+    done = run(*DEMO, *small, *flags, "--data", images, "--output", tmp_path, environment={"COLUMNS": "200"})
+    assert done.returncode == 1
+    assert "training has diverged" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "result.json").exists()
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
+def test_a_damaged_list_of_images_is_named(images: Path, tmp_path: Path) -> None:
+    flags = (*DEMO, "--model.name", "resnet20", "--input.train-size", "32", "--epochs", "1", "--output", tmp_path)
+    (tmp_path / "manifest-val.npz").write_bytes(b"")
+    done = run(*flags, "--data", images)
+    assert done.returncode == 1
+    assert f"failed: {tmp_path / 'manifest-val.npz'} is no manifest" in done.stderr
 
 
 def test_a_world_that_is_half_described_is_refused(images: Path, tmp_path: Path) -> None:

@@ -54,7 +54,7 @@ def test_each_image_counts_once_at_any_batch_size(runtime: Runtime, batch: int) 
     loader = Rows([1, 0, 6, 1, 1, 6, 2], batch)
     scores = evaluate(runtime, Known(), loader, lambda images: images, 0, lambda: False)
     assert scores is not None
-    assert scores.count == 7
+    assert scores.images == 7
     assert scores.top1 == pytest.approx(100 * 3 / 7)
     assert scores.top5 == pytest.approx(100 * 5 / 7)
 

@@ -24,7 +24,7 @@ def test_the_loss_is_the_cross_entropy_unless_given() -> None:
 
 def test_top5_of_fewer_classes_is_top_all() -> None:
     scores = metrics.scores(metrics.totals(torch.eye(3), torch.tensor([1, 1, 1]), torch.ones(3, dtype=torch.bool)))
-    assert (scores.top1, scores.top5, scores.count) == (pytest.approx(100 / 3), 100.0, 3)
+    assert (scores.top1, scores.top5, scores.images) == (pytest.approx(100 / 3), 100.0, 3)
 
 
 def test_a_row_that_is_not_valid_adds_nothing_even_where_its_loss_is_not_finite() -> None:

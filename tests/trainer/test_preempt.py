@@ -1,5 +1,8 @@
 import os
 import signal
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -30,3 +33,16 @@ def test_a_signal_sets_the_flag_and_does_nothing_else(flag: StopFlag, number: si
     assert flag.is_set
     with pytest.raises(StopRequestedError, match=number.name):
         flag.check()
+
+
+def test_ctrl_c_three_times_ends_a_process_that_hangs() -> None:
+    code = "from trainer.preempt import StopFlag; import time; StopFlag().install(); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == -signal.SIGINT

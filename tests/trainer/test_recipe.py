@@ -53,9 +53,9 @@ def test_numbers_are_read_as_yaml_1_2_reads_them(tmp_path: Path, text: str, valu
         ("epochs: 012", "epochs: '012'; expected a whole number; write 12 without quotes"),  # 10 in YAML 1.1
         ("epochs: 1:30", "epochs: '1:30'; expected a whole number"),  # 90 in YAML 1.1
         ("channels_last: no", "channels_last: 'no'; expected true or false"),  # false in YAML 1.1
-        ("optimizer: {lr: .inf}", "optimizer.lr: '.inf'; expected a number"),
+        ("optimizer: {lr: .inf}", "optimizer.lr: inf; must be finite and above 0"),
         ("epochs: 2021-01-01", "epochs: '2021-01-01'; expected a whole number"),
-        ("epochs: 3\nseed: 1\nepochs: 4", "line 1: epochs stands twice"),
+        ("epochs: 3\nseed: 1\nepochs: 4", "line 3: epochs stands twice"),
         ("optimizer: {lr: 1, lr: 2}", "line 1: lr stands twice"),
         ("epochs: [3", "not readable as YAML"),
         ("epochs: 3\n\tseed: 1", "not readable as YAML"),
@@ -82,3 +82,27 @@ def test_a_recipe_has_few_fields_for_each_is_a_promise() -> None:
         return sum(leaves(value) if dataclasses.is_dataclass(value) else 1 for value in values)
 
     assert leaves(Recipe()) <= 60
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("schedule: {name: [step]}", "schedule.name: ['step'] is unknown"),
+        (f"optimizer: {{lr: 1{'0' * 400}}}", "optimizer.lr: inf; must be finite"),
+        (f"epochs: 1{'0' * 400}", "epochs: a number of over 50 digits"),
+        (f"epochs: 1{'0' * 5000}", "not readable as YAML"),
+        ("[" * 3000, "not readable as YAML: nested too deeply"),
+        ("epochs: [1", "not readable as YAML: line 1, column 11: expected ',' or ']'"),
+        ("epochs: \x00", "not readable as YAML"),
+    ],
+)
+def test_what_would_break_a_reader_is_one_line(tmp_path: Path, text: str, problem: str) -> None:
+    message = problems_of(tmp_path, text)
+    assert problem in message
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize("name", ["x" * 5000, "x/" * 3000])
+def test_a_name_too_long_to_be_a_file_is_unknown(name: str) -> None:
+    with pytest.raises(InvalidConfigError, match="is unknown"):
+        recipe.load(name)

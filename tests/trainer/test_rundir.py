@@ -1,3 +1,4 @@
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -5,26 +6,29 @@ import pytest
 
 from trainer import recipe
 from trainer.config import Recipe, SgdConfig
+from trainer.decode import InvalidConfigError
 from trainer.rundir import RunDirectory
+
+IMAGES = Path("/images")
 
 
 def test_a_folder_that_does_not_exist_or_is_empty_can_be_used(tmp_path: Path) -> None:
-    assert RunDirectory(tmp_path / "a" / "b").problems(Recipe()) == []
-    assert RunDirectory(tmp_path).problems(Recipe()) == []
+    assert RunDirectory(tmp_path / "a" / "b").problems(Recipe(), IMAGES) == []
+    assert RunDirectory(tmp_path).problems(Recipe(), IMAGES) == []
     assert list(tmp_path.iterdir()) == []
 
 
 def test_the_same_recipe_goes_on(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     run.begin(Recipe(epochs=3))
-    assert run.problems(Recipe(epochs=3)) == []
+    assert run.problems(Recipe(epochs=3), IMAGES) == []
     assert recipe.load(str(run.recipe)) == Recipe(epochs=3)
 
 
 def test_another_recipe_is_refused_and_the_fields_are_named(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.begin(Recipe(epochs=3))
-    (problem,) = run.problems(replace(Recipe(epochs=4), optimizer=SgdConfig(lr=0.7)))
+    (problem,) = run.problems(replace(Recipe(epochs=4), optimizer=SgdConfig(lr=0.7)), IMAGES)
     assert "holds a run of another recipe" in problem
     assert "epochs: 3 there, 4 asked for" in problem
     assert "optimizer.lr: 0.1 there, 0.7 asked for" in problem
@@ -33,24 +37,75 @@ def test_another_recipe_is_refused_and_the_fields_are_named(tmp_path: Path) -> N
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):
-        (problem,) = RunDirectory(path).problems(Recipe())
+        (problem,) = RunDirectory(path).problems(Recipe(), IMAGES)
         assert f"{tmp_path / 'file'} is a file; name a folder" in problem
 
 
 def test_parts_of_a_run_without_its_recipe_are_refused(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
-    (problem,) = RunDirectory(tmp_path).problems(Recipe())
+    (problem,) = RunDirectory(tmp_path).problems(Recipe(), IMAGES)
     assert "holds checkpoints but no recipe.yaml" in problem
 
 
 def test_a_damaged_recipe_is_refused(tmp_path: Path) -> None:
     (tmp_path / "recipe.yaml").write_text("epochs: many")
-    (problem,) = RunDirectory(tmp_path).problems(Recipe())
+    (problem,) = RunDirectory(tmp_path).problems(Recipe(), IMAGES)
     assert "epochs: 'many'; expected a whole number" in problem
 
 
 @pytest.mark.parametrize("tail", ["", '{"kind": "train", "st'])
 def test_a_line_that_a_kill_cut_short_is_no_record(tmp_path: Path, tail: str) -> None:
     run = RunDirectory(tmp_path)
-    run.metrics.write_text('{"kind": "start"}\n{"kind": "train"}\n' + tail)
+    run.metrics.write_text('{"kind": "start", "step": 0}\n{"kind": "train", "step": 1}\n' + tail)
     assert [record["kind"] for record in run.records()] == ["start", "train"]
+
+
+def test_a_line_in_the_middle_that_is_damaged_costs_that_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    run = RunDirectory(tmp_path)
+    run.metrics.write_bytes(b'{"kind": "start", "step": 0}\n\x00\xff\n{"step": 3}\n{"kind": "train", "step": 4}\n')
+    assert [record["step"] for record in run.records()] == [0, 4]
+    assert [f"line {number} is damaged" in text for number, text in zip((2, 3), caplog.messages, strict=True)] == [
+        True
+    ] * 2
+
+
+def test_a_damaged_result_is_named(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.result.write_text("{")
+    with pytest.raises(InvalidConfigError, match=r"result.json: damaged"):
+        run.finished()
+
+
+@pytest.mark.parametrize("inner", [".", "train/run"])
+def test_a_run_among_the_images_is_refused(tmp_path: Path, inner: str) -> None:
+    (problem,) = RunDirectory(tmp_path / inner).problems(Recipe(), tmp_path)
+    assert "lies in the images' folder" in problem
+
+
+def test_a_folder_that_cannot_be_written_is_refused(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    root = os.getuid() == 0
+    try:
+        if root:
+            os.setreuid(65534, -1)  # who asks; root may write anywhere
+        (problem,) = RunDirectory(tmp_path / "run").problems(Recipe(), IMAGES)
+    finally:
+        if root:
+            os.setreuid(0, -1)
+    assert f"{tmp_path} cannot be written to" in problem
+
+
+def test_the_current_folder_with_other_files_in_it_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "letter.txt").touch()
+    monkeypatch.chdir(tmp_path)
+    (problem,) = RunDirectory(Path()).problems(Recipe(), IMAGES)
+    assert "is the current folder, which holds other files" in problem
+
+
+def test_a_file_for_checkpoints_is_refused(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.begin(Recipe())
+    run.checkpoints.rmdir()
+    run.checkpoints.touch()
+    (problem,) = run.problems(Recipe(), IMAGES)
+    assert "checkpoints is a file" in problem

@@ -26,7 +26,7 @@ def point(step: int, loss: float) -> Point:
         total_steps=40,
         epoch=(step - 1) // 10,
         epochs=4,
-        scores=Scores(loss=loss, top1=50.0, top5=90.0, count=64),
+        scores=Scores(loss=loss, top1=50.0, top5=90.0, images=64),
         lr=0.1,
         images_per_s=1234.5,
         data_wait=0.25,
@@ -40,7 +40,7 @@ def stretch(run: RunDirectory, start: TrainState, last: int, offset: float) -> N
     for step in range(start.step + 1, last + 1):
         telemetry.train(point(step, loss=step + offset))
         if step % 10 == 0:
-            scores = Scores(loss=1.0, top1=step + offset, top5=99.0, count=100)
+            scores = Scores(loss=1.0, top1=step + offset, top5=99.0, images=100)
             telemetry.evaluation(step, step // 10, scores, best=step + offset)
     telemetry.close()
 

@@ -73,11 +73,26 @@ def test_a_missing_slurm_variable_is_named(missing: str) -> None:
         ({"RANK": "4"}, "rank 4 does not exist in a world of 4"),
         ({"WORLD_SIZE": "-1"}, "WORLD_SIZE is '-1'"),
         ({"MASTER_PORT": "0"}, "MASTER_PORT is 0, no port to meet at"),
+        ({"MASTER_PORT": "99999"}, "MASTER_PORT is 99999; expected 1 to 65535"),
+        ({"LOCAL_WORLD_SIZE": "0"}, "rank 1 does not exist in a world of 0"),
     ],
 )
 def test_a_wrong_variable_is_named(change: dict[str, str], message: str) -> None:
     with pytest.raises(WorldError, match=message):
         from_environment({**TORCHRUN, **change})
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "x"}, "SLURM_STEP_NUM_TASKS is 'x'"),
+        ({"SLURM_NODEID": "7"}, "rank 1 does not exist in a world of 0"),
+        ({"MASTER_PORT": "x"}, "MASTER_PORT is 'x'"),
+    ],
+)
+def test_a_wrong_slurm_variable_is_named(change: dict[str, str], message: str) -> None:
+    with pytest.raises(WorldError, match=message):
+        from_environment({**SRUN, **change})
 
 
 @pytest.mark.parametrize(
