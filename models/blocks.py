@@ -1,9 +1,13 @@
 """The blocks of the ResNet family: plain, basic and bottleneck, with the shortcuts between shapes."""
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from models.design import Design
-from models.layers import BlurPool, DropPath, GhostModule, PadShortcut
+from models.layers import BlurPool, BlurredConv2d, DropPath, GhostModule, PadShortcut
+
+LEAST_BLURRED = 16  # ffcv-imagenet and Composer leave convolutions of fewer channels alone: the stem's
 
 
 class PlainBlock(nn.Module):
@@ -31,7 +35,7 @@ class BasicBlock(nn.Module):
 
     def __init__(self, inplanes: int, planes: int, stride: int, drop_path: float, design: Design) -> None:
         super().__init__()
-        blurred = design.blur_pool and stride > 1
+        blurred = design.blur_pool == "after" and stride > 1
         self.conv1 = convolution(inplanes, planes, 3, 1 if blurred else stride, design)
         self.bn1 = nn.BatchNorm2d(planes)
         self.relu = nn.ReLU(inplace=True)
@@ -64,7 +68,7 @@ class Bottleneck(nn.Module):
         width = planes * design.base_width // 64 * design.groups  # 1611.05431 Table 1: 128 = 32x4
         outplanes = planes * self.expansion
         stride1, stride2 = (stride, 1) if design.stride_in_1x1 else (1, stride)
-        blurred = design.blur_pool and stride2 > 1
+        blurred = design.blur_pool == "after" and stride2 > 1
         self.conv1 = convolution(inplanes, width, 1, stride1, design)
         self.bn1 = nn.BatchNorm2d(width)
         self.conv2 = convolution(width, width, 3, 1 if blurred else stride2, design, design.groups)
@@ -112,5 +116,7 @@ def convolution(
     """A convolution without bias (BatchNorm follows), or the Ghost module in its place."""
     if design.ghost and kernel_size in design.ghost_kernels and groups == 1:
         return GhostModule(inplanes, outplanes, design.ghost, kernel_size, stride)
-    padding = kernel_size // 2
-    return nn.Conv2d(inplanes, outplanes, kernel_size, stride, padding, groups=groups, bias=False)
+    settings: dict[str, Any] = {"stride": stride, "padding": kernel_size // 2, "groups": groups, "bias": False}
+    if design.blur_pool == "before" and stride > 1 and inplanes >= LEAST_BLURRED:
+        return BlurredConv2d(inplanes, outplanes, kernel_size, **settings)
+    return nn.Conv2d(inplanes, outplanes, kernel_size, **settings)

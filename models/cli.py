@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -84,7 +84,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         Exit code: 0 done, 1 a difference was found, 2 bad input and nothing was written.
     """
-    logging.basicConfig(level=logging.INFO, format="%(message)s")  # to stderr
+    logging.basicConfig(format="%(message)s")  # to stderr
+    logging.getLogger("models").setLevel(logging.INFO)  # not the exporters, which narrate
     command = parse(sys.argv[1:] if arguments is None else arguments)
     try:
         return _COMMANDS[type(command)](command)
@@ -136,8 +137,9 @@ def summarise(command: Summary) -> int:
     network = skeleton(config)
     try:
         result = summary.summarise(network, (command.batch, config.in_channels, size, size))
-    except RuntimeError as error:  # a package's network, whose least size we do not know
-        raise ValueError(f"--image-size: {config.name} does not take {size}: {error}") from error
+    except (RuntimeError, AssertionError) as error:  # a package's network, whose least size we do not know
+        images = f"{command.batch} images of {size} px (--batch, --image-size)"
+        raise ValueError(f"{config.name} does not take {images}: {str(error).splitlines()[0]}") from error
     pages = {"table": summary.as_table, "csv": summary.as_csv, "keras": keras.as_keras}
     sys.stdout.write(pages[command.format](result))
     return 0
@@ -147,23 +149,25 @@ def validate(command: Validate) -> int:
     _at_least(2, command.batch)  # a batch of one has no variance to normalise by
     names = registry.names() if command.name == "all" else [command.name]
     for name in names:
-        size = command.image_size or registry.entry(name).image_size
+        size = registry.entry(name).image_size if command.image_size is None else command.image_size
         _refuse_any(registry.problems(ModelConfig(name=name), size, "--image-size"))
     from models.validate import LIMITS, QUANTITIES, compare
 
-    rows: list[tuple[str, ...]] = []
-    equal = True
-    for name, dtype in progress([(name, dtype) for name in names for dtype in LIMITS]):
-        result = compare(name, dtype, command.image_size, command.batch)
-        equal = equal and result.equal
-        counts = (f"{ours:,}" if ours == theirs else f"{ours:,}, not {theirs:,}" for ours, theirs in result.counts)
-        differences = (f"{result.differences[quantity]:.1e}" for quantity in QUANTITIES)
-        verdict = "equal" if result.equal else "DIFFERENT"
-        rows.append(
-            (name, registry.counterpart(name), str(dtype).removeprefix("torch."), *counts, *differences, verdict)
-        )
-    show(("name", "counterpart", "dtype", "parameters", "FLOPs", *QUANTITIES, ""), rows)
-    return 0 if equal else DIFFERENT
+    pairs = [(name, dtype) for name in names for dtype in LIMITS]
+    equal: list[bool] = []
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for name, dtype in progress(pairs):
+            result = compare(name, dtype, command.image_size, command.batch)
+            equal.append(result.equal)
+            counts = (f"{ours:,}" if ours == theirs else f"{ours:,}, not {theirs:,}" for ours, theirs in result.counts)
+            differences = (f"{result.differences[quantity]:.1e}" for quantity in QUANTITIES)
+            verdict = "equal" if result.equal else "DIFFERENT"
+            precision = str(dtype).removeprefix("torch.")
+            yield name, registry.counterpart(name), precision, *counts, *differences, verdict
+
+    show(("name", "counterpart", "dtype", "parameters", "FLOPs", *QUANTITIES, ""), rows())
+    return 0 if all(equal) else DIFFERENT
 
 
 def export(command: Export) -> int:
@@ -171,17 +175,23 @@ def export(command: Export) -> int:
     path = command.output or Path(f"{config.name.replace('/', '_')}.{command.to}")
     if not path.parent.is_dir():
         raise ValueError(f"--output: {path.parent} is not a folder")
+    if path.suffix != f".{command.to}" or path.is_dir():
+        raise ValueError(f"--output: {path}; name a file that ends in .{command.to}")
+    from safetensors import SafetensorError
+
     from models import weights
     from models.export import ParityError
     from models.export import export as write
 
     network = registry.build(config)
-    weights.load(network, command.weights, config.name)
+    weights.load(network, command.weights, config)
     try:
         difference = write(network, config, path, command.to, size)
     except ParityError as error:
         sys.stderr.write(f"{error}\n")
         return DIFFERENT
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"--output: {path} cannot be written: {error}") from error
     sys.stdout.write(f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n")
     return 0
 
@@ -204,9 +214,12 @@ def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
     values = {field.name: getattr(model, field.name) for field in fields(ModelConfig)}
     values["num_classes"] = model.num_classes or (row.num_classes if row else 1000)
     config = ModelConfig(**values)
-    _refuse_any(registry.problems(config, image_size or 2**30, "--image-size", training=False))
-    size = image_size or (row.image_size if row else _package_image_size(config.name))
-    return config, size
+    any_size = 2**30  # a package's own size is known once its name is
+    given = any_size if image_size is None else image_size
+    _refuse_any(registry.problems(config, given, "--image-size", training=False))
+    if image_size is not None:
+        return config, image_size
+    return config, row.image_size if row else _package_image_size(config.name)
 
 
 def _package_image_size(name: str) -> int:

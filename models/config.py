@@ -18,19 +18,19 @@ class ModelConfig:
     """Channels of an image, 1 to 1,024: 3 for RGB."""
 
     drop_path: float | None = field(default=None, metadata={"min": 0, "below": 1})
-    """Stochastic depth: chance that an image skips the last residual branch, from 0, below 1 (1603.09382)."""
+    """Stochastic depth in training: chance to skip the last residual branch, from 0, below 1 (1603.09382)."""
 
     dropout: float | None = field(default=None, metadata={"min": 0, "below": 1})
-    """Chance that a feature before the classifier is dropped: from 0, below 1."""
+    """Chance that a feature before the classifier is dropped in training: from 0, below 1."""
 
     zero_init_residual: bool | None = None
-    """Start each residual block as the identity: gamma of its last BatchNorm at 0 (1706.02677 section 5.1)."""
+    """Start training with each residual block as the identity: gamma of its last norm at 0 (1706.02677 section 5.1)."""
 
     shortcut: Literal["A", "B", "C"] | None = None
     """Where shapes differ: A pads zeros, B projects; C projects in every block (1512.03385 section 3.3 and Table 3)."""
 
-    blur_pool: bool | None = None
-    """Low-pass filter before every halving on the residual path and in the stem (BlurPool, 1904.11486)."""
+    blur_pool: Literal["after", "before"] | None = None
+    """BlurPool, a filter at halvings: after the convolution (1904.11486, timm) or before it (ffcv, Composer)."""
 
     deep_stem: bool | None = None
     """Three 3x3 convolutions instead of the 7x7 (ResNet-C, 1812.01187 section 4.2); with avg_down it is ResNet-D."""
@@ -39,7 +39,7 @@ class ModelConfig:
     """Average pool before a shortcut's projection instead of a stride in it (ResNet-D, 1812.01187 section 4.2)."""
 
     ghost: int | None = field(default=None, metadata={"min": 2, "max": 64})
-    """Ratio s of Ghost modules in place of 1x1 convolutions, 2 to 64: one channel in s is convolved (1911.11907)."""
+    """Ratio s of the network's own Ghost modules, or of ones put for its 1x1 convolutions: 2 to 64 (1911.11907)."""
 
     aux_logits: bool | None = None
     """Whether Inception-v3 trains with its auxiliary head (1512.00567 section 4)."""

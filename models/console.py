@@ -10,13 +10,16 @@ from rich.progress import track
 Item = TypeVar("Item")
 
 
-def show(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Write a table to stdout, one line a row whatever the terminal's width."""
-    lines = [head, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-        sys.stdout.write("  ".join(cells).rstrip() + "\n")
+def show(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Write a table to stdout, one line a row whatever the terminal's width; what is there when Ctrl-C comes, too."""
+    lines = [head]
+    try:
+        lines += rows
+    finally:
+        widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
+        for line in lines:
+            cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
+            sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
 
 def progress(items: Sequence[Item]) -> Iterable[Item]:

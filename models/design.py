@@ -47,8 +47,9 @@ class Design:
     drop_path: float = 0.0
     """Stochastic depth: the chance that the last block's residual branch is dropped."""
 
-    blur_pool: bool = False
-    """BlurPool before each halving of the residual path and in the stem (1904.11486)."""
+    blur_pool: Literal["after", "before"] | None = None
+    """after: a halving on the residual path or in the stem's pool is done by a filter behind it (1904.11486 section
+    3.2, as in timm). before: a strided convolution, a projection too, sees a filtered map (ffcv-imagenet, Composer)."""
 
     deep_stem: bool = False
     """Three 3x3 convolutions for the 7x7 (1812.01187 Figure 2 b, ResNet-C)."""

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import math
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import asdict
@@ -67,15 +68,16 @@ def _difference(network: nn.Module, forward: Forward, shape: Iterable[int]) -> f
         images = torch.randn(batch, *shape, generator=generator)
         with torch.no_grad():
             expected, logits = network(images), forward(images)
-        differences.append(((logits - expected).abs().max() / expected.abs().max()).item())
-    return max(differences)
+        largest = expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny)  # weights of zero give zeros
+        differences.append(((logits - expected).abs().max() / largest).item())
+    return max(differences, key=lambda difference: (math.isnan(difference), difference))
 
 
 def _write_safetensors(network: nn.Module, config: ModelConfig, path: Path, _example: Tensor) -> Forward:
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     safetensors.torch.save_file(state, path, metadata={"model": json.dumps(asdict(config))})
     again = registry.build(config).eval()
-    weights.load(again, str(path), config.name)
+    weights.load(again, str(path), config)
     return again
 
 

@@ -1,7 +1,7 @@
 """A network of the ResNet family in the words of Keras: channels last, a grouped convolution in one row.
 
-The rows are those of the ResNeXt-50 summary that the project's founding documents clean by hand. They differ from the
-network's own layers in what Keras counts and shows:
+The rows are those of a Keras summary of ResNeXt-50 whose grouped convolutions were put together by hand. They differ
+from the network's own layers in what Keras counts and shows:
 
 - the input and the paddings of the stem are rows of their own, an addition is one, the global average is not shown;
 - layers stand by their distance from the input: a projection beside the end of the branch it is added to;
@@ -17,6 +17,7 @@ from itertools import groupby
 
 from torch import nn
 
+from models.blocks import PlainBlock
 from models.summary import Summary
 from models.trace import Row
 
@@ -71,6 +72,7 @@ def keras_rows(summary: Summary) -> list[KerasRow]:
     Raises:
         ValueError: As `as_keras`.
     """
+    _refuse_others(summary)
     _, channels, height, width = summary.input_shape
     rows = [KerasRow("InputLayer", (height, width, channels), 0)]
     for path, group in groupby(summary.rows, key=lambda row: _place(row.path)):
@@ -80,6 +82,15 @@ def keras_rows(summary: Summary) -> list[KerasRow]:
         elif path != "avgpool":
             rows += _outside_blocks(members[0], rows[-1])
     return rows
+
+
+def _refuse_others(summary: Summary) -> None:
+    strangers = [row for row in summary.rows if isinstance(row.module, PlainBlock) or row.path.startswith("conv1.")]
+    if strangers:
+        raise ValueError(
+            f"format: keras has no words for {strangers[0].path} ({strangers[0].kind}): it knows ResNet and ResNeXt "
+            "with their first stem; use table or csv"
+        )
 
 
 def grouped_weights(summary: Summary) -> int:

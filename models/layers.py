@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -57,14 +58,20 @@ class GhostModule(nn.Module):
 
 
 class BlurPool(nn.Module):
-    """Low-pass filter, then every second pixel: (N, C, H, W) -> (N, C, ceil(H/2), ceil(W/2)); H and W at least 2.
+    """Low-pass filter, then one pixel in `stride`: (N, C, H, W) -> (N, C, ceil(H/stride), ceil(W/stride)).
+
+    Args:
+        channels: C.
+        stride: 2 to halve the map; 1 to filter alone.
+        padding: How the border is continued: reflect (H and W at least 2), or constant for zeros.
 
     Reference:
         Making Convolutional Networks Shift-Invariant Again, arXiv 1904.11486, section 3.2 (Triangle-3).
     """
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, stride: int = 2, padding: str = "reflect") -> None:
         super().__init__()
+        self.stride, self.padding = stride, padding
         row = torch.tensor([1.0, 2.0, 1.0]) / 4  # Triangle-3, the filter that the fast recipes use
         kernel = torch.outer(row, row).expand(channels, 1, 3, 3).clone()
         # Not persistent: a constant has no place in a state dict, and timm's networks load as they are.
@@ -72,8 +79,23 @@ class BlurPool(nn.Module):
         self.kernel: Tensor
 
     def forward(self, x: Tensor) -> Tensor:
-        padded = F.pad(x, (1, 1, 1, 1), mode="reflect")
-        return F.conv2d(padded, self.kernel, stride=2, groups=x.shape[1])
+        padded = F.pad(x, (1, 1, 1, 1), mode=self.padding)
+        return F.conv2d(padded, self.kernel, stride=self.stride, groups=x.shape[1])
+
+
+class BlurredConv2d(nn.Conv2d):
+    """A convolution that sees a filtered map: its stride then aliases less. Weights are named as without the filter.
+
+    Reference:
+        BlurPoolConv2d of ffcv-imagenet (train_imagenet.py), which filters at full size and pads with zeros.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel_size: int, **settings: Any) -> None:
+        super().__init__(in_channels, out_channels, kernel_size, **settings)
+        self.blur = BlurPool(in_channels, stride=1, padding="constant")
+
+    def forward(self, input: Tensor) -> Tensor:
+        return super().forward(self.blur(input))
 
 
 class DropPath(nn.Module):

@@ -42,10 +42,13 @@ def build(config: ModelConfig) -> nn.Module:
 
 
 def image_size(name: str) -> int:
-    """Side of the images that a package's network is evaluated with, pixels; 224 where it does not say."""
+    """Side of the images that a package's network is trained with, pixels; 224 where it does not say."""
     package, _, model = name.partition("/")
     if package == "timm":
-        settings = timm.get_pretrained_cfg(model)
+        try:
+            settings = timm.get_pretrained_cfg(model)
+        except RuntimeError as error:  # an unknown tag
+            raise ValueError(f"model.name: {name!r}: {error}") from error
         return settings.input_size[-1] if settings else 224
     return 299 if model == "inception_v3" else 224
 

@@ -4,7 +4,7 @@ import difflib
 import fnmatch
 import importlib
 from dataclasses import fields
-from typing import Any
+from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 from models.config import ModelConfig
 from models.installed import model_names
@@ -26,7 +26,10 @@ def matching(pattern: str) -> list[str]:
     Raises:
         ValueError: There are none; the message suggests the nearest.
     """
-    found = [name for name in TABLE if pattern in name or fnmatch.fnmatch(name, pattern)]
+    lower = pattern.casefold()
+    found = [name for name in TABLE if lower in name or fnmatch.fnmatchcase(name, lower)]
+    if not found and "/" in pattern:
+        raise ValueError(f"{pattern!r} is none of ours, which have no / in their names; the packages list their own")
     if not found:
         raise ValueError(_unknown(pattern))
     return found
@@ -111,14 +114,15 @@ def _in_package(package: str, name: str) -> bool:
     if package not in _PACKAGE_OPTIONS:
         return False
     known = model_names(package)
-    untagged = name.partition(".")[0]  # timm's resnet50.a1_in1k is resnet50 with certain weights
+    # timm's resnet50.a1_in1k is resnet50 with certain weights
+    untagged = name.partition(".")[0] if package == "timm" else name
     return not known or untagged in known  # without sources to read, `build` asks the package
 
 
 def _unknown(name: str) -> str:
     external = [f"{package}/{other}" for package in _PACKAGE_OPTIONS for other in model_names(package)]
     near = [other for other in external if other.endswith(f"/{name}")]
-    near += _nearest(name, external if "/" in name else names())
+    near += _nearest(name.casefold(), external if "/" in name else names())
     others = f" (or {', '.join(near[1:])})" if near[1:] else ""
     hint = f"did you mean {near[0]}{others}?" if near else "`python -m models list` shows the names"
     return f"{name!r} is unknown; {hint}"
@@ -158,10 +162,14 @@ def _size_problems(config: ModelConfig, image_size: int, size_path: str, *, trai
 
 
 def _out_of_range(config: ModelConfig) -> list[str]:
-    """Values outside the ranges of the fields' metadata; a recipe's decoder has checked them, a caller may not have."""
+    """Values outside the fields' ranges and choices; a recipe's decoder has checked them, a caller may not have."""
     found: list[str] = []
+    choices = {name: get_args(kind) for name, kind in get_type_hints(ModelConfig).items()}
     for field in fields(config):
         value = getattr(config, field.name)
+        literals = [get_args(kind) for kind in choices[field.name] if get_origin(kind) is Literal]
+        if value is not None and literals and value not in literals[0]:
+            found.append(f"model.{field.name}: {value!r} is none of {', '.join(map(repr, literals[0]))}")
         bounds = field.metadata if value is not None else {}
         if "min" in bounds and value < bounds["min"]:
             found.append(f"model.{field.name}: {value} is below {bounds['min']}")

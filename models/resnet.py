@@ -71,7 +71,7 @@ def stem_convolution(design: Design) -> nn.Module:
 def stem_pool(design: Design) -> nn.Module:
     if design.small_images:
         return nn.Identity()
-    if design.blur_pool:
+    if design.blur_pool == "after":
         # 1904.11486 section 3.2: the maximum at every pixel, then filter and subsample.
         return nn.Sequential(nn.MaxPool2d(3, stride=1, padding=1), BlurPool(design.planes))
     return nn.MaxPool2d(3, stride=2, padding=1)  # Table 1
@@ -101,6 +101,8 @@ def initialise(network: ResNet, *, zero_last: bool) -> None:
     """
     for module in network.modules():
         if isinstance(module, nn.Conv2d):
+            # of a Ghost module's depthwise convolution this counts all its channels as fan-out, as the authors' code
+            # does; BatchNorm takes the scale out again
             nn.init.kaiming_normal_(module.weight, mode="fan_out", nonlinearity="relu")
         elif zero_last and isinstance(module, BasicBlock):
             nn.init.zeros_(module.bn2.weight)  # 1706.02677 section 5.1

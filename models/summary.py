@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 
 from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
 
 from models.trace import Row, trace
 
@@ -21,11 +22,20 @@ class Summary:
     input_shape: tuple[int, ...]
     parameters: int
     trainable: int
+    operations: int
+    """Floating-point operations of the pass as torch counts them: two for a multiply-add."""
 
     @property
     def multiply_adds(self) -> int:
         """Of one image."""
-        return sum(row.multiply_adds for row in self.rows) // self.input_shape[0]
+        return self.operations // 2 // self.input_shape[0]
+
+    @property
+    def outside(self) -> tuple[int, int]:
+        """Parameters, and multiply-adds of one image, that belong to no row: attention in a package's network."""
+        listed = {id(row.module): row.parameters for row in self.rows}
+        multiply_adds = sum(row.multiply_adds for row in self.rows) // self.input_shape[0]
+        return self.parameters - sum(listed.values()), self.multiply_adds - multiply_adds
 
     @property
     def input_mb(self) -> float:
@@ -49,8 +59,12 @@ class Summary:
 def summarise(network: nn.Module, input_shape: tuple[int, int, int, int]) -> Summary:
     """Traces a network over a batch of (N, C, H, W); on the meta device nothing is computed."""
     parameters = list(network.parameters())
+    images = parameters[0].new_zeros(input_shape)
+    with FlopCounterMode(display=False) as counter:
+        rows = trace(network, images)
     return Summary(
-        rows=trace(network, parameters[0].new_zeros(input_shape)),
+        rows=rows,
+        operations=counter.get_total_flops(),
         input_shape=input_shape,
         parameters=sum(parameter.numel() for parameter in parameters),
         trainable=sum(parameter.numel() for parameter in parameters if parameter.requires_grad),
@@ -88,7 +102,7 @@ def as_table(summary: Summary) -> str:
 def torchsummary_passes_mb(summary: Summary) -> float:
     """What torchsummary prints for the passes: it counts outputs in 32 bits where numpy's integers have so many.
 
-    The founding documents' ResNet-50 shows it: 2.30 billion numbers, 17567.99 MB, are printed as 15200.01.
+    Its page of ResNet-50 at batch 64 shows it: 2.30 billion numbers, 17567.99 MB, are printed as 15200.01.
     """
     wrapped = (summary.outputs + 2**31) % 2**32 - 2**31
     return abs(2 * wrapped * FLOAT32 / MIB)
@@ -106,6 +120,9 @@ def _totals(summary: Summary) -> list[str]:
         f"Params size (MB): {summary.parameters_mb:.2f}",
         f"Estimated Total Size (MB): {passes + beside:.2f}",
     ]
+    if any(summary.outside):
+        parameters, multiply_adds = summary.outside
+        lines.append(f"Of these in no row above: {parameters:,} parameters, {multiply_adds:,} multiply-adds")
     if passes != summary.passes_mb:
         true = f"{summary.passes_mb:.2f} MB, in all {summary.passes_mb + beside:.2f}"
         lines.append(f"These two are torchsummary's, whose 32-bit count overflows; in truth the passes take {true}")

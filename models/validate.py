@@ -63,7 +63,7 @@ def compare(name: str, dtype: torch.dtype, image_size: int | None = None, batch:
         batch: Images; at least 2, for BatchNorm.
     """
     row = registry.entry(name)
-    size = image_size or row.image_size
+    size = row.image_size if image_size is None else image_size
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(batch, 3, size, size, generator=generator, dtype=dtype)
     labels = torch.randint(row.num_classes, (batch,), generator=generator)
@@ -135,7 +135,7 @@ def train_step(network: nn.Module, images: Tensor, labels: Tensor) -> TrainStep:
 def _furthest(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
     if ours.keys() != theirs.keys():
         return math.inf
-    return max(_difference(ours[name], theirs[name]) for name in ours)
+    return max((_difference(ours[name], theirs[name]) for name in ours), key=lambda value: (math.isnan(value), value))
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> float:

@@ -1,6 +1,8 @@
 """Weights from a file or a hub into a network, whole or not at all."""
 
+import json
 import logging
+import struct
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,49 +11,73 @@ from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 from models import mapping
+from models.config import ModelConfig
 from models.table import TABLE
 
 _log = logging.getLogger(__name__)
 
 HUBS = ("timm", "torchvision")
 # Where training programs put a network's state dict in their checkpoints; raw weights before averaged ones.
-ENTRIES = ("model", "state_dict", "ema", "model_ema", "state_dict_ema")
+ENTRIES = ("model", "state_dict", "module", "ema", "model_ema", "state_dict_ema")
 # What wrappers put before every key: DistributedDataParallel and AveragedModel, torch.compile, holders of an EMA.
 PREFIXES = ("module.", "_orig_mod.", "ema_model.", "ema.", "model.")
 UPDATES = "n_averaged"  # AveragedModel's counter, beside the keys
 AUXILIARY = "AuxLogits."
+# What torch.load gives on damaged bytes; with weights_only it has run nothing.
+UNREADABLE = (RuntimeError, EOFError, LookupError, TypeError, ValueError, AssertionError, AttributeError, struct.error)
 BATCHES = ".num_batches_tracked"  # a counter that nothing here reads, and old files lack
 MODULES_SHOWN = 12  # an error fills one screen
 
 
-def load(network: nn.Module, source: str, name: str) -> None:
+# Options that change what a network computes and not the names of its weights: a file of another would load.
+UNSEEN = ("shortcut", "blur_pool", "deep_stem", "avg_down", "ghost")
+
+
+def load(network: nn.Module, source: str, config: ModelConfig) -> None:
     """Puts trained weights into a network.
 
     Args:
         network: What `registry.build` returned.
         source: A file, or "timm" or "torchvision" for that package's hub.
-        name: The network's name, which tells how a reference names its layers.
+        config: What the network was built from.
 
     Raises:
-        ValueError: There are no such weights, or they do not fit; the network is then unchanged.
+        ValueError: There are no such weights, they do not fit, or the file says that they are another network's; the
+            network is then unchanged.
     """
-    fit(network, _from_hub(source, name) if source in HUBS else read(Path(source)), name)
+    if source in HUBS:
+        fit(network, _from_hub(source, config.name), config.name)
+        return
+    state, origin = read(Path(source))
+    other = _contradiction(origin, config) if origin else None
+    if other:
+        raise ValueError(f"weights: {source} holds another network: {other}")
+    fit(network, state, config.name)
 
 
-def read(path: Path) -> dict[str, Tensor]:
-    """A file's state dict, wrappers' prefixes stripped; safetensors, or a torch file of plain data.
+def read(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
+    """A file's state dict, wrappers' prefixes stripped, and the network's config where the file is ours and says it.
+
+    Takes safetensors and torch files of plain data, told apart by their content.
 
     Raises:
-        ValueError: No such file, no state dict in it, or pickled objects, which are never run.
+        ValueError: No such file, no finite weights in it, or pickled objects, which are never run.
     """
     if not path.is_file():
         raise ValueError(f"weights: {path} is not a file; nor is it a hub ({', '.join(HUBS)})")
-    content = _safetensors(path) if path.suffix == ".safetensors" else _torch_file(path)
-    return _stripped(_state_dict(content, path))
+    try:
+        content, origin = _torch_file(path) if _is_torch_file(path) else _safetensors(path)
+    except OSError as error:
+        raise ValueError(f"weights: {path}: {error.strerror or error}") from error
+    state = _stripped(_state_dict(content, path))
+    broken = [key for key, value in state.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"weights: {path} holds values that are no numbers, in {', '.join(broken[:3])}; it diverged")
+    return state, _origin(origin)
 
 
 def fit(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
@@ -67,6 +93,8 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
     counters = {key: value for key, value in expected.items() if key.endswith(BATCHES)}
     given = {**counters, **given}
     found = _misfits(expected, given)
+    if found and all(line.startswith(AUXILIARY) and "missing" in line for line in found):
+        found.append("the file has no auxiliary head: build the network without one, --aux-logits False")
     if found:
         raise ValueError("\n".join([f"weights: they do not fit {name}; nothing was loaded", *found]))
     network.load_state_dict(given)
@@ -82,35 +110,62 @@ def _from_hub(package: str, name: str) -> dict[str, Tensor]:
     return state
 
 
-def _safetensors(path: Path) -> dict[str, Tensor]:
-    try:
-        return safetensors.torch.load_file(path)
-    except SafetensorError as error:
-        raise ValueError(f"weights: {path} is not a safetensors file: {error}") from error
+def _is_torch_file(path: Path) -> bool:
+    with path.open("rb") as stream:
+        start = stream.read(9)
+    # a safetensors file begins with the length of its header, eight bytes, and the header's brace
+    return start[8:] != b"{"
 
 
-def _torch_file(path: Path) -> Any:
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], object]:
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with safe_open(path, "pt") as file:
+            origin = (file.metadata() or {}).get("model")
+        return safetensors.torch.load_file(path), json.loads(origin) if origin else None
+    except (SafetensorError, ValueError) as error:
+        raise ValueError(f"weights: {path} is not a whole safetensors file: {error}") from error
+
+
+def _torch_file(path: Path) -> tuple[Any, object]:
+    try:
+        with path.open("rb") as stream:  # given a path, torch goes by its suffix
+            content = torch.load(stream, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ValueError(
-            f"weights: {path} is no torch file of plain tensors; what else it holds is not run. If you trust it, "
-            "save its state dict alone: torch.save(model.state_dict(), path)"
+            f"weights: {path} is no torch or safetensors file of plain tensors; what else it holds is not run. If you "
+            "trust it, save its state dict alone: torch.save(model.state_dict(), path)"
         ) from error
-    except (RuntimeError, EOFError) as error:
-        raise ValueError(f"weights: {path} is not a torch file: {error}") from error
+    except UNREADABLE as error:
+        raise ValueError(f"weights: {path} is no torch or safetensors file, or a damaged one: {error!r}") from error
+    return content, content.get("network") if isinstance(content, dict) else None
+
+
+def _origin(described: object) -> ModelConfig | None:
+    try:
+        return ModelConfig(**described) if isinstance(described, dict) else None
+    except TypeError:  # another program's word for something else
+        return None
+
+
+def _contradiction(origin: ModelConfig, config: ModelConfig) -> str | None:
+    """How the network that a file was written from differs from the one it would go into, beyond its weights' names."""
+    if origin.name in TABLE and config.name in TABLE and origin.name != config.name:
+        return f"{origin.name}, not {config.name}"
+    found = [option for option in UNSEEN if getattr(origin, option) != getattr(config, option)]
+    there, here = ([f"{option} {getattr(side, option)}" for option in found] for side in (origin, config))
+    return f"{', '.join(there)}, not {', '.join(here)}" if found else None
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The content itself, or the entry of a checkpoint that holds the network."""
+    """The content itself, or the entry of a checkpoint that holds the network, at any depth."""
     if _is_state_dict(content):
         return content
-    entries = [name for name in ENTRIES if isinstance(content, dict) and _is_state_dict(content.get(name))]
+    entries = [name for name in ENTRIES if isinstance(content, dict) and isinstance(content.get(name), dict)]
     if not entries:
         raise ValueError(f"weights: {path} holds no state dict, nor one under {', '.join(ENTRIES)}")
     others = f", not {', '.join(entries[1:])}" if entries[1:] else ""
     _log.info("weights: took %r of the checkpoint%s", entries[0], others)
-    return content[entries[0]]
+    return _state_dict(content[entries[0]], path)
 
 
 def _is_state_dict(content: object) -> bool:
@@ -128,7 +183,8 @@ def _stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def _renamed(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     if name not in TABLE:
-        return dict(state)
+        ours = [row.module for row in TABLE.values() if row.reference == name]
+        return mapping.to_reference(state, ours[0]) if ours else dict(state)
     given = mapping.from_reference(state, TABLE[name].module)
     if given.keys() != state.keys():
         _log.info("weights: renamed from %s", TABLE[name].reference)
@@ -153,6 +209,8 @@ def _misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> lis
             found[module].append(f"{leaf} is unexpected")
         elif given[key].shape != expected[key].shape:
             found[module].append(f"{leaf} is {list(given[key].shape)}, not {list(expected[key].shape)}")
+        elif given[key].is_floating_point() != expected[key].is_floating_point():
+            found[module].append(f"{leaf} is {given[key].dtype}, not {expected[key].dtype}")
     lines = [f"{module}: {', '.join(leaves)}" for module, leaves in found.items()]
     more = [f"and {len(lines) - MODULES_SHOWN} more modules"] if len(lines) > MODULES_SHOWN else []
     return lines[:MODULES_SHOWN] + more

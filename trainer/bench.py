@@ -17,7 +17,7 @@ from trainer.config import BenchConfig
 from trainer.loss import cross_entropy
 from trainer.runtime import Runtime
 
-HEAD = ("name", "counterpart", "pixels", "ours", "counterpart", "ratio", "middle half")
+HEAD = ("name", "counterpart", "pixels", "ours", "theirs", "ratio", "middle half")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -3,6 +3,7 @@
 import os
 import socket
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -227,8 +228,14 @@ def _bench(command: Bench, names: list[str], world: World) -> int:
 
     settings = command.settings
     runtime = Runtime(world, settings.precision, settings.threads or cores())
-    rows = [bench.measure(name, runtime, settings) for name in progress(names)]
-    show(bench.HEAD, [bench.cells(row) for row in rows])
+    rows: list[bench.Row] = []
+
+    def cells() -> Iterator[tuple[str, ...]]:
+        for name in progress(names):
+            rows.append(bench.measure(name, runtime, settings))
+            yield bench.cells(rows[-1])
+
+    show(bench.HEAD, cells())
     if command.json:
         bench.save(rows, runtime, settings, command.json)
     return 0

@@ -137,7 +137,8 @@ def save(parts: Fit) -> None:
         raise _diverged(parts, "training loss", float("nan"))
     state.sums.copy_(total) if setup.runtime.is_main else state.sums.zero_()  # the file holds rank 0's, so all of it
     if setup.runtime.is_main:
-        checkpoint.save(setup.run.checkpoints, state.step, state.state_dict(), setup.site.keep_checkpoints)
+        content = {**state.state_dict(), "network": asdict(setup.recipe.model)}  # so that the file says whose it is
+        checkpoint.save(setup.run.checkpoints, state.step, content, setup.site.keep_checkpoints)
     setup.runtime.barrier()
 
 

@@ -17,11 +17,20 @@ BAD = [
     (["summary", "resnet50", "--num-classes", "-1"], "model.num_classes: -1 is below 1"),
     (["summary", "resnet50", "--batch", "0"], "--batch: 0 is below 1"),
     (["summary", "inception_v3", "--format", "keras"], "format: keras has no words for"),
-    (["summary", "timm/inception_v4", "--image-size", "20"], "--image-size: timm/inception_v4 does not take 20"),
+    (["summary", "timm/inception_v4", "--image-size", "20"], "timm/inception_v4 does not take 64 images of 20 px"),
+    (["summary", "torchvision/vit_b_16", "--image-size", "200"], "torchvision/vit_b_16 does not take 64 images of 200"),
+    (["summary", "timm/resnet50.nonsense"], "model.name: 'timm/resnet50.nonsense'"),
+    (["summary", "torchvision/resnet50.nonsense"], "'torchvision/resnet50.nonsense' is unknown"),
+    (["summary", "resnet18", "--image-size", "0"], "--image-size: 0 is too small for resnet18"),
+    (["summary", "resnet18", "--batch", "9999999999999"], "resnet18 does not take 9999999999999 images"),
+    (["summary", "plain18", "--format", "keras"], "format: keras has no words for layer1.0 (PlainBlock)"),
+    (["summary", "resnet18", "--deep-stem", "True", "--format", "keras"], "format: keras has no words for conv1.0"),
+    (["list", "timm/resnet18"], "'timm/resnet18' is none of ours"),
     (["validate", "resnet5O"], "did you mean resnet50"),
     (["validate", "resnet20", "--batch", "1"], "--batch: 1 is below 2"),
     (["export", "resnet18", "--weights", "absent.pt", "--to", "pt2"], "weights: absent.pt is not a file"),
     (["export", "resnet18", "--weights", "x", "--to", "pt2", "--output", "no/x.pt2"], "--output: no is not a folder"),
+    (["export", "resnet18", "--weights", "x", "--to", "pt2", "--output", "x.bin"], "name a file that ends in .pt2"),
 ]
 
 
@@ -42,7 +51,7 @@ def test_an_unknown_flag_exits_with_code_2() -> None:
 
 
 def test_list_shows_figures_paper_and_reference_of_matching_names(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "resnet50*"]) == 0
+    assert main(["list", "ResNet50*"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["name", "resnet50", "resnet50_v1"]
     figures, paper, reference = (
@@ -65,6 +74,15 @@ def test_summary_takes_the_network_s_options_and_other_packages_networks(capsys:
     assert "GhostModule" in capsys.readouterr().out
     assert main(["summary", "torchvision/resnet18", "--batch", "2"]) == 0
     assert "Total params: 11,689,512" in capsys.readouterr().out
+
+
+def test_summary_tells_what_no_layer_of_a_package_s_network_holds(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["summary", "torchvision/vit_b_16", "--batch", "1"]) == 0
+    out = capsys.readouterr().out
+    # FlopCounterMode / 2, and torchvision's own count of parameters
+    assert "Multiply-adds of one image: 17,56" in out
+    assert "Total params: 86,567,656" in out
+    assert "in no row above: 28,3" in out
 
 
 def test_validate_prints_both_precisions_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:

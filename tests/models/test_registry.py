@@ -19,7 +19,7 @@ BAD = [
     ({"name": "plain18", "zero_init_residual": True}, "model.zero_init_residual: plain18 has no such", "takes none"),
     ({"name": "resnet18", "ghost": 2}, "model.ghost: resnet18 has no such option", "drop_path"),
     ({"name": "resnet20", "deep_stem": True}, "model.deep_stem: resnet20 has no such option", ""),
-    ({"name": "resnet50_v1", "blur_pool": True}, "model.blur_pool: resnet50_v1 has no such option", ""),
+    ({"name": "resnet50_v1", "blur_pool": "after"}, "model.blur_pool: resnet50_v1 has no such option", ""),
     ({"name": "timm/resnet50", "shortcut": "A"}, "model.shortcut: timm/resnet50 has no such option", "drop_path"),
     ({"name": "resnet50", "avg_down": True, "shortcut": "A"}, "model.avg_down: ", "model.shortcut"),
     ({"name": "torchvision/resnet50", "in_channels": 1}, "model.in_channels: 1, but", "take 3"),
@@ -67,7 +67,7 @@ def test_the_size_is_named_by_the_caller_s_path() -> None:
 @pytest.mark.parametrize("name", registry.names())
 def test_a_network_is_sound_at_its_paper_s_size_and_takes_each_of_its_options(name: str) -> None:
     row = registry.entry(name)
-    values = {"shortcut": "B", "drop_path": 0.1, "dropout": 0.1, "ghost": 4}
+    values = {"blur_pool": "before", "shortcut": "B", "drop_path": 0.1, "dropout": 0.1, "ghost": 4}
     config = ModelConfig(name=name, **{option: values.get(option, True) for option in row.options})
     assert registry.problems(config, row.image_size) == []
     with torch.device("meta"):
@@ -89,7 +89,7 @@ def test_the_least_size_runs_and_inception_s_is_the_very_least(name: str) -> Non
 
 def test_build_lists_values_out_of_range_and_other_problems() -> None:
     with pytest.raises(
-        ValueError, match=r"model.num_classes: 0 is below 1\nmodel.drop_path: 1.0 is not below 1.0\nmodel.ghost"
+        ValueError, match=r"model.num_classes: 0 is below 1\nmodel.drop_path: 1.0 is not below 1\nmodel.ghost"
     ):
         registry.build(ModelConfig(name="resnet18", num_classes=0, drop_path=1.0, ghost=2))
 

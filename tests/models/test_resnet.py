@@ -23,9 +23,9 @@ AS_IN_TIMM = [
     ({"name": "resnet18", "deep_stem": True, "avg_down": True}, "resnet18d"),
     ({"name": "resnet50", "deep_stem": True, "avg_down": True}, "resnet50d"),
     ({"name": "resnet50", "deep_stem": True}, "resnet50c"),
-    ({"name": "resnet18", "blur_pool": True}, "resnetblur18"),
-    ({"name": "resnet50", "blur_pool": True}, "resnetblur50"),
-    ({"name": "resnet50", "blur_pool": True, "deep_stem": True, "avg_down": True}, "resnetblur50d"),
+    ({"name": "resnet18", "blur_pool": "after"}, "resnetblur18"),
+    ({"name": "resnet50", "blur_pool": "after"}, "resnetblur50"),
+    ({"name": "resnet50", "blur_pool": "after", "deep_stem": True, "avg_down": True}, "resnetblur50d"),
     ({"name": "resnext50_32x4d", "deep_stem": True, "avg_down": True}, "resnext50d_32x4d"),
 ]
 
@@ -137,3 +137,58 @@ def test_other_channels_and_classes_change_the_ends_alone() -> None:
 def test_a_design_can_be_smaller_than_any_named_network() -> None:
     network = ResNet(Design(block="basic", depths=(1, 1, 1), planes=4, small_images=True, num_classes=3))
     assert network(torch.zeros(2, 3, 8, 8)).shape == (2, 3)
+
+
+class FfcvBlurPoolConv2d(nn.Module):
+    """As in ffcv-imagenet's train_imagenet.py: the filter at full size, zeros around, then the convolution."""
+
+    def __init__(self, convolution: nn.Conv2d) -> None:
+        super().__init__()
+        self.convolution = convolution
+        self.filter = torch.tensor([[1.0, 2, 1], [2, 4, 2], [1, 2, 1]]).div(16).repeat(convolution.in_channels, 1, 1, 1)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        filtered = nn.functional.conv2d(x, self.filter.to(x.dtype), padding=1, groups=x.shape[1])
+        return self.convolution(filtered)
+
+
+@pytest.mark.parametrize("name", ["resnet18", "resnet50"])
+def test_blur_pool_before_is_what_ffcv_makes_of_torchvision_s_network(name: str) -> None:
+    theirs = registry.build(ModelConfig(name=f"torchvision/{name}", num_classes=10)).double().eval()
+    ours = registry.build(ModelConfig(name=name, num_classes=10, blur_pool="before")).double().eval()
+    ours.load_state_dict(theirs.state_dict())
+    strided = [
+        path for path, module in theirs.named_modules() if isinstance(module, nn.Conv2d) and module.stride[0] > 1
+    ]
+    for path in strided[1:]:  # the stem has 3 channels: below 16, ffcv leaves it alone
+        parent, _, leaf = path.rpartition(".")
+        setattr(theirs.get_submodule(parent), leaf, FfcvBlurPoolConv2d(theirs.get_submodule(path)))  # type: ignore[arg-type]
+    images = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    assert len(strided) == 7
+    torch.testing.assert_close(ours(images), theirs(images), rtol=1e-12, atol=1e-12)
+
+
+OPTIONS = [
+    {"blur_pool": "after"},
+    {"blur_pool": "before"},
+    {"ghost": 2},
+    {"shortcut": "A"},
+    {"drop_path": 0.2, "zero_init_residual": True},
+    {"deep_stem": True, "avg_down": True},
+]
+
+
+@pytest.mark.parametrize("options", OPTIONS, ids=lambda options: "+".join(options))
+def test_an_option_keeps_layout_compilation_and_export(options: dict) -> None:
+    torch.manual_seed(0)
+    design = Design(block="bottleneck", depths=(1, 1, 1), planes=16, num_classes=3, **{"ghost": 0, **options})
+    network, images = ResNet(design).double().eval(), torch.randn(2, 3, 32, 32, dtype=torch.float64)
+    with torch.no_grad():
+        logits = network(images)
+        laid_out = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        torch.testing.assert_close(laid_out(images), logits)
+        torch.testing.assert_close(torch.compile(network, fullgraph=True, backend="eager")(images), logits)
+        free = ({0: torch.export.Dim("batch", min=1)},)
+        program = torch.export.export(network, (images,), dynamic_shapes=free).module()
+        torch.testing.assert_close(program(images[:1].repeat(5, 1, 1, 1)), logits[:1].repeat(5, 1))
+    torch.compiler.reset()

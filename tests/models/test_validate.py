@@ -58,6 +58,17 @@ def test_one_layer_that_departs_is_seen(depart: Callable[[nn.Module], None], sho
     assert {quantity for quantity, value in found.items() if value > 1e-10} == shown
 
 
+def test_what_is_no_number_is_a_difference_wherever_it_stands() -> None:
+    theirs = reference.twin("resnet20").double()
+    ours = registry.build(ModelConfig(name="resnet20", num_classes=10)).double()
+    state = theirs.state_dict()
+    state["layer2.0.bn1.running_mean"] = torch.full((32,), math.nan, dtype=torch.float64)
+    ours.load_state_dict(state)
+    images, labels = torch.randn(2, 3, 16, 16, dtype=torch.float64), torch.tensor([3, 5])
+    found = validate.differences(ours, theirs, "models.resnet", images, labels)
+    assert {quantity for quantity, value in found.items() if math.isnan(value)} >= {"weights", "logits", "statistics"}
+
+
 @pytest.mark.parametrize(
     ("difference", "parameters", "equal"),
     [(1e-10, (5, 5), True), (1.1e-10, (5, 5), False), (math.nan, (5, 5), False), (0.0, (5, 6), False)],

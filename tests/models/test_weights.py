@@ -1,4 +1,7 @@
+import dataclasses
+import json
 import logging
+import random
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +14,8 @@ from torch.optim.swa_utils import AveragedModel
 
 from models import registry, weights
 from models.config import ModelConfig
+
+RESNET20 = ModelConfig(name="resnet20", num_classes=10)
 
 
 def resnet20(seed: int = 0, **settings: object) -> nn.Module:
@@ -35,6 +40,8 @@ WRAPPED: list[tuple[str, Callable[[nn.Module], object]]] = [
     ("timm's checkpoint", lambda network: {"epoch": 3, "arch": "x", "state_dict": network.state_dict()}),
     ("torchvision's EMA", lambda network: {"model_ema": AveragedModel(network).state_dict(), "epoch": 3}),
     ("an EMA's holder", prefixed("ema_model.")),
+    ("a nested checkpoint", lambda network: {"model": {"state_dict": network.state_dict(), "epoch": 3}}),
+    ("DeepSpeed's checkpoint", lambda network: {"module": network.state_dict(), "ds_version": "1"}),
     (
         "without batch counters",
         lambda network: {key: value for key, value in network.state_dict().items() if "num_batches" not in key},
@@ -46,7 +53,7 @@ WRAPPED: list[tuple[str, Callable[[nn.Module], object]]] = [
 def test_weights_are_found_in_whatever_wraps_them(content: Callable[[nn.Module], object], tmp_path: Path) -> None:
     trained, network = resnet20(seed=1), resnet20(seed=2)
     torch.save(content(trained), tmp_path / "w.pt")
-    weights.load(network, str(tmp_path / "w.pt"), "resnet20")
+    weights.load(network, str(tmp_path / "w.pt"), RESNET20)
     assert same(network, trained)
 
 
@@ -64,7 +71,7 @@ def test_what_was_stripped_and_taken_is_logged(tmp_path: Path, caplog: pytest.Lo
 def test_safetensors_are_read(tmp_path: Path) -> None:
     trained, network = resnet20(seed=1), resnet20(seed=2)
     safetensors.torch.save_file(trained.state_dict(), tmp_path / "w.safetensors")
-    weights.load(network, str(tmp_path / "w.safetensors"), "resnet20")
+    weights.load(network, str(tmp_path / "w.safetensors"), RESNET20)
     assert same(network, trained)
 
 
@@ -73,7 +80,7 @@ def test_timm_s_names_are_recognised_by_their_keys(tmp_path: Path, caplog: pytes
     ours = registry.build(ModelConfig(name="ghostnet_050", num_classes=10)).eval()
     torch.save(theirs.state_dict(), tmp_path / "w.pt")
     with caplog.at_level(logging.INFO):
-        weights.load(ours, str(tmp_path / "w.pt"), "ghostnet_050")
+        weights.load(ours, str(tmp_path / "w.pt"), ModelConfig(name="ghostnet_050", num_classes=10))
     images = torch.randn(2, 3, 32, 32)
     assert torch.equal(ours(images), theirs(images))
     assert caplog.messages == ["weights: renamed from timm/ghostnet_050"]
@@ -138,10 +145,95 @@ def test_a_file_without_weights_is_an_error_and_never_run(
 
 def test_a_broken_safetensors_file_is_an_error(tmp_path: Path) -> None:
     (tmp_path / "w.safetensors").write_bytes(b"\x00" * 64)
-    with pytest.raises(ValueError, match="is not a safetensors file"):
+    with pytest.raises(ValueError, match=r"weights: .* is no torch or safetensors file"):
         weights.read(tmp_path / "w.safetensors")
 
 
 def test_a_hub_without_the_network_is_an_error() -> None:
     with pytest.raises(ValueError, match="torchvision has no weights of 'resnet20' within reach"):
-        weights.load(resnet20(), "torchvision", "resnet20")
+        weights.load(resnet20(), "torchvision", RESNET20)
+
+
+@pytest.mark.parametrize("suffix", [".pt", ".bin", ".safetensors"])
+def test_a_file_is_told_by_its_content(tmp_path: Path, suffix: str) -> None:
+    trained, network = resnet20(seed=1), resnet20(seed=2)
+    safetensors.torch.save_file(trained.state_dict(), tmp_path / f"s{suffix}")
+    torch.save(trained.state_dict(), tmp_path / f"t{suffix}")
+    for name in ("s", "t"):
+        network = resnet20(seed=2)
+        weights.load(network, str(tmp_path / f"{name}{suffix}"), RESNET20)
+        assert same(network, trained)
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        ({"name": "plain20"}, "holds another network: resnet20, not plain20"),
+        ({"shortcut": "C"}, "holds another network: shortcut None, not shortcut C"),
+    ],
+)
+@pytest.mark.parametrize("kind", ["safetensors", "checkpoint"])
+def test_a_file_of_ours_does_not_go_into_another_network(
+    tmp_path: Path, settings: dict, problem: str, kind: str
+) -> None:
+    described, path = dataclasses.asdict(RESNET20), tmp_path / "w"
+    if kind == "safetensors":
+        safetensors.torch.save_file(resnet20().state_dict(), path, metadata={"model": json.dumps(described)})
+    else:
+        torch.save({"model": resnet20().state_dict(), "network": described}, path)
+    weights.load(resnet20(), str(path), dataclasses.replace(RESNET20, drop_path=0.1, zero_init_residual=True))
+    other = dataclasses.replace(RESNET20, **settings)
+    with pytest.raises(ValueError, match=problem):
+        weights.load(registry.build(other), str(path), other)
+
+
+def test_a_package_s_network_takes_a_file_under_our_names(tmp_path: Path) -> None:
+    ours = registry.build(ModelConfig(name="ghostnet_050", num_classes=10)).eval()
+    theirs = timm.create_model("ghostnet_050", num_classes=10).eval()
+    torch.save(ours.state_dict(), tmp_path / "w.pt")
+    weights.load(theirs, str(tmp_path / "w.pt"), ModelConfig(name="timm/ghostnet_050", num_classes=10))
+    images = torch.randn(2, 3, 32, 32)
+    assert torch.equal(ours(images), theirs(images))
+
+
+@pytest.mark.parametrize("content", [b"hello", b"abc", b"X", b"\x80\x02X", b"{" * 64])
+def test_bytes_that_are_no_weights_are_an_error(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "w.pt").write_bytes(content)
+    with pytest.raises(ValueError, match="weights: "):
+        weights.read(tmp_path / "w.pt")
+
+
+@pytest.mark.filterwarnings("ignore:.*:UserWarning")  # torch.load's own, of what damage makes a file look like
+@pytest.mark.parametrize("legacy", [False, True])
+def test_a_damaged_file_is_an_error_or_still_weights(tmp_path: Path, legacy: bool) -> None:
+    path = tmp_path / "w.pt"
+    torch.save({"a": torch.ones(50)}, path, _use_new_zipfile_serialization=not legacy)
+    whole, rng = path.read_bytes(), random.Random(0)
+    for _ in range(200):
+        content = bytearray(whole[: rng.randrange(1, len(whole) + 1)] if rng.random() < 0.3 else whole)
+        content[rng.randrange(len(content))] = rng.randrange(256)
+        path.write_bytes(content)
+        try:
+            weights.read(path)
+        except ValueError as error:
+            assert "weights: " in str(error)
+
+
+def test_weights_that_diverged_are_named(tmp_path: Path) -> None:
+    state = resnet20().state_dict()
+    state["fc.bias"][3] = float("nan")
+    torch.save(state, tmp_path / "w.pt")
+    with pytest.raises(ValueError, match=r"no numbers, in fc\.bias"):
+        weights.read(tmp_path / "w.pt")
+
+
+def test_integers_are_no_weights() -> None:
+    state = {key: value.int() for key, value in resnet20().state_dict().items()}
+    with pytest.raises(ValueError, match=r"weight is torch\.int32, not torch\.float32"):
+        weights.fit(resnet20(), state, "resnet20")
+
+
+def test_an_auxiliary_head_that_the_file_has_not_is_told() -> None:
+    state = registry.build(ModelConfig(name="inception_v3", num_classes=2, aux_logits=False)).state_dict()
+    with pytest.raises(ValueError, match="--aux-logits False"):
+        weights.fit(registry.build(ModelConfig(name="inception_v3", num_classes=2)), state, "inception_v3")
