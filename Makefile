@@ -2,12 +2,13 @@
 
 PYTHON ?=
 VENV ?= .venv
-CUDA ?= 13
+CUDA ?= $(if $(wildcard $(VENV)/.installed-cuda12),12,13)
 DATA ?=
 RECIPE ?= $(if $(DATA),resnet50,demo)
-OUTPUT ?= runs/$(RECIPE)
+OUTPUT ?= runs/$(basename $(notdir $(RECIPE)))
 FLAGS ?=
 
+OTHER := $(if $(filter 12,$(CUDA)),13,12)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt
 IMAGES := $(or $(DATA),datasets/synth)
@@ -34,9 +35,9 @@ help:  ## Show what can be made.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
 
 train: env  ## Train on an embedded data set, or on DATA=/imagenet with RECIPE=resnet50; goes on where it was stopped.
-	@$(if $(DATA),:,$(BIN)/python -m data synth $(IMAGES))
+	@$(if $(DATA),:,$(BIN)/python -m data synth "$(IMAGES)")
 	@# Ctrl-C is the trainer's, which saves and reports: accelerate's launcher would only print a traceback over that
-	@trap '' INT; $(LAUNCH) -m trainer train $(RECIPE) --data $(IMAGES) --output $(OUTPUT) $(FLAGS)
+	@trap '' INT; $(LAUNCH) -m trainer train "$(RECIPE)" --data "$(IMAGES)" --output "$(OUTPUT)" $(FLAGS)
 	@echo "(tensorboard is $(BIN)/tensorboard)"
 
 test: system check  ## Run every check and every test, installing what they need.
@@ -60,6 +61,9 @@ env-dev: $(VENV)/.installed-dev
 $(VENV)/.installed-cuda$(CUDA): pyproject.toml .ci/constraints.txt
 	@test -x $(BIN)/python || { python=$$(.ci/find-python $(PYTHON)) && $$python -m venv $(VENV); }
 	@echo "installing into $(VENV): about 6 GB, one to three minutes"
+	@# DALI's two builds own the same files: installed over each other, neither would be whole
+	@$(BIN)/python -m pip uninstall --disable-pip-version-check -qq --yes nvidia-dali-cuda$(OTHER)0
+	@rm -f $(VENV)/.installed-*
 	@$(PIP) --editable '.[cuda$(CUDA)]'
 	@touch $@
 

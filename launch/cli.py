@@ -12,9 +12,10 @@ import tyro
 from launch.job import TrainJob
 from launch.site import ClusterConfig, cluster_problems
 from trainer import preflight
-from trainer.cli import FAILED, INTERRUPTED, named_recipe, refuse
+from trainer.cli import named_recipe
 from trainer.config import Recipe, SiteConfig
 from trainer.decode import InvalidConfigError, range_problems
+from trainer.exits import FAILED, INTERRUPTED, refuse
 from trainer.rundir import RunDirectory
 from trainer.world import World
 

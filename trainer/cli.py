@@ -1,27 +1,21 @@
 """`python -m trainer`: the commands, their flags and their errors. Loads torch only for a run that can start."""
 
-import os
-import socket
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from models import registry
-from models.config import ModelConfig
 from trainer import preflight, recipe
-from trainer.config import BenchConfig, Recipe, SiteConfig
-from trainer.decode import InvalidConfigError, range_problems
+from trainer.bench_command import Bench
+from trainer.config import Recipe, SiteConfig
+from trainer.decode import InvalidConfigError
+from trainer.exits import FAILED, INTERRUPTED, refuse
+from trainer.openmp import rest_at_barriers
 from trainer.preempt import START_AGAIN, StopFlag, StopRequestedError
 from trainer.rundir import RunDirectory
 from trainer.world import World, WorldError, from_environment, speaks
-
-FAILED = 1
-BAD_INPUT = 2
-INTERRUPTED = 130  # 128 + SIGINT, as shells say
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -52,23 +46,6 @@ class Report:
     """Run directory."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Bench:
-    """Measure speed in pairs, each side by side in this process, and print a table with ratios.
-
-    --models: a training step of each network beside the same network of timm or torchvision.
-    """
-
-    models: bool = False
-    """Measure the networks."""
-    pattern: str = "*"
-    """Networks to measure: part of a name, or a pattern with * and ?."""
-    settings: Annotated[BenchConfig, tyro.conf.arg(name="")]
-    """What they are measured on."""
-    json: Path | None = None
-    """Also write the rows to this file."""
-
-
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
@@ -82,7 +59,7 @@ def main(arguments: list[str] | None = None) -> int:
             case Report():
                 return report(command)
             case Bench():
-                return bench(command, from_environment())
+                return command.run(from_environment())
     except (InvalidConfigError, WorldError) as error:
         return refuse(str(error).splitlines())
     except BrokenPipeError:  # the reader of --help has seen enough
@@ -134,7 +111,7 @@ def train(command: Train, world: World) -> int:
     if run.finished():
         sys.stdout.write(f"nothing to do, this run is {run.guide()}" if world.is_main else "")
         return 0
-    _rest_at_barriers()
+    rest_at_barriers()
     stop = StopFlag()
     stop.install()
     return _train(command, world, stop)
@@ -150,42 +127,6 @@ def report(command: Report) -> int:
     report.write(run)
     sys.stdout.write(run.guide())
     return 0
-
-
-def bench(command: Bench, world: World) -> int:
-    """Measure each pair and print its row."""
-    settings = command.settings
-    problems = range_problems(settings, flags=True)
-    if not command.models:
-        problems.append("nothing to measure: add --models")
-    if world.world_size > 1:
-        problems.append(f"{world.world_size} processes: pairs are timed in one; start it with python -m trainer bench")
-    if command.json and (command.json.is_dir() or not command.json.parent.is_dir()):
-        problems.append(f"--json: {command.json} cannot be a file; name one in a folder that exists")
-    try:
-        names = registry.matching(command.pattern)
-    except ValueError as error:
-        return refuse([*problems, f"--pattern: {error}"])
-    sizes = [(name, settings.image_size or registry.entry(name).image_size) for name in names]
-    for name, size in sizes:
-        problems += registry.problems(ModelConfig(name=name), size, "--image-size")
-    if problems:
-        return refuse(problems)
-    _rest_at_barriers()
-    return _bench(command, names, world)
-
-
-def refuse(problems: list[str], world: World | None = None) -> int:
-    """Say on one screen why nothing was done: rank 0, and in a line the first process of every other machine."""
-    world = world or World()
-    if not world.is_main:
-        if world.local_rank == 0:
-            sys.stderr.write(f"rank {world.rank} on {socket.gethostname()} cannot start: {problems[0]}\n")
-        return BAD_INPUT
-    lines = "".join(f"  {problem}\n" for problem in problems[:12])
-    more = f"  and {len(problems) - 12} more\n" if len(problems) > 12 else ""
-    sys.stderr.write(f"cannot start; nothing was written\n{lines}{more}")
-    return BAD_INPUT
 
 
 def _train(command: Train, world: World, stop: StopFlag) -> int:
@@ -218,32 +159,3 @@ def _begin(command: Train, world: World) -> list[str]:
     except OSError as error:
         return [f"--output: {error.filename}: {error.strerror}"]
     return []
-
-
-def _bench(command: Bench, names: list[str], world: World) -> int:
-    from data.workers import cores
-    from models.console import progress, show
-    from trainer import bench
-    from trainer.runtime import Runtime
-
-    settings = command.settings
-    runtime = Runtime(world, settings.precision, settings.threads or cores())
-    rows: list[bench.Row] = []
-
-    def cells() -> Iterator[tuple[str, ...]]:
-        for name in progress(names):
-            rows.append(bench.measure(name, runtime, settings))
-            yield bench.cells(rows[-1])
-
-    show(bench.HEAD, cells())
-    if command.json:
-        bench.save(rows, runtime, settings, command.json)
-    return 0
-
-
-def _rest_at_barriers() -> None:
-    """Before torch loads OpenMP, whose threads spin at a barrier and so stall each other on a core that is shared.
-
-    Measured on 2 cores beside another program: 3 images/s spinning, 80 asleep.
-    """
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
