@@ -9,6 +9,8 @@ import pytest
 from data import synth
 from data.config import Synth
 
+os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian puts daemons, and not every shell looks
+
 PARTS = {
     "slurm": lambda: os.geteuid() == 0 and shutil.which("slurmctld") and shutil.which("munged"),
     "browser": lambda: shutil.which("chromium"),

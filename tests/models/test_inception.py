@@ -39,7 +39,7 @@ def test_grids_and_widths_are_those_of_table_1() -> None:
         "Conv2d_2b_3x3": (64, 147),
         "maxpool1": (64, 73),
         "Conv2d_4a_3x3": (192, 71),
-        "Mixed_5b": (256, 35),  # mixed0 of the founding documents: 64 + 64 + 96 + 32
+        "Mixed_5b": (256, 35),  # mixed0 in slim: 64 + 64 + 96 + 32
         "Mixed_5d": (288, 35),
         "Mixed_6a": (768, 17),
         "Mixed_6e": (768, 17),
@@ -49,7 +49,7 @@ def test_grids_and_widths_are_those_of_table_1() -> None:
     assert {path: rows[path].output_shape[1:3] for path in shapes} == shapes
 
 
-def test_mixed0_has_the_branches_of_the_founding_documents() -> None:
+def test_mixed0_has_the_branches_of_slim() -> None:
     rows = trace(build(), torch.zeros(1, 3, 299, 299, device="meta"))
     convolutions = [row for row in rows if row.path.startswith("Mixed_5b.") and row.kind == "Conv2d"]
     widths = {row.path.split(".")[1]: row.output_shape[1] for row in convolutions}
