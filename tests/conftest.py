@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,9 @@ from data import synth
 from data.config import Synth
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian puts daemons, and not every shell looks
+
+# shells start background jobs deaf to Ctrl-C, which every process that a test starts would inherit
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PARTS = {
     "slurm": lambda: os.geteuid() == 0 and shutil.which("slurmctld") and shutil.which("munged"),
