@@ -19,7 +19,9 @@ LONG = ("--scale", "full", "--classes", "2", "--train-per-class", "900", "--val-
 def data(*arguments: str, before: str = "") -> subprocess.Popen[str]:
     """The command in a process group of its own, after some shell commands."""
     script = f'{before} exec "$@"'
-    command = ["bash", "-c", script, "bash", sys.executable, "-W", "error", "-m", "data", *arguments]
+    # an interrupt in the middle of an import leaves Python's own file open
+    strict = ("-W", "error", "-W", "ignore::ResourceWarning")
+    command = ["bash", "-c", script, "bash", sys.executable, *strict, "-m", "data", *arguments]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 
