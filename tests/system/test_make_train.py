@@ -49,7 +49,8 @@ def test_make_train_learns_goes_on_after_ctrl_c_and_says_when_it_is_finished(hou
     result = json.loads((run / "result.json").read_text())
     assert result["top1"] >= 90
     assert result["images"] == 1000
-    for line in output.splitlines()[-7:-1]:
-        assert (house / line.split()[-1]).exists(), line
+    guide = [line.split() for line in output.splitlines() if line.startswith("  ")]
+    assert [words[0] for words in guide] == ["report", "curves", "TensorBoard", "metrics", "checkpoints", "recipe"]
+    assert all((house / words[-1]).exists() for words in guide)
 
     assert "nothing to do, this run is finished: top-1" in finish(make_train(house))
