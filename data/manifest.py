@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from data.durable import flush
 from data.tree import Tree
 from data.types import BrokenImageError
 
@@ -82,8 +83,7 @@ class Manifest:
         temporary = file.with_suffix(".tmp.npz")
         with temporary.open("wb") as stream:
             np.savez(stream, schema=SCHEMA, classes=np.array(self.classes), **columns)
-            stream.flush()
-            os.fsync(stream.fileno())
+            flush(stream)
         temporary.replace(file)
 
 

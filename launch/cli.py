@@ -106,13 +106,12 @@ def submit(command: Submit) -> int:
         return 0
     if not slurm.available():
         return refuse(["sbatch: not found on this machine; submit from a login node, or add --dry-run"])
-    return _queue(command, run)
+    return _queue(command, run, folder)
 
 
-def _queue(command: Submit, run: RunDirectory) -> int:
+def _queue(command: Submit, run: RunDirectory, folder: Path) -> int:
     from launch import slurm
 
-    folder = run.path / "slurm"
     new = not run.recipe.exists()
     run.begin(command.settings)
     job = TrainJob(("train", str(run.recipe), *_site_flags(command.site, run)))

@@ -214,12 +214,10 @@ def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
     values = {field.name: getattr(model, field.name) for field in fields(ModelConfig)}
     values["num_classes"] = model.num_classes or (row.num_classes if row else 1000)
     config = ModelConfig(**values)
-    any_size = 2**30  # a package's own size is known once its name is
-    given = any_size if image_size is None else image_size
-    _refuse_any(registry.problems(config, given, "--image-size", training=False))
-    if image_size is not None:
-        return config, image_size
-    return config, row.image_size if row else _package_image_size(config.name)
+    size = row.image_size if row and image_size is None else image_size
+    # a package's network takes what it takes: None is not looked at
+    _refuse_any(registry.problems(config, size or 0, "--image-size", training=False))
+    return config, _package_image_size(config.name) if size is None else size
 
 
 def _package_image_size(name: str) -> int:

@@ -135,7 +135,8 @@ def train_step(network: nn.Module, images: Tensor, labels: Tensor) -> TrainStep:
 def _furthest(ours: Mapping[str, Tensor], theirs: Mapping[str, Tensor]) -> float:
     if ours.keys() != theirs.keys():
         return math.inf
-    return max((_difference(ours[name], theirs[name]) for name in ours), key=lambda value: (math.isnan(value), value))
+    differences = [_difference(ours[name], theirs[name]) for name in ours]
+    return torch.tensor(differences, dtype=torch.float64).max().item()  # unlike Python's max, NaN where one is
 
 
 def _difference(ours: Tensor, theirs: Tensor) -> float:

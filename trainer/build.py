@@ -72,10 +72,17 @@ def _list_missing(setup: Setup) -> Exception | None:
     return None
 
 
-def loaders(setup: Setup, images: tuple[Manifest, Manifest], stack: ExitStack) -> tuple[Loader, Loader]:
+def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:
+    """What this process does with train and val."""
+    recipe, shard = setup.recipe, setup.runtime.shard
+    return _train_plan(images[0], recipe, shard), _eval_plan(images[1], recipe, shard)
+
+
+def loaders(
+    setup: Setup, images: tuple[Manifest, Manifest], plans: tuple[TrainPlan, EvalPlan], stack: ExitStack
+) -> tuple[Loader, Loader]:
     """This process's share of train and val; `stack` closes them."""
     runtime = setup.runtime
-    plans = _train_plan(images[0], setup.recipe, runtime.shard), _eval_plan(images[1], setup.recipe, runtime.shard)
     workers, pinned = threads(setup.site, runtime.world), runtime.device.type == "cuda"
     train, val = (
         DaliLoader(split, plan, threads=workers, pinned=pinned) for split, plan in zip(images, plans, strict=True)
@@ -108,11 +115,6 @@ def _refusal(network: nn.Module, batch: int, size: int) -> str | None:
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
         return str(error).splitlines()[0]
     return None
-
-
-def steps_per_epoch(images: Manifest, recipe: Recipe) -> int:
-    """Optimizer steps in an epoch; what is left of the epoch's order is not trained on."""
-    return len(images) // recipe.global_batch
 
 
 def train_state(recipe: Recipe, runtime: Runtime) -> TrainState:

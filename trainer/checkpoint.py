@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from data.durable import flush
+
 SCHEMA = 1
 STATE, MANIFEST = "state.pt", "manifest.json"
 
@@ -36,10 +38,10 @@ def save(folder: Path, step: int, state: dict[str, Any], keep: int) -> Path:
     temporary.mkdir(parents=True)
     with (temporary / STATE).open("wb") as stream:
         torch.save(state, stream)
-        _flush(stream)
+        flush(stream)
     with (temporary / MANIFEST).open("w", encoding="utf-8") as stream:
         json.dump({"schema": SCHEMA, "step": step, "files": {STATE: _describe(temporary / STATE)}}, stream, indent=2)
-        _flush(stream)
+        flush(stream)
     temporary.rename(final)
     _flush_folder(folder)
     for old in _newest_first(folder)[keep:]:
@@ -76,11 +78,6 @@ def _damage(path: Path) -> str | None:
 def _describe(file: Path) -> dict[str, Any]:
     with file.open("rb") as stream:
         return {"bytes": file.stat().st_size, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
-
-
-def _flush(stream: Any) -> None:
-    stream.flush()
-    os.fsync(stream.fileno())
 
 
 def _flush_folder(folder: Path) -> None:

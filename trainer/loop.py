@@ -29,6 +29,9 @@ class Fit:
     normalize: Normalize
     state: TrainState
     steps_per_epoch: int
+    """Optimizer steps in an epoch."""
+    batches_per_step: int
+    """Micro-batches of this process in an optimizer step."""
     telemetry: Telemetry | None
     """On rank 0 only."""
 
@@ -60,7 +63,7 @@ def fit(parts: Fit) -> bool:
 def train_epoch(parts: Fit) -> None:
     """Train to the end of the epoch that the state is in, or until asked to stop (collective)."""
     state, per_epoch = parts.state, parts.steps_per_epoch
-    micro_batches = parts.train_loader.batches_per_epoch // per_epoch
+    micro_batches = parts.batches_per_step
     epoch, first = divmod(state.step, per_epoch)
     batches = Waiting(parts.train_loader.epoch(epoch, first * micro_batches))
     clock = _Clock(state.step)

@@ -1,7 +1,7 @@
-"""Signals become a flag, and nothing more: what must be saved is saved at the next step's end. Standard library only.
+"""Signals become a flag: what must be saved is saved at the next step's end. Standard library only.
 
 Work in a handler would be worse than none: Slurm sends CONT along with USR2, and a handler that writes can interrupt
-itself in the middle of a write.
+itself in the middle of a write. The one exception saves nothing either: Ctrl-C again and again ends the process.
 """
 
 import signal

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data.durable import flush
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, differences, encode
 from trainer.recipe import dump, load
@@ -146,8 +147,7 @@ def write_text(file: Path, text: str) -> None:
     temporary = file.with_name(f"{file.name}.tmp")
     with temporary.open("w", encoding="utf-8") as stream:
         stream.write(text)
-        stream.flush()
-        os.fsync(stream.fileno())
+        flush(stream)
     temporary.replace(file)
 
 

@@ -53,7 +53,9 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], stack: ExitStack) ->
     build.restore(state, setup.run.checkpoints, runtime)
     model = runtime.distribute(state.model)
     normalize = Normalize(recipe.input, runtime.device, channels_last=recipe.channels_last)
-    train_loader, eval_loader = build.loaders(setup, images, stack)
+    plans = build.plans(setup, images)
+    steps = plans[0].steps_per_epoch
+    train_loader, eval_loader = build.loaders(setup, images, plans, stack)
     return Fit(
         setup=setup,
         train_loader=train_loader,
@@ -61,24 +63,26 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], stack: ExitStack) ->
         train_step=TrainStep(runtime, model, state.optimizer, normalize, recipe),
         normalize=normalize,
         state=state,
-        steps_per_epoch=build.steps_per_epoch(images[0], recipe),
-        telemetry=_telemetry(setup, state, images, stack) if runtime.is_main else None,
+        steps_per_epoch=steps,
+        batches_per_step=plans[0].batches_per_step,
+        telemetry=_telemetry(setup, state, images, steps, stack) if runtime.is_main else None,
     )
 
 
-def _telemetry(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest], stack: ExitStack) -> Telemetry:
+def _telemetry(
+    setup: Setup, state: TrainState, images: tuple[Manifest, Manifest], steps: int, stack: ExitStack
+) -> Telemetry:
     """Open the record of this stretch of the run, and say what it is."""
     facts = evidence.environment(setup.runtime, build.threads(setup.site, setup.runtime.world))
-    setup.console.say(_opening(setup.recipe, images, facts))
+    setup.console.say(_opening(setup.recipe, images, steps, facts))
     setup.console.say(f"going on after step {state.step}" if state.step else "starting")
     telemetry = Telemetry(setup.run, state, setup.console, facts)
     stack.callback(telemetry.close)
     return telemetry
 
 
-def _opening(recipe: Recipe, images: tuple[Manifest, Manifest], facts: dict[str, Any]) -> str:
+def _opening(recipe: Recipe, images: tuple[Manifest, Manifest], steps: int, facts: dict[str, Any]) -> str:
     train, val = images
-    steps = build.steps_per_epoch(train, recipe)
     processes = "1 process" if facts["world_size"] == 1 else f"{facts['world_size']} processes"
     return (
         f"{recipe.model.name}: {len(train):,} images in {len(train.classes):,} classes to train on, {len(val):,} to "

@@ -1,19 +1,17 @@
 import os
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
+from tests import commands
+
 DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8")
 
 
 def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "launch", *map(str, arguments)]
-    return subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**os.environ, **environment}, timeout=60
-    )
+    return commands.run("launch", *arguments, environment=environment)
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["submit", "--help"], ["submit", "resnet50", "--help"]])
@@ -72,13 +70,11 @@ def test_gpus_bring_a_process_each(images: Path, tmp_path: Path) -> None:
 def test_bad_input_is_refused_before_anything_is_written(
     images: Path, tmp_path: Path, arguments: list[str], expected: str
 ) -> None:
-    places = {"IMAGES": str(images), "OUT": str(tmp_path / "out"), "NOWHERE": str(tmp_path / "nowhere")}
-    for name, path in places.items():
-        arguments = [argument.replace(name, path) for argument in arguments]
-        expected = expected.replace(name, path)
+    arguments = [commands.placed(argument, images, tmp_path) for argument in arguments]
+    expected = commands.placed(expected, images, tmp_path)
     done = run(*arguments)
     assert done.returncode == 2
-    assert expected in " ".join((done.stdout + done.stderr).replace("│", " ").split())
+    assert expected in commands.said(done)
     assert list(tmp_path.iterdir()) == []
 
 

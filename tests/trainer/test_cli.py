@@ -1,21 +1,18 @@
-import os
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
 
+from tests import commands
 from trainer.cli import main
 
 DEMO = ("train", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "16")
 
 
-def run(*arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "trainer", *map(str, arguments)]
-    return subprocess.run(
-        command, check=False, capture_output=True, text=True, env={**os.environ, **(environment or {})}, timeout=60
-    )
+run = partial(commands.run, "trainer")
 
 
 @pytest.mark.parametrize(
@@ -89,12 +86,10 @@ def test_help_shows_the_recipe_s_own_values() -> None:
 def test_bad_input_is_one_screen_and_exit_code_2_and_nothing_is_written(
     images: Path, tmp_path: Path, arguments: list[str], expected: str
 ) -> None:
-    places = {"IMAGES": str(images), "OUT": str(tmp_path / "out"), "NOWHERE": str(tmp_path / "nowhere")}
-    for name, path in places.items():
-        arguments = [argument.replace(name, path) for argument in arguments]
-        expected = expected.replace(name, path)
+    arguments = [commands.placed(argument, images, tmp_path) for argument in arguments]
+    expected = commands.placed(expected, images, tmp_path)
     done = run(*arguments)
-    message = " ".join((done.stdout + done.stderr).replace("│", " ").split())
+    message = commands.said(done)
     assert done.returncode == 2
     assert expected in message
     assert "Traceback" not in message
