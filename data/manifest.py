@@ -1,157 +1,153 @@
-"""The list of a split's images: what every loader reads instead of the tree."""
+"""The list of a split's images: what every loader reads instead of the files' folders."""
 
 import hashlib
 import os
 import zipfile
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image
 
 from data.durable import flush
-from data.tree import Tree
-from data.types import BrokenImageError
+from data.types import BrokenImage
 
-SCHEMA = 1
-SPOT_CHECKS = 64  # files compared with the manifest when a run goes on: misses a change of 10 % with probability 0.001
+SCHEMA = 2
+
+Ints = NDArray[np.int64]
+Bytes = NDArray[np.uint8]
 
 
 class DamagedManifestError(ValueError):
     """A stored list of images that cannot be read; the message says which."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """N images of one split, sorted by class and path.
+    """N usable images of one split, sorted by class and name, and the broken ones apart.
 
-    Paths lie in one array of bytes, so that 1.28 million entries take 80 MB and no Python objects.
+    An image is a file below `root`, or a range of bytes in one of `archives` (tar shards, CIFAR's batches). Names lie
+    in one array of bytes, so that 1.28 million entries take 170 MB and no Python objects.
     """
 
     root: Path
     """Folder of the split."""
     classes: tuple[str, ...]
-    """Class folders, sorted: a target is an index into them."""
-    targets: NDArray[np.int64]
+    """Names of the classes, sorted: a target is an index into them."""
+    archives: tuple[str, ...]
+    """Files below `root` that hold many images; empty for an image tree."""
+    targets: Ints
     """(N,) index of the class."""
-    widths: NDArray[np.int64]
+    widths: Ints
     """(N,) pixels as stored, EXIF orientation ignored."""
-    heights: NDArray[np.int64]
+    heights: Ints
     """(N,) pixels as stored, EXIF orientation ignored."""
-    sizes: NDArray[np.int64]
-    """(N,) bytes of the file."""
-    names: NDArray[np.uint8]
-    """All paths below `root`, end to end, in the file system's encoding."""
-    ends: NDArray[np.int64]
-    """(N,) where each path ends in `names`."""
+    sizes: Ints
+    """(N,) bytes of the encoded image."""
+    mtimes: Ints
+    """(N,) time of the file's last change, ns since 1970; that of the archive for an image in one."""
+    offsets: Ints
+    """(N,) first byte of the image in its archive; 0 for a file of its own."""
+    archive: Ints
+    """(N,) index of its archive; 0 where there are none."""
+    formats: Ints
+    """(N,) index into `data.formats.FORMATS`: JPEG, PNG, raw pixels ..."""
+    modes: Ints
+    """(N,) index into `data.formats.MODES`: colour space as Pillow names it."""
+    orientations: Ints
+    """(N,) EXIF orientation, 1 to 8; 0 where the file says none."""
+    hashes: Bytes
+    """(N, 16) BLAKE2b of the encoded image."""
+    names: Bytes
+    """All names, end to end, in the file system's encoding: paths below `root`, or names in the archive."""
+    ends: Ints
+    """(N,) where each name ends in `names`."""
+    broken: tuple[BrokenImage, ...] = ()
+    """Images that cannot be decoded to their last byte: no rows of the above; named as rows are, or ARCHIVE: NAME."""
+    archive_sizes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(len(archives),) bytes of each archive."""
+    folders: tuple[str, ...] = ()
+    """Folders below `root` that were searched, and `root` itself as the empty name; none where there are archives."""
+    folder_mtimes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
+    """(len(folders),) time of each folder's last change, ns since 1970: a file added or removed changes it."""
 
     def __len__(self) -> int:
-        """Number of images."""
+        """Number of usable images."""
         return len(self.targets)
 
-    def path(self, index: int) -> Path:
-        """File of one image."""
+    def name(self, index: int) -> str:
+        """Name of one image, below `root` or in its archive."""
         start = int(self.ends[index - 1]) if index else 0
-        return self.root / os.fsdecode(self.names[start : int(self.ends[index])].tobytes())
+        return os.fsdecode(self.names[start : int(self.ends[index])].tobytes())
+
+    def path(self, index: int) -> Path:
+        """File that holds one image."""
+        return self.root / (self.archives[self.archive[index]] if self.archives else self.name(index))
+
+    def label(self, index: int) -> str:
+        """One image, for messages."""
+        return f"{self.path(index)}: {self.name(index)}" if self.archives else str(self.path(index))
 
     def fingerprint(self) -> str:
-        """Hex digest of classes, paths, file sizes and image sizes; the folder the tree lies in does not enter."""
-        digest = hashlib.sha256("\0".join(self.classes).encode())
-        for column in (self.targets, self.widths, self.heights, self.sizes, self.names, self.ends):
+        """Hex digest of classes, names and contents, the same for a tree and for shards packed of it, anywhere."""
+        digest = hashlib.sha256(os.fsencode("\0".join(self.classes)))
+        for column in (self.targets, self.names, self.ends, self.hashes):
             digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
 
-    def changed(self) -> str | None:
-        """What one of a few files, spread over the split, shows of a tree that is not the one listed, or None."""
-        for index in np.unique(np.linspace(0, len(self) - 1, SPOT_CHECKS, dtype=int)):
-            path, listed = self.path(int(index)), int(self.sizes[index])
-            try:
-                found = path.stat().st_size
-            except OSError as error:
-                return f"{path}: {error.strerror}"
-            if found != listed:
-                return f"{path}: {found} bytes, {listed} when the run began"
-        return None
-
     def save(self, file: Path) -> None:
-        """Write to `file` (.npz), all or nothing."""
-        columns = {name: getattr(self, name) for name in _COLUMNS}
-        temporary = file.with_suffix(".tmp.npz")
-        with temporary.open("wb") as stream:
-            np.savez(stream, schema=SCHEMA, classes=np.array(self.classes), **columns)
-            flush(stream)
-        temporary.replace(file)
+        """Write to `file` (.npz), all or nothing.
+
+        Raises:
+            OSError: With the name of the file, which a full disk does not tell.
+        """
+        columns: dict[str, Any] = {name: _packed(getattr(self, name)) for name in COLUMNS}
+        texts: dict[str, Any] = {name: np.array(getattr(self, name), dtype=str) for name in TEXTS}
+        broken = np.array([(image.name, image.reason) for image in self.broken], dtype=str).reshape(-1, 2)
+        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
+        try:
+            with temporary.open("wb") as stream:
+                np.savez(stream, schema=SCHEMA, broken=broken, **texts, **columns)
+                flush(stream)
+            temporary.replace(file)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise OSError(error.errno, error.strerror, str(file)) from None
 
 
-_COLUMNS = ("targets", "widths", "heights", "sizes", "names", "ends")
+COLUMNS: dict[str, Any] = {
+    column.name: np.int64 if column.type == Ints else np.uint8
+    for column in fields(Manifest)
+    if column.type in (Ints, Bytes)
+}
+TEXTS = ("classes", "archives", "folders")
 
 
 def load(file: Path, root: Path) -> Manifest:
-    """Read what `save` wrote, for the tree at `root`.
+    """Read what `save` wrote, for the images at `root`.
 
     Raises:
         DamagedManifestError: The file is of another version or is not a whole manifest.
+        OSError: It cannot be read.
     """
     try:
-        with np.load(file) as stored:
+        with file.open("rb") as stream, np.load(stream) as stored:
             if int(stored["schema"]) != SCHEMA:
                 raise ValueError(f"version {stored['schema']}, this program reads {SCHEMA}")
-            columns: dict[str, Any] = {name: stored[name] for name in _COLUMNS}
-            return Manifest(root=root, classes=tuple(map(str, stored["classes"])), **columns)
-    except (ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
+            columns = {name: stored[name].astype(dtype) for name, dtype in COLUMNS.items()}
+            return Manifest(
+                root=root,
+                broken=tuple(BrokenImage(str(name), str(reason)) for name, reason in stored["broken"]),
+                **{name: tuple(stored[name].tolist()) for name in TEXTS},
+                **columns,
+            )
+    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DamagedManifestError(f"{file} is no manifest: {error}; delete it to have it made anew") from None
 
 
-def scan(tree: Tree, progress: Callable[[int, int], object]) -> Manifest:
-    """List a split, reading the header of every file for its width and height.
-
-    Args:
-        tree: The split.
-        progress: Called now and then with the number of files read and their total.
-
-    Raises:
-        BrokenImageError: Some files are not images; the message names the first few.
-    """
-    files = [(target, name) for target, folder in enumerate(tree.classes) for name in tree.images(folder)]
-    headers, broken = list[tuple[int, int, int]](), list[str]()
-    with ThreadPoolExecutor(max_workers=min(32, 4 * (os.cpu_count() or 1))) as pool:
-        paths = (tree.root / name for _, name in files)
-        for done, header in enumerate(pool.map(_header, paths), start=1):
-            if isinstance(header, str):
-                broken.append(header)
-            else:
-                headers.append(header)
-            if done % 100 == 0:
-                progress(done, len(files))
-    if broken:
-        raise BrokenImageError(_broken(tree.root, broken, len(files)))
-    widths, heights, sizes = np.array(headers, dtype=np.int64).T.copy()
-    names = [os.fsencode(name) for _, name in files]
-    return Manifest(
-        root=tree.root,
-        classes=tree.classes,
-        targets=np.array([target for target, _ in files], dtype=np.int64),
-        widths=widths,
-        heights=heights,
-        sizes=sizes,
-        names=np.frombuffer(b"".join(names), dtype=np.uint8),
-        ends=np.cumsum([len(name) for name in names], dtype=np.int64),
-    )
-
-
-def _header(path: Path) -> tuple[int, int, int] | str:
-    try:
-        with Image.open(path) as image:
-            return *image.size, path.stat().st_size
-    except (OSError, ValueError, SyntaxError) as error:  # Pillow's parsers raise all three on broken headers
-        return f"{path}: {error}"
-
-
-def _broken(root: Path, broken: list[str], total: int) -> str:
-    lines = "\n".join(f"  {line}" for line in broken[:10])
-    more = f"\n  and {len(broken) - 10} more" if len(broken) > 10 else ""
-    return f"{root}: {len(broken)} of {total} files cannot be read as images; repair or remove them\n{lines}{more}"
+def _packed(column: NDArray[Any]) -> NDArray[Any]:
+    """In the fewest bytes: most columns are small numbers, and a run directory keeps its own copy."""
+    if column.dtype != np.int64 or not len(column):
+        return column
+    return column.astype(np.min_scalar_type(column.max())) if column.min() >= 0 else column

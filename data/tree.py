@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+from data.listing import Entry, Listing
+
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
 
 
@@ -20,21 +22,64 @@ class Tree:
 
     def images(self, name: str) -> list[str]:
         """Image files of a class as paths below `root`, subfolders included, sorted."""
-        return sorted(self._walk(name))
+        return sorted(self._walk(name, {}))
 
     def count(self, most: int) -> int:
         """Number of image files; stops counting at `most`."""
-        return sum(1 for _ in islice((file for name in self.classes for file in self._walk(name)), most))
+        return sum(1 for _ in islice((file for name in self.classes for file in self._walk(name, {})), most))
 
-    def _walk(self, name: str) -> Iterator[str]:
-        with os.scandir(self.root / name) as entries:
-            for entry in entries:
-                inner = f"{name}/{entry.name}"
-                if entry.is_dir():
-                    yield from self._walk(inner)
-                # a link to nothing is listed, so that its loss is noticed; a pipe or a device would block its reader
-                elif entry.name.lower().endswith(EXTENSIONS) and (entry.is_file() or entry.is_symlink()):
-                    yield inner
+    def listing(self) -> Listing:
+        """Every image of the split."""
+        folders = {"": self.root.stat().st_mtime_ns}
+        entries = [
+            Entry(target, image)
+            for target, name in enumerate(self.classes)
+            for image in sorted(self._walk(name, folders))
+        ]
+        return Listing(root=self.root, classes=self.classes, entries=entries, folders=folders)
+
+    def _walk(self, folder: str, folders: dict[str, int]) -> Iterator[str]:
+        folders[folder] = (self.root / folder).stat().st_mtime_ns  # before it is read: a later change shows
+        for name, is_folder in level(self.root / folder):
+            inner = f"{folder}/{name}"
+            if not is_folder:
+                yield inner
+                continue
+            images = list(self._walk(inner, folders))
+            # a folder named like an image that holds none is no subfolder but a broken image
+            yield from images or ([inner] if is_image(inner) else [])
+
+
+def is_image(name: str) -> bool:
+    """Whether a file of that name is taken for an image."""
+    return name.lower().endswith(EXTENSIONS)
+
+
+def level(folder: Path) -> Iterator[tuple[str, bool]]:
+    """Names of the image files (False) and the folders (True) right in a folder, in no order."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if _is_folder(entry):
+                yield entry.name, True
+            # a link to nothing is listed, so that its loss is noticed; a pipe or a device would block its reader
+            elif is_image(entry.name) and (entry.is_symlink() or entry.is_file()):
+                yield entry.name, False
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
+
+
+def listing(root: Path, split: str) -> Listing:
+    """The images below ROOT/SPLIT, sorted by class and name.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    return read(root, split).listing()
 
 
 def read(root: Path, split: str) -> Tree:
@@ -50,11 +95,8 @@ def problems(root: Path, num_classes: int, global_batch: int) -> list[str]:
 
     Looks at folders, and at files only as far as the first image of each class and one global batch.
     """
-    if not root.is_dir():
-        return [f"--data: {root} {'is not a folder' if root.exists() else 'does not exist'}; {_EXPECTED}"]
-    missing = [split for split in ("train", "val") if not (root / split).is_dir()]
-    if missing:
-        return [f"--data: {root} has no folder {' and no folder '.join(missing)}; {_EXPECTED}{_nearby(root)}"]
+    if reason := misplaced(root):
+        return [f"--data: {reason}"]
     train, val = read(root, "train"), read(root, "val")
     found = [*_class_problems(train, val), *_empty(train), *_empty(val)]
     if not found and len(train.classes) == 1:
@@ -69,6 +111,16 @@ def problems(root: Path, num_classes: int, global_batch: int) -> list[str]:
             f"global_batch: {global_batch}, but {train.root} holds only {count} images; use --global-batch {count}"
         )
     return found
+
+
+def misplaced(root: Path) -> str | None:
+    """Why `root` is not the folder of a data set, for the user; None where it may be one."""
+    if not root.is_dir():
+        return f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {_EXPECTED}"
+    missing = [split for split in ("train", "val") if not (root / split).is_dir()]
+    if missing:
+        return f"{root} has no folder {' and no folder '.join(missing)}; {_EXPECTED}{_nearby(root)}"
+    return None
 
 
 _EXPECTED = "expected DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG"
@@ -93,7 +145,7 @@ def _class_problems(train: Tree, val: Tree) -> list[str]:
 
 def _flat(val: Tree) -> str:
     """ImageNet's own validation archive unpacks to 50,000 files in one folder."""
-    flat = any(entry.name.lower().endswith(EXTENSIONS) for entry in val.root.iterdir())
+    flat = any(is_image(entry.name) for entry in val.root.iterdir())
     return "its images must be sorted into class folders; " if flat else ""
 
 

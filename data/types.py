@@ -1,10 +1,14 @@
-"""What crosses the border of the data room."""
+"""What crosses the border of the data room. Loads no torch: processes that only list images need none."""
 
-from collections.abc import Iterator
+from __future__ import annotations
+
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
-from torch import Tensor
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,8 +20,22 @@ class Shard:
 
 
 @dataclass(frozen=True, slots=True)
+class BrokenImage:
+    """An image that cannot be used."""
+
+    name: str
+    """Its file, and where that is an archive the member."""
+    reason: str
+    """What reading or decoding said."""
+
+    def __str__(self) -> str:
+        """One line for the user."""
+        return f"{self.name}: {self.reason}"
+
+
+@dataclass(frozen=True, slots=True)
 class Batch:
-    """Images as they come off the loader, in host memory (pinned where a GPU will read them)."""
+    """Images as they come off the loader: in host memory (pinned where a GPU will read them), or decoded on the GPU."""
 
     images: Tensor
     """(N, H, W, 3) uint8, RGB."""
@@ -26,7 +44,11 @@ class Batch:
     indices: Tensor
     """(N,) int64, row of the image in the manifest."""
     valid: Tensor
-    """(N,) bool, False for rows that only fill the batch up and count nowhere."""
+    """(N,) bool, False for rows that only fill the batch up, or could not be read, and count nowhere."""
+    mixing: Tensor
+    """(MIX_DRAWS,) float64, uniform in [0, 1): what mixup and cutmix draw for this batch."""
+    broken: tuple[BrokenImage, ...] = ()
+    """Images that broke since the manifest was made, replaced in training and not valid in evaluation."""
 
 
 class Loader(Protocol):
@@ -41,7 +63,7 @@ class Loader(Protocol):
         """The epoch's batches from `first_batch` on, the same whatever was drawn before.
 
         Raises:
-            BrokenImageError: A file cannot be read or decoded.
+            TooManyBrokenError: More images broke than the loader was told to bear.
         """
         ...
 
@@ -50,5 +72,9 @@ class Loader(Protocol):
         ...
 
 
-class BrokenImageError(RuntimeError):
-    """An image file that cannot be read or decoded; the message names it."""
+class BrokenImageError(ValueError):
+    """An image that cannot be read or decoded; the message says why, without its name."""
+
+
+class TooManyBrokenError(RuntimeError):
+    """More images are broken than was said to be bearable; the message names some, and the mend."""

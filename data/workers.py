@@ -6,7 +6,9 @@ import threading
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
 from multiprocessing import get_context, parent_process
-from typing import TypeVar
+from typing import Literal, TypeVar
+
+MOST = 256
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -15,6 +17,16 @@ Result = TypeVar("Result")
 def cores() -> int:
     """CPU cores this process may run on, which under Slurm or taskset are fewer than the machine's."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def number(asked: int | Literal["auto"]) -> int:
+    """How many processes to use; auto: one for each core."""
+    return min(cores(), MOST) if asked == "auto" else asked
+
+
+def bad_workers(workers: int) -> list[str]:
+    """Why there cannot be so many; empty where there can."""
+    return [] if 1 <= workers <= MOST else [f"--workers: {workers}; must be at least 1 and at most {MOST}"]
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Generator[Result]:

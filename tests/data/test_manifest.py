@@ -1,83 +1,147 @@
+import os
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from data import manifest, tree
-from data.manifest import Manifest
-from data.types import BrokenImageError
+from data.formats import JPEG, RGB
+from data.manifest import COLUMNS, DamagedManifestError, Manifest
+from data.types import BrokenImage
+from data.verify import verify
 
-SIZES = [(30, 20), (20, 30), (17, 17), (64, 48), (5, 9)]
+REPOSITORY = Path(__file__).parents[2]
 
 
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
-    for name in ("cat", "dög"):
+    for name in ("cat", "dög", os.fsdecode(b"\xff")):
         (tmp_path / "train" / name).mkdir(parents=True)
-        for number, size in enumerate(SIZES):
-            Image.new("RGB", size).save(tmp_path / "train" / name / f"{number}.JPEG")
+        for number in range(3):
+            Image.new("RGB", (30 + number, 20)).save(tmp_path / "train" / name / f"{number}.JPEG")
     return tmp_path
 
 
 def scan(root: Path) -> Manifest:
-    return manifest.scan(tree.read(root, "train"), lambda *_: None)
-
-
-def test_every_image_is_listed_with_class_and_sizes(root: Path) -> None:
-    found = scan(root)
-    assert len(found) == 10
-    assert found.classes == ("cat", "dög")
-    assert found.targets.tolist() == [0] * 5 + [1] * 5
-    assert list(zip(found.widths, found.heights, strict=True)) == SIZES * 2
-    assert [found.path(i) for i in (0, 4, 5, 9)] == [
-        root / "train" / name for name in ("cat/0.JPEG", "cat/4.JPEG", "dög/0.JPEG", "dög/4.JPEG")
-    ]
-    assert found.sizes.tolist() == [found.path(i).stat().st_size for i in range(10)]
+    return verify.scan(tree.listing(root, "train"), known=None, journal=None, workers=1, progress=lambda *_: None)
 
 
 def test_what_is_saved_loads_as_the_same(root: Path) -> None:
+    (root / "train/cat/0.JPEG").write_bytes(b"")
     found = scan(root)
     found.save(root / "m.npz")
     loaded = manifest.load(root / "m.npz", root / "train")
+    for name in COLUMNS:
+        assert getattr(loaded, name).dtype == getattr(found, name).dtype
+        assert getattr(loaded, name).tolist() == getattr(found, name).tolist()
+    assert (loaded.classes, loaded.folders) == (found.classes, ("", "cat", "dög", os.fsdecode(b"\xff")))
+    assert loaded.broken == found.broken == (BrokenImage("cat/0.JPEG", "the file is empty"),)
     assert loaded.fingerprint() == found.fingerprint()
-    assert loaded.path(7) == found.path(7)
+    assert loaded.path(7) == root / "train" / os.fsdecode(b"\xff/2.JPEG")
 
 
-def test_the_fingerprint_follows_the_images_and_not_the_place(root: Path) -> None:
+def test_an_empty_list_is_one_too(root: Path) -> None:
+    for file in (root / "train").rglob("*.JPEG"):
+        file.unlink()
+    scan(root).save(root / "m.npz")
+    assert len(manifest.load(root / "m.npz", root / "train")) == 0
+
+
+def test_the_fingerprint_follows_the_images_and_not_their_place_or_time(root: Path) -> None:
     first = scan(root).fingerprint()
-    shutil.copytree(root / "train", root / "moved" / "train")
+    shutil.copytree(root / "train", root / "moved" / "train", copy_function=shutil.copyfile)
     assert scan(root / "moved").fingerprint() == first
-    (root / "moved" / "train" / "cat" / "0.JPEG").rename(root / "moved" / "train" / "cat" / "zero.JPEG")
+    (root / "moved/train/cat/0.JPEG").rename(root / "moved/train/cat/zero.JPEG")
+    assert scan(root / "moved").fingerprint() != first
+    (root / "moved/train/cat/zero.JPEG").rename(root / "moved/train/cat/0.JPEG")
+    Image.new("RGB", (30, 20), "red").save(root / "moved/train/cat/0.JPEG")
     assert scan(root / "moved").fingerprint() != first
 
 
 def test_another_version_s_file_is_refused(root: Path) -> None:
     np.savez(root / "m.npz", schema=99)
-    with pytest.raises(ValueError, match="is no manifest: version 99"):
+    with pytest.raises(DamagedManifestError, match="is no manifest: version 99"):
         manifest.load(root / "m.npz", root / "train")
 
 
-def test_sizes_are_those_of_the_stored_image_not_of_the_one_turned_by_exif(root: Path) -> None:
-    exif = Image.Exif()
-    exif[0x0112] = 6  # turn by 90 degrees
-    Image.new("RGB", (30, 20)).save(root / "train" / "cat" / "0.JPEG", exif=exif)
-    found = scan(root)
-    assert (found.widths[0], found.heights[0]) == (30, 20)
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.99])
+def test_a_torn_file_is_refused_and_named(root: Path, share: float) -> None:
+    file = root / "m.npz"
+    scan(root).save(file)
+    os.truncate(file, int(share * file.stat().st_size))
+    with pytest.raises(DamagedManifestError, match=rf"{file} is no manifest: .*; delete it to have it made anew"):
+        manifest.load(file, root / "train")
 
 
-@pytest.mark.parametrize("content", [b"", b"no image at all", b"\xff\xd8\xff\xe0"])
-def test_files_that_are_no_images_are_named(root: Path, content: bytes) -> None:
-    (root / "train" / "cat" / "2.JPEG").write_bytes(content)
-    with pytest.raises(BrokenImageError, match=r"1 of 10 files cannot be read as images[^@]*cat/2\.JPEG"):
-        scan(root)
+def test_a_changed_byte_is_noticed(root: Path) -> None:
+    file = root / "m.npz"
+    scan(root).save(file)
+    content = bytearray(file.read_bytes())
+    content[content.index(b"targets.npy") + 150] ^= 1
+    file.write_bytes(content)
+    with pytest.raises(DamagedManifestError, match="Bad CRC"):
+        manifest.load(file, root / "train")
 
 
-def test_a_changed_tree_is_noticed(root: Path) -> None:
-    found = scan(root)
-    assert found.changed() is None
-    Image.new("RGB", (100, 100)).save(root / "train" / "cat" / "3.JPEG")
-    assert str(found.changed()).startswith(str(root / "train" / "cat" / "3.JPEG"))
-    (root / "train" / "cat" / "0.JPEG").unlink()
-    assert "No such file" in str(found.changed())
+@pytest.mark.parametrize("content", [b"no list at all", b"\x80\x04N.", b"\x93NUMPY"])
+def test_another_kind_of_file_is_refused(root: Path, content: bytes) -> None:
+    (root / "m.npz").write_bytes(content)
+    with pytest.raises(DamagedManifestError, match="is no manifest"):
+        manifest.load(root / "m.npz", root / "train")
+
+
+def test_a_file_that_cannot_be_written_is_named_and_leaves_nothing(root: Path) -> None:
+    (root / "m.npz").mkdir()
+    before = sorted(root.iterdir())
+    with pytest.raises(OSError, match=rf"Is a directory: '{root}/m.npz'"):
+        scan(root).save(root / "m.npz")
+    assert sorted(root.iterdir()) == before
+
+
+def imagenet(root: Path, total: int = 1_280_000) -> Manifest:
+    """As many entries as ImageNet, with names as long."""
+    rng = np.random.default_rng(0)
+    names = np.tile(np.frombuffer(b"n00000000/n00000000_00000000.JPEG", np.uint8), (total, 1))
+    for start, number in ((1, np.arange(total) // 1280), (11, np.arange(total) // 1280), (20, np.arange(total))):
+        names[:, start : start + 8] += (number[:, None] // 10 ** np.arange(7, -1, -1) % 10).astype(np.uint8)
+    constant = {"offsets": 0, "archive": 0, "formats": JPEG, "modes": RGB, "orientations": 0}
+    columns: dict[str, Any] = {name: np.full(total, value) for name, value in constant.items()}
+    return Manifest(
+        root=root,
+        classes=tuple(f"n{label:08}" for label in range(1000)),
+        archives=(),
+        targets=np.arange(total) // 1280,
+        widths=rng.integers(100, 4000, total),
+        heights=rng.integers(100, 4000, total),
+        sizes=rng.integers(5_000, 9_000_000, total),
+        mtimes=rng.integers(10**18, 2 * 10**18, total),
+        **columns,
+        hashes=rng.integers(0, 256, (total, 16), dtype=np.uint8),
+        names=names.ravel(),
+        ends=np.arange(1, total + 1) * names.shape[1],
+    )
+
+
+LOAD = """
+import resource, sys, time
+from pathlib import Path
+from data import manifest
+found = manifest.load(Path(sys.argv[1]), Path("x"))
+print(len(found), found.name(len(found) - 1), time.process_time(), resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
+
+
+@pytest.mark.slow
+def test_as_many_images_as_imagenet_s_load_in_seconds_and_little_memory(tmp_path: Path) -> None:
+    imagenet(tmp_path).save(tmp_path / "m.npz")
+    command = [sys.executable, "-c", LOAD, str(tmp_path / "m.npz")]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=REPOSITORY)
+    count, last, seconds, kilobytes = done.stdout.split()
+    assert (int(count), last) == (1_280_000, "n00000999/n00000999_01279999.JPEG")
+    assert float(seconds) < 5  # of the processor, so that what else the machine does is not ours
+    assert int(kilobytes) < 1_000_000

@@ -33,8 +33,40 @@ def test_classes_and_images_are_sorted_and_subfolders_are_read(tmp_path: Path) -
 def test_a_link_to_nothing_is_listed_and_a_pipe_is_not(tmp_path: Path) -> None:
     make(tmp_path, train={"a": 1})
     (tmp_path / "train" / "a" / "lost.jpg").symlink_to("nowhere")
+    (tmp_path / "train" / "a" / "self.jpg").symlink_to("self.jpg")
     os.mkfifo(tmp_path / "train" / "a" / "pipe.jpg")
-    assert tree.read(tmp_path, "train").images("a") == ["a/0.JPEG", "a/lost.jpg"]
+    assert tree.read(tmp_path, "train").images("a") == ["a/0.JPEG", "a/lost.jpg", "a/self.jpg"]
+
+
+def test_the_listing_has_every_image_by_class_and_name(tmp_path: Path) -> None:
+    make(tmp_path, train={"b": 2, "a b": 1, "a": 1, "empty": 0})
+    make(tmp_path / "train", a={"deep": 1, "x.jpg": 1})
+    found = tree.listing(tmp_path, "train")
+    assert (found.root, found.classes) == (tmp_path / "train", ("a", "a b", "b", "empty"))
+    assert [(entry.target, entry.name) for entry in found.entries] == [
+        (0, "a/0.JPEG"),
+        (0, "a/deep/0.JPEG"),
+        (0, "a/x.jpg/0.JPEG"),
+        (1, "a b/0.JPEG"),
+        (2, "b/0.JPEG"),
+        (2, "b/1.JPEG"),
+    ]
+    assert found.path(found.entries[1]) == tmp_path / "train/a/deep/0.JPEG"
+
+
+def test_the_listing_has_the_time_of_every_folder(tmp_path: Path) -> None:
+    make(tmp_path, train={"a": 1, "b": 1, ".hidden": 1})
+    (tmp_path / "train/a/deep").mkdir()
+    for number, name in enumerate(("a/deep", "a", "b", "")):
+        os.utime(tmp_path / "train" / name, ns=(number, number))
+    assert tree.listing(tmp_path, "train").folders == {"": 3, "a": 1, "a/deep": 0, "b": 2}
+
+
+def test_a_folder_that_is_called_an_image_and_holds_none_is_listed_to_be_found_broken(tmp_path: Path) -> None:
+    make(tmp_path, train={"a": 1})
+    (tmp_path / "train/a/9.JPEG").mkdir()
+    (tmp_path / "train/a/folder").mkdir()
+    assert [entry.name for entry in tree.listing(tmp_path, "train").entries] == ["a/0.JPEG", "a/9.JPEG"]
 
 
 def test_a_sound_tree_has_no_problem(tmp_path: Path) -> None:

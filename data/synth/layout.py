@@ -1,8 +1,6 @@
 """The folder of a synthetic data set: its names, its record, and what of it is there. Draws nothing."""
 
 import json
-import os
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from itertools import product
@@ -10,16 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.config import Synth
+from data.folder import ADVICE, MANIFESTS, SPLITS, RefusedError, entries, refuse_strangers, replace
 
 SCHEMA = 1  # of the record and of the images: raise it when a change to drawing or shapes gives other bytes
-SPLITS = ("train", "val")
 RECORD = "synth.json"
 LOCK = ".synth.lock"
-ADVICE = "name another folder, or delete it"
-
-
-class RefusedError(ValueError):
-    """The options or the folder cannot be used, and nothing was written; the message is for the user."""
 
 
 class Tally(NamedTuple):
@@ -80,13 +73,13 @@ class Layout:
             RefusedError: A file or a folder is none of ours.
         """
         for split in SPLITS:
-            _refuse_strangers(self.root / split, {self.folder(place).name for place in self.places()})
+            refuse_strangers(self.root / split, {self.folder(place).name for place in self.places()})
         sizes: list[int] = []
         missing: dict[Place, list[int]] = {}
         for place in self.places():
             found = _sizes(self.folder(place))
             names = [self.file(place, index).name for index in range(self.count(place))]
-            _refuse_strangers(self.folder(place), set(names))
+            refuse_strangers(self.folder(place), set(names))
             sizes += found.values()
             missing[place] = [index for index, name in enumerate(names) if name not in found]
         return Tally(len(sizes), sum(sizes)), missing
@@ -99,8 +92,8 @@ class Layout:
     def _record(self) -> dict[str, Any]:
         if self.root.exists() and not self.root.is_dir():
             raise RefusedError(f"{self.root} is a file; name a folder")
-        ours = {RECORD, *SPLITS} if (self.root / RECORD).exists() else set[str]()
-        _refuse_strangers(self.root, ours)
+        ours = {RECORD, *SPLITS, *MANIFESTS} if (self.root / RECORD).exists() else set[str]()
+        refuse_strangers(self.root, ours)
         return self._read() if ours else {}
 
     def _read(self) -> dict[str, Any]:
@@ -118,22 +111,8 @@ class Layout:
         return record
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all. What a killed writer leaves, the next one overwrites.
-
-    Raises:
-        OSError: With the name of the file, which a full disk does not tell.
-    """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
-
-
 def _class_name(label: int) -> str:
-    from data.shapes import CLASSES  # loads numpy, which takes longer than to see that a tree is complete
+    from data.synth.shapes import CLASSES  # loads numpy, which takes longer than to see that a tree is complete
 
     return f"n{label:02d}_{'_'.join(CLASSES[label])}"
 
@@ -144,18 +123,4 @@ def _versions() -> dict[str, str]:
 
 def _sizes(folder: Path) -> dict[str, int]:
     """Bytes of each file; without those that a lost power supply left empty."""
-    return {entry.name: entry.stat().st_size for entry in _entries(folder) if entry.stat().st_size}
-
-
-def _entries(folder: Path) -> Iterator[os.DirEntry[str]]:
-    """What a folder holds, if there is one; hidden files are nobody's business."""
-    if folder.exists():
-        with os.scandir(folder) as entries:
-            yield from (entry for entry in entries if not entry.name.startswith("."))
-
-
-def _refuse_strangers(folder: Path, ours: set[str]) -> None:
-    strangers = sorted(entry.name for entry in _entries(folder) if entry.name not in ours)
-    if strangers:
-        more = f" and {len(strangers) - 3} more" if len(strangers) > 3 else ""
-        raise RefusedError(f"{folder} holds {', '.join(strangers[:3])}{more}, no part of this data set; {ADVICE}")
+    return {entry.name: entry.stat().st_size for entry in entries(folder) if entry.stat().st_size}

@@ -14,12 +14,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data import synth
 from data.config import Synth
-from data.layout import RECORD
+from data.folder import RefusedError
+from data.synth import synth
+from data.synth.layout import RECORD
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 OPTIONS = Synth(scale="small", classes=3, train_per_class=20, val_per_class=5, seed=7)
+LONG = dataclasses.replace(OPTIONS, classes=2, train_per_class=280, val_per_class=20)
 
 
 def contents(root: Path) -> dict[str, bytes]:
@@ -100,17 +102,23 @@ def test_progress_counts_every_image_once(tmp_path: Path) -> None:
     assert seen == sorted(seen)
 
 
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tree of 600 images that nothing disturbed."""
+    root = tmp_path_factory.mktemp("synth") / "whole"
+    synth.write(root, LONG, workers=2)
+    return root
+
+
 @pytest.mark.parametrize("workers", [1, 2])
-def test_a_killed_run_is_finished_to_the_same_bytes(tmp_path: Path, workers: int) -> None:
-    long = options(classes=2, train_per_class=280, val_per_class=20)
-    killed, whole = tmp_path / "killed", tmp_path / "whole"
+def test_a_killed_run_is_finished_to_the_same_bytes(whole: Path, tmp_path: Path, workers: int) -> None:
+    killed = tmp_path / "killed"
     kill_while_writing(killed, workers)
     kept = {path: path.stat().st_mtime_ns for path in killed.rglob("*.JPEG")}
     assert not json.loads((killed / RECORD).read_text())["complete"]
     assert 0 < len(kept) < 600
-    assert synth.write(killed, long, workers=2).drawn == 600 - len(kept)
+    assert synth.write(killed, LONG, workers=2).drawn == 600 - len(kept)
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
-    synth.write(whole, long, workers=2)
     assert contents(killed) == contents(whole)
 
 
@@ -177,7 +185,7 @@ def test_a_folder_that_holds_anything_else_is_refused(
     root = shutil.copytree(tree, tmp_path / "tree")
     spoil(root)
     before = contents(tmp_path)
-    with pytest.raises(synth.RefusedError, match=re.escape(reason)) as refusal:
+    with pytest.raises(RefusedError, match=re.escape(reason)) as refusal:
         synth.write(root, options(**changes), workers=1)
     assert str(root) in str(refusal.value)
     assert "name " in str(refusal.value)
@@ -199,14 +207,14 @@ def test_a_folder_that_holds_anything_else_is_refused(
 def test_a_value_out_of_range_is_refused(
     tmp_path: Path, changes: dict[str, int | str], workers: int, reason: str
 ) -> None:
-    with pytest.raises(synth.RefusedError, match=reason):
+    with pytest.raises(RefusedError, match=reason):
         synth.write(tmp_path / "tree", options(**changes), workers=workers)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_two_runs_in_one_folder_do_not_meet(tmp_path: Path) -> None:
     def second(*_: int) -> None:
-        with pytest.raises(synth.RefusedError, match="another process is writing this data set"):
+        with pytest.raises(RefusedError, match="another process is writing this data set"):
             synth.write(tmp_path / "tree", OPTIONS, workers=1)
 
     assert synth.write(tmp_path / "tree", OPTIONS, workers=1, progress=second).drawn == 75

@@ -4,19 +4,19 @@ Each image follows from the options and its own number alone, so neither the wor
 interruption changes a byte. synth.json is written first, with the options, and again last, marked complete.
 """
 
-import fcntl
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
-from dataclasses import asdict, dataclass, fields
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from data.config import Synth
-from data.layout import LOCK, Layout, Place, RefusedError, Tally, replace
-from data.workers import each
+from data.config import Synth, out_of_range
+from data.folder import refuse, replace
+from data.lock import alone
+from data.synth.layout import LOCK, Layout, Place, Tally
+from data.workers import bad_workers, each
 
-WORKERS = {"min": 1, "max": 256}
 CHUNK = 16  # images a worker draws at a time: a third of a second at full scale, so that Ctrl-C is soon obeyed
 
 Progress = Callable[[int, int], None]
@@ -58,7 +58,7 @@ def write(root: Path, options: Synth, *, workers: int, progress: Progress | None
         OSError: A file cannot be written. Once it can, the same call goes on from there.
         BrokenExecutor: A worker was killed. The same call goes on from there.
     """
-    check_ranges(options, workers)
+    refuse([*out_of_range(options), *bad_workers(workers)])
     layout = Layout(root, options)
     if whole := layout.finished():
         return Written(images=whole.images, bytes=whole.bytes, drawn=0)
@@ -69,28 +69,11 @@ def write(root: Path, options: Synth, *, workers: int, progress: Progress | None
             progress(kept.images + done, layout.images)
 
     root.mkdir(parents=True, exist_ok=True)
-    with _alone(root):
+    with alone(root / LOCK):
         layout.write_record(complete=False)
         drawn = _draw(layout, missing, workers, report)
         layout.write_record(complete=True, images=layout.images, bytes=kept.bytes + drawn.bytes)
     return Written(images=layout.images, bytes=kept.bytes + drawn.bytes, drawn=drawn.images)
-
-
-def check_ranges(options: Synth, workers: int) -> None:
-    """Name every option that is out of range.
-
-    Raises:
-        RefusedError: One line for each.
-    """
-    limits = {option.name: option.metadata for option in fields(options)} | {"workers": WORKERS}
-    values = asdict(options) | {"workers": workers}
-    problems = [
-        f"--{name.replace('_', '-')}: {values[name]}; must be at least {limit['min']} and at most {limit['max']}"
-        for name, limit in limits.items()
-        if limit and not limit["min"] <= values[name] <= limit["max"]
-    ]
-    if problems:
-        raise RefusedError("\n".join(problems))
 
 
 def _draw(layout: Layout, missing: dict[Place, list[int]], workers: int, report: Callable[[int], None]) -> Tally:
@@ -114,8 +97,8 @@ def _chunks(missing: dict[Place, list[int]]) -> list[Chunk]:
 
 
 def _draw_chunk(layout: Layout, chunk: Chunk) -> Tally:
-    from data import drawing
-    from data.shapes import CLASSES
+    from data.synth import drawing
+    from data.synth.shapes import CLASSES
 
     size = 0
     split, label = chunk.place
@@ -125,23 +108,3 @@ def _draw_chunk(layout: Layout, chunk: Chunk) -> Tally:
         replace(layout.file(chunk.place, index), image)
         size += len(image)
     return Tally(len(chunk.indices), size)
-
-
-@contextmanager
-def _alone(root: Path) -> Iterator[None]:
-    """Hold the folder's lock, which a killed process gives back.
-
-    Raises:
-        RefusedError: Another process writes here.
-    """
-    with (root / LOCK).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise RefusedError(f"{root}: another process is writing this data set; let it finish") from None
-        except OSError:
-            pass  # no locks on this file system: two writers at once would draw the same bytes, or one would fail
-        try:
-            yield
-        finally:
-            (root / LOCK).unlink()

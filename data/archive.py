@@ -1,0 +1,124 @@
+"""Archives from elsewhere: found whole and safe to unpack, or refused. Standard library only."""
+
+import gzip
+import tarfile
+import zlib
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tarfile import EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-defined]
+from typing import IO, NamedTuple, Self
+
+AGAIN = "copy or download it again"
+KINDS = {
+    tarfile.SYMTYPE: "a symbolic link",
+    tarfile.LNKTYPE: "a hard link",
+    tarfile.CHRTYPE: "a device",
+    tarfile.BLKTYPE: "a device",
+    tarfile.FIFOTYPE: "a pipe",
+}
+
+
+class ArchiveError(ValueError):
+    """An archive that cannot be used; the message names it, and its member where one is to blame."""
+
+
+class Member(NamedTuple):
+    """A file in an archive."""
+
+    name: str
+    """Path in the archive, without a leading `./`."""
+    offset: int
+    """Its first byte in the stream that the archive was read from."""
+    size: int
+    """Bytes."""
+
+
+def members(stream: IO[bytes] | gzip.GzipFile, label: str, end: int | None = None) -> Generator[Member]:
+    """List the files of the tar archive that starts where `stream` stands; folders are left out.
+
+    Reads headers alone, and seeks forward only. While it waits, the caller may read the member at hand.
+
+    Args:
+        stream: Is read from its place; offsets count from its own beginning.
+        label: What messages call the archive.
+        end: Where the archive must end at the latest; None: where the stream ends.
+
+    Raises:
+        ArchiveError: It is cut short or damaged, or a member has a name twice, leads out of the folder that it would
+            be unpacked to, or is a link, a device, or anything else than a file.
+    """
+    names: set[str] = set()
+    try:
+        with tarfile.TarFile(fileobj=stream, tarinfo=_StrictHeader) as tar:
+            while (header := tar.next()) is not None:
+                if header.size < 0:
+                    raise ReadError(f"{header.name} has a negative size")
+                if end is not None and header.offset_data + header.size > end:
+                    raise ArchiveError(f"{label}: {header.name}: the archive ends before this file does; {AGAIN}")
+                if not header.isdir():
+                    yield _safe(header, names, label)
+            if end is not None and tar.offset + tarfile.BLOCKSIZE > end:
+                raise ArchiveError(f"{label}: the mark of its end is missing, so files may be; {AGAIN}")
+    except tarfile.TarError as error:
+        mend = AGAIN if names else f"unpack it if it is compressed, or {AGAIN}"
+        raise ArchiveError(f"{label}: no tar archive, or a damaged one: {error}; {mend}") from None
+
+
+def plain(path: Path) -> Generator[Member]:
+    """List the files of a tar archive that is not compressed.
+
+    Raises:
+        ArchiveError: It cannot be used.
+        OSError: It cannot be read.
+    """
+    with path.open("rb", buffering=0) as stream:  # a buffer would read 8 KB for each header of 512 bytes
+        yield from members(stream, str(path), path.stat().st_size)
+
+
+@contextmanager
+def unzipped(path: Path) -> Iterator[gzip.GzipFile]:
+    """Give the contents of a gzip file as a stream, in which it is slow to seek backwards.
+
+    Raises:
+        ArchiveError: It is cut short or damaged, which is known for certain only once it was read to its end.
+        OSError: It cannot be read.
+    """
+    try:
+        with gzip.open(path) as stream:
+            yield stream
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise ArchiveError(f"{path}: no gzip file, or a damaged one: {error}; {AGAIN}") from None
+
+
+def drain(stream: gzip.GzipFile) -> None:
+    """Read to the end, where gzip's checksum stands."""
+    while stream.read(1 << 20):
+        pass
+
+
+class _StrictHeader(tarfile.TarInfo):
+    """`tarfile` takes a damaged or missing header for the end of the archive; here only its mark is one."""
+
+    @classmethod
+    def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
+        try:
+            return super().fromtarfile(tarfile)
+        except EOFHeaderError:  # that mark
+            raise
+        except HeaderError as error:
+            raise ReadError(str(error)) from None
+
+
+def _safe(header: tarfile.TarInfo, names: set[str], label: str) -> Member:
+    name = header.name.removeprefix("./")
+    if not header.isreg() or header.issparse():
+        raise ArchiveError(f"{label}: {header.name} is {KINDS.get(header.type, 'something else than a file')}; refused")
+    if any(
+        part in ("", ".", "..") for part in name.split("/")
+    ):  # an absolute path has an empty part before its first /
+        raise ArchiveError(f"{label}: {header.name} leads out of the folder that it would be unpacked to; refused")
+    if name in names:
+        raise ArchiveError(f"{label}: {header.name} is in it twice; refused")
+    names.add(name)
+    return Member(name, header.offset_data, header.size)

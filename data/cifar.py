@@ -1,0 +1,143 @@
+"""CIFAR-10 and CIFAR-100 on disk as torchvision has them: pickles, in each of which the pixels lie in one block.
+
+An image is a row of that block: 1,024 bytes of red, then of green, then of blue, row by row of 32 pixels.
+Reference: Krizhevsky, "Learning multiple layers of features from tiny images" (2009), and its page.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.cifar_pickle import CifarError, load
+from data.listing import Entry, Listing
+
+SIDE = 32
+ROW = 3 * SIDE * SIDE
+
+
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """One of the two data sets."""
+
+    folder: str
+    """Where its archive unpacks to."""
+    meta: str
+    """File with the names of the classes."""
+    names: str
+    """Key of them in there."""
+    labels: str
+    """Key of the targets in a batch."""
+    batches: dict[str, tuple[str, ...]]
+    """Files of each split."""
+
+
+KINDS = (
+    Kind(
+        folder="cifar-10-batches-py",
+        meta="batches.meta",
+        names="label_names",
+        labels="labels",
+        batches={"train": tuple(f"data_batch_{number}" for number in range(1, 6)), "val": ("test_batch",)},
+    ),
+    Kind(
+        folder="cifar-100-python",
+        meta="meta",
+        names="fine_label_names",
+        labels="fine_labels",
+        batches={"train": ("train",), "val": ("test",)},
+    ),
+)
+EXPECTED = " or ".join(f"ROOT/{kind.folder}/{kind.meta}" for kind in KINDS)
+
+
+def found(root: Path) -> bool:
+    """Whether CIFAR-10 or CIFAR-100 lies there: in its own folder below `root`, or in `root` itself."""
+    return bool(_places(root))
+
+
+def folder(root: Path) -> Path:
+    """Where the batches lie.
+
+    Raises:
+        CifarError: Nowhere, or both data sets are there.
+    """
+    return _only(root)[0]
+
+
+def listing(root: Path, split: str) -> Listing:
+    """The images of a split, each with its place in a batch; `val` is what CIFAR calls test.
+
+    Raises:
+        CifarError: A file is missing, damaged, or not as CIFAR's are.
+        OSError: A file cannot be read.
+    """
+    place, kind = _only(root)
+    classes = _classes(place / kind.meta, kind)
+    batches = kind.batches[split]
+    entries = [entry for number in range(len(batches)) for entry in _batch(place, kind, batches, number, len(classes))]
+    return Listing(root=place, classes=classes, entries=sorted(entries), archives=batches, raw=(SIDE, SIDE))
+
+
+def _only(root: Path) -> tuple[Path, Kind]:
+    places = _places(root)
+    if not places:
+        raise CifarError(f"{root} holds no CIFAR; expected {EXPECTED}")
+    if len(places) > 1:
+        raise CifarError(f"{root} holds CIFAR-10 and CIFAR-100; name the folder of one, such as {places[0][0]}")
+    return places[0]
+
+
+def _places(root: Path) -> list[tuple[Path, Kind]]:
+    below = [(root / kind.folder, kind) for kind in KINDS if (root / kind.folder / kind.meta).is_file()]
+    return below or [(root, kind) for kind in KINDS if _is_itself(root, kind)]
+
+
+def _is_itself(root: Path, kind: Kind) -> bool:
+    """A file called `meta` may lie anywhere, but not with a batch beside it."""
+    return all((root / name).is_file() for name in (kind.meta, *kind.batches["val"]))
+
+
+def _classes(path: Path, kind: Kind) -> tuple[str, ...]:
+    names = load(path, path.read_bytes()).get(kind.names)
+    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+        raise CifarError(f"{path} has no list of names {kind.names!r}; unpack the official archive again")
+    return tuple(names)
+
+
+def _batch(folder: Path, kind: Kind, batches: tuple[str, ...], number: int, num_classes: int) -> list[Entry]:
+    path = folder / batches[number]
+    if not path.is_file():
+        raise CifarError(f"{path} is missing; unpack the official archive again")
+    content = path.read_bytes()
+    batch = load(path, content)
+    start = _block(path, content, batch.get("data"))
+    count = batch["data"].shape[0]
+    targets = batch.get(kind.labels)
+    if not isinstance(targets, list) or len(targets) != count:
+        raise CifarError(f"{path} lacks {kind.labels!r}, one for each of {count:,} images; unpack it again")
+    if wrong := [target for target in targets if not isinstance(target, int) or not 0 <= target < num_classes]:
+        raise CifarError(f"{path} has the label {wrong[0]!r}, but there are {num_classes} classes; unpack it again")
+    names = _names(batch.get("filenames"), count)
+    return [
+        Entry(target, f"{path.name}/{row:05d}{names[row]}", number, start + row * ROW, ROW)
+        for row, target in enumerate(targets)
+    ]
+
+
+def _names(names: object, count: int) -> list[str]:
+    """What is added to each image's number: the name of the file that it was made of, where that is known."""
+    if not isinstance(names, list) or len(names) != count:
+        return [".png"] * count
+    return [f"_{str(name).rpartition('/')[2]}" for name in names]
+
+
+def _block(path: Path, content: bytes, data: Any) -> int:
+    """Where the pixels begin in the file."""
+    if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != ROW:
+        raise CifarError(f"{path} has no array 'data' of rows of {ROW:,} bytes; unpack the official archive again")
+    start = content.find(data.tobytes())
+    if start < 0 or not data.size:
+        raise CifarError(f"{path} does not hold its pixels in one block, as the official files do; unpack those again")
+    return start

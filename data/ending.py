@@ -1,0 +1,19 @@
+"""How a command ends: its exit code, and what it says on standard error. Standard library only."""
+
+import sys
+from textwrap import indent
+
+FAILED = 1
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+def say(text: str, code: int) -> int:
+    """Say why the command ends; gives its exit code."""
+    sys.stderr.write(f"{text}\n")
+    return code
+
+
+def refuse(problems: str) -> int:
+    """Say what is wrong with the input, one line each; gives the exit code."""
+    return say(f"cannot start; nothing was written\n{indent(problems, '  ')}", BAD_INPUT)

@@ -1,0 +1,70 @@
+"""Where the images of a split lie, before any of them is looked at. Standard library only."""
+
+import hashlib
+import os
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+HASH_BYTES = 16
+
+
+class Entry(NamedTuple):
+    """One image: a file of its own, or a range of bytes in an archive."""
+
+    target: int
+    """Index of the class."""
+    name: str
+    """Path below the root, or name in the archive."""
+    archive: int = -1
+    """Index of the archive; -1 for a file of its own."""
+    offset: int = 0
+    """First byte in the archive."""
+    size: int = -1
+    """Bytes; -1 for a file of its own, as many as it has."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The images of one split."""
+
+    root: Path
+    """Folder that names are relative to."""
+    classes: tuple[str, ...]
+    """Names of the classes, sorted: a target is an index into them."""
+    entries: list[Entry]
+    """Sorted by target and name."""
+    archives: tuple[str, ...] = ()
+    """Files below `root` that hold many images."""
+    raw: tuple[int, int] | None = None
+    """Width and height where every image is stored as planes of red, green and blue bytes; None: image files."""
+    folders: dict[str, int] = field(default_factory=dict[str, int])
+    """Folders below `root` (itself: the empty name) that images were looked for in, each with the time of its last
+    change before that, ns since 1970; empty where the images lie in archives."""
+
+    def path(self, entry: Entry) -> Path:
+        """File that holds the image."""
+        return self.root / (entry.name if entry.archive < 0 else self.archives[entry.archive])
+
+    def label(self, entry: Entry) -> str:
+        """The image, for messages."""
+        return str(self.path(entry)) if entry.archive < 0 else f"{self.path(entry)}: {entry.name}"
+
+
+def read(path: Path, offset: int, size: int) -> bytes:
+    """The encoded image at a place; `size` -1 reads the whole file.
+
+    Raises:
+        OSError: The file cannot be read, or ends before the image does.
+    """
+    with path.open("rb", buffering=0) as file:
+        file.seek(offset)
+        content = file.read(size)
+    if size >= 0 and len(content) != size:
+        raise OSError(0, f"the file ends {size - len(content)} bytes before the image does", os.fspath(path))
+    return content
+
+
+def digest(content: bytes) -> bytes:
+    """HASH_BYTES that no two different images share."""
+    return hashlib.blake2b(content, digest_size=HASH_BYTES).digest()

@@ -1,0 +1,119 @@
+"""Tar shards on disk: ROOT/train/*.tar and ROOT/val/*.tar in WebDataset's layout. Reads their headers alone.
+
+A sample is the files of one name: `a/b.jpg`, the image, and `a/b.cls`, the number of its class in digits. Other files
+of that name are left alone. ROOT/classes.txt gives the classes' names, one on each line.
+"""
+
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from typing import IO
+
+from data import archive
+from data.archive import ArchiveError, Member
+from data.listing import Entry, Listing
+from data.pack.record import CLASSES, RECORD, unfinished
+from data.tree import EXTENSIONS
+
+THREADS = 8  # on a file system across a network the time goes by waiting; on a local one they cost nothing
+MAX_DIGITS = 9
+
+
+class ShardError(ValueError):
+    """Shards that cannot be used; the message names the file, says why, and the mend."""
+
+
+def found(root: Path, split: str) -> bool:
+    """Whether a split lies there as shards, or is to: an unfinished pack may have none yet."""
+    return (root / RECORD).exists() or bool(_archives(root / split))
+
+
+def listing(root: Path, split: str) -> Listing:
+    """The images of ROOT/<split>/*.tar, each with its place in the archive.
+
+    Raises:
+        ShardError: There are none, or one is not as it should be.
+        OSError: A file cannot be read.
+    """
+    folder = root / split
+    archives = _archives(folder)
+    if reason := unfinished(root, split, archives):
+        raise ShardError(reason)
+    if not archives:
+        raise ShardError(f"{folder} holds no *.tar file; expected {root}/train/*.tar and {root}/val/*.tar")
+    with ThreadPoolExecutor(THREADS) as pool:
+        entries = sorted(chain.from_iterable(pool.map(partial(_entries, folder), range(len(archives)), archives)))
+    if not entries:
+        raise ShardError(f"{folder} holds no image in {_some(archives)}; expected files like a.jpg and a.cls in them")
+    classes = _classes(root, highest=entries[-1].target)
+    return Listing(root=folder, classes=classes, entries=entries, archives=archives)
+
+
+def split_name(name: str) -> tuple[str, str]:
+    """Sample and extension, which begins at the first dot of the file's name, as in all readers of this layout."""
+    folder, slash, file = name.rpartition("/")
+    stem, _, extension = file.partition(".")
+    return folder + slash + stem if stem else "", extension
+
+
+def _archives(folder: Path) -> tuple[str, ...]:
+    return tuple(sorted(path.name for path in folder.glob("*.tar") if not path.name.startswith(".")))
+
+
+def _entries(folder: Path, number: int, file: str) -> list[Entry]:
+    path = folder / file
+    images: dict[str, Member] = {}
+    targets: dict[str, int] = {}
+    try:
+        with path.open("rb", buffering=0) as stream:  # a buffer would read 8 KB for each header of 512 bytes
+            for member in archive.members(stream, str(path), path.stat().st_size):
+                sample, extension = split_name(member.name)
+                if extension == "cls" and sample:
+                    targets[sample] = _target(path, stream, member)
+                elif f".{extension.lower()}" in EXTENSIONS and sample:
+                    if sample in images:
+                        both = f"{images[sample].name} and {member.name}"
+                        raise ShardError(f"{path} holds two images of one sample, {both}; pack them again")
+                    images[sample] = member
+    except ArchiveError as error:
+        raise ShardError(str(error)) from None
+    _check_pairs(path, images, targets)
+    return [Entry(targets[key], image.name, number, image.offset, image.size) for key, image in images.items()]
+
+
+def _target(path: Path, stream: IO[bytes], member: Member) -> int:
+    content = stream.read(member.size)
+    digits = content.strip()
+    if not digits.isdigit() or len(digits) > MAX_DIGITS:
+        raise ShardError(
+            f"{path}: {member.name} holds {content[:20]!r}; it must be the number of a class in digits, from 0"
+        )
+    return int(digits)
+
+
+def _check_pairs(path: Path, images: dict[str, Member], targets: dict[str, int]) -> None:
+    for sample in images.keys() - targets.keys():
+        image = images[sample].name
+        raise ShardError(f"{path}: {image} has no {sample}.cls beside it, the number of its class; pack it again")
+    for sample in targets.keys() - images.keys():
+        kinds = ", ".join(EXTENSIONS)
+        raise ShardError(f"{path}: {sample}.cls has no image beside it, {sample} with one of {kinds}; pack it again")
+
+
+def _classes(root: Path, highest: int) -> tuple[str, ...]:
+    """Names from classes.txt, or else the numbers, with zeros in front so that sorting keeps their order."""
+    file = root / CLASSES
+    if not file.exists():
+        return tuple(str(number).zfill(len(str(highest))) for number in range(highest + 1))
+    names = tuple(file.read_text(encoding="utf-8", errors="surrogateescape").removesuffix("\n").split("\n"))
+    if highest >= len(names):
+        raise ShardError(f"{file} names {len(names):,} classes, and the shards use class {highest}; add the names")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ShardError(f"{file} names {twice!r} twice; each line must be another class")
+    return names
+
+
+def _some(names: tuple[str, ...]) -> str:
+    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"

@@ -1,0 +1,1 @@
+"""A procedural data set in ImageNet's layout."""

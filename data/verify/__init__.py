@@ -1,0 +1,1 @@
+"""Every image is looked at once, and listed."""

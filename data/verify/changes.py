@@ -1,0 +1,96 @@
+"""Whether the files on disk are still those that a manifest lists, told from a few of them."""
+
+from collections.abc import Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.listing import digest, read
+from data.manifest import Manifest
+from data.tree import Tree, level
+
+FILES = 64
+FOLDERS = 64
+SHARD = ".tar"  # all of which in a folder belong to its split
+
+
+def changed(manifest: Manifest) -> str | None:
+    """What shows that the images are no longer those listed, for the user; None where nothing does.
+
+    A file added, removed or renamed changes the time of its folder: such folders are read, the latest changed first,
+    at most FOLDERS of them (a copied data set has new times everywhere). FILES images, spread over the split, are
+    looked at: one of another size has changed, one of another time if its content has too. Of archives, the size and
+    the time of each are compared, and where the time is another, the content of FILES images in such archives; a tar
+    shard that is not listed is named.
+    """
+    if not manifest.root.is_dir():
+        return f"{manifest.root}: no such folder"
+    try:
+        return next(_archives(manifest) if manifest.archives else _tree(manifest), None)
+    except OSError as error:
+        return f"{error.filename or manifest.root}: {error.strerror}"
+
+
+def _archives(manifest: Manifest) -> Iterator[str]:
+    if all(archive.endswith(SHARD) for archive in manifest.archives):
+        present = {path.name for path in manifest.root.glob(f"[!.]*{SHARD}")}
+        yield from (f"{manifest.root / name}: not listed" for name in sorted(present - set(manifest.archives)))
+    found = [(manifest.root / archive).stat() for archive in manifest.archives]
+    for archive, size, status in zip(manifest.archives, manifest.archive_sizes.tolist(), found, strict=True):
+        if status.st_size != size:
+            yield f"{manifest.root / archive}: {status.st_size:,} bytes, listed with {size:,}"
+    times = np.array([status.st_mtime_ns for status in found], np.int64)
+    yield from _images(manifest, np.flatnonzero(times[manifest.archive] != manifest.mtimes))
+
+
+def _tree(manifest: Manifest) -> Iterator[str]:
+    times = np.array([(manifest.root / folder).stat().st_mtime_ns for folder in manifest.folders], np.int64)
+    stale = np.flatnonzero(times != manifest.folder_mtimes)
+    for index in stale[np.argsort(-times[stale])][:FOLDERS].tolist():
+        yield from _folder(manifest, manifest.folders[index])
+    yield from _images(manifest, np.arange(len(manifest)))
+
+
+def _folder(manifest: Manifest, folder: str) -> Iterator[str]:
+    path = manifest.root / folder
+    found = dict(level(path))
+    listed = _listed(manifest, folder) if folder else set(manifest.classes)
+    new = _new_images(manifest, folder, found) if folder else _new_classes(manifest, found)
+    yield from (f"{path / name}: not listed" for name in sorted(new))
+    yield from (f"{path / name}: listed, but no longer there" for name in sorted(listed - set(found)))
+
+
+def _listed(manifest: Manifest, folder: str) -> set[str]:
+    """Names of the images right in a folder, without it."""
+    target = manifest.classes.index(folder.split("/", 1)[0])
+    start, stop = np.searchsorted(manifest.targets, [target, target + 1]).tolist()
+    names = [*map(manifest.name, range(start, stop)), *(image.name for image in manifest.broken)]
+    return {name.rpartition("/")[2] for name in names if name.rpartition("/")[0] == folder}
+
+
+def _new_images(manifest: Manifest, folder: str, found: dict[str, bool]) -> set[str]:
+    """Images that are not listed, and subfolders that hold some and were not there."""
+    files = {name for name, is_folder in found.items() if not is_folder} - _listed(manifest, folder)
+    folders = {name for name, is_folder in found.items() if is_folder and f"{folder}/{name}" not in manifest.folders}
+    return files | {name for name in folders if Tree(manifest.root, (f"{folder}/{name}",)).count(1)}
+
+
+def _new_classes(manifest: Manifest, found: dict[str, bool]) -> set[str]:
+    return {name for name, is_folder in found.items() if is_folder and name[0] != "."} - set(manifest.classes)
+
+
+def _images(manifest: Manifest, rows: NDArray[np.int64]) -> Iterator[str]:
+    """What shows in FILES of these rows, evenly spread."""
+    places = np.unique(np.linspace(0, len(rows) - 1, FILES, dtype=np.int64)) if len(rows) else []
+    for row in rows[places].tolist():
+        yield from _image(manifest, row)
+
+
+def _image(manifest: Manifest, row: int) -> Iterator[str]:
+    path, size, status = manifest.path(row), int(manifest.sizes[row]), manifest.path(row).stat()
+    if not manifest.archives and status.st_size != size:
+        yield f"{path}: {status.st_size:,} bytes, listed with {size:,}"
+    elif status.st_mtime_ns != manifest.mtimes[row]:
+        found, listed = digest(read(path, int(manifest.offsets[row]), size)), manifest.hashes[row].tobytes()
+        if found != listed:
+            yield f"{manifest.label(row)}: other content: hash {found.hex()[:8]}, listed with {listed.hex()[:8]}"

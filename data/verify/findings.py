@@ -1,0 +1,138 @@
+"""What is known of each image of a listing while it is being scanned, and the manifest that comes of it."""
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.listing import HASH_BYTES, Entry, Listing
+from data.manifest import Manifest
+from data.types import BrokenImage
+from data.verify.inspection import Chunk, Facts, Finding
+from data.verify.journal import Record
+
+CHUNK = 32  # images that a worker decodes at a time: a tenth of a second, so that Ctrl-C is soon obeyed
+CHUNK_KNOWN = 512  # images of which it only asks whether their file changed
+
+_UNKNOWN = -1  # the size of an image that was not looked at, or is broken
+_FACTS = np.dtype(
+    [
+        *((name, np.int64) for name in ("size", "mtime")),
+        *((name, np.int32) for name in ("width", "height")),
+        *((name, np.uint8) for name in ("format", "mode", "orientation")),
+        ("digest", np.void, HASH_BYTES),
+    ]
+)
+_COLUMNS = {
+    "sizes": "size",
+    "mtimes": "mtime",
+    "widths": "width",
+    "heights": "height",
+    "formats": "format",
+    "modes": "mode",
+    "orientations": "orientation",
+}
+
+
+class Findings:
+    """One row of facts for each entry, and the reasons of those that have none."""
+
+    def __init__(self, listing: Listing) -> None:
+        self._listing = listing
+        self._facts: NDArray[Any] = np.zeros(len(listing.entries), _FACTS)
+        self._facts["size"] = _UNKNOWN
+        self._reasons: dict[int, str] = {}
+
+    def remember(self, known: Manifest | None, records: Iterable[Record]) -> None:
+        """Take over what was found before, the records last; images that are no longer listed are left out."""
+        rows = {self._key(entry): row for row, entry in enumerate(self._listing.entries)}
+        if known:
+            self._remember_manifest(known, rows)
+        for key, facts in records:
+            if (row := rows.get(key)) is not None:
+                self._facts[row] = facts
+
+    def chunks(self) -> list[Chunk]:
+        """Every image, to be decoded or, where something is known of it, to be asked whether it changed."""
+        known, total = self._facts["size"] >= 0, len(self._facts)
+        borders = [0]
+        for block in range(0, total, CHUNK_KNOWN):
+            stop = min(block + CHUNK_KNOWN, total)
+            borders += range(block + CHUNK, stop, CHUNK) if not known[block:stop].all() else ()
+            borders.append(stop)
+        return [self._chunk(slice(*pair)) for pair in pairwise(borders)]
+
+    def put(self, start: int, findings: Sequence[Finding]) -> list[Record]:
+        """Note what a worker found; gives back what is new and usable."""
+        new = list[Record]()
+        for row, found in enumerate(findings, start):
+            if isinstance(found, Facts):
+                self._facts[row] = found
+                new.append((self._key(self._listing.entries[row]), found))
+            elif found is not None:
+                self._facts["size"][row] = _UNKNOWN
+                self._reasons[row] = found
+        return new
+
+    def manifest(self) -> Manifest:
+        """The listing, with what is now known of all its images."""
+        listing, usable = self._listing, self._facts["size"] >= 0
+        entries = [listing.entries[row] for row in np.flatnonzero(usable).tolist()]
+        facts = self._facts[usable]
+        names = [os.fsencode(entry.name) for entry in entries]
+        return Manifest(
+            root=listing.root,
+            classes=listing.classes,
+            archives=listing.archives,
+            targets=_column(entry.target for entry in entries),
+            offsets=_column(entry.offset for entry in entries),
+            archive=_column(max(entry.archive, 0) for entry in entries),
+            hashes=facts["digest"].copy().view(np.uint8).reshape(-1, HASH_BYTES),
+            names=np.frombuffer(b"".join(names), np.uint8),
+            ends=np.cumsum([len(name) for name in names], dtype=np.int64),
+            broken=tuple(BrokenImage(self._name(row), self._reasons[row]) for row in sorted(self._reasons)),
+            archive_sizes=_column((listing.root / archive).stat().st_size for archive in listing.archives),
+            folders=tuple(listing.folders),
+            folder_mtimes=_column(listing.folders.values()),
+            **{column: facts[fact].astype(np.int64) for column, fact in _COLUMNS.items()},
+        )
+
+    def _remember_manifest(self, known: Manifest, rows: dict[str, int]) -> None:
+        found = [(row, index) for index, key in enumerate(_keys(known)) if (row := rows.get(key)) is not None]
+        here, there = np.array(found, np.int64).reshape(-1, 2).T
+        for column, fact in _COLUMNS.items():
+            self._facts[fact][here] = getattr(known, column)[there]
+        self._facts["digest"][here] = known.hashes[there].view((np.void, HASH_BYTES)).ravel()
+
+    def _chunk(self, rows: slice) -> Chunk:
+        return Chunk(rows.start, self._listing.entries[rows], self._facts["size"][rows], self._facts["mtime"][rows])
+
+    def _key(self, entry: Entry) -> str:
+        """What an image is known by from one scan to the next."""
+        if entry.archive < 0:
+            return entry.name
+        return _key_inside(self._listing.archives[entry.archive], entry.offset, entry.name)
+
+    def _name(self, row: int) -> str:
+        entry = self._listing.entries[row]
+        return entry.name if entry.archive < 0 else f"{self._listing.archives[entry.archive]}: {entry.name}"
+
+
+def _keys(known: Manifest) -> Iterator[str]:
+    """As `Findings._key`."""
+    names, start = known.names.tobytes(), 0
+    for end, archive, offset in zip(*(c.tolist() for c in (known.ends, known.archive, known.offsets)), strict=True):
+        name = os.fsdecode(names[start:end])
+        yield _key_inside(known.archives[archive], offset, name) if known.archives else name
+        start = end
+
+
+def _key_inside(archive: str, offset: int, name: str) -> str:
+    return f"{archive}\0{offset}\0{name}"
+
+
+def _column(values: Iterable[int]) -> NDArray[np.int64]:
+    return np.fromiter(values, np.int64)

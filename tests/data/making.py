@@ -1,0 +1,77 @@
+"""Manifests and trees that tests of the data room share."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from data import tree
+from data.formats import JPEG, RGB
+from data.listing import HASH_BYTES
+from data.manifest import Manifest
+from data.verify import verify
+
+SIZES = [(64, 48), (48, 64), (50, 50), (301, 199), (133, 400), (49, 48), (20, 30), (200, 41)]  # up- and downscaled
+
+
+def imagined(widths: np.ndarray, heights: np.ndarray, classes: int = 5) -> Manifest:
+    """Images of given sizes that lie nowhere, for plans alone."""
+    zeros = np.zeros(len(widths), np.int64)
+    return Manifest(
+        root=Path("/nowhere"),
+        classes=tuple(map(str, range(classes))),
+        archives=(),
+        targets=np.sort(np.arange(len(widths)) % classes),
+        widths=widths.astype(np.int64),
+        heights=heights.astype(np.int64),
+        sizes=zeros,
+        mtimes=zeros,
+        offsets=zeros,
+        archive=zeros,
+        formats=zeros + JPEG,
+        modes=zeros + RGB,
+        orientations=zeros,
+        hashes=np.zeros((len(widths), HASH_BYTES), np.uint8),
+        names=np.zeros(0, np.uint8),
+        ends=zeros,
+    )
+
+
+def picture(width: int, height: int, seed: int) -> Image.Image:
+    """Smooth shapes under fine grain: something that a wrong filter or an offset changes."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (6, 6, 3), dtype=np.uint8)).resize(
+        (width, height), Image.Resampling.BICUBIC
+    )
+    grain = rng.integers(-12, 13, (height, width, 3))
+    return Image.fromarray((np.asarray(coarse).astype(int) + grain).clip(0, 255).astype(np.uint8))
+
+
+def varied_tree(root: Path) -> Path:
+    """ROOT/train of 32 images, two classes: odd sizes, 4:4:4, turned by EXIF, greyscale, CMYK, PNG and palettes."""
+    for name in ("a", "b"):
+        (root / "train" / name).mkdir(parents=True)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    for number, (width, height) in enumerate(SIZES * 4):
+        image = picture(width, height, number)
+        file = root / "train" / "ab"[number % 2] / f"{number:02}.JPEG"
+        match number // len(SIZES), number % 2:
+            case 0, _:
+                image.save(file, "JPEG", quality=95)
+            case 1, _:
+                image.save(file, "JPEG", quality=90, subsampling=0, exif=turned)
+            case 2, 0:
+                image.save(file, "PNG")
+            case 2, _:
+                image.convert("L").save(file, "JPEG")
+            case _, 0:
+                image.convert("CMYK").save(file, "JPEG")
+            case _:
+                image.convert("P").save(file, "PNG")
+    return root
+
+
+def scanned(root: Path, split: str = "train") -> Manifest:
+    """The manifest of a tree."""
+    return verify.scan(tree.listing(root, split), known=None, journal=None, workers=1, progress=lambda *_: None)
