@@ -1,0 +1,1 @@
+"""What befalls training images after their crop."""

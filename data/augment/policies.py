@@ -1,0 +1,148 @@
+"""Which augmentations befall each image: uniform draws become operations, factors and rectangles, by the batch.
+
+The distributions are those of torchvision.transforms.v2; `data.augment.augment` carries the choices out.
+"""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.augment.policy_tables import (
+    AUTOAUGMENT,
+    DRAWN_OPS,
+    FIRST_SIGNED,
+    LAST_SIGNED,
+    PAIRS,
+    RANDAUGMENT,
+    TRIVIALAUGMENT,
+    magnitudes,
+)
+from data.config import AugmentConfig, Policy
+from data.plan.draws import Floats, Ints
+
+POLICY_DRAWS = 16  # the most that a policy takes: operation and direction, for 8 operations
+JITTER_DRAWS = 8  # 4 factors and their order
+ERASING_TRIES = 10  # torchvision's RandomErasing tries as often before it leaves the image alone
+ERASING_DRAWS = 1 + 2 * ERASING_TRIES + 2  # whether; size and shape of each try; the corner
+DRAWS = 48  # for each image, the 47 above and one for nothing: a multiple of Philox's 4 a block
+
+ERASED_SHARE = (0.02, 0.33)  # of the image's area; 1708.04896, and torchvision's defaults
+ERASED_RATIO = (0.3, 3.3)  # height : width
+
+_Drawn = tuple[Ints, Floats]
+
+
+@dataclass(frozen=True, slots=True)
+class Choices:
+    """What befalls the N images of a batch: operations one after the other, then jitter, then erasing."""
+
+    ops: Ints
+    """(N, K) `policy_tables.Op`, 0 leaves the image alone; K may be 0."""
+    magnitudes: Floats
+    """(N, K) signed: tangent of a shear's angle, pixels of a translation, degrees of a rotation, bits that posterize
+    keeps, solarize's threshold as a share of white, departure from 1 of the other factors; 0 without meaning."""
+    jitter: Floats
+    """(N, 4) factors of brightness, contrast and saturation, 1 without effect; shift of hue, -0.5 to 0.5 of a turn."""
+    jitter_order: Ints
+    """(N, 4) columns of `jitter` in the order in which they act."""
+    boxes: Ints
+    """(N, 4) top, left, height, width to erase, pixels; height 0 erases nothing."""
+
+    def rows(self, index: slice | Ints) -> "Choices":
+        """The same for some images of the batch."""
+        return Choices(
+            ops=self.ops[index],
+            magnitudes=self.magnitudes[index],
+            jitter=self.jitter[index],
+            jitter_order=self.jitter_order[index],
+            boxes=self.boxes[index],
+        )
+
+
+def choices(config: AugmentConfig, draws: Floats, size: int) -> Choices | None:
+    """What to do, or None where the config asks for nothing.
+
+    Each kind of augmentation has draws of its own, so switching one on or off changes no other.
+
+    Args:
+        config: What may be done.
+        draws: (N, DRAWS) uniform in [0, 1).
+        size: Side of the square images, pixels.
+    """
+    if config.policy == "none" and not any(config.color_jitter) and not config.erasing:
+        return None
+    policy, jitter, erasing = np.split(draws, [POLICY_DRAWS, POLICY_DRAWS + JITTER_DRAWS], axis=1)
+    ops, strengths = _operations(config, policy, size)
+    return Choices(
+        ops=ops,
+        magnitudes=strengths,
+        jitter=_jitter(config.color_jitter, jitter[:, :4]),
+        jitter_order=np.argsort(jitter[:, 4:], axis=1, kind="stable"),
+        boxes=_boxes(config.erasing, erasing, size),
+    )
+
+
+def _operations(config: AugmentConfig, draws: Floats, size: int) -> _Drawn:
+    match config.policy:
+        case "none":
+            return np.zeros((len(draws), 0), np.int64), np.zeros((len(draws), 0))
+        case "randaugment":
+            return _randaugment(config, draws, size)
+        case "trivialaugment":
+            return _trivialaugment(draws, size)
+        case _:
+            return _autoaugment(config.policy, draws, size)
+
+
+def _randaugment(config: AugmentConfig, draws: Floats, size: int) -> _Drawn:
+    count = config.randaugment_ops
+    ops = _pick(draws[:, :count], DRAWN_OPS)
+    strengths = magnitudes(RANDAUGMENT, size)[ops, config.randaugment_magnitude]
+    return ops, _signed(ops, strengths, draws[:, count : 2 * count])
+
+
+def _trivialaugment(draws: Floats, size: int) -> _Drawn:
+    ops, bins = _pick(draws[:, :1], DRAWN_OPS), _pick(draws[:, 1:2], TRIVIALAUGMENT.bins)
+    return ops, _signed(ops, magnitudes(TRIVIALAUGMENT, size)[ops, bins], draws[:, 2:3])
+
+
+def _autoaugment(policy: Policy, draws: Floats, size: int) -> _Drawn:
+    table = np.array(PAIRS[policy])  # (pairs, 2, 3): operation, probability, bin
+    pairs = table[_pick(draws[:, 0], len(table))]  # (N, 2, 3)
+    ops = np.where(draws[:, 1:3] < pairs[..., 1], pairs[..., 0], 0).astype(np.int64)
+    strengths = magnitudes(AUTOAUGMENT, size)[ops, pairs[..., 2].astype(np.int64)]
+    return ops, _signed(ops, strengths, draws[:, 3:5])
+
+
+def _pick(draws: Floats, count: int) -> Ints:
+    """Whole numbers from 0 to `count - 1`, each as likely."""
+    return np.floor(draws * count).astype(np.int64)
+
+
+def _signed(ops: Ints, strengths: Floats, draws: Floats) -> Floats:
+    signed = (ops >= FIRST_SIGNED) & (ops <= LAST_SIGNED)
+    return np.where(signed & (draws < 0.5), -strengths, strengths)
+
+
+def _jitter(greatest: tuple[float, float, float, float], draws: Floats) -> Floats:
+    """As torchvision's ColorJitter: no factor below 0, the hue around 0."""
+    *changes, hue = greatest
+    low = np.array([*(max(0.0, 1 - change) for change in changes), -hue])
+    high = np.array([*(1 + change for change in changes), hue])
+    return low + (high - low) * draws
+
+
+def _boxes(probability: float, draws: Floats, size: int) -> Ints:
+    """As torchvision's RandomErasing: the first try that is smaller than the image, or nothing."""
+    tries = draws[:, 1 : 1 + 2 * ERASING_TRIES]
+    area = size * size * (ERASED_SHARE[0] + (ERASED_SHARE[1] - ERASED_SHARE[0]) * tries[:, 0::2])
+    low, high = math.log(ERASED_RATIO[0]), math.log(ERASED_RATIO[1])
+    ratio = np.exp(low + (high - low) * tries[:, 1::2])
+    heights, widths = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))  # (N, tries)
+    fits = (heights < size) & (widths < size)
+    rows, first = np.arange(len(draws)), np.argmax(fits, axis=1)
+    sides = np.stack([heights[rows, first], widths[rows, first]], axis=1)
+    corners = np.floor(draws[:, -2:] * (size - sides + 1))
+    erased = (draws[:, 0] < probability) & fits.any(axis=1)
+    return np.where(erased[:, None], np.concatenate([corners, sides], axis=1), 0).astype(np.int64)

@@ -1,0 +1,1 @@
+"""What happens to each image, as a pure function of seed, epoch and position."""

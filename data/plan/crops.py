@@ -1,0 +1,94 @@
+"""Where to cut an image, and how large to make the cut: geometry as torchvision computes it, for whole batches."""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.plan.draws import Floats, Ints
+
+TRIES = 10  # torchvision's RandomResizedCrop tries as often before it takes the centre
+RATIO = (3 / 4, 4 / 3)  # width : height of a crop (1409.4842, section 6)
+DRAWS = 24  # for each image: 2 for each try, 2 for the corner, 1 for the flip; a multiple of Philox's 4 a block
+
+
+def resized(draws: Floats, widths: Ints, heights: Ints, area: tuple[float, float]) -> Ints:
+    """Random resized crops with torchvision's distribution.
+
+    Args:
+        draws: (N, DRAWS) uniform in [0, 1).
+        widths: (N,) pixels.
+        heights: (N,) pixels.
+        area: Least and greatest share of the image's area.
+
+    Returns:
+        (N, 4) top, left, height, width, inside the image.
+
+    Reference:
+        torchvision.transforms.RandomResizedCrop.get_params.
+    """
+    share = area[0] + (area[1] - area[0]) * draws[:, 0 : 2 * TRIES : 2]
+    low, high = np.log(RATIO)
+    ratio = np.exp(low + (high - low) * draws[:, 1 : 2 * TRIES : 2])
+    pixels = share * (widths * heights)[:, None]
+    crop_w, crop_h = np.rint(np.sqrt(pixels * ratio)), np.rint(np.sqrt(pixels / ratio))  # (N, tries)
+    fits = (crop_w > 0) & (crop_w <= widths[:, None]) & (crop_h > 0) & (crop_h <= heights[:, None])
+    first = np.argmax(fits, axis=1)
+    rows, fit = np.arange(len(widths)), fits.any(axis=1)
+    centre_w, centre_h = _largest_centre(widths, heights)
+    w = np.where(fit, crop_w[rows, first], centre_w)
+    h = np.where(fit, crop_h[rows, first], centre_h)
+    corner = draws[:, 2 * TRIES : 2 * TRIES + 2]
+    top = np.where(fit, np.floor(corner[:, 0] * (heights - h + 1)), (heights - h) // 2)
+    left = np.where(fit, np.floor(corner[:, 1] * (widths - w + 1)), (widths - w) // 2)
+    return np.stack([top, left, h, w], axis=1).astype(np.int64)
+
+
+def padded(draws: Floats, widths: Ints, heights: Ints, padding: int, side: int) -> Ints:
+    """Square crops at random places of images that have been padded; they may begin before the image and end behind it.
+
+    Args:
+        draws: (N, DRAWS) uniform in [0, 1).
+        widths: (N,) pixels.
+        heights: (N,) pixels.
+        padding: Black pixels on each side.
+        side: Of the crop; where the padded image is smaller, the crop lies around its centre.
+
+    Returns:
+        (N, 4) top, left, height, width, in pixels of the image without its padding.
+
+    Reference:
+        torchvision.transforms.RandomCrop with `padding`; 1512.03385, section 4.2.
+    """
+    corner = draws[:, 2 * TRIES : 2 * TRIES + 2]
+    room = np.stack([heights, widths], axis=1) + 2 * padding - side
+    place = np.where(room >= 0, np.floor(corner * (room + 1)), room // 2) - padding
+    return np.concatenate([place, np.full_like(place, side)], axis=1).astype(np.int64)
+
+
+def eval_sizes(widths: Ints, heights: Ints, shorter: int) -> Ints:
+    """(N, 2) height, width with the shorter side at `shorter` and the longer cut to whole pixels.
+
+    Reference:
+        torchvision.transforms.functional._compute_resized_output_size.
+    """
+    short, long = np.minimum(widths, heights), np.maximum(widths, heights)
+    longer = (shorter * long / short).astype(np.int64)
+    upright = heights > widths
+    return np.stack([np.where(upright, longer, shorter), np.where(upright, shorter, longer)], axis=1)
+
+
+def inside(windows: Ints, widths: Ints, heights: Ints) -> Ints:
+    """(N, 4) what of the windows lies in the images, at least one pixel of each."""
+    top, left, height, width = windows.T
+    first_row, first_column = np.clip(top, 0, heights - 1), np.clip(left, 0, widths - 1)
+    end_row = np.clip(top + height, first_row + 1, heights)
+    end_column = np.clip(left + width, first_column + 1, widths)
+    return np.stack([first_row, first_column, end_row - first_row, end_column - first_column], axis=1)
+
+
+def _largest_centre(widths: Ints, heights: Ints) -> tuple[NDArray[Any], NDArray[Any]]:
+    ratio = widths / heights
+    w = np.where(ratio > RATIO[1], np.rint(heights * RATIO[1]), widths)
+    h = np.where(ratio < RATIO[0], np.rint(widths / RATIO[0]), heights)
+    return w, h

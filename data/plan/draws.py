@@ -1,0 +1,47 @@
+"""Random numbers as a pure function of (seed, epoch, position), never of what was drawn before.
+
+All of them are raw 64-bit output of Philox, whose stream numpy guarantees for ever (NEP 19); the shuffles and
+distributions of numpy's `Generator` may change between releases, so they are not used.
+"""
+
+from enum import IntEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
+
+
+class Stream(IntEnum):
+    """Independent sources of randomness under one seed."""
+
+    ORDER = 0
+    CROP = 1
+    AUGMENT = 2
+    MIX = 3
+
+
+def order(seed: int, epoch: int, count: int) -> Ints:
+    """(count,) a permutation of all images, the same on every process."""
+    return np.argsort(_philox(seed, epoch, Stream.ORDER).random_raw(count), kind="stable")
+
+
+def uniforms(seed: int, epoch: int, stream: Stream, positions: range, draws: int) -> Floats:
+    """(len(positions), draws) uniform in [0, 1), for consecutive positions of an epoch's order.
+
+    Args:
+        seed: The run's.
+        epoch: Counted from 0.
+        stream: What they are for.
+        positions: From the first to behind the last.
+        draws: Numbers for each position; a multiple of 4, as Philox gives four at a time.
+    """
+    bits = _philox(seed, epoch, stream)
+    bits.advance(positions.start * draws // 4)
+    raw = bits.random_raw(len(positions) * draws).reshape(-1, draws)
+    return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def _philox(seed: int, epoch: int, stream: Stream) -> np.random.Philox:
+    return np.random.Philox(key=np.array([seed, (stream << 32) + epoch], dtype=np.uint64))

@@ -1,0 +1,215 @@
+"""What happens to each image, as a pure function of (seed, epoch, position).
+
+Nothing here remembers what was drawn before, so a run goes on at any position, on any number of processes, with nothing
+to restore.
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.augment import policies
+from data.config import InputConfig
+from data.manifest import Manifest
+from data.plan import crops
+from data.plan.draws import Floats, Ints, Stream, order, uniforms
+from data.plan.samples import MIX_DRAWS, Samples
+from data.types import Shard
+
+GROWTH = 32  # pixels by which a growing training size steps: the stride of most networks
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TrainPlan:
+    """Shuffled epochs of random crops, dealt out as micro-batches.
+
+    Micro-batch `m` of an optimizer step holds the same images at every world size: process `rank` takes every
+    `world_size`-th of them. The images past the last whole `global_batch` of an epoch are left out, others in each
+    epoch, or with `drop_last=False` are spread over the micro-batches of one more step, which are filled up with
+    repetitions that are not `valid`.
+    """
+
+    manifest: Manifest
+    config: InputConfig
+    seed: int
+    global_batch: int
+    micro_batch: int
+    shard: Shard
+
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """The mean colour, which is 0 for the network."""
+        red, green, blue = (round(255 * mean) for mean in self.config.mean)
+        return red, green, blue
+
+    @property
+    def padded(self) -> bool:
+        """Whether windows may lie partly outside their images."""
+        return self.config.crop == "padded"
+
+    @property
+    def max_batch(self) -> int:
+        """Images in every batch."""
+        return self.micro_batch
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Micro-batches of this process in an epoch."""
+        return self.steps_per_epoch * self.batches_per_step
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        whole, rest = divmod(len(self.manifest), self.global_batch)
+        return whole + (rest > 0 and not self.config.drop_last)
+
+    @property
+    def batches_per_step(self) -> int:
+        """Micro-batches of this process in an optimizer step."""
+        return self.global_batch // (self.micro_batch * self.shard.world_size)
+
+    def images_in(self, step: int) -> int:
+        """Valid images in an optimizer step, counted from the run's first, over all processes."""
+        return min(self.global_batch, len(self.manifest) - step % self.steps_per_epoch * self.global_batch)
+
+    def images_seen(self, steps: int) -> int:
+        """Valid images in the first so many optimizer steps."""
+        epochs, rest = divmod(steps, self.steps_per_epoch)
+        whole = min(len(self.manifest), self.steps_per_epoch * self.global_batch)
+        return epochs * whole + rest * self.global_batch
+
+    def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
+        """The batches of this process from there on, through all epochs to come."""
+        while True:
+            shuffled = order(self.seed, epoch, len(self.manifest))
+            for batch in range(first_batch, self.batches_per_epoch):
+                yield self._batch(epoch, batch, shuffled)
+            epoch, first_batch = epoch + 1, 0
+
+    def replaced(self, samples: Samples, row: int, index: int) -> Samples:
+        """The same batch with another image in a row, cropped by the same draws."""
+        indices, windows = samples.indices.copy(), samples.windows.copy()
+        indices[row] = index
+        windows[row] = self._windows(samples.draws[row : row + 1], indices[row : row + 1], samples.side)[0]
+        return replace(samples, indices=indices, windows=windows)
+
+    def _batch(self, epoch: int, batch: int, shuffled: Ints) -> Samples:
+        step, turn = divmod(batch, self.batches_per_step)
+        span = self._span(step, turn * self.shard.world_size + self.shard.rank)
+        positions = np.arange(span.start, span.start + self.micro_batch)
+        if filled := len(span) < self.micro_batch:  # with itself, or where it is empty with the epoch's last image
+            positions = span.start + np.arange(self.micro_batch) % max(len(span), 1)
+            positions = np.minimum(positions, len(shuffled) - 1)
+        indices = shuffled[positions // self.config.augment.repeats]
+        draws = uniforms(self.seed, epoch, Stream.CROP, _run(span, self.micro_batch), crops.DRAWS)
+        augment = uniforms(self.seed, epoch, Stream.AUGMENT, _run(span, self.micro_batch), policies.DRAWS)
+        side = self.side_at(epoch, step)
+        return Samples(
+            indices=indices,
+            windows=self._windows(draws, indices, side),
+            sizes=np.full((len(indices), 2), side),
+            corners=np.zeros((len(indices), 2), np.int64),
+            side=side,
+            flips=draws[:, -1] < self.config.flip,
+            valid=np.arange(self.micro_batch) < (len(span) if filled else self.micro_batch),
+            draws=draws,
+            choices=policies.choices(self.config.augment, augment, side),
+            mixing=uniforms(self.seed, epoch, Stream.MIX, _run(span, 1), MIX_DRAWS)[0],
+        )
+
+    def _span(self, step: int, micro: int) -> range:
+        """Positions in the epoch's order that a micro-batch takes."""
+        first, images = step * self.global_batch, self.images_in(step)
+        micros = self.global_batch // self.micro_batch
+        return range(first + images * micro // micros, first + images * (micro + 1) // micros)
+
+    def side_at(self, epoch: int, step: int) -> int:
+        """Side of the training images in a step of an epoch, pixels."""
+        start, end = self.config.start_size or self.config.train_size, self.config.train_size
+        begin, full = self.config.growth_epochs
+        now = epoch + step / self.steps_per_epoch
+        if now >= full:
+            return end
+        share = max(0.0, (now - begin) / (full - begin))
+        return start + int((end - start) * share / GROWTH) * GROWTH
+
+    def _windows(self, draws: Floats, indices: Ints, side: int) -> Ints:
+        widths, heights = self.manifest.widths[indices], self.manifest.heights[indices]
+        if self.config.crop == "padded":
+            return crops.padded(draws, widths, heights, self.config.crop_padding, side)
+        return crops.resized(draws, widths, heights, self.config.crop_area)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalPlan:
+    """Each image once, in the manifest's order, resized and cropped in the centre.
+
+    Process `rank` takes every `world_size`-th batch. All processes get the same number of batches, all of the same
+    size: what is missing at the end is filled with rows that are not `valid`.
+    """
+
+    manifest: Manifest
+    config: InputConfig
+    batch: int
+    shard: Shard
+
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """Nothing is erased in evaluation."""
+        return 0, 0, 0
+
+    @property
+    def padded(self) -> bool:
+        """Nothing is padded in evaluation."""
+        return False
+
+    @property
+    def max_batch(self) -> int:
+        """Images in every batch."""
+        return self.batch
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of this process in one pass."""
+        return math.ceil(len(self.manifest) / (self.batch * self.shard.world_size))
+
+    def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
+        """The batches of this process from there on, pass after pass; every epoch is the same."""
+        del epoch
+        while True:
+            for batch in range(first_batch, self.batches_per_epoch):
+                first = (batch * self.shard.world_size + self.shard.rank) * self.batch
+                positions = np.arange(first, first + self.batch)
+                valid = positions < len(self.manifest)
+                yield self._samples(np.where(valid, positions, 0), valid)
+            first_batch = 0
+
+    def replaced(self, samples: Samples, row: int, index: int) -> Samples:
+        """The same batch with a row that counts nowhere: an accuracy takes no substitutes."""
+        indices, valid = samples.indices.copy(), samples.valid.copy()
+        indices[row], valid[row] = index, False
+        return self._samples(indices, valid)
+
+    def _samples(self, indices: Ints, valid: NDArray[np.bool_]) -> Samples:
+        widths, heights = self.manifest.widths[indices], self.manifest.heights[indices]
+        sizes = crops.eval_sizes(widths, heights, self.config.eval_resize)
+        return Samples(
+            indices=indices,
+            windows=np.stack([np.zeros_like(widths), np.zeros_like(widths), heights, widths], axis=1),
+            sizes=sizes,
+            corners=np.rint((sizes - self.config.eval_crop) / 2).astype(np.int64),
+            side=self.config.eval_crop,
+            flips=np.zeros(len(indices), bool),
+            valid=valid,
+            draws=np.zeros((len(indices), crops.DRAWS)),
+            choices=None,
+            mixing=np.zeros(MIX_DRAWS),
+            exact=True,
+        )
+
+
+def _run(span: range, count: int) -> range:
+    return range(span.start, span.start + count)

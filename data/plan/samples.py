@@ -1,0 +1,90 @@
+"""What a plan says of a batch, and what a loader asks of a plan."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.augment.policies import Choices
+from data.manifest import Manifest
+from data.plan.draws import Floats, Ints
+
+MIX_DRAWS = 4  # for each batch: what mixup and cutmix draw
+
+
+@dataclass(frozen=True, slots=True)
+class Samples:
+    """What to do with the N images of one batch: cut `windows`, resize to `sizes`, crop at `corners`, flip, augment."""
+
+    indices: Ints
+    """(N,) rows of the manifest."""
+    windows: Ints
+    """(N, 4) top, left, height, width in the stored image, pixels; black where they lie outside."""
+    sizes: Ints
+    """(N, 2) height, width that the window is resized to, pixels."""
+    corners: Ints
+    """(N, 2) top, left of the final square crop in the resized window, pixels."""
+    side: int
+    """Of the final square crop, pixels."""
+    flips: NDArray[np.bool_]
+    """(N,) mirror left to right."""
+    valid: NDArray[np.bool_]
+    """(N,) False for rows that only fill the batch up."""
+    draws: Floats
+    """(N, crops.DRAWS) what the windows and flips were made of."""
+    choices: Choices | None
+    """Augmentations, or None."""
+    mixing: Floats
+    """(MIX_DRAWS,) uniform in [0, 1), for mixup and cutmix."""
+    exact: bool = False
+    """Whether every pixel counts, as in evaluation; backends may differ at the border of a training image."""
+
+
+class Plan(Protocol):
+    """What a loader carries out: `data.plan.plan.TrainPlan` or `EvalPlan`."""
+
+    @property
+    def manifest(self) -> Manifest:
+        """The images."""
+        ...
+
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """Colour that erasing leaves."""
+        ...
+
+    @property
+    def padded(self) -> bool:
+        """Whether windows may lie partly outside their images."""
+        ...
+
+    @property
+    def max_batch(self) -> int:
+        """Most images in a batch."""
+        ...
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of this process in an epoch."""
+        ...
+
+    def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
+        """The batches from there on, without end."""
+        ...
+
+    def replaced(self, samples: Samples, row: int, index: int) -> Samples:
+        """The same batch with another image in a row, whose own cannot be used."""
+        ...
+
+
+def patched(samples: Samples, rows: dict[int, Samples]) -> Samples:
+    """A batch with some rows taken from other versions of it, in which their images were replaced."""
+    if not rows:
+        return samples
+    fields = {name: getattr(samples, name).copy() for name in ("indices", "windows", "sizes", "corners", "valid")}
+    for row, other in rows.items():
+        for name, column in fields.items():
+            column[row] = getattr(other, name)[row]
+    return replace(samples, **fields)

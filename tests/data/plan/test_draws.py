@@ -1,0 +1,38 @@
+import numpy as np
+
+from data.plan.draws import Stream, order, uniforms
+
+
+def test_the_order_is_a_permutation_and_another_one_each_epoch_and_seed() -> None:
+    orders = [order(seed, epoch, 1000) for seed in (0, 1) for epoch in range(3)]
+    assert all(np.array_equal(np.sort(found), np.arange(1000)) for found in orders)
+    assert all((a == b).mean() < 0.01 for i, a in enumerate(orders) for b in orders[:i])
+
+
+def test_order_and_draws_are_these_for_ever() -> None:
+    """A change of these numbers is a change of every experiment."""
+    assert order(0, 0, 10).tolist() == [0, 2, 9, 1, 8, 5, 4, 3, 6, 7]
+    assert order(7, 3, 10).tolist() == [2, 5, 9, 7, 3, 0, 6, 8, 4, 1]
+    assert uniforms(0, 0, Stream.CROP, range(5, 6), 24)[0, :2].tolist() == [0.2135764196266965, 0.369393134464882]
+    assert uniforms(7, 3, Stream.CROP, range(1), 24)[0, :2].tolist() == [0.9424616442052944, 0.4166552001828453]
+
+
+def test_draws_follow_from_the_position_alone() -> None:
+    whole = uniforms(3, 2, Stream.CROP, range(50), 24)
+    assert whole.shape == (50, 24)
+    for first in (0, 1, 2, 13, 43):
+        assert np.array_equal(uniforms(3, 2, Stream.CROP, range(first, first + 7), 24), whole[first : first + 7])
+
+
+def test_epochs_and_streams_are_independent() -> None:
+    whole = uniforms(3, 2, Stream.CROP, range(50), 24)
+    assert not np.array_equal(uniforms(3, 3, Stream.CROP, range(50), 24), whole)
+    assert not np.array_equal(uniforms(3, 2, Stream.AUGMENT, range(50), 24), whole)
+
+
+def test_draws_are_uniform() -> None:
+    draws = uniforms(0, 0, Stream.CROP, range(20_000), 24)
+    counts = np.stack([np.histogram(column, bins=10, range=(0, 1))[0] for column in draws.T])
+    assert draws.min() >= 0
+    assert draws.max() < 1
+    assert (np.abs(counts - 2000) < 6 * 42).all()  # 42: standard deviation of a bin's count
