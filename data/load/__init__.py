@@ -1,0 +1,1 @@
+"""Backends that carry a plan out."""

@@ -1,0 +1,225 @@
+"""NVIDIA DALI carries the plan out: decodes what is needed, resizes and flips, on its own threads or on the GPU."""
+
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import chain
+from typing import Any
+
+import numpy as np
+import simplejpeg
+import torch
+from nvidia.dali.pipeline import Pipeline
+from torch import Tensor
+
+from data.augment import augment
+from data.load.dali_pipeline import own, pipeline
+from data.load.images import Images
+from data.load.regions import at_border, regions
+from data.load.rendering import render, substituted
+from data.load.threads import compute_alone, parts
+from data.manifest import Bytes
+from data.plan.samples import Plan, Samples, patched
+from data.types import Batch, BrokenImage, BrokenImageError
+
+BLANK_SIDE = 8
+BLANK = np.frombuffer(simplejpeg.encode_jpeg(np.zeros((BLANK_SIDE, BLANK_SIDE, 3), np.uint8)), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Work:
+    """A batch to be made."""
+
+    samples: Samples
+    broken: tuple[BrokenImage, ...] = ()
+    """What has been replaced in it already."""
+    by_pillow: bool = False
+    """Keep it from DALI altogether, which refuses something here that Pillow decodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One image, read."""
+
+    samples: Samples
+    """With a substitute for the image, where it is broken."""
+    broken: list[BrokenImage]
+    encoded: Bytes
+    """For DALI; a blank where it is not to decode this one."""
+    ready: Tensor | None = None
+    """(side, side, 3) uint8, decoded by Pillow instead."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Given:
+    """A batch that the pipeline works on."""
+
+    work: _Work
+    samples: Samples
+    rows: list[_Row]
+
+
+class DaliStream:
+    """Batches in the order of their samples, through one DALI pipeline.
+
+    Files are read here and handed over as bytes: a tree, archives, and images that DALI decodes otherwise than Pillow
+    all go the same way, and a file that cannot be read is replaced before DALI hears of it. One that cannot be decoded
+    fails DALI's whole batch; the pipeline is then built anew, beginning with that batch and a substitute in it.
+    """
+
+    def __init__(
+        self,
+        images: Images,
+        plan: Plan,
+        samples: Iterator[Samples],
+        *,
+        threads: int,
+        device: torch.device,
+        pinned: bool,
+    ) -> None:
+        """Build the pipeline.
+
+        Args:
+            images: Where to read from.
+            plan: What replaces broken images.
+            samples: What to do, without end.
+            threads: Of the decoder.
+            device: The CPU, or the GPU that decodes and holds the batches.
+            pinned: Give batches of the CPU in page-locked memory.
+        """
+        self._images, self._plan, self._threads = images, plan, threads
+        self._device, self._pinned = device, pinned
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="files", initializer=compute_alone)
+        self._reading = deque[tuple[_Work, list[Future[list[_Row]]]]]()
+        self._given = deque[_Given]()  # to the pipeline, and not yet come out
+        self._finishing = deque[tuple[Batch, list[Future[None]]]]()
+        self._pipeline: Pipeline | None = None
+        self._work: Iterator[_Work] = map(_Work, samples)
+        self._start()
+
+    def pull(self) -> Batch:
+        """The next batch.
+
+        Raises:
+            BrokenImageError: An image is broken, and so is everything that could take its place.
+        """
+        while len(self._finishing) < 2:
+            output = self._output()
+            self._finishing.append(self._finish(self._given.popleft(), output))
+        batch, rest = self._finishing.popleft()
+        for part in rest:
+            part.result()
+        return batch
+
+    def close(self) -> None:
+        """End the threads and free the memory."""
+        self._finishing.clear()
+        self._pipeline = None
+        self._pool.shutdown(wait=True, cancel_futures=True)
+        self._reading.clear()
+        self._given.clear()
+        self._images.close()
+
+    def _output(self) -> Any:
+        while True:
+            assert self._pipeline is not None
+            try:
+                (images,) = self._pipeline.run()
+            except RuntimeError:
+                if not self._given:
+                    raise
+                self._mend()
+            else:
+                return images
+
+    def _start(self) -> None:
+        self._pipeline = None  # its threads end before others begin
+        gpu = self._device.index if self._device.type == "cuda" else None
+        self._pipeline = pipeline(self._feed, self._plan.max_batch, self._threads, gpu=gpu, padded=self._plan.padded)
+
+    def _feed(self) -> tuple[Any, ...]:
+        """What DALI asks for, one batch; the next one is being read meanwhile."""
+        while len(self._reading) < 2:
+            work = next(self._work)
+            shares = parts(len(work.samples.indices), self._threads)
+            self._reading.append((work, [self._pool.submit(self._read, work, share) for share in shares]))
+        work, coming = self._reading.popleft()
+        rows = [row for future in coming for row in future.result()]
+        samples = patched(work.samples, {row: read.samples for row, read in enumerate(rows) if read.broken})
+        self._given.append(_Given(work, samples, rows))
+        manifest, where = self._images.manifest, samples.indices
+        columns = regions(samples, manifest.widths[where], manifest.heights[where])
+        columns.blank([row for row, read in enumerate(rows) if read.ready is not None], BLANK_SIDE)
+        side = np.full(len(rows), samples.side, np.float32)
+        return [read.encoded for read in rows], *columns.columns(padded=self._plan.padded), side
+
+    def _read(self, work: _Work, share: slice) -> list[_Row]:
+        return [self._sound_row(work, row) for row in range(share.start, share.stop)]
+
+    def _sound_row(self, work: _Work, row: int) -> _Row:
+        try:
+            return self._row(work, work.samples, row, [])
+        except BrokenImageError:
+            samples, broken = substituted(self._images, self._plan, work.samples, row)
+            return self._row(work, samples, row, broken)
+
+    def _row(self, work: _Work, samples: Samples, row: int, broken: list[BrokenImage]) -> _Row:
+        index = int(samples.indices[row])
+        if self._images.plain(index) and not work.by_pillow and not (samples.exact and at_border(samples, row)):
+            return _Row(samples, broken, self._images.encoded(index))
+        ready = torch.empty((samples.side, samples.side, 3), dtype=torch.uint8)
+        render(self._images, samples, row, ready)
+        return _Row(samples, broken, BLANK, ready)
+
+    def _mend(self) -> None:
+        """Begin anew with the batches at hand, with substitutes in the first of them that has broken images."""
+        work = [given.work for given in self._given] + [work for work, _ in self._reading]
+        self._given.clear()
+        self._reading.clear()
+        for place, batch in enumerate(work):
+            mended = self._mended(batch)
+            if mended.broken != batch.broken:
+                work[place] = mended
+                break
+        else:
+            work[0] = _Work(work[0].samples, work[0].broken, by_pillow=True)
+        self._work = chain(work, self._work)
+        self._start()
+
+    def _mended(self, work: _Work) -> _Work:
+        rows, broken = dict[int, Samples](), list(work.broken)
+        for row in range(len(work.samples.indices)):
+            samples, found = substituted(self._images, self._plan, work.samples, row)
+            if found:
+                rows[row] = samples
+                broken += found
+        return _Work(patched(work.samples, rows), tuple(broken), work.by_pillow)
+
+    def _finish(self, given: _Given, output: Any) -> tuple[Batch, list[Future[None]]]:
+        """A batch, and what is still to be done on it."""
+        samples, targets = given.samples, self._images.manifest.targets
+        images = own(output, self._device, pinned=self._pinned)
+        for row, read in enumerate(given.rows):
+            if read.ready is not None:
+                images[row] = read.ready
+        batch = Batch(
+            images=images,
+            targets=torch.from_numpy(targets[samples.indices]),
+            indices=torch.from_numpy(samples.indices),
+            valid=torch.from_numpy(samples.valid),
+            mixing=torch.from_numpy(samples.mixing),
+            broken=(*given.work.broken, *(image for read in given.rows for image in read.broken)),
+        )
+        return batch, self._augment(images, samples)
+
+    def _augment(self, images: Tensor, samples: Samples) -> list[Future[None]]:
+        if samples.choices is None:
+            return []
+        if images.is_cuda:
+            augment.apply(images, samples.choices, self._plan.fill)
+            return []
+        return [
+            self._pool.submit(augment.apply, images[part], samples.choices.rows(part), self._plan.fill)
+            for part in parts(len(images), self._threads)
+        ]

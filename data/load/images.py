@@ -1,0 +1,122 @@
+"""Reads and decodes single images, on any thread: what every backend falls back on, and the reference for pixels."""
+
+import io
+import os
+import struct
+from contextlib import suppress
+from threading import Lock
+
+import numpy as np
+import simplejpeg
+from PIL import Image, UnidentifiedImageError
+
+from data.formats import GREY, JPEG, RAW, RGB
+from data.manifest import Bytes, Manifest
+from data.types import BrokenImageError
+
+# what Pillow's parsers raise on broken files
+UNREADABLE = (
+    OSError,
+    ValueError,
+    SyntaxError,
+    struct.error,
+    EOFError,
+    IndexError,
+    KeyError,
+    OverflowError,
+    MemoryError,
+)
+
+
+class Images:
+    """The images of a manifest. Keeps archives open; safe to use from many threads."""
+
+    def __init__(self, manifest: Manifest) -> None:
+        """Opens nothing yet."""
+        self.manifest = manifest
+        self._archives: dict[int, int] = {}
+        self._lock = Lock()
+
+    def encoded(self, index: int) -> Bytes:
+        """(size,) bytes of one image, as they lie on disk.
+
+        Raises:
+            BrokenImageError: The file cannot be read, or is not the one listed.
+        """
+        try:
+            return self._archived(index) if self.manifest.archives else self._whole_file(index)
+        except OSError as error:
+            raise BrokenImageError(error.strerror or str(error)) from None
+
+    def pixels(self, index: int) -> Bytes:
+        """(H, W, 3) RGB of one image as Pillow decodes it, whatever its format; EXIF orientation is ignored.
+
+        Raises:
+            BrokenImageError: The file cannot be read or decoded to its last byte, or is not the one listed.
+        """
+        encoded = self.encoded(index)
+        height, width = int(self.manifest.heights[index]), int(self.manifest.widths[index])
+        if self.manifest.formats[index] == RAW:
+            return encoded.reshape(3, height, width).transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
+        pixels = _decoded(encoded, plain=self.plain(index))
+        if pixels.shape != (height, width, 3):
+            raise BrokenImageError(f"{pixels.shape[1]}x{pixels.shape[0]} pixels, listed with {width}x{height}")
+        return pixels
+
+    def plain(self, index: int) -> bool:
+        """Whether the image is a JPEG in colour or grey, which all decoders turn into the same pixels as Pillow."""
+        manifest = self.manifest
+        return bool(manifest.formats[index] == JPEG and manifest.modes[index] in (RGB, GREY))
+
+    def close(self) -> None:
+        """Close the archives."""
+        with self._lock:
+            for descriptor in self._archives.values():
+                os.close(descriptor)
+            self._archives.clear()
+
+    def _whole_file(self, index: int) -> Bytes:
+        listed = int(self.manifest.sizes[index])
+        descriptor = os.open(self.manifest.path(index), os.O_RDONLY)
+        try:
+            found = os.fstat(descriptor).st_size
+            if found != listed:
+                raise BrokenImageError(f"{found:,} bytes, {listed:,} when it was listed")
+            return _filled(descriptor, listed, 0)
+        finally:
+            os.close(descriptor)
+
+    def _archived(self, index: int) -> Bytes:
+        manifest = self.manifest
+        return _filled(self._archive(index), int(manifest.sizes[index]), int(manifest.offsets[index]))
+
+    def _archive(self, index: int) -> int:
+        number = int(self.manifest.archive[index])
+        with self._lock:
+            if number not in self._archives:
+                self._archives[number] = os.open(self.manifest.path(index), os.O_RDONLY)
+            return self._archives[number]
+
+
+def _filled(descriptor: int, size: int, offset: int) -> Bytes:
+    content = np.empty(size, np.uint8)
+    done = 0
+    while done < size:
+        count = os.preadv(descriptor, [content[done:].data], offset + done)
+        if count == 0:
+            raise BrokenImageError(f"ends after {done:,} of {size:,} bytes")
+        done += count
+    return content
+
+
+def _decoded(encoded: Bytes, *, plain: bool) -> Bytes:
+    if plain:
+        with suppress(ValueError):  # raised for mere warnings too, with which Pillow decodes: it has the last word
+            return simplejpeg.decode_jpeg(encoded, "RGB")
+    try:
+        with Image.open(io.BytesIO(encoded.data)) as image:
+            return np.array(image.convert("RGB"))
+    except UnidentifiedImageError:  # whose message holds an address in memory
+        raise BrokenImageError("no image, by its first bytes") from None
+    except UNREADABLE as error:
+        raise BrokenImageError(str(error)) from None

@@ -1,0 +1,99 @@
+"""One image from its file to its place in a batch: the crop, the resize and the flip that the plan says."""
+
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.nn import functional as F
+
+from data.load.images import Images
+from data.manifest import Bytes, Manifest
+from data.plan.draws import Ints
+from data.plan.samples import Plan, Samples
+from data.types import BrokenImage, BrokenImageError
+
+TRIES = 100  # images of a class that may be broken in a row before nothing is left to put in their place
+
+
+def render(images: Images, samples: Samples, row: int, out: Tensor) -> None:
+    """Carry out the plan for one row, augmentations excepted.
+
+    Args:
+        images: Where to read from.
+        samples: What to do.
+        row: Which of the samples.
+        out: (side, side, 3) uint8 to be filled.
+
+    Raises:
+        BrokenImageError: The image cannot be read or decoded.
+    """
+    cut = _cut(images.pixels(int(samples.indices[row])), samples.windows[row].tolist())
+    if samples.exact:
+        square = _part_resized(cut, samples.sizes[row], samples.corners[row], samples.side)
+    else:
+        square = _resized(cut, samples.side)
+    out.copy_(square.flip(1) if samples.flips[row] else square)
+
+
+def substituted(images: Images, plan: Plan, samples: Samples, row: int) -> tuple[Samples, list[BrokenImage]]:
+    """The samples with the row's image replaced, where it is broken, by the next of its class that is not.
+
+    Returns:
+        The samples, and what was found broken on the way.
+
+    Raises:
+        BrokenImageError: All candidates are broken.
+    """
+    manifest, broken = images.manifest, list[BrokenImage]()
+    for index in _candidates(manifest, int(samples.indices[row])):
+        if broken:
+            samples = plan.replaced(samples, row, index)
+        try:
+            images.pixels(index)
+        except BrokenImageError as error:
+            broken.append(BrokenImage(manifest.label(index), str(error)))
+        else:
+            return samples, broken
+    raise BrokenImageError(f"{broken[0]}, and so are the {len(broken) - 1} images that could take its place")
+
+
+def _candidates(manifest: Manifest, index: int) -> Iterator[int]:
+    yield index
+    same = np.flatnonzero(manifest.targets == manifest.targets[index])
+    place = int(np.searchsorted(same, index))
+    yield from np.roll(same, -place)[1:TRIES].tolist()
+
+
+def _cut(pixels: Bytes, window: list[int]) -> Bytes:
+    """(h, w, 3) the window of an image, black where it lies outside."""
+    top, left, height, width = window
+    rows, columns = pixels.shape[:2]
+    part = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
+    if part.shape[:2] == (height, width):
+        return part
+    above, before = max(-top, 0), max(-left, 0)
+    below, behind = max(top + height - rows, 0), max(left + width - columns, 0)
+    return np.pad(part, ((above, below), (before, behind), (0, 0)))
+
+
+def _part_resized(pixels: Bytes, size: Ints, corner: Ints, side: int) -> Tensor:
+    """(side, side, 3) what lies at `corner` of the image resized to `size`, by Pillow: the very pixels of torchvision.
+
+    Neither PyTorch's kernel, whose weights have 16 bits, nor Pillow's resize of a part, whose box has 32, is as exact:
+    single pixels are two levels off.
+    """
+    height, width = size.tolist()
+    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
+    top, left = corner.tolist()
+    return torch.from_numpy(np.array(image.crop((left, top, left + side, top + side))))
+
+
+def _resized(pixels: Bytes, side: int) -> Tensor:
+    """(side, side, 3) bilinear with antialias, as torchvision resizes by default, of a whole crop."""
+    image = torch.from_numpy(pixels)
+    if tuple(image.shape[:2]) == (side, side):
+        return image
+    planes = image.permute(2, 0, 1)[None]  # (H, W, C) -> (1, C, H, W), channels last in memory: the fast kernel
+    return F.interpolate(planes, (side, side), mode="bilinear", antialias=True)[0].permute(1, 2, 0)

@@ -1,0 +1,178 @@
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torchvision import transforms
+
+from data.config import AugmentConfig, Backend, InputConfig
+from data.formats import RAW
+from data.load.backends import UnusableBackendError, choose
+from data.manifest import Manifest
+from data.types import Shard
+from tests.data.load.loading import BACKENDS, CONFIG, eval_loader, rows, same, train_loader
+from tests.data.making import imagined, scanned, varied_tree
+
+
+@pytest.fixture(scope="module")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Manifest:
+    return scanned(varied_tree(tmp_path_factory.mktemp("images")))
+
+
+@pytest.fixture(params=BACKENDS)
+def backend(request: pytest.FixtureRequest) -> Iterator[Backend]:
+    yield request.param
+
+
+@pytest.mark.parametrize(("resize", "crop"), [(48, 40), (40, 40), (300, 256)])
+def test_evaluation_pixels_are_torchvision_s_within_one_level(
+    images: Manifest, backend: Backend, resize: int, crop: int
+) -> None:
+    config = replace(CONFIG, eval_resize=resize, eval_crop=crop)
+    transform = transforms.Compose([transforms.Resize(resize), transforms.CenterCrop(crop)])
+    with closing(eval_loader(backend, images, 5, config)) as loader:
+        found = rows(loader.epoch(0))
+    assert sorted(found) == list(range(32))
+    for index, pixels in found.items():
+        expected = np.asarray(transform(Image.open(images.path(index)).convert("RGB"))).astype(int)
+        assert np.abs(pixels - expected).max() <= 1, images.path(index)
+
+
+def test_training_pixels_are_those_of_the_plan_s_crop(images: Manifest, backend: Backend) -> None:
+    """Pillow carries out the same plan; antialiased filters that differ in arithmetic stay within half a level."""
+    with closing(train_loader(backend, images)) as loader:
+        found = rows(loader.epoch(2))
+        plan = loader._plan.samples(2, 0)
+        for samples in (next(plan) for _ in range(loader.batches_per_epoch)):
+            for index, window, flip in zip(samples.indices, samples.windows, samples.flips, strict=True):
+                top, left, height, width = (int(number) for number in window)
+                crop = Image.open(images.path(int(index))).convert("RGB").crop((left, top, left + width, top + height))
+                expected = np.asarray(crop.resize((40, 40), Image.Resampling.BILINEAR)).astype(int)
+                expected = expected[:, ::-1] if flip else expected
+                assert np.abs(found[int(index)] - expected).mean() < 0.5, images.path(int(index))
+
+
+def test_padded_crops_are_black_outside_of_the_image(images: Manifest, backend: Backend) -> None:
+    """Without a resize there is no filter, so that both backends give the very pixels."""
+    config = InputConfig(train_size=60, crop="padded", crop_padding=8, flip=0.5)
+    with closing(train_loader(backend, images, config)) as loader:
+        found = rows(loader.epoch(0))
+        plan = loader._plan.samples(0, 0)
+        for samples in (next(plan) for _ in range(loader.batches_per_epoch)):
+            for index, window, flip in zip(samples.indices, samples.windows, samples.flips, strict=True):
+                top, left = (int(number) for number in window[:2])
+                image = Image.open(images.path(int(index))).convert("RGB")
+                expected = np.asarray(image.crop((left, top, left + 60, top + 60))).astype(int)
+                assert np.array_equal(found[int(index)], expected[:, ::-1] if flip else expected)
+
+
+def test_a_batch_has_the_shapes_and_types_it_promises(images: Manifest, backend: Backend) -> None:
+    with closing(train_loader(backend, images)) as loader:
+        batch = next(loader.epoch(0))
+    assert (batch.images.shape, batch.images.dtype) == ((4, 40, 40, 3), torch.uint8)
+    assert (batch.targets.dtype, batch.indices.dtype, batch.valid.dtype) == (torch.int64, torch.int64, torch.bool)
+    assert torch.equal(batch.targets, torch.from_numpy(images.targets)[batch.indices])
+    assert (batch.mixing.shape, batch.mixing.dtype) == ((4,), torch.float64)
+
+
+AUGMENTED = replace(CONFIG, augment=AugmentConfig(policy="trivialaugment", erasing=0.5, repeats=2), drop_last=False)
+
+
+@pytest.mark.parametrize("config", [CONFIG, AUGMENTED], ids=["plain", "augmented"])
+@pytest.mark.parametrize("first", [1, 3])
+def test_a_loader_goes_on_at_any_batch_as_if_it_had_never_stopped(
+    images: Manifest, backend: Backend, first: int, config: InputConfig
+) -> None:
+    with (
+        closing(train_loader(backend, images, config)) as straight,
+        closing(train_loader(backend, images, config, threads=1)) as fresh,
+    ):
+        whole = [*straight.epoch(0), *straight.epoch(1)]
+        resumed = [*fresh.epoch(0, first), *fresh.epoch(1)]
+    assert len(whole) == 16
+    assert all(same(ours, theirs) for ours, theirs in zip(resumed, whole[first:], strict=True))
+
+
+def test_an_epoch_left_in_the_middle_can_be_begun_again(images: Manifest, backend: Backend) -> None:
+    with closing(train_loader(backend, images)) as loader:
+        source = loader.epoch(0)
+        first = next(source)
+        next(source)
+        assert same(next(loader.epoch(0)), first)
+
+
+def test_two_ranks_share_what_one_sees(images: Manifest, backend: Backend) -> None:
+    with closing(train_loader(backend, images)) as loader:
+        alone = list(loader.epoch(0))
+    pair = []
+    for rank in (0, 1):
+        with closing(train_loader(backend, images, shard=Shard(rank, 2))) as loader:
+            pair.append(list(loader.epoch(0)))
+    dealt = [batch for together in zip(*pair, strict=True) for batch in together]
+    assert all(same(ours, theirs) for ours, theirs in zip(dealt, alone, strict=True))
+
+
+def test_evaluation_can_be_repeated(images: Manifest, backend: Backend) -> None:
+    with closing(eval_loader(backend, images, 7)) as loader:
+        first, second = list(loader.epoch(0)), list(loader.epoch(1))
+    assert all(same(ours, theirs) for ours, theirs in zip(first, second, strict=True))
+
+
+@pytest.mark.parametrize("policy", ["randaugment", "trivialaugment", "autoaugment_imagenet"])
+def test_both_backends_choose_the_same_augmentations(images: Manifest, policy: str) -> None:
+    """Pixels differ by rounding before the augmentation, which may enlarge it; another choice differs by far more."""
+    augment = AugmentConfig(policy=policy, erasing=0.5)  # pyright: ignore[reportArgumentType]
+    config = replace(CONFIG, augment=augment)
+    found = []
+    for backend in BACKENDS:
+        with closing(train_loader(backend, images, config)) as loader:
+            found.append(list(loader.epoch(1)))
+    for ours, theirs in zip(*found, strict=True):
+        assert torch.equal(ours.indices, theirs.indices)
+        apart = (ours.images.int() - theirs.images.int()).abs().float().mean(dim=(1, 2, 3))
+        assert apart.median() < 1
+        assert apart.max() < 12
+
+
+def test_the_training_size_changes_within_an_epoch(images: Manifest, backend: Backend) -> None:
+    config = replace(CONFIG, train_size=96, start_size=32, growth_epochs=(0.0, 1.0))
+    with closing(train_loader(backend, images, config)) as loader:
+        sides = [batch.images.shape[1] for epoch in (0, 1) for batch in loader.epoch(epoch)]
+    assert sides == [32] * 4 + [64] * 4 + [96] * 8
+
+
+def test_the_backend_is_chosen_by_the_machine_and_the_images() -> None:
+    images = imagined(np.full(4, 32), np.full(4, 32))
+    raw = replace(images, formats=images.formats * 0 + RAW)
+    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
+    assert choose(None, images, cpu).backend == "threads"
+    assert choose(None, images, gpu).backend == "dali_gpu"
+    assert choose(None, raw, gpu).backend == "threads"
+    assert "nothing to decode" in choose(None, raw, gpu).reason
+    assert choose("dali", images, gpu).backend == "dali"
+    with pytest.raises(UnusableBackendError, match="--loader dali_gpu: there is no GPU; use --loader threads"):
+        choose("dali_gpu", images, cpu)
+    with pytest.raises(UnusableBackendError, match="raw pixels"):
+        choose("dali", raw, cpu)
+
+
+def test_a_closed_loader_leaves_no_threads_and_no_files(images: Manifest, backend: Backend) -> None:
+    def threads() -> int:
+        return len(list(Path("/proc/self/task").iterdir()))
+
+    def files() -> int:
+        return len(list(Path("/proc/self/fd").iterdir()))
+
+    with closing(train_loader(backend, images)) as loader:
+        next(loader.epoch(0))  # starts what a library starts once
+    before = threads(), files()
+    loader = train_loader(backend, images, threads=4)
+    next(loader.epoch(0))
+    assert threads() > before[0]
+    loader.close()
+    assert threads() <= before[0]  # one that a library started for a moment may have ended meanwhile
+    assert files() == before[1]
