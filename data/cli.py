@@ -4,17 +4,17 @@ import sys
 from concurrent.futures import BrokenExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from textwrap import indent
 from time import monotonic
 from typing import Annotated, Any, Literal
 
 import tyro
 
+from data.bench.command import BenchCommand
 from data.config import Synth
-
-BAD_INPUT = 2
-FAILED = 1
-INTERRUPTED = 130
+from data.ending import FAILED, INTERRUPTED, refuse, say
+from data.pack.command import PackCommand
+from data.prepare.command import PrepareCommand
+from data.verify.command import VerifyCommand
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -42,17 +42,17 @@ class SynthCommand:
             OSError: A file cannot be written.
             BrokenExecutor: A worker was killed.
         """
-        from data import synth
+        from data.folder import RefusedError
         from data.progress import counting
-        from data.workers import cores
+        from data.synth import synth
+        from data.workers import number
 
         start = monotonic()
-        workers = min(cores(), 256) if self.workers == "auto" else self.workers
         try:
             with counting("synth", "images") as progress:
-                tree = synth.write(self.out, self.options, workers=workers, progress=progress)
-        except synth.RefusedError as error:
-            return _say(f"cannot start; nothing was written\n{indent(str(error), '  ')}", BAD_INPUT)
+                tree = synth.write(self.out, self.options, workers=number(self.workers), progress=progress)
+        except RefusedError as error:
+            return refuse(str(error))
         made = f"{tree.drawn:,} drawn in {monotonic() - start:.1f} s" if tree.drawn else "all there before"
         splits = f"{self.options.train_per_class:,} train and {self.options.val_per_class:,} val"
         contents = f"{tree.images:,} images ({self.options.classes} classes of {splits}), {tree.bytes / 1e6:,.1f} MB"
@@ -62,6 +62,10 @@ class SynthCommand:
 
 COMMANDS: dict[str, Any] = {
     "synth": SynthCommand,
+    "prepare": PrepareCommand,
+    "verify": VerifyCommand,
+    "pack": PackCommand,
+    "bench": BenchCommand,
 }
 
 
@@ -77,14 +81,9 @@ def main(argv: list[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of --help has seen enough
         return 0
     except KeyboardInterrupt:
-        return _say("interrupted; the same command goes on from here", INTERRUPTED)
+        return say("interrupted; the same command goes on from here", INTERRUPTED)
     except BrokenExecutor:
-        return _say("failed: a worker was killed (out of memory?); the same command goes on from here", FAILED)
+        return say("failed: a worker was killed (out of memory?); the same command goes on from here", FAILED)
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
-        return _say(f"failed: {reason}; once that is mended, the same command goes on from here", FAILED)
-
-
-def _say(text: str, code: int) -> int:
-    sys.stderr.write(f"{text}\n")
-    return code
+        return say(f"failed: {reason}; once that is mended, the same command goes on from here", FAILED)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from data.cli import main
+from tests import commands
 
 ROOT = Path(__file__).parents[2]
 SMALL = ("--classes", "2", "--train-per-class", "3", "--val-per-class", "2")
@@ -31,16 +32,6 @@ def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
     return process.returncode, output, errors
 
 
-def quickest(*arguments: str) -> float:
-    """Seconds of the fastest of three calls: what else the machine does is not ours."""
-    taken: list[float] = []
-    for _ in range(3):
-        start = time.monotonic()
-        finish(data(*arguments))
-        taken.append(time.monotonic() - start)
-    return min(taken)
-
-
 def test_one_command_makes_a_tree_and_says_what_there_is(tmp_path: Path) -> None:
     code, output, errors = finish(data("synth", str(tmp_path / "new/tree"), *SMALL))
     assert (code, errors) == (0, "")
@@ -53,7 +44,7 @@ def test_a_complete_tree_is_recognised_at_once(tmp_path: Path, capsys: pytest.Ca
     assert main(["synth", str(tmp_path / "tree"), *SMALL, "--workers", "1"]) == 0
     code, output, _ = finish(data("synth", str(tmp_path / "tree"), *SMALL))
     assert code == 0
-    assert quickest("synth", str(tmp_path / "tree"), *SMALL) < 0.5
+    assert commands.answers_within(0.5, "data", "synth", tmp_path / "tree", *SMALL)
     assert output.endswith("; all there before\n")
     assert len(capsys.readouterr().out.splitlines()) == 1
 
@@ -62,7 +53,7 @@ def test_a_complete_tree_is_recognised_at_once(tmp_path: Path, capsys: pytest.Ca
 def test_help_answers_at_once(arguments: list[str]) -> None:
     code, output, errors = finish(data(*arguments))
     assert (code, errors) == (0, "")
-    assert quickest(*arguments) < 0.5
+    assert commands.answers_within(0.5, "data", *arguments)
     assert "Example: python -m data synth" in output
 
 

@@ -1,0 +1,1 @@
+"""A data set becomes tar shards."""

@@ -1,0 +1,38 @@
+"""Lists the images of a packed split, as every loader wants it. Decodes them all once more, from the shards."""
+
+from contextlib import suppress
+from pathlib import Path
+
+from data import dataset, shards
+from data.manifest import DamagedManifestError, Manifest
+from data.progress import counting
+from data.verify import verify
+
+
+def write(out: Path, split: str, images: int, workers: int) -> Manifest:
+    """Write OUT/manifest-<split>.npz; images that an earlier one lists, and that have not changed, are not read again.
+
+    Args:
+        out: Folder of the shards.
+        split: train or val.
+        images: How many were packed.
+        workers: Processes that decode.
+
+    Raises:
+        ShardError: The shards are not as they should be.
+        OSError: A file cannot be read or written, or an image no longer decodes. Once that is mended, the same call
+            goes on from there.
+        BrokenExecutor: A worker was killed. The same call goes on from there.
+    """
+    journal = dataset.journal_file(out, split)
+    listing = shards.listing(out, split)
+    known = None
+    with suppress(FileNotFoundError, DamagedManifestError):
+        known = dataset.load(out, out, split)
+    with counting(f"verify {split}", "images") as progress:
+        found = verify.scan(listing, known=known, journal=journal, workers=workers, progress=progress)
+    found.save(dataset.manifest_file(out, split))
+    journal.unlink(missing_ok=True)
+    if len(found) != images:
+        raise OSError(0, f"{images - len(found)} images that were written no longer decode", str(out / split))
+    return found

@@ -1,0 +1,1 @@
+"""Official archives become a data set."""
