@@ -1,0 +1,94 @@
+"""`python -m data.bench.worker TASK`: one contender in a process of its own, which consumes batches when it is told to.
+
+It says what it has to say as lines of JSON on standard output: first `missing` (a package) or `ready`, then one line
+for each turn. A turn is a line on standard input: its seconds. The end of the input ends the process.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator
+from time import monotonic
+from typing import TYPE_CHECKING, Any
+
+from data.bench import config
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from data.bench.config import BenchTask
+
+
+def main() -> None:
+    """Serve one contender."""
+    say = _lines_out()
+    # torchvision warns at each image that its decoders will move to another package
+    warnings.filterwarnings("ignore", category=DeprecationWarning)
+    try:
+        batches, note = open_batches(config.decode(sys.argv[1]))
+        first = next(batches)
+    except ModuleNotFoundError as error:
+        say({"missing": error.name})
+        return
+    say({"ready": monotonic(), "shape": list(first.shape[1:]), "dtype": str(first.dtype), "note": note})
+    for line in sys.stdin:
+        say({"images": _consume(batches, float(line))})
+
+
+def open_batches(task: BenchTask) -> tuple[Iterator[Tensor], str]:
+    """The contender's images, batch by batch without end, and what is to be known about it.
+
+    Raises:
+        ModuleNotFoundError: Its package is not installed.
+    """
+    match task.contender:
+        case "threads" | "dali":
+            from data.bench import ours
+
+            return ours.batches(task), ""
+        case "dali-example":
+            from data.bench import dali_peer
+
+            return dali_peer.example(task), ""
+        case "floor" | "decode":
+            from data.bench import floor
+
+            return getattr(floor, task.contender)(task)
+        case _:
+            return _peers()[task.contender](task), ""
+
+
+def _peers() -> dict[str, Callable[[BenchTask], Iterator[Tensor]]]:
+    from data.bench import peers
+
+    return {
+        "torchvision": peers.torchvision_reference,
+        "torchvision-v2": peers.torchvision_v2,
+        "timm": peers.timm_loader,
+    }
+
+
+def _consume(batches: Iterator[Tensor], seconds: float) -> int:
+    images, end = 0, monotonic() + seconds
+    while monotonic() < end:
+        images += len(next(batches))
+    return images
+
+
+def _lines_out() -> Callable[[dict[str, Any]], None]:
+    """Keep standard output for us: what packages print goes to standard error."""
+    ours = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def say(facts: dict[str, Any]) -> None:
+        ours.write(json.dumps(facts) + "\n")
+        ours.flush()
+
+    return say
+
+
+if __name__ == "__main__":
+    main()
