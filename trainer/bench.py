@@ -88,7 +88,7 @@ def _step(network: nn.Module, size: int, runtime: Runtime, config: BenchConfig) 
         start = time.perf_counter()
         with torch.autocast(runtime.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             outputs = network(images)
-        loss = cross_entropy(outputs, targets, 0.0)
+        loss = cross_entropy(outputs, targets, 0.0).mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -130,13 +130,15 @@ def report(command: Report) -> int:
 
 
 def _train(command: Train, world: World, stop: StopFlag) -> int:
+    from data.load.backends import UnusableBackendError
     from data.manifest import DamagedManifestError
-    from data.types import BrokenImageError
-    from trainer.build import ChangedDataError, PeerFailedError, network_problems
+    from data.types import BrokenImageError, TooManyBrokenError
+    from trainer.build import loader_problems, network_problems
+    from trainer.images import PeerFailedError, UnusableDataError
     from trainer.loop import DivergedError
     from trainer.train import train
 
-    problems = network_problems(command.settings) or _begin(command, world)
+    problems = [*loader_problems(command.site), *network_problems(command.settings)] or _begin(command, world)
     if problems:
         return refuse(problems, world)
     try:
@@ -146,8 +148,11 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
         return START_AGAIN
     except PeerFailedError:  # which says why
         return FAILED
-    except (BrokenImageError, ChangedDataError, DamagedManifestError, DivergedError, OSError) as error:
-        sys.stderr.write(f"failed: {error}\n" if world.is_main or not isinstance(error, DivergedError) else "")
+    except (BrokenImageError, TooManyBrokenError) as error:  # of this process's own images
+        sys.stderr.write(f"failed: {error}\n")
+        return FAILED
+    except (UnusableBackendError, UnusableDataError, DamagedManifestError, DivergedError, OSError) as error:
+        sys.stderr.write(f"failed: {error}\n" if world.is_main else "")
         return FAILED
 
 

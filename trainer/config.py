@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from data.config import InputConfig
+from data.config import Backend, InputConfig
 from models.config import ModelConfig
 
 
@@ -88,6 +88,12 @@ class SiteConfig:
     """Folder of the image tree: DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG."""
     output: Path
     """Run directory. One that holds this recipe's run is continued from its last checkpoint."""
+    manifests: Path | None = None
+    """Folder of the manifests of `python -m data verify`. None: DATA, or where it has none the run makes its own."""
+    loader: Backend | None = None
+    """What decodes: threads, dali (both on the CPU) or dali_gpu. None: what is fastest here."""
+    max_broken: float = field(default=0.001, metadata={"min": 0, "max": 1})
+    """Share of the images that may be broken, from the start or found by a process on its way, 0 to 1."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
     """CPU threads per process, 1 to 1,024, also for the model without a GPU. None: its share of the machine's cores."""
     log_every: int = field(default=20, metadata={"min": 1, "max": 1_000_000})
@@ -165,4 +171,22 @@ def _input_problems(config: InputConfig) -> list[str]:
         problems.append(f"input.eval_crop: {config.eval_crop} is more than input.eval_resize: {config.eval_resize}")
     if config.crop_area[0] > config.crop_area[1]:
         problems.append(f"input.crop_area: {list(config.crop_area)} must be a rising pair")
-    return problems
+    if config.augment.color_jitter[3] > 0.5:
+        problems.append(f"input.augment.color_jitter: the hue's {config.augment.color_jitter[3]} is more than 0.5")
+    if config.crop == "padded" and config.crop_padding >= config.train_size:
+        problems.append(
+            f"input.crop_padding: {config.crop_padding} must be less than input.train_size: {config.train_size}"
+        )
+    return problems + _growth_problems(config)
+
+
+def _growth_problems(config: InputConfig) -> list[str]:
+    start, (begin, end) = config.start_size, config.growth_epochs
+    if start is None:
+        unused = "has no effect without input.start_size"
+        return [f"input.growth_epochs: {unused}"] if (begin, end) != (0, 0) else []
+    if start >= config.train_size:
+        return [f"input.start_size: {start} must be less than input.train_size: {config.train_size}"]
+    if begin >= end:
+        return [f"input.growth_epochs: {begin} {end} must rise, as in --input.growth-epochs 5 16"]
+    return []

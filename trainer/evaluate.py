@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from data.types import Loader
 from trainer import metrics
+from trainer.prefetch import on_device
 from trainer.runtime import Runtime
 
 
@@ -34,9 +35,11 @@ def evaluate(
     model.eval()
     sums = metrics.empty(runtime.device)
     with torch.no_grad():
-        for batch in loader.epoch(epoch):
+        for batch in on_device(loader.epoch(epoch), runtime.device):
             targets, valid = (part.to(runtime.device, non_blocking=True) for part in (batch.targets, batch.valid))
             sums += metrics.totals(model(normalize(batch.images)), targets, valid)
+            if batch.broken:
+                sums[metrics.BROKEN] += len(batch.broken)
             if should_stop():
                 model.train()
                 return None

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from data.manifest import Manifest
+from data.plan.plan import EvalPlan, TrainPlan
 from trainer.config import Recipe
 from trainer.decode import encode
 from trainer.runtime import Runtime
@@ -20,7 +20,7 @@ from trainer.state import TrainState
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "numpy")
 
 
-def environment(runtime: Runtime, threads: int) -> dict[str, Any]:
+def environment(runtime: Runtime, threads: int, loader: str) -> dict[str, Any]:
     """Where this stretch of the run runs, and with what."""
     on_gpu = runtime.device.type == "cuda"
     return {
@@ -29,26 +29,31 @@ def environment(runtime: Runtime, threads: int) -> dict[str, Any]:
         "world_size": runtime.world.world_size,
         "launcher": runtime.world.launcher,
         "threads": threads,
+        "loader": loader,
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
         "commit": commit(),
     }
 
 
-def result(recipe: Recipe, state: TrainState, train: Manifest, val: Manifest) -> dict[str, Any]:
+def result(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan) -> dict[str, Any]:
     """The accuracy after the last epoch, with everything needed to know what it means."""
     return {
         **state.scores,
+        "train_replaced": state.broken,
         "best_top1": state.best_top1,
         "protocol": protocol(recipe),
         "model": recipe.model.name,
         "epochs": recipe.epochs,
-        "images_seen": state.step * recipe.global_batch,
+        "images_seen": train.images_seen(state.step),
         "seed": recipe.seed,
         "recipe_sha256": recipe_hash(recipe),
-        "train_images": len(train),
-        "train_sha256": train.fingerprint(),
-        "val_sha256": val.fingerprint(),
+        "train_images": len(train.manifest),
+        "train_broken": len(train.manifest.broken),
+        "train_sha256": train.manifest.fingerprint(),
+        "val_images": len(val.manifest),
+        "val_broken": len(val.manifest.broken),
+        "val_sha256": val.manifest.fingerprint(),
         "commit": commit(),
     }
 

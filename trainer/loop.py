@@ -4,9 +4,11 @@ import time
 from dataclasses import asdict, dataclass
 from itertools import islice
 
+from data.plan.plan import TrainPlan
 from data.types import Loader
 from trainer import checkpoint, metrics
 from trainer.evaluate import evaluate
+from trainer.prefetch import on_device
 from trainer.schedule import learning_rate
 from trainer.setup import Setup
 from trainer.state import TrainState
@@ -28,12 +30,15 @@ class Fit:
     train_step: TrainStep
     normalize: Normalize
     state: TrainState
-    steps_per_epoch: int
-    """Optimizer steps in an epoch."""
-    batches_per_step: int
-    """Micro-batches of this process in an optimizer step."""
+    plan: TrainPlan
+    """What happens to the training images."""
     telemetry: Telemetry | None
     """On rank 0 only."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return self.plan.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
@@ -63,21 +68,25 @@ def fit(parts: Fit) -> bool:
 def train_epoch(parts: Fit) -> None:
     """Train to the end of the epoch that the state is in, or until asked to stop (collective)."""
     state, per_epoch = parts.state, parts.steps_per_epoch
-    micro_batches = parts.batches_per_step
+    micro_batches = parts.plan.batches_per_step
     epoch, first = divmod(state.step, per_epoch)
-    batches = Waiting(parts.train_loader.epoch(epoch, first * micro_batches))
+    source = Waiting(parts.train_loader.epoch(epoch, first * micro_batches))
+    batches = on_device(source, parts.setup.runtime.device)
     clock = _Clock(state.step)
     for step in range(state.step, (epoch + 1) * per_epoch):
         lr = learning_rate(parts.setup.recipe, step, per_epoch)
-        state.sums += parts.train_step(list(islice(batches, micro_batches)), step, lr)
+        taken = list(islice(batches, micro_batches))
+        if broken := sum(len(batch.broken) for batch in taken):
+            state.sums[metrics.BROKEN] += broken
+        state.sums += parts.train_step(taken, step, lr, parts.plan.images_in(step))
         state.step = step + 1
         if state.step % parts.setup.site.log_every == 0 or state.step % per_epoch == 0:
-            log(parts, clock, batches, lr)
+            log(parts, clock, source, lr)
         if parts.setup.should_stop():
             return
 
 
-def log(parts: Fit, clock: "_Clock", batches: Waiting, lr: float) -> None:
+def log(parts: Fit, clock: "_Clock", source: Waiting, lr: float) -> None:
     """Reduce and show what came together since the last point (collective).
 
     Raises:
@@ -88,7 +97,8 @@ def log(parts: Fit, clock: "_Clock", batches: Waiting, lr: float) -> None:
     if not scores.finite:
         raise _diverged(parts, "training loss", scores.loss)
     state.sums.zero_()
-    steps, seconds, waited = clock.lap(state.step, batches.seconds)
+    state.broken += scores.broken
+    steps, seconds, waited = clock.lap(state.step, source.seconds)
     if parts.telemetry:
         point = Point(
             step=state.step,
@@ -96,8 +106,9 @@ def log(parts: Fit, clock: "_Clock", batches: Waiting, lr: float) -> None:
             epoch=(state.step - 1) // parts.steps_per_epoch,
             epochs=parts.setup.recipe.epochs,
             scores=scores,
+            broken=state.broken,
             lr=lr,
-            images_per_s=steps * parts.setup.recipe.global_batch / seconds,
+            images_per_s=(parts.plan.images_seen(state.step) - parts.plan.images_seen(state.step - steps)) / seconds,
             data_wait=waited / seconds,
             eta_s=(parts.total_steps - state.step) * seconds / steps,
         )

@@ -14,7 +14,7 @@ def logits_of(outputs: Outputs) -> Tensor:
 
 
 def cross_entropy(outputs: Outputs, targets: Tensor, smoothing: float) -> Tensor:
-    """Mean cross-entropy with label smoothing, the auxiliary head's added where there is one.
+    """(N,) cross-entropy with label smoothing, the auxiliary head's added where there is one.
 
     Args:
         outputs: (N, C) logits, or a tuple of them: main head first, then the auxiliary one.
@@ -25,6 +25,6 @@ def cross_entropy(outputs: Outputs, targets: Tensor, smoothing: float) -> Tensor
         1512.00567, sections 4 (auxiliary head) and 7 (label smoothing).
     """
     if isinstance(outputs, Tensor):
-        return F.cross_entropy(outputs, targets, label_smoothing=smoothing)
+        return F.cross_entropy(outputs, targets, label_smoothing=smoothing, reduction="none")
     main, auxiliary = outputs
     return cross_entropy(main, targets, smoothing) + AUX_LOSS_WEIGHT * cross_entropy(auxiliary, targets, smoothing)

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FIELDS = 4  # loss, top-1, top-5, images
+FIELDS = 5  # loss, top-1, top-5, images, broken images
+BROKEN = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,8 @@ class Scores:
     """Percent; of all classes where there are fewer than five."""
     images: int
     """How many."""
+    broken: int = 0
+    """Images met that could not be read or decoded: replaced in training, left out of an evaluation."""
 
     @property
     def finite(self) -> bool:
@@ -43,19 +46,24 @@ def totals(logits: Tensor, targets: Tensor, valid: Tensor, losses: Tensor | None
         losses: (N,) float; the cross-entropy where None.
 
     Returns:
-        (FIELDS,) float64 on the device: loss, top-1, top-5, images.
+        (FIELDS,) float64 on the device: loss, top-1, top-5, images, and 0 for broken ones, which the loader counts.
     """
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices
     hits = best == targets[:, None]  # (N, 5)
     if losses is None:
         losses = F.cross_entropy(logits.float(), targets, reduction="none")
-    columns = torch.stack(
-        [losses.double(), hits[:, 0].double(), hits.any(1).double(), torch.ones_like(losses).double()]
-    )
+    ones = torch.ones_like(losses).double()
+    columns = torch.stack([losses.double(), hits[:, 0].double(), hits.any(1).double(), ones, 0 * ones])
     return columns.where(valid, 0).sum(1)  # (FIELDS, N) -> (FIELDS,)
 
 
 def scores(sums: Tensor) -> Scores:
     """Means from sums over all processes."""
-    loss, top1, top5, count = sums.tolist()  # sync
-    return Scores(loss=loss / count, top1=100 * top1 / count, top5=100 * top5 / count, images=round(count))
+    loss, top1, top5, count, broken = sums.tolist()  # sync
+    return Scores(
+        loss=loss / count,
+        top1=100 * top1 / count,
+        top5=100 * top5 / count,
+        images=round(count),
+        broken=round(broken),
+    )

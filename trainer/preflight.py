@@ -1,10 +1,9 @@
 """Everything that can be known to be wrong before anything is started or written. Loads no torch."""
 
-import importlib.util
 import sys
 from collections.abc import Callable
 
-from data import tree
+from data.installed import has_dali
 from models import registry
 from trainer.config import Recipe, SiteConfig, recipe_problems, world_problems
 from trainer.decode import range_problems
@@ -21,9 +20,9 @@ def problems(recipe: Recipe, site: SiteConfig, world: World) -> list[str]:
         *recipe_problems(recipe),
         *world_problems(recipe, world.world_size),
         *_model_problems(recipe),
-        *_on_disk("--data", lambda: tree.problems(site.data, recipe.model.num_classes, recipe.global_batch)),
+        *_on_disk("--data", lambda: _data_problems(recipe, site)),
         *_on_disk("--output", lambda: RunDirectory(site.output).problems(recipe, site.data)),
-        *_loader_problems(),
+        *_loader_problems(site),
     ]
 
 
@@ -41,8 +40,19 @@ def _model_problems(recipe: Recipe) -> list[str]:
     return list(dict.fromkeys([*trained, *evaluated]))
 
 
-def _loader_problems() -> list[str]:
-    if importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.dali"):
+def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
+    """Of the images, as far as they can be told from the manifests, or without them from the folders."""
+    from data import dataset
+
+    folders = (site.output, site.manifests or site.data)
+    if site.manifests and not any(dataset.has_manifests(folder) for folder in folders):
+        writer = f"python -m data verify {site.data} --output {site.manifests}"
+        return [f"--manifests: {site.manifests} holds no manifest-train.npz and manifest-val.npz; {writer} writes them"]
+    return dataset.problems(site.data, folders, recipe.model.num_classes, recipe.global_batch)
+
+
+def _loader_problems(site: SiteConfig) -> list[str]:
+    if site.loader in (None, "threads") or has_dali():
         return []
     where = "install Provenet's extra: pip install -e '.[cuda13]'" if sys.platform == "linux" else "train on Linux"
-    return [f"nvidia.dali: not installed; it decodes the images: {where}"]
+    return [f"--loader {site.loader}: NVIDIA DALI is not installed; use --loader threads, or {where}"]

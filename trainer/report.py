@@ -57,10 +57,11 @@ def _verdict(run: RunDirectory) -> str:
     rows = {
         "top-1": f"**{result['top1']:.2f} %** (best after any epoch: {result['best_top1']:.2f} %)",
         "top-5": f"{result['top5']:.2f} %",
-        "images evaluated": f"{result['images']:,}, each once",
+        "images evaluated": f"{result['images']:,}, each once{_left_out(result['val_broken'] + result['broken'])}",
         "protocol": result["protocol"],
         "images seen in training": f"{result['images_seen']:,} in {result['epochs']} epochs",
-        "training images": f"{result['train_images']:,}",
+        "training images": f"{result['train_images']:,}{_left_out(result['train_broken'])}",
+        "images replaced in training": f"{result['train_replaced']:,}, which could not be read or decoded",
         "seed": result["seed"],
         "commit": f"`{result['commit']}`",
         "recipe (SHA-256)": f"`{result['recipe_sha256']}`",
@@ -68,6 +69,10 @@ def _verdict(run: RunDirectory) -> str:
         "evaluation images (SHA-256)": f"`{result['val_sha256']}`",
     }
     return _table(("", "result"), [(name, str(value)) for name, value in rows.items()])
+
+
+def _left_out(broken: int) -> str:
+    return f"; {broken:,} broken {'is' if broken == 1 else 'are'} left out" if broken else ""
 
 
 def _curves(run: RunDirectory) -> str:
@@ -88,7 +93,7 @@ def _stretches(records: Records) -> str:
             datetime.fromtimestamp(r["time"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
             str(r["step"]),
             f"{r['world_size']} x {r['device']} on {r['host']}",
-            f"{r['launcher']}, {r['threads']} threads, Python {r['python']}",
+            f"{r['launcher']}, {r['threads']} threads, loader {r['loader']}, Python {r['python']}",
             ", ".join(f"{name} {version}" for name, version in r["packages"].items()),
         )
         for r in _of(records, "start")

@@ -14,7 +14,7 @@ from torch.nn.parallel import DistributedDataParallel
 from data.types import Shard
 from trainer.world import World
 
-TIMEOUT = timedelta(minutes=10)  # for a rank that never comes; longer than the slowest scan of a data set
+TIMEOUT = timedelta(minutes=10)  # for a rank that never comes
 
 
 class Runtime:

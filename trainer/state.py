@@ -23,6 +23,8 @@ class TrainState:
     """Optimizer steps done."""
     evaluated: int = 0
     """Epochs whose evaluation is done and logged."""
+    broken: int = 0
+    """Training images that could not be read or decoded and were replaced, up to the last logged point."""
     best_top1: float = 0.0
     """Highest evaluated top-1 so far, percent."""
     scores: dict[str, float] = field(default_factory=dict[str, float])
@@ -36,6 +38,7 @@ class TrainState:
             "sums": self.sums,
             "step": self.step,
             "evaluated": self.evaluated,
+            "broken": self.broken,
             "best_top1": self.best_top1,
             "scores": self.scores,
         }
@@ -49,5 +52,5 @@ class TrainState:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.sums.copy_(state["sums"])
-        self.step, self.evaluated = state["step"], state["evaluated"]
+        self.step, self.evaluated, self.broken = state["step"], state["evaluated"], state["broken"]
         self.best_top1, self.scores = state["best_top1"], state["scores"]

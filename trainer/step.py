@@ -41,7 +41,7 @@ class TrainStep:
         self._runtime, self._model, self._optimizer = runtime, model, optimizer
         self._normalize, self._recipe = normalize, recipe
 
-    def __call__(self, batches: Sequence[Batch], step: int, lr: float) -> Tensor:
+    def __call__(self, batches: Sequence[Batch], step: int, lr: float, images: int) -> Tensor:
         """Update the weights (collective).
 
         Args:
@@ -49,6 +49,7 @@ class TrainStep:
             step: Optimizer steps done before; with the recipe's seed it decides what dropout and its like draw, so that
                 there is no generator to save.
             lr: Learning rate.
+            images: Valid images of the step, over all processes: each weighs the same.
 
         Returns:
             (metrics.FIELDS,) sums over this process's images, on the device.
@@ -59,19 +60,19 @@ class TrainStep:
         sums = metrics.empty(self._runtime.device)
         for batch in batches[:-1]:
             with self._runtime.no_sync(self._model):
-                sums += self._micro(batch, len(batches))
-        sums += self._micro(batches[-1], len(batches))
+                sums += self._micro(batch, images)
+        sums += self._micro(batches[-1], images)
         self._optimizer.step()
         self._optimizer.zero_grad()
         return sums
 
-    def _micro(self, batch: Batch, parts: int) -> Tensor:
-        targets = batch.targets.to(self._runtime.device, non_blocking=True)
+    def _micro(self, batch: Batch, images: int) -> Tensor:
+        targets, valid = (part.to(self._runtime.device, non_blocking=True) for part in (batch.targets, batch.valid))
         outputs = self._model(self._normalize(batch.images))
-        loss = cross_entropy(outputs, targets, self._recipe.label_smoothing)
-        self._runtime.backward(loss / parts)
-        logits, losses = logits_of(outputs).detach(), loss.detach().expand(len(targets))
-        return metrics.totals(logits, targets, torch.ones_like(targets, dtype=torch.bool), losses)
+        losses = cross_entropy(outputs, targets, self._recipe.label_smoothing)
+        # gradients are averaged over the processes, which here have seen each a part of the images
+        self._runtime.backward(losses.where(valid, 0).sum() * (self._runtime.world.world_size / images))
+        return metrics.totals(logits_of(outputs).detach(), targets, valid, losses.detach())
 
 
 def draw_seed(*numbers: int) -> int:

@@ -5,7 +5,7 @@ metrics.jsonl is the record; the others show the same numbers.
 
 import json
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
@@ -55,6 +55,8 @@ class Point:
     """Epochs of the whole run."""
     scores: Scores
     """Over the images since the last point, of all processes."""
+    broken: int
+    """Images of the run so far that could not be read or decoded and were replaced."""
     lr: float
     """Learning rate of the step."""
     images_per_s: float
@@ -69,8 +71,12 @@ class Point:
         return (
             f"epoch {self.epoch + 1}/{self.epochs}  step {self.step}/{self.total_steps}  loss {self.scores.loss:.3f}  "
             f"top-1 {self.scores.top1:.1f} %  {self.images_per_s:.0f} images/s  "
-            f"waiting for data {self.data_wait:.0%}  ETA {timedelta(seconds=round(self.eta_s))}"
+            f"waiting for data {self.data_wait:.0%}{self._broken}  ETA {timedelta(seconds=round(self.eta_s))}"
         )
+
+    @property
+    def _broken(self) -> str:
+        return f"  broken images {self.broken}" if self.broken else ""
 
 
 class Telemetry:
@@ -89,20 +95,22 @@ class Telemetry:
         """Log one point of training."""
         learning = {"loss": point.scores.loss, "top1": point.scores.top1, "lr": point.lr}
         speed = {"images_per_s": point.images_per_s, "data_wait": point.data_wait}
-        self._write("train", point.step, {"epoch": point.epoch, **learning, **speed})
+        data = {"broken": point.broken}
+        self._write("train", point.step, {"epoch": point.epoch, **learning, **speed, **data})
         self._scalars("train", point.step, learning)
+        self._scalars("data", point.step, data)
         self._scalars("throughput", point.step, speed)
         self._console.training(point.line(), point.step, point.total_steps)
 
     def evaluation(self, step: int, epoch: int, scores: Scores, best: float) -> None:
         """Log one evaluation; `epoch` counts the epochs done, `best` is the highest top-1 so far."""
         shown = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
-        self._write("eval", step, {"epoch": epoch, **shown, "images": scores.images})
+        self._write("eval", step, {"epoch": epoch, **shown, "images": scores.images, "broken": scores.broken})
         self._scalars("eval", step, shown)
         self._board.flush()
         self._console.say(
             f"epoch {epoch}: top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f} "
-            f"on {scores.images:,} images; best top-1 {best:.2f} %"
+            f"on {scores.images:,} images{_broken(scores.broken)}; best top-1 {best:.2f} %"
         )
 
     def close(self) -> None:
@@ -117,9 +125,13 @@ class Telemetry:
         )
         self._metrics.flush()
 
-    def _scalars(self, group: str, step: int, values: dict[str, float]) -> None:
+    def _scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
         for name, value in values.items():
             self._board.add_scalar(f"{group}/{name}", value, step)
+
+
+def _broken(count: int) -> str:
+    return f", {count} more are broken" if count else ""
 
 
 def _drop_after(run: RunDirectory, state: TrainState) -> None:

@@ -5,10 +5,14 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+from data.load import backends
+from data.load.backends import Chosen
 from data.manifest import Manifest
+from data.plan.plan import EvalPlan, TrainPlan
 from trainer import build, evidence, report
 from trainer.config import Recipe, SiteConfig
 from trainer.console import Console
+from trainer.images import list_images
 from trainer.loop import Fit, fit
 from trainer.preempt import START_AGAIN, StopFlag
 from trainer.rundir import write_text
@@ -28,15 +32,17 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 
     Raises:
         StopRequestedError: Asked to stop before the first step.
-        ChangedDataError: The images are not those the run began with.
-        BrokenImageError: An image cannot be read.
+        UnusableDataError: The images are not those listed, or too many are broken.
+        UnusableBackendError: The loader asked for cannot do its work here.
         DamagedManifestError: The stored list of images cannot be read.
+        TooManyBrokenError: Too many images broke on the way.
+        BrokenImageError: An image broke, and so did all that could take its place.
         DivergedError: The loss is not a number.
         PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, build.threads(site, world))
     setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console())
-    images = build.list_images(setup)
+    images = list_images(setup)
     with ExitStack() as stack:
         parts = _parts(setup, images, stack)
         finished = fit(parts)
@@ -54,8 +60,8 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], stack: ExitStack) ->
     model = runtime.distribute(state.model)
     normalize = Normalize(recipe.input, runtime.device, channels_last=recipe.channels_last)
     plans = build.plans(setup, images)
-    steps = plans[0].steps_per_epoch
-    train_loader, eval_loader = build.loaders(setup, images, plans, stack)
+    chosen = backends.choose(setup.site.loader, images[0], runtime.device)
+    train_loader, eval_loader = build.loaders(setup, plans, chosen, stack)
     return Fit(
         setup=setup,
         train_loader=train_loader,
@@ -63,39 +69,47 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], stack: ExitStack) ->
         train_step=TrainStep(runtime, model, state.optimizer, normalize, recipe),
         normalize=normalize,
         state=state,
-        steps_per_epoch=steps,
-        batches_per_step=plans[0].batches_per_step,
-        telemetry=_telemetry(setup, state, images, steps, stack) if runtime.is_main else None,
+        plan=plans[0],
+        telemetry=_telemetry(setup, state, plans, chosen, stack) if runtime.is_main else None,
     )
 
 
 def _telemetry(
-    setup: Setup, state: TrainState, images: tuple[Manifest, Manifest], steps: int, stack: ExitStack
+    setup: Setup, state: TrainState, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, stack: ExitStack
 ) -> Telemetry:
     """Open the record of this stretch of the run, and say what it is."""
-    facts = evidence.environment(setup.runtime, build.threads(setup.site, setup.runtime.world))
-    setup.console.say(_opening(setup.recipe, images, steps, facts))
+    facts = evidence.environment(setup.runtime, build.threads(setup.site, setup.runtime.world), chosen.backend)
+    setup.console.say(_opening(setup.recipe, plans, chosen, facts))
+    for split in plans:
+        if split.manifest.broken:
+            setup.console.say(_left_out(split.manifest))
     setup.console.say(f"going on after step {state.step}" if state.step else "starting")
     telemetry = Telemetry(setup.run, state, setup.console, facts)
     stack.callback(telemetry.close)
     return telemetry
 
 
-def _opening(recipe: Recipe, images: tuple[Manifest, Manifest], steps: int, facts: dict[str, Any]) -> str:
-    train, val = images
+def _opening(recipe: Recipe, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, facts: dict[str, Any]) -> str:
+    train, val = (plan.manifest for plan in plans)
     processes = "1 process" if facts["world_size"] == 1 else f"{facts['world_size']} processes"
     return (
         f"{recipe.model.name}: {len(train):,} images in {len(train.classes):,} classes to train on, {len(val):,} to "
-        f"evaluate; epochs: {recipe.epochs}, of {steps} steps of {recipe.global_batch} images\n"
-        f"{facts['device']}: {processes}, CPU threads in each: {facts['threads']}, {recipe.precision}"
+        f"evaluate; epochs: {recipe.epochs}, of {plans[0].steps_per_epoch} steps of {recipe.global_batch} images\n"
+        f"{facts['device']}: {processes}, CPU threads in each: {facts['threads']}, {recipe.precision}; "
+        f"loader: {chosen.backend}, {chosen.reason}"
     )
+
+
+def _left_out(images: Manifest) -> str:
+    first = images.broken[0]
+    return f"{images.root}: {len(images.broken)} broken images are left out, the first: {first}"
 
 
 def _conclude(setup: Setup, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
     """Write the result, where there is one, and the report, and say where everything lies (rank 0 only)."""
     run = setup.run
     if finished:
-        result = evidence.result(setup.recipe, finished, *images)
+        result = evidence.result(setup.recipe, finished, *build.plans(setup, images))
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     report.write(run)
     sys.stdout.write(run.guide())

@@ -48,7 +48,11 @@ def start(
 
 def finish(process: subprocess.Popen[str], *, code: int | None = 0, timeout_s: float = 180) -> str:
     """Wait for the end and give the output; `code` None takes any exit code but 0."""
-    output, _ = process.communicate(timeout=timeout_s)
+    try:
+        output, _ = process.communicate(timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        raise
     wanted = process.returncode != 0 if code is None else process.returncode == code
     assert wanted, f"exit code {process.returncode}\n{output}"
     return output

@@ -1,10 +1,10 @@
 import json
 import logging
+import multiprocessing
 import os
 import signal
-import subprocess
-import sys
 import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -12,16 +12,16 @@ import torch
 
 from trainer import checkpoint
 
-WRITER = """
-import sys
-from pathlib import Path
-import torch
-from trainer import checkpoint
-folder = Path(sys.argv[1])
-for step in range(1, 10_000):
-    checkpoint.save(folder, step, {"step": step, "weights": torch.full((500_000,), float(step))}, keep=2)
-    print(step, flush=True)
-"""
+# which loads torch once, for every writer
+PROCESSES = multiprocessing.get_context("forkserver")
+PROCESSES.set_forkserver_preload(["trainer.checkpoint"])
+
+
+def write(folder: Path, steps: Connection) -> None:
+    """Checkpoints without end, each told once it is there."""
+    for step in range(1, 10_000):
+        checkpoint.save(folder, step, {"step": step, "weights": torch.full((500_000,), float(step))}, keep=2)
+        steps.send(step)
 
 
 def save(folder: Path, *steps: int, keep: int = 10) -> None:
@@ -119,11 +119,14 @@ def test_a_full_disk_leaves_the_older_ones(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("delay_s", [0.0, 0.004, 0.009, 0.015])
 def test_a_writer_killed_at_any_instant_leaves_a_valid_checkpoint(tmp_path: Path, delay_s: float) -> None:
-    with subprocess.Popen([sys.executable, "-c", WRITER, str(tmp_path)], stdout=subprocess.PIPE, text=True) as writer:
-        assert writer.stdout is not None
-        last = [int(writer.stdout.readline()) for _ in range(5)][-1]
-        time.sleep(delay_s)
-        writer.send_signal(signal.SIGKILL)
+    receiver, sender = PROCESSES.Pipe(duplex=False)
+    writer = PROCESSES.Process(target=write, args=(tmp_path, sender))
+    writer.start()
+    last = [receiver.recv() for _ in range(5)][-1]
+    time.sleep(delay_s)
+    writer.kill()
+    writer.join()
+    assert writer.exitcode == -signal.SIGKILL
     found = newest(tmp_path)
     assert found is not None
     assert found >= last

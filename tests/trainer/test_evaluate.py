@@ -1,10 +1,11 @@
 from collections.abc import Iterator
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from data.types import Batch
+from data.types import Batch, BrokenImage
 from trainer.evaluate import evaluate
 from trainer.runtime import Runtime
 from trainer.world import World
@@ -27,7 +28,7 @@ class Rows:
             valid = positions < len(self._targets)
             indices = positions.where(valid, 0)
             images = indices.view(-1, 1, 1, 1).expand(-1, 2, 2, 3).to(torch.uint8)
-            yield Batch(images, self._targets[indices], indices, valid)
+            yield Batch(images, self._targets[indices], indices, valid, torch.zeros(4))
 
     def close(self) -> None:
         pass
@@ -57,6 +58,18 @@ def test_each_image_counts_once_at_any_batch_size(runtime: Runtime, batch: int) 
     assert scores.images == 7
     assert scores.top1 == pytest.approx(100 * 3 / 7)
     assert scores.top5 == pytest.approx(100 * 5 / 7)
+
+
+def test_an_image_that_broke_is_counted_apart(runtime: Runtime) -> None:
+    class Breaking(Rows):
+        def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
+            for batch in super().epoch(epoch, first_batch):
+                yield replace(batch, valid=batch.valid & (batch.indices != 2), broken=(BrokenImage("x.JPEG", "gone"),))
+
+    scores = evaluate(runtime, Known(), Breaking([1, 0, 6, 1], 4), lambda images: images, 0, lambda: False)
+    assert scores is not None
+    assert (scores.images, scores.broken) == (3, 1)
+    assert scores.top1 == pytest.approx(100 * 2 / 3)
 
 
 def test_the_network_is_in_training_mode_again_afterwards(runtime: Runtime) -> None:

@@ -11,13 +11,13 @@ TARGETS = torch.tensor([0, 2])
 
 
 def test_cross_entropy_of_equal_logits_is_the_log_of_the_classes() -> None:
-    assert cross_entropy(torch.zeros(4, 10), torch.arange(4), 0.0).item() == pytest.approx(math.log(10))
+    assert cross_entropy(torch.zeros(4, 10), torch.arange(4), 0.0).tolist() == pytest.approx([math.log(10)] * 4)
 
 
 def test_label_smoothing_spreads_its_share_over_all_classes() -> None:
     """Cross-entropy with targets (1 - s) one-hot + s / C, written out."""
     soft = 0.9 * F.one_hot(TARGETS, 3) + 0.1 / 3
-    expected = -(soft * LOGITS.log_softmax(1)).sum(1).mean()
+    expected = -(soft * LOGITS.log_softmax(1)).sum(1)
     torch.testing.assert_close(cross_entropy(LOGITS, TARGETS, 0.1), expected)
 
 

@@ -17,6 +17,7 @@ START = {
     "world_size": 2,
     "launcher": "srun",
     "threads": 1,
+    "loader": "dali_gpu",
     "python": "3.12.1",
     "packages": {"torch": "2.15.0"},
 }
@@ -24,7 +25,11 @@ RESULT = {
     "top1": 76.13,
     "top5": 92.86,
     "best_top1": 76.2,
-    "images": 50000,
+    "images": 49_999,
+    "broken": 1,
+    "train_replaced": 7,
+    "train_broken": 5,
+    "val_broken": 0,
     "protocol": "centre crop",
     "images_seen": 115_200_000,
     "epochs": 90,
@@ -57,9 +62,14 @@ def test_a_finished_run_s_report_states_the_accuracy_with_its_protocol(tmp_path:
     text = run.report.read_text()
     assert "| top-1 | **76.13 %** (best after any epoch: 76.20 %) |" in text
     assert "| protocol | centre crop |" in text
-    assert "| images evaluated | 50,000, each once |" in text
+    assert "| images evaluated | 49,999, each once; 1 broken is left out |" in text
+    assert "| training images | 1,281,167; 5 broken are left out |" in text
+    assert "| images replaced in training | 7, which could not be read or decoded |" in text
     assert "| 2 | 6 | 55.50 | 88.25 | 1.5000 |" in text
-    assert "| 1970-01-01 00:00:00 | 0 | 2 x CPU on n1 | srun, 1 threads, Python 3.12.1 | torch 2.15.0 |" in text
+    assert (
+        "| 1970-01-01 00:00:00 | 0 | 2 x CPU on n1 | srun, 1 threads, loader dali_gpu, Python 3.12.1 | torch 2.15.0 |"
+        in text
+    )
     assert "| `epochs` | 90 | 2 |" in text
     assert "](curves.png)" in text
 

@@ -31,11 +31,12 @@ def batch(count: int) -> Batch:
         targets=torch.randint(0, 4, (count,), generator=generator),
         indices=torch.arange(count),
         valid=torch.ones(count, dtype=torch.bool),
+        mixing=torch.zeros(4),
     )
 
 
-def part(whole: Batch, rows: slice) -> Batch:
-    return Batch(whole.images[rows], whole.targets[rows], whole.indices[rows], whole.valid[rows])
+def part(whole: Batch, rows: slice | torch.Tensor) -> Batch:
+    return Batch(whole.images[rows], whole.targets[rows], whole.indices[rows], whole.valid[rows], whole.mixing)
 
 
 def trained(runtime: Runtime, batches: list[Batch], recipe: Recipe = RECIPE, *, dropout: float = 0) -> torch.Tensor:
@@ -43,7 +44,7 @@ def trained(runtime: Runtime, batches: list[Batch], recipe: Recipe = RECIPE, *, 
     model = nn.Sequential(nn.Flatten(), nn.Dropout(dropout), nn.Linear(3 * 64, 4))
     normalize = Normalize(InputConfig(), runtime.device, channels_last=False)
     step = TrainStep(runtime, model, build_optimizer(model, recipe.optimizer), normalize, recipe)
-    step(batches, step=0, lr=0.1)
+    step(batches, step=0, lr=0.1, images=sum(int(batch.valid.sum()) for batch in batches))
     return torch.cat([weight.detach().flatten() for weight in model.parameters()])
 
 
@@ -63,6 +64,15 @@ def test_micro_batches_give_the_update_of_the_whole_batch(runtime: Runtime) -> N
     torch.testing.assert_close(trained(runtime, parts), trained(runtime, [whole]))
 
 
+def test_rows_that_are_not_valid_weigh_nothing(runtime: Runtime) -> None:
+    whole = batch(12)
+    filled = [part(whole, slice(start, start + 4)) for start in (0, 4)]
+    filled = [replace(filled[0], valid=torch.tensor([True, True, True, False])), filled[1]]
+    torch.testing.assert_close(
+        trained(runtime, filled), trained(runtime, [part(whole, torch.tensor([0, 1, 2, 4, 5, 6, 7]))])
+    )
+
+
 def test_label_smoothing_reaches_the_loss(runtime: Runtime) -> None:
     plain, smooth = (trained(runtime, [batch(4)], replace(RECIPE, label_smoothing=value)) for value in (0.0, 0.1))
     assert not torch.equal(plain, smooth)
@@ -75,7 +85,8 @@ def test_the_sums_are_those_of_all_images(runtime: Runtime) -> None:
             weight.zero_()
     normalize = Normalize(InputConfig(), runtime.device, channels_last=False)
     step = TrainStep(runtime, model, build_optimizer(model, RECIPE.optimizer), normalize, RECIPE)
-    loss, _, top5, images = step([part(batch(8), slice(0, 4)), part(batch(8), slice(4, 8))], step=0, lr=0.0).tolist()
+    halves = [part(batch(8), slice(0, 4)), part(batch(8), slice(4, 8))]
+    loss, _, top5, images, _ = step(halves, step=0, lr=0.0, images=8).tolist()
     assert loss == pytest.approx(8 * torch.tensor(4.0).log().item())  # all logits equal: ln(classes) an image
     assert (top5, images) == (8, 8)
 

@@ -8,7 +8,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from torch import nn
 
 from trainer.console import Console
-from trainer.metrics import Scores
+from trainer.metrics import FIELDS, Scores
 from trainer.rundir import RunDirectory
 from trainer.state import TrainState
 from trainer.telemetry import Point, Telemetry, Waiting
@@ -17,7 +17,7 @@ from trainer.telemetry import Point, Telemetry, Waiting
 def state(step: int, evaluated: int) -> TrainState:
     model = nn.Linear(1, 1)
     optimizer = torch.optim.SGD(model.parameters())
-    return TrainState(model=model, optimizer=optimizer, sums=torch.zeros(4), step=step, evaluated=evaluated)
+    return TrainState(model=model, optimizer=optimizer, sums=torch.zeros(FIELDS), step=step, evaluated=evaluated)
 
 
 def point(step: int, loss: float) -> Point:
@@ -27,6 +27,7 @@ def point(step: int, loss: float) -> Point:
         epoch=(step - 1) // 10,
         epochs=4,
         scores=Scores(loss=loss, top1=50.0, top5=90.0, images=64),
+        broken=step // 20,
         lr=0.1,
         images_per_s=1234.5,
         data_wait=0.25,
@@ -61,6 +62,7 @@ def test_a_restart_leaves_one_curve_without_overlap_or_gap(tmp_path: Path) -> No
         *((s, s + 0.5) for s in range(1, 16)),
         *((s, s) for s in range(16, 31)),
     ]
+    assert [e.value for e in board.Scalars("data/broken")] == [0] * 19 + [1] * 11
     assert [(e.step, e.value) for e in board.Scalars("eval/top1")] == [(10, 10.5), (20, 20), (30, 30)]
 
 
@@ -80,7 +82,8 @@ def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path
     telemetry.close()
     assert (first["kind"], first["host"]) == ("start", "here")
     assert {
-        key: second[key] for key in ("kind", "step", "epoch", "loss", "top1", "lr", "images_per_s", "data_wait")
+        key: second[key]
+        for key in ("kind", "step", "epoch", "loss", "top1", "lr", "images_per_s", "data_wait", "broken")
     } == {
         "kind": "train",
         "step": 1,
@@ -90,6 +93,7 @@ def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path
         "lr": 0.1,
         "images_per_s": 1234.5,
         "data_wait": 0.25,
+        "broken": 0,
     }
 
 
@@ -98,6 +102,10 @@ def test_the_line_holds_what_a_user_watches(tmp_path: Path, capsys: pytest.Captu
     assert capsys.readouterr().out == (
         "epoch 1/4  step 1/40  loss 1.000  top-1 50.0 %  1234 images/s  waiting for data 25%  ETA 0:01:01\n"
     )
+
+
+def test_broken_images_are_said_where_there_are_any() -> None:
+    assert "broken images 2  ETA" in point(40, loss=1.0).line()
 
 
 def test_waiting_counts_the_source_s_time_and_not_the_consumer_s() -> None:

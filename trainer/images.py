@@ -1,0 +1,110 @@
+"""The images of a run: listed once, by its first start, and the same for all that follow."""
+
+from concurrent.futures import ThreadPoolExecutor, wait
+
+from data import dataset
+from data.manifest import DamagedManifestError, Manifest
+from data.progress import counting
+from data.verify import changes, verify
+from data.workers import cores
+from trainer.preempt import StopRequestedError
+from trainer.setup import Setup
+
+HEARTBEAT_S = 5.0
+
+
+class UnusableDataError(ValueError):
+    """The images on disk are not those listed, or too many are broken; the message names some, and the mend."""
+
+
+class PeerFailedError(RuntimeError):
+    """Rank 0 cannot go on, and says why."""
+
+
+def list_images(setup: Setup) -> tuple[Manifest, Manifest]:
+    """The manifests of train and val; rank 0 makes and checks them (collective).
+
+    A run takes the manifests that `python -m data verify` wrote, where there are any, and else makes its own; both are
+    kept in its directory.
+
+    Raises:
+        PeerFailedError: Rank 0 raises one of the following.
+        UnusableDataError: The images cannot be listed, are not those listed, or too many are broken.
+        DamagedManifestError: A list that was stored cannot be read.
+        trainer.preempt.StopRequestedError: Asked to stop while listing.
+        OSError: A list cannot be read or written.
+    """
+    failure = _prepared(setup)
+    if setup.runtime.any(failure is not None):
+        setup.stop.check()
+        raise failure or PeerFailedError
+    return _load(setup)
+
+
+def _prepared(setup: Setup) -> Exception | None:
+    """Let rank 0 prepare, and the others wait for it (collective); what went wrong on rank 0.
+
+    To look at a million images takes longer than a collective may: the ranks meet again and again meanwhile.
+    """
+    with ThreadPoolExecutor(1) as aside:
+        work = aside.submit(_prepare, setup) if setup.runtime.is_main else None
+        while setup.runtime.any(work is not None and bool(wait([work], timeout=HEARTBEAT_S).not_done)):
+            pass
+        return work.result() if work else None
+
+
+def _prepare(setup: Setup) -> Exception | None:
+    """Make what is missing and check it; what went wrong is given back, so that all ranks can leave together."""
+    try:
+        for split in dataset.SPLITS:
+            begun = setup.run.manifest(split).exists()
+            images = dataset.load(setup.run.path, setup.site.data, split) if begun else _listed(setup, split)
+            _check(images, setup, begun=begun)
+            if not begun:
+                images.save(setup.run.manifest(split))
+                dataset.journal_file(setup.run.path, split).unlink(missing_ok=True)
+        recipe, (train, val) = setup.recipe, _load(setup)
+        if problems := dataset.counts(train, val, recipe.model.num_classes, recipe.global_batch):
+            return UnusableDataError("\n  ".join(problems))
+    except (UnusableDataError, DamagedManifestError, StopRequestedError, OSError) as error:
+        return error
+    return None
+
+
+def _load(setup: Setup) -> tuple[Manifest, Manifest]:
+    train, val = (dataset.load(setup.run.path, setup.site.data, split) for split in dataset.SPLITS)
+    return train, val
+
+
+def _listed(setup: Setup, split: str) -> Manifest:
+    root, folder = setup.site.data, setup.site.manifests or setup.site.data
+    if dataset.manifest_file(folder, split).exists():
+        return dataset.load(folder, root, split)
+    try:
+        listing = dataset.listing(root, split)
+    except ValueError as error:  # an archive that is not as it should be
+        raise UnusableDataError(str(error)) from None
+    with counting(f"looking at the images of {root / split}", "images") as show:
+
+        def progress(done: int, total: int) -> None:
+            setup.stop.check()
+            show(done, total)
+
+        return verify.scan(
+            listing,
+            known=None,
+            journal=dataset.journal_file(setup.run.path, split),
+            workers=cores(),
+            progress=progress,
+        )
+
+
+def _check(images: Manifest, setup: Setup, *, begun: bool) -> None:
+    if problem := verify.problem(images, setup.site.max_broken):
+        raise UnusableDataError(problem)
+    change = changes.changed(images)
+    if change and begun:  # one lost file must not end a run of days; the loaders count what they replace
+        setup.console.say(f"{change}; what cannot be read as it was listed is replaced, up to --max-broken")
+    elif change:
+        lister = f"python -m data verify {setup.site.data}"
+        raise UnusableDataError(f"{change}\n  {lister} lists what is there now")
