@@ -11,6 +11,8 @@ FLAGS ?=
 OTHER := $(if $(filter 12,$(CUDA)),13,12)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt
+# a process a core; each takes some 2 GB of memory
+PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4
 IMAGES := $(or $(DATA),datasets/synth)
 GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 PROCESSES ?= $(if $(filter 0,$(GPUS)),1,$(GPUS))
@@ -41,7 +43,7 @@ train: env  ## Train on an embedded data set, or on DATA=/imagenet with RECIPE=r
 	@echo "(tensorboard is $(BIN)/tensorboard)"
 
 test: system check  ## Run every check and every test, installing what they need.
-	@$(BIN)/python -m pytest -m "slow or slurm or browser"
+	@$(PYTEST) -m "slow or slurm or browser"
 
 check: lint quick  ## Run the rule-keepers and the quick tests.
 
@@ -52,7 +54,7 @@ lint: env-dev  ## Check format, lint, types and layers.
 	@$(BIN)/lint-imports
 
 quick: env-dev  ## Run the quick tests.
-	@$(BIN)/python -m pytest -m "not slow and not slurm and not browser"
+	@$(PYTEST) -m "not slow and not slurm and not browser"
 
 env: $(VENV)/.installed-cuda$(CUDA)
 

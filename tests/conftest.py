@@ -3,12 +3,15 @@
 import os
 import shutil
 import signal
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from data import synth
 from data.config import Synth
+from data.synth import synth
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian puts daemons, and not every shell looks
 
@@ -28,6 +31,12 @@ REASONS = {
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with whole runs: begun last, a long one would keep one process busy, and the others waiting for it."""
+    items.sort(key=lambda item: "system" not in item.path.parts)
+    _mark_absent(items)
+
+
+def _mark_absent(items: list[pytest.Item]) -> None:
     """Skip tests whose part is missing, with the reason; fail them instead where PROVENET_REQUIRE names the part."""
     required = os.environ.get("PROVENET_REQUIRE", "").split()
     for part, present in PARTS.items():
@@ -41,9 +50,34 @@ def _absent(part: str, *, fail: bool) -> pytest.MarkDecorator:
     return pytest.mark.usefixtures("_required_part_is_missing") if fail else pytest.mark.skip(REASONS[part])
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> object:
+    """Processes take test after test, but all those of a file whose tests share what a fixture makes once."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file, _, _ = nodeid.partition("::")
+            return file if 'scope="module"' in (config.rootpath / file).read_text() else nodeid
+
+    return Together(config, log)
+
+
 @pytest.fixture
 def _required_part_is_missing() -> None:
     pytest.fail("a part that PROVENET_REQUIRE names is missing on this machine; see tests/conftest.py")
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Tensors here are small: a second thread gains nothing, and stalls where other programs want the cores."""
+    torch = sys.modules.get("torch")  # the tests of what loads no torch do not load it either
+    threads = torch.get_num_threads() if torch else 1
+    if torch:
+        torch.set_num_threads(1)
+    yield
+    if torch:
+        torch.set_num_threads(threads)
 
 
 @pytest.fixture(scope="session")

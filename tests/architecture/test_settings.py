@@ -9,14 +9,16 @@ from typing import Any
 
 import pytest
 
-from data.config import InputConfig, Synth
+from data.bench import config
+from data.config import AugmentConfig, InputConfig, Synth
+from data.pack.record import PackOptions
 from launch.site import ClusterConfig
 from models.config import ModelConfig
 from trainer.config import BenchConfig, CosineScheduleConfig, Recipe, SgdConfig, SiteConfig, StepScheduleConfig
 
 KINDS: list[Any] = [
-    *(Recipe, SgdConfig, StepScheduleConfig, CosineScheduleConfig, ModelConfig, InputConfig),
-    *(SiteConfig, BenchConfig, ClusterConfig, Synth),
+    *(Recipe, SgdConfig, StepScheduleConfig, CosineScheduleConfig, ModelConfig, InputConfig, AugmentConfig),
+    *(SiteConfig, BenchConfig, config.BenchConfig, ClusterConfig, Synth, PackOptions),
 ]
 BOUNDED = [(kind, field) for kind in KINDS for field in dataclasses.fields(kind) if field.metadata]
 UNBOUNDED = [
