@@ -127,9 +127,8 @@ class DaliStream:
             try:
                 (images,) = self._pipeline.run()
             except RuntimeError:
-                if not self._given:
+                if not self._given or not self._mend():
                     raise
-                self._mend()
             else:
                 return images
 
@@ -172,8 +171,12 @@ class DaliStream:
         render(self._images, samples, row, ready)
         return _Row(samples, broken, BLANK, ready)
 
-    def _mend(self) -> None:
-        """Begin anew with the batches at hand, with substitutes in the first of them that has broken images."""
+    def _mend(self) -> bool:
+        """Begin anew with the batches at hand, with substitutes in the first of them that has broken images.
+
+        Returns:
+            False where the images are not to blame, and there is nothing to mend.
+        """
         work = [given.work for given in self._given] + [work for work, _ in self._reading]
         self._given.clear()
         self._reading.clear()
@@ -183,9 +186,12 @@ class DaliStream:
                 work[place] = mended
                 break
         else:
+            if work[0].by_pillow:
+                return False
             work[0] = _Work(work[0].samples, work[0].broken, by_pillow=True)
         self._work = chain(work, self._work)
         self._start()
+        return True
 
     def _mended(self, work: _Work) -> _Work:
         rows, broken = dict[int, Samples](), list(work.broken)
