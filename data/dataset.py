@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data import cifar, manifest, shards, tree
-from data.folder import SPLITS
+from data.folder import SPLITS, manifest_file
 from data.listing import Listing
 from data.manifest import DamagedManifestError, Manifest
 
@@ -22,11 +22,6 @@ def listing(root: Path, split: str) -> Listing:
     if cifar.found(root):
         return cifar.listing(root, split)
     return shards.listing(root, split) if shards.found(root, split) else tree.listing(root, split)
-
-
-def manifest_file(folder: Path, split: str) -> Path:
-    """Where the manifest of a split lies, beside the data or in a run directory."""
-    return folder / f"manifest-{split}.npz"
 
 
 def journal_file(folder: Path, split: str) -> Path:
@@ -76,17 +71,10 @@ def counts(train: Manifest, val: Manifest, num_classes: int, global_batch: int) 
     if train.classes != val.classes:
         odd = sorted(set(train.classes) ^ set(val.classes))
         return [f"--data: train and val have other classes, such as {', '.join(odd[:3])}; {val.root}, {train.root}"]
-    found: list[str] = []
-    if len(train.classes) != num_classes:
-        found.append(
-            f"model.num_classes: {num_classes}, but {train.root} holds {len(train.classes)} classes; "
-            f"use --model.num-classes {len(train.classes)}"
-        )
-    if len(train) < global_batch:
-        found.append(
-            f"global_batch: {global_batch}, but {train.root} holds only {len(train)} images; "
-            f"use --global-batch {len(train)}"
-        )
+    found = [
+        *tree.other_classes(train.root, len(train.classes), num_classes),
+        *tree.too_few(train.root, len(train), global_batch),
+    ]
     if not len(val):
         found.append(f"--data: {val.root} holds no image to evaluate")
     return found

@@ -5,9 +5,16 @@ from collections.abc import Iterable
 from pathlib import Path
 
 SPLITS = ("train", "val")
-MANIFESTS = tuple(f"manifest-{split}.npz" for split in SPLITS)  # see data.dataset, which loads more
 ADVICE = "name another folder, or delete it"
 SHOWN = 10
+
+
+def manifest_file(folder: Path, split: str) -> Path:
+    """Where the manifest of a split lies, beside the data or in a run directory."""
+    return folder / f"manifest-{split}.npz"
+
+
+MANIFESTS = tuple(manifest_file(Path(), split).name for split in SPLITS)
 
 
 class RefusedError(ValueError):

@@ -101,16 +101,22 @@ def problems(root: Path, num_classes: int, global_batch: int) -> list[str]:
     found = [*_class_problems(train, val), *_empty(train), *_empty(val)]
     if not found and len(train.classes) == 1:
         found.append(f"--data: {train.root} holds a single class, {train.classes[0]}; to tell apart takes two")
-    if not found and len(train.classes) != num_classes:
-        found.append(
-            f"model.num_classes: {num_classes}, but {train.root} holds {len(train.classes)} classes; "
-            f"use --model.num-classes {len(train.classes)}"
-        )
-    if not found and (count := train.count(global_batch)) < global_batch:
-        found.append(
-            f"global_batch: {global_batch}, but {train.root} holds only {count} images; use --global-batch {count}"
-        )
-    return found
+    found = found or other_classes(train.root, len(train.classes), num_classes)
+    return found or too_few(train.root, train.count(global_batch), global_batch)
+
+
+def other_classes(root: Path, classes: int, num_classes: int) -> list[str]:
+    """Why so many classes at `root` do not fit a network, for the user; empty where they do."""
+    if classes == num_classes:
+        return []
+    return [f"model.num_classes: {num_classes}, but {root} holds {classes} classes; use --model.num-classes {classes}"]
+
+
+def too_few(root: Path, images: int, global_batch: int) -> list[str]:
+    """Why so many images at `root` are too few to train on, for the user; empty where they are not."""
+    if images >= global_batch:
+        return []
+    return [f"global_batch: {global_batch}, but {root} holds only {images} images; use --global-batch {images}"]
 
 
 def misplaced(root: Path) -> str | None:

@@ -3,6 +3,7 @@
 from concurrent.futures import ThreadPoolExecutor, wait
 
 from data import dataset
+from data.folder import manifest_file
 from data.manifest import DamagedManifestError, Manifest
 from data.progress import counting
 from data.verify import changes, verify
@@ -38,7 +39,8 @@ def list_images(setup: Setup) -> tuple[Manifest, Manifest]:
     if setup.runtime.any(failure is not None):
         setup.stop.check()
         raise failure or PeerFailedError
-    return _load(setup)
+    train, val = (dataset.load(setup.run.path, setup.site.data, split) for split in dataset.SPLITS)
+    return train, val
 
 
 def _prepared(setup: Setup) -> Exception | None:
@@ -56,6 +58,7 @@ def _prepared(setup: Setup) -> Exception | None:
 def _prepare(setup: Setup) -> Exception | None:
     """Make what is missing and check it; what went wrong is given back, so that all ranks can leave together."""
     try:
+        listed: list[Manifest] = []
         for split in dataset.SPLITS:
             begun = setup.run.manifest(split).exists()
             images = dataset.load(setup.run.path, setup.site.data, split) if begun else _listed(setup, split)
@@ -63,7 +66,8 @@ def _prepare(setup: Setup) -> Exception | None:
             if not begun:
                 images.save(setup.run.manifest(split))
                 dataset.journal_file(setup.run.path, split).unlink(missing_ok=True)
-        recipe, (train, val) = setup.recipe, _load(setup)
+            listed.append(images)
+        recipe, (train, val) = setup.recipe, listed
         if problems := dataset.counts(train, val, recipe.model.num_classes, recipe.global_batch):
             return UnusableDataError("\n  ".join(problems))
     except (UnusableDataError, DamagedManifestError, StopRequestedError, OSError) as error:
@@ -71,14 +75,9 @@ def _prepare(setup: Setup) -> Exception | None:
     return None
 
 
-def _load(setup: Setup) -> tuple[Manifest, Manifest]:
-    train, val = (dataset.load(setup.run.path, setup.site.data, split) for split in dataset.SPLITS)
-    return train, val
-
-
 def _listed(setup: Setup, split: str) -> Manifest:
     root, folder = setup.site.data, setup.site.manifests or setup.site.data
-    if dataset.manifest_file(folder, split).exists():
+    if manifest_file(folder, split).exists():
         return dataset.load(folder, root, split)
     try:
         listing = dataset.listing(root, split)

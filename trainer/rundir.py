@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from data.durable import flush
+from data.folder import manifest_file
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, differences, encode
 from trainer.recipe import dump, load
@@ -54,7 +55,7 @@ class RunDirectory:
 
     def manifest(self, split: str) -> Path:
         """The list of images this run uses."""
-        return self.path / f"manifest-{split}.npz"
+        return manifest_file(self.path, split)
 
     def problems(self, recipe: Recipe, data: Path) -> list[str]:
         """Why this recipe cannot be run here on the images in `data`, one line each, for the user."""

@@ -10,6 +10,7 @@ from typing import Any
 from data import dataset
 from data.bench.config import FLOOR, OURS, REFERENCE, WHAT, BenchConfig, BenchTask, Contender
 from data.bench.process import Contestant, FailedError, NotInstalledError, Turn
+from data.folder import manifest_file
 from data.listing import Listing
 from data.verify import verify
 from data.workers import cores
@@ -81,10 +82,10 @@ def place(root: Path, split: str, manifests: Path, progress: Progress) -> Place:
         ValueError: The data set cannot be listed; the message says why.
     """
     manifests.mkdir()
-    known = dataset.load(root, root, split) if dataset.manifest_file(root, split).exists() else None
+    known = dataset.load(root, root, split) if manifest_file(root, split).exists() else None
     listing = dataset.listing(root, split)
     found = verify.scan(listing, known=known, journal=None, workers=cores(), progress=progress)
-    found.save(dataset.manifest_file(manifests, split))
+    found.save(manifest_file(manifests, split))
     _cache(listing)
     return Place(root.resolve(), manifests)
 

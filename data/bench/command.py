@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import sys
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Any
@@ -12,13 +11,12 @@ import tyro
 
 from data import tree
 from data.bench.config import BenchConfig
+from data.config import out_of_range
+from data.ending import BAD_INPUT, FAILED, INTERRUPTED, say
 
 if TYPE_CHECKING:
     from data.bench.bench import Entry, Place, Row
 
-FAILED = 1
-BAD_INPUT = 2
-INTERRUPTED = 130
 EXPECTED = "expected ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG"
 
 
@@ -50,17 +48,14 @@ class BenchCommand:
         """Measure and show."""
         problems = self._problems()
         if problems:
-            sys.stderr.write("cannot start; nothing was measured\n" + "".join(f"  {line}\n" for line in problems))
-            return BAD_INPUT
+            return say("cannot start; nothing was measured" + "".join(f"\n  {line}" for line in problems), BAD_INPUT)
         try:
             with TemporaryDirectory(prefix="bench-") as manifests:
                 return self._measure(Path(manifests))
         except ValueError as error:  # of archives that cannot be listed
-            sys.stderr.write(f"failed: {error}\n")
-            return FAILED
+            return say(f"failed: {error}", FAILED)
         except KeyboardInterrupt:
-            sys.stderr.write("interrupted; nothing was written\n")
-            return INTERRUPTED
+            return say("interrupted; nothing was written", INTERRUPTED)
 
     def _measure(self, manifests: Path) -> int:
         from data.bench import bench, report
@@ -105,7 +100,7 @@ class BenchCommand:
             return ours.operators(bench.task("threads", place, self.settings), self.settings.rounds, progress)
 
     def _problems(self) -> list[str]:
-        found = _range_problems(self.settings)
+        found = out_of_range(self.settings)
         if not self.settings.contenders:
             found.append("--contenders: none; name at least one")
         if self.json and (self.json.is_dir() or not self.json.parent.is_dir()):
@@ -115,15 +110,6 @@ class BenchCommand:
         if not Path("/proc/self/stat").exists():
             found.append("this system has no /proc, where CPU times are read; run it on Linux")
         return [*found, *_root_problems(self.root, self.settings.split, self.settings.batch)]
-
-
-def _range_problems(config: BenchConfig) -> list[str]:
-    values = [(option.name, getattr(config, option.name), option.metadata) for option in fields(config)]
-    return [
-        f"--{name.replace('_', '-')}: {value}; must be at least {limit['min']} and at most {limit['max']}"
-        for name, value, limit in values
-        if limit and value is not None and not limit["min"] <= value <= limit["max"]
-    ]
 
 
 def _root_problems(root: Path, split: str, batch: int) -> list[str]:

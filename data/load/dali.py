@@ -17,7 +17,7 @@ from data.augment import augment
 from data.load.dali_pipeline import own, pipeline
 from data.load.images import Images
 from data.load.regions import at_border, regions
-from data.load.rendering import render, substituted
+from data.load.rendering import batch_of, render, substituted
 from data.load.threads import compute_alone, parts
 from data.manifest import Bytes
 from data.plan.samples import Plan, Samples, patched
@@ -204,20 +204,13 @@ class DaliStream:
 
     def _finish(self, given: _Given, output: Any) -> tuple[Batch, list[Future[None]]]:
         """A batch, and what is still to be done on it."""
-        samples, targets = given.samples, self._images.manifest.targets
+        samples = given.samples
         images = own(output, self._device, pinned=self._pinned)
         for row, read in enumerate(given.rows):
             if read.ready is not None:
                 images[row] = read.ready
-        batch = Batch(
-            images=images,
-            targets=torch.from_numpy(targets[samples.indices]),
-            indices=torch.from_numpy(samples.indices),
-            valid=torch.from_numpy(samples.valid),
-            mixing=torch.from_numpy(samples.mixing),
-            broken=(*given.work.broken, *(image for read in given.rows for image in read.broken)),
-        )
-        return batch, self._augment(images, samples)
+        broken = chain(given.work.broken, *(read.broken for read in given.rows))
+        return batch_of(images, samples, self._images.manifest, broken), self._augment(images, samples)
 
     def _augment(self, images: Tensor, samples: Samples) -> list[Future[None]]:
         if samples.choices is None:

@@ -1,6 +1,6 @@
 """One image from its file to its place in a batch: the crop, the resize and the flip that the plan says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from data.load.images import Images
 from data.manifest import Bytes, Manifest
 from data.plan.draws import Ints
 from data.plan.samples import Plan, Samples
-from data.types import BrokenImage, BrokenImageError
+from data.types import Batch, BrokenImage, BrokenImageError
 
 TRIES = 100  # images of a class that may be broken in a row before nothing is left to put in their place
 
@@ -35,6 +35,18 @@ def render(images: Images, samples: Samples, row: int, out: Tensor) -> None:
     else:
         square = _resized(cut, samples.side)
     out.copy_(square.flip(1) if samples.flips[row] else square)
+
+
+def batch_of(images: Tensor, samples: Samples, manifest: Manifest, broken: Iterable[BrokenImage]) -> Batch:
+    """What the samples became."""
+    return Batch(
+        images=images,
+        targets=torch.from_numpy(manifest.targets[samples.indices]),
+        indices=torch.from_numpy(samples.indices),
+        valid=torch.from_numpy(samples.valid),
+        mixing=torch.from_numpy(samples.mixing),
+        broken=tuple(broken),
+    )
 
 
 def substituted(images: Images, plan: Plan, samples: Samples, row: int) -> tuple[Samples, list[BrokenImage]]:

@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from data.augment import augment
 from data.load.images import Images
-from data.load.rendering import render, substituted
-from data.plan.samples import Plan, Samples
+from data.load.rendering import batch_of, render, substituted
+from data.manifest import Manifest
+from data.plan.samples import Plan, Samples, patched
 from data.types import Batch, BrokenImage, BrokenImageError
 
 QUEUE = 2  # batches rendered ahead
@@ -49,7 +49,7 @@ class ThreadStream:
         """
         while len(self._ahead) <= QUEUE:
             self._ahead.append(self._begin())
-        return self._ahead.popleft().batch(self._images.manifest.targets)
+        return self._ahead.popleft().batch(self._images.manifest)
 
     def close(self) -> None:
         """End the threads; the rows in hand are finished first."""
@@ -88,20 +88,12 @@ class _Rendering:
     out: Tensor
     tasks: list[Future[Done]]
 
-    def batch(self, targets: np.ndarray) -> Batch:
+    def batch(self, manifest: Manifest) -> Batch:
         """Wait for it."""
-        indices, valid, broken = self.samples.indices.copy(), self.samples.valid.copy(), list[BrokenImage]()
-        for part, samples, found in (future.result() for future in self.tasks):
-            indices[part], valid[part] = samples.indices[part], samples.valid[part]
-            broken += found
-        return Batch(
-            images=self.out,
-            targets=torch.from_numpy(targets[indices]),
-            indices=torch.from_numpy(indices),
-            valid=torch.from_numpy(valid),
-            mixing=torch.from_numpy(self.samples.mixing),
-            broken=tuple(broken),
-        )
+        done = [future.result() for future in self.tasks]
+        others = {row: samples for part, samples, found in done if found for row in range(part.start, part.stop)}
+        broken = (image for _, _, found in done for image in found)
+        return batch_of(self.out, patched(self.samples, others), manifest, broken)
 
 
 def parts(count: int, threads: int) -> list[slice]:

@@ -4,6 +4,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from data import dataset, shards
+from data.folder import manifest_file
 from data.manifest import DamagedManifestError, Manifest
 from data.progress import counting
 from data.verify import verify
@@ -31,7 +32,7 @@ def write(out: Path, split: str, images: int, workers: int) -> Manifest:
         known = dataset.load(out, out, split)
     with counting(f"verify {split}", "images") as progress:
         found = verify.scan(listing, known=known, journal=journal, workers=workers, progress=progress)
-    found.save(dataset.manifest_file(out, split))
+    found.save(manifest_file(out, split))
     journal.unlink(missing_ok=True)
     if len(found) != images:
         raise OSError(0, f"{images - len(found)} images that were written no longer decode", str(out / split))

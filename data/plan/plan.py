@@ -99,10 +99,9 @@ class TrainPlan:
     def _batch(self, epoch: int, batch: int, shuffled: Ints) -> Samples:
         step, turn = divmod(batch, self.batches_per_step)
         span = self._span(step, turn * self.shard.world_size + self.shard.rank)
-        positions = np.arange(span.start, span.start + self.micro_batch)
-        if filled := len(span) < self.micro_batch:  # with itself, or where it is empty with the epoch's last image
-            positions = span.start + np.arange(self.micro_batch) % max(len(span), 1)
-            positions = np.minimum(positions, len(shuffled) - 1)
+        rows = np.arange(self.micro_batch)
+        # a span that is too short is filled with itself, one that is empty with an image of its neighbour
+        positions = np.minimum(span.start + rows % max(len(span), 1), len(shuffled) - 1)
         indices = shuffled[positions // self.config.augment.repeats]
         draws = uniforms(self.seed, epoch, Stream.CROP, _run(span, self.micro_batch), crops.DRAWS)
         augment = uniforms(self.seed, epoch, Stream.AUGMENT, _run(span, self.micro_batch), policies.DRAWS)
@@ -114,7 +113,7 @@ class TrainPlan:
             corners=np.zeros((len(indices), 2), np.int64),
             side=side,
             flips=draws[:, -1] < self.config.flip,
-            valid=np.arange(self.micro_batch) < (len(span) if filled else self.micro_batch),
+            valid=rows < len(span),
             draws=draws,
             choices=policies.choices(self.config.augment, augment, side),
             mixing=uniforms(self.seed, epoch, Stream.MIX, _run(span, 1), MIX_DRAWS)[0],

@@ -126,6 +126,6 @@ class VerifyCommand:
         return self.output or self.root
 
     def _file(self, split: str) -> Path:
-        from data.dataset import manifest_file
+        from data.folder import manifest_file
 
         return manifest_file(self._folder, split)

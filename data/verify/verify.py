@@ -12,6 +12,8 @@ from data.verify.inspection import Inspector
 from data.verify.journal import opened
 from data.workers import each
 
+NAMED = 5
+
 Progress = Callable[[int, int], object]
 
 
@@ -83,6 +85,3 @@ def problem(manifest: Manifest, max_broken: float) -> str | None:
         f"{max_broken:.2%} would be borne)\n{named}{more}\n"
         f"  repair or remove them and verify again, or raise --max-broken"
     )
-
-
-NAMED = 5

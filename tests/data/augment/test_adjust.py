@@ -1,4 +1,4 @@
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -28,15 +28,6 @@ CASES: dict[str, tuple[Change, Callable[[Tensor, float], Tensor], np.ndarray]] =
         np.zeros(8),
     ),
 }
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for one another's turn on a busy machine take most of the time otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def images(height: int, width: int) -> Tensor:

@@ -1,4 +1,3 @@
-from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -19,15 +18,6 @@ from data.plan.draws import Stream, uniforms
 FILL = (124, 116, 104)
 EVERYTHING = AugmentConfig(policy="randaugment", color_jitter=(0.4, 0.4, 0.4, 0.1), erasing=0.5)
 WARPS = (Op.SHEAR_X, Op.SHEAR_Y, Op.ROTATE)
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for one another's turn on a busy machine take most of the time otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def images(count: int, size: int = 40) -> Tensor:

@@ -1,5 +1,5 @@
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -13,15 +13,6 @@ from data.augment.augment import Change
 
 BILINEAR = InterpolationMode.BILINEAR
 SIZES = [(8, 8), (32, 32), (33, 50), (96, 96)]
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    """Threads that wait for one another's turn on a busy machine take most of the time otherwise."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def images(count: int, size: tuple[int, int]) -> Tensor:
