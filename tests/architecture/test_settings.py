@@ -5,7 +5,7 @@ import dataclasses
 import inspect
 import textwrap
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 
@@ -14,10 +14,15 @@ from data.config import AugmentConfig, InputConfig, Synth
 from data.pack.record import PackOptions
 from launch.site import ClusterConfig
 from models.config import ModelConfig
-from trainer.config import BenchConfig, CosineScheduleConfig, Recipe, SgdConfig, SiteConfig, StepScheduleConfig
+from trainer.bench.config import BenchConfig
+from trainer.config import Recipe, SiteConfig
+from trainer.learn.config import EmaConfig, LossConfig, MixingConfig
+from trainer.learn.optim_config import AnyOptimizer, OptimizerConfig
+from trainer.learn.schedule_config import AnySchedule, ScheduleConfig
 
 KINDS: list[Any] = [
-    *(Recipe, SgdConfig, StepScheduleConfig, CosineScheduleConfig, ModelConfig, InputConfig, AugmentConfig),
+    *(Recipe, OptimizerConfig, *get_args(AnyOptimizer), ScheduleConfig, *get_args(AnySchedule)),
+    *(LossConfig, MixingConfig, EmaConfig, ModelConfig, InputConfig, AugmentConfig),
     *(SiteConfig, BenchConfig, config.BenchConfig, ClusterConfig, Synth, PackOptions),
 ]
 BOUNDED = [(kind, field) for kind in KINDS for field in dataclasses.fields(kind) if field.metadata]
@@ -30,6 +35,7 @@ UNBOUNDED = [
 
 
 def docstring(kind: type, name: str) -> str:
+    kind = next(base for base in kind.__mro__ if name in vars(base).get("__annotations__", {}))
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(kind))).body
     assert isinstance(definition, ast.ClassDef)
     targets = [line.target.id if isinstance(line, ast.AnnAssign) else "" for line in definition.body]  # type: ignore[union-attr]

@@ -4,8 +4,10 @@ from pathlib import Path
 import pytest
 
 from trainer import recipe
-from trainer.config import Recipe, SgdConfig, recipe_problems
+from trainer.checks import recipe_problems
+from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, range_problems
+from trainer.learn.optim_config import SgdConfig
 
 
 def load_text(folder: Path, text: str) -> Recipe:
@@ -44,7 +46,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
     [("1e-4", 1e-4), ("5E3", 5e3), ("1.e-4", 1e-4), (".5", 0.5), ("3", 3.0), ("+2.5e+1", 25.0)],
 )
 def test_numbers_are_read_as_yaml_1_2_reads_them(tmp_path: Path, text: str, value: float) -> None:
-    assert load_text(tmp_path, f"optimizer: {{lr: {text}}}").optimizer == SgdConfig(lr=value)
+    assert load_text(tmp_path, f"optimizer: {{name: sgd, lr: {text}}}").optimizer == SgdConfig(lr=value)
 
 
 @pytest.mark.parametrize(
@@ -52,8 +54,8 @@ def test_numbers_are_read_as_yaml_1_2_reads_them(tmp_path: Path, text: str, valu
     [
         ("epochs: 012", "epochs: '012'; expected a whole number; write 12 without quotes"),  # 10 in YAML 1.1
         ("epochs: 1:30", "epochs: '1:30'; expected a whole number"),  # 90 in YAML 1.1
-        ("channels_last: no", "channels_last: 'no'; expected true or false"),  # false in YAML 1.1
-        ("optimizer: {lr: .inf}", "optimizer.lr: inf; must be finite and above 0"),
+        ("sync_bn: no", "sync_bn: 'no'; expected true or false"),  # false in YAML 1.1
+        ("optimizer: {name: sgd, lr: .inf}", "optimizer.lr: inf; must be finite and above 0"),
         ("epochs: 2021-01-01", "epochs: '2021-01-01'; expected a whole number"),
         ("epochs: 3\nseed: 1\nepochs: 4", "line 3: epochs stands twice"),
         ("optimizer: {lr: 1, lr: 2}", "line 1: lr stands twice"),
@@ -61,7 +63,7 @@ def test_numbers_are_read_as_yaml_1_2_reads_them(tmp_path: Path, text: str, valu
         ("epochs: 3\n\tseed: 1", "not readable as YAML"),
         ("!!python/object/apply:os.system ['true']", "not readable as YAML"),
         ("- epochs", "recipe: ['epochs']; expected a section with named fields"),
-        ("optimizer:", "optimizer: None; expected a section with named fields"),
+        ("input:", "input: None; expected a section with named fields"),
     ],
 )
 def test_yaml_that_would_surprise_is_refused(tmp_path: Path, text: str, expected: str) -> None:
@@ -88,7 +90,7 @@ def test_a_recipe_has_few_fields_for_each_is_a_promise() -> None:
     ("text", "problem"),
     [
         ("schedule: {name: [step]}", "schedule.name: ['step'] is unknown"),
-        (f"optimizer: {{lr: 1{'0' * 400}}}", "optimizer.lr: inf; must be finite"),
+        (f"optimizer: {{name: sgd, lr: 1{'0' * 400}}}", "optimizer.lr: inf; must be finite"),
         (f"epochs: 1{'0' * 400}", "epochs: a number of over 50 digits"),
         (f"epochs: 1{'0' * 5000}", "not readable as YAML"),
         ("[" * 3000, "not readable as YAML: nested too deeply"),

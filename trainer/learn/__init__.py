@@ -1,0 +1,1 @@
+"""What decides how weights change: optimizer, schedule, loss, mixing, averages."""
