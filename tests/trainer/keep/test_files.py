@@ -1,0 +1,54 @@
+from pathlib import Path
+
+import torch
+
+from trainer.keep import checkpoint
+from trainer.keep import files as files
+
+
+def write(folder: Path, step: int, value: float = 0.0) -> Path:
+    return checkpoint.write(folder, step, {"model": {"w": torch.tensor(value)}, "network": {}, "value": value})
+
+
+def loaded(folder: Path) -> float | None:
+    state = checkpoint.load_newest(folder)
+    return state["value"] if state else None
+
+
+def test_checkpoints_are_ordered_by_step_and_nothing_else_counts(tmp_path: Path) -> None:
+    for name in ("step-0000000009", "step-0000000010", "step-0000000011.tmp", "step-12", "step-0000000009.old"):
+        (tmp_path / name).mkdir()
+    names = [path.name for path in files.newest_first(tmp_path)]
+    assert names == ["step-0000000010", "step-0000000009", "step-0000000009.old"]
+
+
+def test_killed_between_the_renames_of_a_replacement_the_moved_one_is_loaded_and_gets_its_name_back(
+    tmp_path: Path,
+) -> None:
+    path = write(tmp_path, 7, 1.0)
+    path.rename(f"{path}.old")
+    assert loaded(tmp_path) == 1.0
+    files.settle(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-0000000007"]
+    assert loaded(tmp_path) == 1.0
+
+
+def test_killed_after_the_renames_of_a_replacement_the_new_one_counts(tmp_path: Path) -> None:
+    path = write(tmp_path, 7, 1.0)
+    path.rename(f"{path}.old")
+    (tmp_path / "aside").mkdir()
+    write(tmp_path / "aside", 7, 2.0).rename(path)
+    assert loaded(tmp_path) == 2.0
+    write(tmp_path, 8, 3.0)
+    assert sorted(path.name for path in tmp_path.glob("step-*")) == ["step-0000000007", "step-0000000008"]
+
+
+def test_without_hashes_only_sizes_are_compared(tmp_path: Path) -> None:
+    path = write(tmp_path, 1)
+    content = bytearray((path / "state.pt").read_bytes())
+    content[len(content) // 2] ^= 1
+    (path / "state.pt").write_bytes(content)
+    assert files.damage(path, hashes=False) is None
+    assert files.damage(path) == "state.pt differs from the manifest"
+    (path / "state.pt").write_bytes(content[:-1])
+    assert files.damage(path, hashes=False) == "state.pt differs from the manifest"

@@ -1,0 +1,88 @@
+"""When a run is saved, and what becomes of it where that fails or another process takes its folder over."""
+
+from dataclasses import asdict
+
+from torch import Tensor
+
+from trainer.images import PeerFailedError
+from trainer.keep.holder import Hold
+from trainer.keep.saving import Saver
+from trainer.setup import Setup
+from trainer.state import TrainState
+
+
+class SaveFailedError(RuntimeError):
+    """A checkpoint cannot be written; the message says why, and what is kept."""
+
+
+class Keeper:
+    """Asks all ranks at each step boundary, and lets rank 0 write."""
+
+    def __init__(self, setup: Setup, state: TrainState, saver: Saver | None, hold: Hold | None) -> None:
+        """`saver` and `hold` are rank 0's."""
+        self._setup, self._state, self._saver, self._hold = setup, state, saver, hold
+        self._said: str | None = None
+
+    def boundary(self) -> tuple[bool, bool]:
+        """Whether some rank was asked to stop, and whether a checkpoint is due (collective).
+
+        Raises:
+            SaveFailedError: A checkpoint could not be written, and the site wants the run to stop then.
+            trainer.keep.holder.FencedError: Another process took the run directory over.
+            PeerFailedError: Rank 0 raises one of these.
+        """
+        self._say_failure()
+        due = self._saver.due(self._state.step) if self._saver else False
+        stop, save, over = self._setup.runtime.any_of(self._setup.stop.is_set, due, self._is_over())
+        if over:
+            self._end()
+        return stop, save
+
+    def rows(self) -> dict[str, Tensor]:
+        """What differs from rank to rank, of all ranks (collective)."""
+        return {name: self._setup.runtime.gather(own) for name, own in self._state.own().items()}
+
+    def save(self, rows: dict[str, Tensor], top1: float | None = None) -> None:
+        """Begin to write a checkpoint; training may go on at once (rank 0 writes).
+
+        Args:
+            rows: What `rows` gave at this step.
+            top1: Of an evaluation of these very weights, percent.
+        """
+        if self._saver:
+            network = asdict(self._setup.recipe.model)  # so that the file says whose it is
+            self._saver.begin(self._state.step, self._state.tree(rows, network), top1)
+
+    def finish(self) -> None:
+        """Wait for the last checkpoint to stand (collective).
+
+        Raises:
+            SaveFailedError: It could not be written (rank 0).
+            PeerFailedError: Rank 0 raises that.
+        """
+        if self._saver:
+            self._saver.finish()
+        failure = self._saver.failure if self._saver else None
+        if self._setup.runtime.any(failure is not None):
+            raise self._failed(failure) if failure else PeerFailedError
+
+    def _say_failure(self) -> None:
+        failure = self._saver.failure if self._saver else None
+        if failure and failure != self._said:
+            self._setup.console.say(f"{failure}\n  going on; the next checkpoint is tried again")
+        self._said = failure
+
+    def _is_over(self) -> bool:
+        if self._hold and self._hold.lost:
+            return True
+        return bool(self._saver and self._saver.failure and self._setup.site.save_failure == "stop")
+
+    def _end(self) -> None:
+        if self._hold and self._hold.lost:
+            self._hold.check()
+        if self._saver and self._saver.failure:
+            raise self._failed(self._saver.failure)
+        raise PeerFailedError
+
+    def _failed(self, failure: str) -> SaveFailedError:
+        return SaveFailedError(f"{failure}\n  the same command goes on from the newest checkpoint that stands")

@@ -1,0 +1,98 @@
+"""A copy of the state in host memory, so that training goes on while the copy is written."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import torch
+from torch import Tensor
+
+PLAIN = (type(None), bool, int, float, str)  # what `weights_only` loading gives back, besides tensors
+
+_HEADER = 1024  # bytes: name, shape and padding of a tensor in a file, at most
+_REST = 65_536  # bytes: the manifest, the plain values, the files' own headers
+
+
+class Snapshot:
+    """Copies trees of tensors into memory that it keeps.
+
+    The first touch of fresh memory costs more than the copy, so buffers stay from one call to the next.
+    """
+
+    def __init__(self) -> None:
+        self._buffers: dict[tuple[Any, ...], Tensor] = {}
+        self._copied: Sequence[torch.Event] = []
+        # one core does not keep the memory busy; torch's _foreach_copy_ is no faster than a loop
+        self._pool = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+
+    @torch.no_grad()
+    def take(self, tree: Any) -> Any:
+        """The tree with its tensors copied to the CPU, in their memory format, and its containers made anew.
+
+        It is overwritten by the next call. From a GPU the copies are only begun: see `ready`.
+
+        Args:
+            tree: Dicts, lists and tuples of tensors and plain values.
+
+        Raises:
+            TypeError: A value is of another kind, which could be written but not safely loaded.
+        """
+        sources = dict(_tensors(tree, ()))
+        self._buffers = {path: _fitting(self._buffers.get(path), tensor) for path, tensor in sources.items()}
+        pairs = [(self._buffers[path], tensor) for path, tensor in sources.items()]
+        other = self._pool.submit(_copy, [pair for pair in pairs[::2] if not pair[1].is_cuda])
+        _copy([pair for pair in pairs[::2] if pair[1].is_cuda] + pairs[1::2])
+        other.result()
+        devices = {tensor.device for tensor in sources.values() if tensor.is_cuda}
+        # on the stream of the training steps, so that the next one changes nothing before it is copied
+        self._copied = [torch.cuda.current_stream(device).record_event() for device in devices]
+        return _rebuilt(tree, (), self._buffers)
+
+    def ready(self) -> None:
+        """Wait until the copies of the last `take` are whole."""
+        for event in self._copied:
+            event.synchronize()  # sync
+
+
+def _copy(pairs: list[tuple[Tensor, Tensor]]) -> None:
+    for buffer, tensor in pairs:
+        buffer.copy_(tensor.detach(), non_blocking=True)
+
+
+def tree_bytes(tree: Any) -> int:
+    """About what a tree takes on the disk, rather more than less."""
+    return sum(tensor.nbytes + _HEADER for _, tensor in _tensors(tree, ())) + _REST
+
+
+def _tensors(tree: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...], Tensor]]:
+    if isinstance(tree, Tensor):
+        yield path, tree
+    elif isinstance(tree, Mapping | list | tuple):
+        items = tree.items() if isinstance(tree, Mapping) else enumerate(tree)
+        for key, value in items:
+            yield from _tensors(value, (*path, key))
+    elif type(tree) not in PLAIN:
+        place = ".".join(map(str, path))
+        raise TypeError(f"{place}: a checkpoint holds tensors and plain values, not {type(tree).__qualname__}")
+
+
+def _fitting(buffer: Tensor | None, tensor: Tensor) -> Tensor:
+    # of the same strides too: a copy from NHWC to NCHW in memory is slow, and can wait for the writer
+    if (
+        buffer is not None
+        and (buffer.dtype, buffer.shape, buffer.stride()) == (tensor.dtype, tensor.shape, tensor.stride())
+        and buffer.is_pinned() == tensor.is_cuda
+    ):
+        return buffer
+    return torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda, requires_grad=False)
+
+
+def _rebuilt(tree: Any, path: tuple[Any, ...], buffers: dict[tuple[Any, ...], Tensor]) -> Any:
+    if isinstance(tree, Tensor):
+        return buffers[path]
+    if isinstance(tree, Mapping):
+        return {key: _rebuilt(value, (*path, key), buffers) for key, value in tree.items()}
+    if isinstance(tree, list | tuple):
+        values = [_rebuilt(value, (*path, index), buffers) for index, value in enumerate(tree)]
+        return values if isinstance(tree, list) else tuple(values)
+    return tree
