@@ -1,5 +1,8 @@
 """Small builders, each returning one part of a run, none called from the loop."""
 
+import math
+import os
+import shutil
 from contextlib import ExitStack, closing
 from pathlib import Path
 
@@ -14,9 +17,11 @@ from data.types import Loader
 from data.workers import cores
 from models import registry
 from models.trace import skeleton
-from trainer import checkpoint, metrics
+from trainer import metrics
 from trainer.config import Recipe, SiteConfig
-from trainer.optim import build_optimizer
+from trainer.keep import checkpoint
+from trainer.learn.ema import Ema
+from trainer.learn.optim import build_optimizer
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.state import TrainState
@@ -93,28 +98,79 @@ def _refusal(network: nn.Module, batch: int, size: int) -> str | None:
     return None
 
 
-def train_state(recipe: Recipe, runtime: Runtime) -> TrainState:
-    """The network with its initial weights, the same on every rank, and its optimizer."""
+def device_problems(recipe: Recipe, world: World) -> list[str]:
+    """What the recipe asks of a device that this machine has not."""
+    if torch.cuda.is_available():
+        return []
+    problems: list[str] = []
+    if recipe.precision == "tf32":
+        problems.append("precision: tf32 needs an NVIDIA GPU; use bf16 or fp32")
+    if recipe.sync_bn and world.world_size > 1:
+        problems.append("sync_bn: PyTorch's SyncBatchNorm needs GPUs; train on one process, or without it")
+    if recipe.compile != "off" and not any(map(shutil.which, ("g++", "clang++", os.environ.get("CXX", "")))):
+        problems.append("compile: torch.compile needs a C++ compiler on a CPU; install g++, or use --compile off")
+    return problems
+
+
+def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainState:
+    """The network with its initial weights, the same on every rank, its optimizer and its average."""
     torch.manual_seed(recipe.seed)
-    model = runtime.place(registry.build(recipe.model), channels_last=recipe.channels_last)
+    model = runtime.place(registry.build(recipe.model), channels_last=site.channels_last)
+    if recipe.sync_bn and runtime.world.world_size > 1:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return TrainState(
         model=model.train(),
         optimizer=build_optimizer(model, recipe.optimizer),
+        scaler=runtime.scaler,
+        ema=Ema(model, recipe.ema) if recipe.ema.decay else None,
         sums=metrics.empty(runtime.device),
+        faults=torch.tensor([-math.inf, 0.0], dtype=torch.float64, device=runtime.device),
     )
 
 
+def forward(recipe: Recipe, state: TrainState, runtime: Runtime) -> nn.Module:
+    """The network as a step calls it: distributed and then, as PyTorch advises, compiled (collective)."""
+    accumulates = recipe.global_batch > recipe.micro_batch * runtime.world.world_size
+    compiles = recipe.compile != "off"
+    model = runtime.distribute(
+        state.model, compression=recipe.gradient_compression, static=not accumulates and not compiles
+    )
+    if compiles:  # a size at a time: shapes change only where the training size grows
+        model = torch.compile(model, mode=recipe.compile, dynamic=False)
+    if runtime.world.world_size > 2:
+        _settle_buckets(model, state, recipe, runtime)  # pyright: ignore[reportArgumentType]
+    return model  # pyright: ignore[reportReturnType]
+
+
+def _settle_buckets(model: nn.Module, state: TrainState, recipe: Recipe, runtime: Runtime) -> None:
+    """Spend two passes on black images (collective).
+
+    After its first pass, or where the graph is static its second, DDP puts the gradients into other buckets, in the
+    order in which they come. Three ranks or more add up each part of a bucket in another order, so a run that goes on
+    would round its first steps otherwise than one that never stopped.
+    """
+    buffers = [buffer.clone() for buffer in state.model.buffers()]
+    size = recipe.input.start_size or recipe.input.train_size
+    images = torch.zeros(recipe.micro_batch, 3, size, size, device=runtime.device)
+    for _ in range(2):
+        with runtime.autocast():
+            outputs = model(images)
+        heads = [outputs] if isinstance(outputs, Tensor) else outputs
+        torch.stack([head.float().sum() for head in heads]).sum().backward()
+        state.optimizer.zero_grad()
+    for buffer, before in zip(state.model.buffers(), buffers, strict=True):
+        buffer.copy_(before)
+
+
 def restore(state: TrainState, folder: Path, runtime: Runtime) -> None:
-    """Put the newest valid checkpoint, if any, into the state (collective).
+    """Put the newest valid checkpoint, if any, into the state, whose network is distributed already (collective).
 
     Raises:
         RuntimeError: Ranks see different checkpoints, as they may on a file system that is slow to agree.
     """
     stored = checkpoint.load_newest(folder)
     if stored:
-        state.load_state_dict(stored)
-    if not runtime.is_main:
-        state.sums.zero_()  # rank 0's sums are those of all ranks
+        state.restore(stored, runtime.world.rank, runtime.world.world_size)
     if runtime.sum(_step(state, runtime)) != runtime.world.world_size * _step(state, runtime):
         raise RuntimeError(
             f"rank {runtime.world.rank} sees step {state.step} in {folder}, other ranks another; start again"

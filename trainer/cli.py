@@ -1,18 +1,19 @@
 """`python -m trainer`: the commands, their flags and their errors. Loads torch only for a run that can start."""
 
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from trainer import preflight, recipe
-from trainer.bench_command import Bench
+from trainer.bench.command import Bench
 from trainer.config import Recipe, SiteConfig
+from trainer.cpu import rest_at_barriers
 from trainer.decode import InvalidConfigError
 from trainer.exits import FAILED, INTERRUPTED, refuse
-from trainer.openmp import rest_at_barriers
+from trainer.keep.command import Checkpoints
 from trainer.preempt import START_AGAIN, StopFlag, StopRequestedError
 from trainer.rundir import RunDirectory
 from trainer.world import World, WorldError, from_environment, speaks
@@ -23,8 +24,8 @@ class Train:
     """Train a recipe, evaluate it after each epoch, and write checkpoints, metrics and a report to the run directory.
 
     RECIPE is the name of a recipe or the path of a YAML file, and comes first. The fields of the recipe are flags, all
-    but the kind of its schedule; the values shown are those of the recipe. A run directory that holds this recipe's
-    run is continued.
+    but the kinds of its optimizer and schedule; the values shown are those of the recipe. A run directory that holds
+    this recipe's run is continued.
 
     Start it with `accelerate launch -m trainer train ...`, `torchrun -m trainer train ...` or `srun python -m trainer
     train ...`, or, for one process, `python -m trainer train ...`.
@@ -58,6 +59,8 @@ def main(arguments: list[str] | None = None) -> int:
                 return train(command, from_environment())
             case Report():
                 return report(command)
+            case Checkpoints():
+                return command.run()
             case Bench():
                 return command.run(from_environment())
     except (InvalidConfigError, WorldError) as error:
@@ -69,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def parse(arguments: list[str]) -> Train | Report | Bench:
+def parse(arguments: list[str]) -> Train | Report | Checkpoints | Bench:
     """The command, with the recipe's values as the defaults of its flags.
 
     Raises:
@@ -79,9 +82,10 @@ def parse(arguments: list[str]) -> Train | Report | Bench:
     default = Train(recipe=tyro.MISSING, settings=settings, site=SiteConfig(data=tyro.MISSING, output=tyro.MISSING))
     train_command = Annotated[Train, tyro.conf.subcommand("train", default=default)]
     report_command = Annotated[Report, tyro.conf.subcommand("report")]
+    checkpoints_command = Annotated[Checkpoints, tyro.conf.subcommand("checkpoints")]
     bench_command = Annotated[Bench, tyro.conf.subcommand("bench")]
     return tyro.cli(
-        train_command | report_command | bench_command,  # pyright: ignore[reportArgumentType]
+        train_command | report_command | checkpoints_command | bench_command,  # pyright: ignore[reportArgumentType]
         args=arguments,
         prog="python -m trainer",
         config=(tyro.conf.AvoidSubcommands,),
@@ -104,6 +108,7 @@ def named_recipe(arguments: list[str], verb: str) -> Recipe:
 
 def train(command: Train, world: World) -> int:
     """Train, unless the run cannot start or is finished."""
+    command = replace(command, settings=preflight.adopted(command.settings, command.site))
     problems = preflight.problems(command.settings, command.site, world)
     if problems:
         return refuse(problems, world)
@@ -122,7 +127,7 @@ def report(command: Report) -> int:
     run = RunDirectory(command.run)
     if not run.recipe.exists():
         return refuse([f"{command.run} is not a run directory: it holds no {run.recipe.name}"])
-    from trainer import report
+    from trainer.record import report
 
     report.write(run)
     sys.stdout.write(run.guide())
@@ -130,37 +135,38 @@ def report(command: Report) -> int:
 
 
 def _train(command: Train, world: World, stop: StopFlag) -> int:
-    from data.load.backends import UnusableBackendError
-    from data.manifest import DamagedManifestError
-    from data.types import BrokenImageError, TooManyBrokenError
-    from trainer.build import loader_problems, network_problems
-    from trainer.images import PeerFailedError, UnusableDataError
-    from trainer.loop import DivergedError
+    from trainer.build import device_problems, loader_problems, network_problems
+    from trainer.failures import OWN, SHARED
+    from trainer.images import PeerFailedError
+    from trainer.keep.holder import HeldError
     from trainer.train import train
 
-    problems = [*loader_problems(command.site), *network_problems(command.settings)] or _begin(command, world)
-    if problems:
+    settings, site = command.settings, command.site
+    problems = [*loader_problems(site), *device_problems(settings, world), *network_problems(settings)]
+    if problems := problems or _make_folder(site, world):
         return refuse(problems, world)
     try:
-        return train(command.settings, command.site, world, stop)
+        return train(settings, site, world, stop)
     except StopRequestedError as error:
         sys.stderr.write(f"stopped by {error} before the first step; the same command starts again\n")
         return START_AGAIN
+    except HeldError as error:
+        return refuse(str(error).splitlines(), world)
     except PeerFailedError:  # which says why
         return FAILED
-    except (BrokenImageError, TooManyBrokenError) as error:  # of this process's own images
+    except OWN as error:
         sys.stderr.write(f"failed: {error}\n")
         return FAILED
-    except (UnusableBackendError, UnusableDataError, DamagedManifestError, DivergedError, OSError) as error:
+    except SHARED as error:
         sys.stderr.write(f"failed: {error}\n" if world.is_main else "")
         return FAILED
 
 
-def _begin(command: Train, world: World) -> list[str]:
+def _make_folder(site: SiteConfig, world: World) -> list[str]:
     """Make the run directory (rank 0 only); why it cannot be made."""
     try:
         if world.is_main:
-            RunDirectory(command.site.output).begin(command.settings)
+            RunDirectory(site.output).make()
     except OSError as error:
         return [f"--output: {error.filename}: {error.strerror}"]
     return []

@@ -1,11 +1,11 @@
 """Accuracy in which each image counts once, at any world size."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor, nn
 
-from data.types import Loader
+from data.types import Batch, Loader
 from trainer import metrics
 from trainer.prefetch import on_device
 from trainer.runtime import Runtime
@@ -13,17 +13,18 @@ from trainer.runtime import Runtime
 
 def evaluate(
     runtime: Runtime,
-    model: nn.Module,
+    networks: Sequence[nn.Module],
     loader: Loader,
     normalize: Callable[[Tensor], Tensor],
     epoch: int,
     should_stop: Callable[[], bool],
-) -> metrics.Scores | None:
-    """Top-1, top-5 and cross-entropy over the whole split (collective).
+) -> list[metrics.Scores] | None:
+    """Top-1, top-5 and cross-entropy of each network over the whole split (collective).
 
     Args:
         runtime: This process among the others.
-        model: The network itself, not its DDP wrapper; left in training mode.
+        networks: The networks themselves, not their DDP wrappers; left in the mode that they were in. Each image is
+            loaded once for all of them.
         loader: This process's share of the split.
         normalize: Loader images to network input.
         epoch: Evaluations before this one; the loader has begun this one already.
@@ -32,16 +33,32 @@ def evaluate(
     Returns:
         The scores, or None where the evaluation was stopped.
     """
-    model.eval()
-    sums = metrics.empty(runtime.device)
-    with torch.no_grad():
-        for batch in on_device(loader.epoch(epoch), runtime.device):
-            targets, valid = (part.to(runtime.device, non_blocking=True) for part in (batch.targets, batch.valid))
-            sums += metrics.totals(model(normalize(batch.images)), targets, valid)
-            if batch.broken:
-                sums[metrics.BROKEN] += len(batch.broken)
-            if should_stop():
-                model.train()
-                return None
-    model.train()
-    return metrics.scores(runtime.sum(sums))  # sums are reduced, then divided, once
+    modes = [network.training for network in networks]
+    for network in networks:
+        network.eval()
+    sums = torch.stack([metrics.empty(runtime.device) for _ in networks])
+    stopped = False
+    for batch in on_device(loader.epoch(epoch), runtime.device):
+        sums += _batch(runtime, networks, batch, normalize)
+        if stopped := should_stop():
+            break
+    for network, mode in zip(networks, modes, strict=True):
+        network.train(mode)
+    if stopped:
+        return None
+    return [metrics.scores(row) for row in runtime.sum(sums)]  # sums are reduced, then divided, once
+
+
+@torch.no_grad()
+def _batch(
+    runtime: Runtime, networks: Sequence[nn.Module], batch: Batch, normalize: Callable[[Tensor], Tensor]
+) -> Tensor:
+    """(networks, metrics.FIELDS) sums over one batch."""
+    targets, valid = (part.to(runtime.device, non_blocking=True) for part in (batch.targets, batch.valid))
+    images = normalize(batch.images)
+    with runtime.autocast():
+        logits = [network(images) for network in networks]
+    sums = torch.stack([metrics.totals(found.float(), targets, valid) for found in logits])
+    if batch.broken:
+        sums[:, metrics.BROKEN] += len(batch.broken)
+    return sums

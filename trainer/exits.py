@@ -1,13 +1,19 @@
 """How a command ends, and what it says then. Standard library only."""
 
+import os
 import socket
 import sys
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
 
 from trainer.world import World
 
 FAILED = 1
 BAD_INPUT = 2
 INTERRUPTED = 130  # 128 + SIGINT, as shells say
+
+EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file in which `python -m launch run` looks for the code
 
 
 def refuse(problems: list[str], world: World | None = None) -> int:
@@ -21,3 +27,17 @@ def refuse(problems: list[str], world: World | None = None) -> int:
     more = f"  and {len(problems) - 12} more\n" if len(problems) > 12 else ""
     sys.stderr.write(f"cannot start; nothing was written\n{lines}{more}")
     return BAD_INPUT
+
+
+def record(code: int, environment: Mapping[str, str] = os.environ) -> None:
+    """Leave the exit code where `python -m launch run` finds it, if that started us: launchers turn it into 1."""
+    name = environment.get(EXIT_CODE_VARIABLE)
+    if not name or not _is_first_here(environment) or not Path(name).exists():  # on another machine there is none
+        return
+    with suppress(OSError):  # the code still goes the usual way
+        Path(name).write_text(str(code))
+
+
+def _is_first_here(environment: Mapping[str, str]) -> bool:
+    """Whether this is the first process on its machine: each machine may have a launcher that waits for a code."""
+    return environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0")) == "0"

@@ -1,19 +1,26 @@
-"""The story of a run: epochs of steps, an evaluation after each, a checkpoint behind both."""
+"""The story of a run: epochs of steps, an evaluation after each, checkpoints on the way."""
 
 import time
 from dataclasses import asdict, dataclass
 from itertools import islice
 
+import torch
+from torch import Tensor
+from torch.nn.utils import get_total_norm
+
 from data.plan.plan import TrainPlan
 from data.types import Loader
-from trainer import checkpoint, metrics
+from trainer import metrics
 from trainer.evaluate import evaluate
+from trainer.keep.files import damage, newest_first
+from trainer.keep.keeper import Keeper
+from trainer.learn import batchnorm
+from trainer.learn.schedule import learning_rate
 from trainer.prefetch import on_device
-from trainer.schedule import learning_rate
+from trainer.record.telemetry import Point, Telemetry, Waiting
 from trainer.setup import Setup
-from trainer.state import TrainState
-from trainer.step import Normalize, TrainStep
-from trainer.telemetry import Point, Telemetry, Waiting
+from trainer.state import TrainState, headline
+from trainer.step import Normalize, TrainStep, draw_seed
 
 
 class DivergedError(ArithmeticError):
@@ -30,6 +37,7 @@ class Fit:
     train_step: TrainStep
     normalize: Normalize
     state: TrainState
+    keeper: Keeper
     plan: TrainPlan
     """What happens to the training images."""
     telemetry: Telemetry | None
@@ -50,19 +58,22 @@ def fit(parts: Fit) -> bool:
     """Train from the state's step to the end, or until asked to stop (collective).
 
     Returns:
-        True where the run is finished, False where it was stopped, with a checkpoint to go on from.
+        True where the run is finished, False where it was stopped; a checkpoint to go on from stands.
     """
     state = parts.state
     while True:
         done = evaluate_epoch(parts) if state.step // parts.steps_per_epoch > state.evaluated else True
-        if not done or parts.setup.should_stop():
+        stop, _ = parts.keeper.boundary()
+        if stop or not done:
             save(parts)
-            return False
+            break
         if state.step > 0 and state.step % parts.steps_per_epoch == 0:
-            save(parts)
+            save(parts, headline(state)["top1"])
         if state.step == parts.total_steps:
-            return True
+            break
         train_epoch(parts)
+    parts.keeper.finish()
+    return state.step == parts.total_steps and done and not stop
 
 
 def train_epoch(parts: Fit) -> None:
@@ -82,24 +93,27 @@ def train_epoch(parts: Fit) -> None:
         state.step = step + 1
         if state.step % parts.setup.site.log_every == 0 or state.step % per_epoch == 0:
             log(parts, clock, source, lr)
-        if parts.setup.should_stop():
+        stop, due = parts.keeper.boundary()
+        if stop:
             return
+        if due and state.step % per_epoch:  # the end of an epoch is saved once it is evaluated
+            save(parts)
 
 
 def log(parts: Fit, clock: "_Clock", source: Waiting, lr: float) -> None:
     """Reduce and show what came together since the last point (collective).
 
     Raises:
-        DivergedError: The loss is not a number.
+        DivergedError: The loss or a gradient is not a number, more often than the recipe bears.
     """
     state = parts.state
-    scores = metrics.scores(parts.setup.runtime.sum(state.sums))
-    if not scores.finite:
-        raise _diverged(parts, "training loss", scores.loss)
+    rows = parts.setup.runtime.gather(torch.cat([state.sums, state.faults]))
+    skipped = _check(parts, rows[:, : metrics.FIELDS].sum(0), rows[:, metrics.FIELDS :].amax(0))
+    scores = metrics.scores(rows[:, : metrics.FIELDS].sum(0))
     state.sums.zero_()
     state.broken += scores.broken
     steps, seconds, waited = clock.lap(state.step, source.seconds)
-    if parts.telemetry:
+    if parts.telemetry and scores.images:  # none where all steps were passed over
         point = Point(
             step=state.step,
             total_steps=parts.total_steps,
@@ -107,6 +121,7 @@ def log(parts: Fit, clock: "_Clock", source: Waiting, lr: float) -> None:
             epochs=parts.setup.recipe.epochs,
             scores=scores,
             broken=state.broken,
+            skipped=skipped,
             lr=lr,
             images_per_s=(parts.plan.images_seen(state.step) - parts.plan.images_seen(state.step - steps)) / seconds,
             data_wait=waited / seconds,
@@ -121,47 +136,83 @@ def evaluate_epoch(parts: Fit) -> bool:
     Raises:
         DivergedError: The loss is not a number.
     """
-    state = parts.state
-    # each rank's BatchNorm has seen its own images since the last forward pass began; a checkpoint holds rank 0's
-    parts.setup.runtime.share_buffers(state.model)
-    scores = evaluate(
-        parts.setup.runtime, state.model, parts.eval_loader, parts.normalize, state.evaluated, parts.setup.should_stop
+    state, runtime = parts.state, parts.setup.runtime
+    before = [buffer.clone() for network in state.networks for buffer in network.buffers()]
+    _settle_statistics(parts)
+    found = evaluate(
+        runtime, state.networks, parts.eval_loader, parts.normalize, state.evaluated, parts.setup.should_stop
     )
-    if scores is None:
+    if found is None:  # it will be begun again from the same state, to the bit
+        buffers = (buffer for network in state.networks for buffer in network.buffers())
+        for buffer, old in zip(buffers, before, strict=True):
+            buffer.copy_(old)
         return False
-    if not scores.finite:
-        raise _diverged(parts, "evaluation loss", scores.loss)
+    if not found[0].finite:
+        raise _diverged(parts, f"the evaluation loss is {found[0].loss}", state.step)
     state.evaluated += 1
-    state.scores = asdict(scores)
-    state.best_top1 = max(state.best_top1, scores.top1)
+    state.scores = {weights: asdict(scores) for weights, scores in zip(("raw", "ema"), found, strict=False)}
+    state.best_top1 = max(state.best_top1, headline(state)["top1"])
     if parts.telemetry:
-        parts.telemetry.evaluation(state.step, state.evaluated, scores, state.best_top1)
+        parts.telemetry.evaluation(state, found)
     return True
 
 
-def save(parts: Fit) -> None:
-    """Write a checkpoint; no rank goes on before it stands (collective).
+def save(parts: Fit, top1: float | None = None) -> None:
+    """Begin to write a checkpoint (collective).
+
+    Args:
+        parts: The run.
+        top1: Of an evaluation of these very weights, percent.
 
     Raises:
         DivergedError: The loss is not a number, and the weights are no place to go on from.
     """
-    state, setup = parts.state, parts.setup
-    total = setup.runtime.sum(state.sums)
-    if not total.isfinite().all():  # sync
-        raise _diverged(parts, "training loss", float("nan"))
-    state.sums.copy_(total) if setup.runtime.is_main else state.sums.zero_()  # the file holds rank 0's, so all of it
-    if setup.runtime.is_main:
-        content = {**state.state_dict(), "network": asdict(setup.recipe.model)}  # so that the file says whose it is
-        checkpoint.save(setup.run.checkpoints, state.step, content, setup.site.keep_checkpoints)
-    setup.runtime.barrier()
+    rows = parts.keeper.rows()
+    _check(parts, rows["sums"].sum(0), rows["faults"].amax(0))
+    weights = [weight.detach() for weight in parts.state.model.parameters()]
+    if not get_total_norm([*weights, rows["statistics"]]).isfinite():  # sync
+        raise _diverged(parts, "the weights are not finite numbers", parts.state.step)
+    parts.keeper.save(rows, top1)
 
 
-def _diverged(parts: Fit, what: str, loss: float) -> DivergedError:
-    lr = learning_rate(parts.setup.recipe, max(parts.state.step - 1, 0), parts.steps_per_epoch)
+@torch.no_grad()
+def _settle_statistics(parts: Fit) -> None:
+    """Take BatchNorm's statistics anew where the recipe says so, and their mean over the ranks (collective)."""
+    state, runtime, recipe = parts.state, parts.setup.runtime, parts.setup.recipe
+    for network in state.networks if recipe.precise_bn else ():
+        runtime.seed(draw_seed(recipe.seed, state.step, runtime.world.rank, 1))  # for dropout and its like
+        count = -(-recipe.precise_bn // (recipe.micro_batch * runtime.world.world_size))
+        batches = on_device(islice(parts.train_loader.epoch(state.evaluated), count), runtime.device)
+        with runtime.autocast():
+            batchnorm.recalibrate(network, (parts.normalize(batch.images) for batch in batches))
+    if runtime.world.world_size > 1:
+        mean = runtime.gather(batchnorm.flat(state.networks)).mean(0)
+        batchnorm.put(state.networks, mean)
+
+
+def _check(parts: Fit, sums: Tensor, faults: Tensor) -> int:
+    """Steps passed over so far, as all ranks have them.
+
+    Raises:
+        DivergedError: There are more than the recipe bears.
+    """
+    first, count = faults.tolist()  # sync
+    bearable = parts.setup.recipe.max_skipped
+    if count > bearable:
+        what = "the loss" if not bearable else f"for the {count:.0f}th time the loss or gradient"
+        raise _diverged(parts, f"{what} is not a finite number", round(-first))
+    if not sums.isfinite().all():  # sync
+        raise _diverged(parts, "the loss is not a finite number", parts.state.step)
+    return round(count)
+
+
+def _diverged(parts: Fit, what: str, step: int) -> DivergedError:
+    lr = learning_rate(parts.setup.recipe, max(step - 1, 0), parts.steps_per_epoch)
+    standing = (path for path in newest_first(parts.setup.run.checkpoints) if damage(path) is None)
     return DivergedError(
-        f"the {what} is {loss} at step {parts.state.step}, learning rate {lr:.3g}: training has diverged\n"
-        f"  lower optimizer.lr or lengthen schedule.warmup_epochs and name another --output; earlier checkpoints: "
-        f"{parts.setup.run.checkpoints}"
+        f"{what}; training has diverged, first at step {step}, learning rate {lr:.3g}\n"
+        f"  lower optimizer.lr, lengthen the schedule's warm-up or set clip_norm or max_skipped, and name another "
+        f"--output; last good checkpoint: {next(standing, 'none yet')}"
     )
 
 

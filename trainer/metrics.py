@@ -60,10 +60,11 @@ def totals(logits: Tensor, targets: Tensor, valid: Tensor, losses: Tensor | None
 def scores(sums: Tensor) -> Scores:
     """Means from sums over all processes."""
     loss, top1, top5, count, broken = sums.tolist()  # sync
+    divisor = count or math.nan  # no images, no mean
     return Scores(
-        loss=loss / count,
-        top1=100 * top1 / count,
-        top5=100 * top5 / count,
+        loss=loss / divisor,
+        top1=100 * top1 / divisor,
+        top5=100 * top5 / divisor,
         images=round(count),
         broken=round(broken),
     )

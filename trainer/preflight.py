@@ -2,11 +2,14 @@
 
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 
 from data.installed import has_dali
 from models import registry
-from trainer.config import Recipe, SiteConfig, recipe_problems, world_problems
+from trainer.checks import recipe_problems, world_problems
+from trainer.config import Recipe, SiteConfig
 from trainer.decode import range_problems
+from trainer.recipe import load
 from trainer.rundir import RunDirectory
 from trainer.world import World
 
@@ -24,6 +27,19 @@ def problems(recipe: Recipe, site: SiteConfig, world: World) -> list[str]:
         *_on_disk("--output", lambda: RunDirectory(site.output).problems(recipe, site.data)),
         *_loader_problems(site),
     ]
+
+
+def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
+    """The recipe with the `micro_batch` that a run found for itself, where that is all it differs in.
+
+    Raises:
+        InvalidConfigError: The directory's recipe is damaged.
+    """
+    run = RunDirectory(site.output)
+    if site.accumulate == "recipe" or not run.recipe.exists():
+        return recipe
+    stored = load(str(run.recipe))
+    return stored if replace(stored, micro_batch=recipe.micro_batch) == recipe else recipe
 
 
 def _on_disk(flag: str, look: Callable[[], list[str]]) -> list[str]:

@@ -39,6 +39,16 @@ class RunDirectory:
         return self.path / "checkpoints"
 
     @property
+    def holder(self) -> Path:
+        """Which process trains here now; of a run that is under way only."""
+        return self.path / "holder.json"
+
+    @property
+    def weights(self) -> Path:
+        """The weights that the result is of, under torchvision's or timm's names; of a finished run only."""
+        return self.path / "model.safetensors"
+
+    @property
     def result(self) -> Path:
         """The final accuracy with its protocol; written last, so its presence makes the run finished."""
         return self.path / "result.json"
@@ -79,9 +89,12 @@ class RunDirectory:
             return [f"--output: {self.path} holds {', '.join(strays)} but no recipe.yaml; {mend}"] if strays else []
         return self._recipe_problems(recipe)
 
-    def begin(self, recipe: Recipe) -> None:
-        """Make the folder and write the recipe, unless it is there."""
+    def make(self) -> None:
+        """Make the folder."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
+
+    def begin(self, recipe: Recipe) -> None:
+        """Write the recipe, unless it is there."""
         if not self.recipe.exists():
             write_text(self.recipe, dump(recipe))
 
@@ -102,6 +115,7 @@ class RunDirectory:
     def guide(self) -> str:
         """How the run stands, where everything of it lies and how to open it: lines for the console."""
         result = self.finished()
+        weights = [f"  weights      {self.weights}"] if self.weights.exists() else []
         lines = [
             f"finished: top-1 {result['top1']:.2f} %, top-5 {result['top5']:.2f} % on {result['images']:,} images"
             if result
@@ -111,6 +125,7 @@ class RunDirectory:
             f"  TensorBoard  tensorboard --logdir {self.path}",
             f"  metrics      {self.metrics}",
             f"  checkpoints  {self.checkpoints}",
+            *weights,
             f"  recipe       {self.recipe}",
         ]
         return "\n".join(lines) + "\n"

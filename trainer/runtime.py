@@ -7,11 +7,12 @@ from datetime import timedelta
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
-from accelerate.utils import DistributedDataParallelKwargs
+from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from data.types import Shard
+from trainer.config import Precision
 from trainer.world import World
 
 TIMEOUT = timedelta(minutes=10)  # for a rank that never comes
@@ -23,27 +24,28 @@ class Runtime:
     Every method marked `collective` must be called by all ranks, in the same order.
     """
 
-    def __init__(self, world: World, precision: str, threads: int) -> None:
+    def __init__(self, world: World, precision: Precision, threads: int, *, deterministic: bool = False) -> None:
         """Join the process group (collective) and pick the device.
 
         Args:
             world: Who this process is.
-            precision: fp32 or bf16.
+            precision: Arithmetic of the forward pass.
             threads: CPU threads for the model.
+            deterministic: Use only algorithms that repeat bit for bit on a GPU.
         """
         self.world = world
         # accelerate launch sets this to 1 whatever the machine; accelerate itself guesses and warns where it is missing
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
         on_gpu = torch.cuda.is_available()
+        if on_gpu:
+            _choose_algorithms(precision, deterministic=deterministic)
         if world.launcher != "python":
             self._join(on_gpu)
-        self._accelerator = Accelerator(
-            cpu=not on_gpu,
-            mixed_precision="bf16" if precision == "bf16" else "no",
-            kwargs_handlers=[DistributedDataParallelKwargs(gradient_as_bucket_view=True)],
-        )
+        self._accelerator = Accelerator(cpu=not on_gpu, mixed_precision="no")
         self.device = self._accelerator.device
+        self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")  # a no-op for the others
 
     @property
     def shard(self) -> Shard:
@@ -60,13 +62,36 @@ class Runtime:
         layout = torch.channels_last if channels_last else torch.contiguous_format
         return model.to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stub lacks it
 
-    def distribute(self, model: nn.Module) -> nn.Module:
-        """Wrap for autocast, and for DDP where there are several processes (collective)."""
-        return self._accelerator.prepare_model(model)
+    def distribute(self, model: nn.Module, *, compression: str = "none", static: bool = False) -> nn.Module:
+        """Wrap for DDP where there are several processes (collective).
 
-    def backward(self, loss: Tensor) -> None:
-        """Accumulate gradients; averages them over processes unless inside `no_sync` (collective)."""
-        self._accelerator.backward(loss)
+        Args:
+            model: Already placed.
+            compression: What gradients are rounded to on their way: none, bf16 or fp16.
+            static: Whether each pass uses the same weights and is followed by an update: DDP refuses `no_sync` then.
+        """
+        hook = {"bf16": DDPCommunicationHookType.BF16, "fp16": DDPCommunicationHookType.FP16}.get(compression)
+        self._accelerator.ddp_handler = DistributedDataParallelKwargs(  # pyright: ignore[reportAttributeAccessIssue]
+            gradient_as_bucket_view=True, static_graph=static, comm_hook=hook or DDPCommunicationHookType.NO
+        )
+        # placed already: to place it again would give a CPU's model other buffers than an average follows
+        wrapped = self._accelerator.prepare_model(model, device_placement=False)
+        if isinstance(wrapped, DistributedDataParallel):
+            wrapped.broadcast_buffers = False  # BatchNorm's statistics are averaged where they are read
+        return wrapped
+
+    def seed(self, seed: int) -> None:
+        """Seed what dropout and its like draw from, on this device.
+
+        torch.manual_seed goes through every kind of device there is, which costs a small network 5 % of its step.
+        """
+        torch.default_generator.manual_seed(seed)
+        if self.device.type == "cuda":
+            torch.cuda.manual_seed(seed)
+
+    def autocast(self) -> AbstractContextManager[object]:
+        """The precision's arithmetic, for a forward pass."""
+        return torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None)
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
         """Gradients stay local inside: for all but the last micro-batch of a step."""
@@ -80,18 +105,22 @@ class Runtime:
         return total
 
     def any(self, flag: bool) -> bool:
-        """Whether the flag is set in any process (collective); on the host, so that no GPU is waited for."""
-        if self.world.world_size == 1:
-            return flag
-        votes = torch.tensor(int(flag), dtype=torch.int32)
-        dist.all_reduce(votes, dist.ReduceOp.MAX)
-        return bool(votes)
+        """Whether the flag is set in any process (collective)."""
+        return self.any_of(flag)[0]
 
-    def share_buffers(self, model: nn.Module) -> None:
-        """Give every process rank 0's buffers: BatchNorm's statistics (collective)."""
-        if self.world.world_size > 1:
-            for buffer in model.buffers():
-                dist.broadcast(buffer, src=0)
+    def any_of(self, *flags: bool) -> tuple[bool, ...]:
+        """Which flags are set in any process (collective); on the host, so that no GPU is waited for."""
+        if self.world.world_size == 1:
+            return flags
+        votes = torch.tensor(flags, dtype=torch.int32)
+        dist.all_reduce(votes, dist.ReduceOp.MAX)
+        return tuple(map(bool, votes.tolist()))
+
+    def gather(self, tensor: Tensor) -> Tensor:
+        """(world_size, *shape) what each process has (collective)."""
+        rows = tensor.new_zeros(self.world.world_size, *tensor.shape)
+        rows[self.world.rank] = tensor
+        return self.sum(rows)  # with zeros, so to the bit
 
     def barrier(self) -> None:
         """Wait until all processes are here (collective)."""
@@ -108,3 +137,12 @@ class Runtime:
             torch.cuda.set_device(self.world.local_rank)
         # gloo beside NCCL carries the stop flag without a host sync
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+
+
+def _choose_algorithms(precision: Precision, *, deterministic: bool) -> None:
+    """Set what PyTorch may do on a GPU; by default its convolutions round to tf32, also where fp32 was asked for."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(True)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from trainer.config import Recipe, SiteConfig
-from trainer.console import Console
 from trainer.preempt import StopFlag
+from trainer.record.console import Console
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
 

@@ -9,28 +9,37 @@ from data.load import backends
 from data.load.backends import Chosen
 from data.manifest import Manifest
 from data.plan.plan import EvalPlan, TrainPlan
-from trainer import build, evidence, report
+from trainer import build
 from trainer.config import Recipe, SiteConfig
-from trainer.console import Console
 from trainer.images import list_images
+from trainer.keep import files
+from trainer.keep.holder import Hold
+from trainer.keep.keeper import Keeper
+from trainer.keep.saving import Saver
 from trainer.loop import Fit, fit
+from trainer.memory import advising
 from trainer.preempt import START_AGAIN, StopFlag
+from trainer.record import evidence
+from trainer.record.console import Console
+from trainer.record.telemetry import Telemetry
 from trainer.rundir import write_text
 from trainer.runtime import Runtime
 from trainer.setup import Setup
+from trainer.start import begin, take_hold
 from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
-from trainer.telemetry import Telemetry
 from trainer.world import World
 
 
 def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int:
-    """Train, evaluate and report, going on from the newest checkpoint in the run directory, which has begun.
+    """Train, evaluate and report, going on from the newest checkpoint in the run directory.
 
     Returns:
         Exit code: 0 finished, `START_AGAIN` stopped in good order.
 
     Raises:
+        HeldError: Another process trains in this run directory.
+        FencedError: Another process took it over.
         StopRequestedError: Asked to stop before the first step.
         UnusableDataError: The images are not those listed, or too many are broken.
         UnusableBackendError: The loader asked for cannot do its work here.
@@ -38,37 +47,46 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         TooManyBrokenError: Too many images broke on the way.
         BrokenImageError: An image broke, and so did all that could take its place.
         DivergedError: The loss is not a number.
+        MemoryShortError: A micro-batch does not fit into memory.
+        SaveFailedError: A checkpoint cannot be written.
         PeerFailedError: Rank 0 raises one of these.
     """
-    runtime = Runtime(world, recipe.precision, build.threads(site, world))
-    setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console())
-    images = list_images(setup)
-    with ExitStack() as stack:
-        parts = _parts(setup, images, stack)
-        finished = fit(parts)
-    if runtime.is_main:
-        _conclude(setup, images, parts.state if finished else None)
+    runtime = Runtime(world, recipe.precision, build.threads(site, world), deterministic=site.deterministic)
+    with ExitStack() as holding:
+        hold = take_hold(runtime, site, stop, holding)
+        recipe = begin(recipe, runtime, site)
+        setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console())
+        images = list_images(setup)
+        with ExitStack() as stack, advising(recipe):
+            parts = _parts(setup, images, hold, stack)
+            finished = fit(parts)
+        if runtime.is_main:
+            _conclude(setup, images, parts.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
 
 
-def _parts(setup: Setup, images: tuple[Manifest, Manifest], stack: ExitStack) -> Fit:
+def _parts(setup: Setup, images: tuple[Manifest, Manifest], hold: Hold | None, stack: ExitStack) -> Fit:
     """Build the run; `stack` closes what has to be closed."""
-    recipe, runtime = setup.recipe, setup.runtime
-    state = build.train_state(recipe, runtime)
-    build.restore(state, setup.run.checkpoints, runtime)
-    model = runtime.distribute(state.model)
-    normalize = Normalize(recipe.input, runtime.device, channels_last=recipe.channels_last)
+    recipe, runtime, run = setup.recipe, setup.runtime, setup.run
+    state = build.train_state(recipe, setup.site, runtime)
+    model = build.forward(recipe, state, runtime)
+    build.restore(state, run.checkpoints, runtime)
+    normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
     plans = build.plans(setup, images)
     chosen = backends.choose(setup.site.loader, images[0], runtime.device)
     train_loader, eval_loader = build.loaders(setup, plans, chosen, stack)
+    saver = Saver(run.checkpoints, setup.site, hold.check, hold.token) if hold else None
+    if saver:
+        stack.callback(saver.finish)
     return Fit(
         setup=setup,
         train_loader=train_loader,
         eval_loader=eval_loader,
-        train_step=TrainStep(runtime, model, state.optimizer, normalize, recipe),
+        train_step=TrainStep(runtime, model, state, normalize, recipe),
         normalize=normalize,
         state=state,
+        keeper=Keeper(setup, state, saver, hold),
         plan=plans[0],
         telemetry=_telemetry(setup, state, plans, chosen, stack) if runtime.is_main else None,
     )
@@ -84,6 +102,8 @@ def _telemetry(
         if split.manifest.broken:
             setup.console.say(_left_out(split.manifest))
     setup.console.say(f"going on after step {state.step}" if state.step else "starting")
+    if change := evidence.other_threads(setup.run.records(), facts):
+        setup.console.say(change)
     telemetry = Telemetry(setup.run, state, setup.console, facts)
     stack.callback(telemetry.close)
     return telemetry
@@ -107,9 +127,13 @@ def _left_out(images: Manifest) -> str:
 
 def _conclude(setup: Setup, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
     """Write the result, where there is one, and the report, and say where everything lies (rank 0 only)."""
+    from trainer.record import report  # whose plot takes a while to load, and is for the end
+
     run = setup.run
     if finished:
         result = evidence.result(setup.recipe, finished, *build.plans(setup, images))
+        newest = files.newest_first(run.checkpoints)[0]  # has been waited for
+        files.copy(newest / (files.EMA if setup.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     report.write(run)
     sys.stdout.write(run.guide())

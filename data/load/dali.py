@@ -13,7 +13,6 @@ import torch
 from nvidia.dali.pipeline import Pipeline
 from torch import Tensor
 
-from data.augment import augment
 from data.load.dali_pipeline import own, pipeline
 from data.load.images import Images
 from data.load.regions import at_border, regions
@@ -215,6 +214,8 @@ class DaliStream:
     def _augment(self, images: Tensor, samples: Samples) -> list[Future[None]]:
         if samples.choices is None:
             return []
+        from data.augment import augment  # loads torchvision, which a run without augmentations does without
+
         if images.is_cuda:
             augment.apply(images, samples.choices, self._plan.fill)
             return []

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data.augment import augment
 from data.load.images import Images
 from data.load.rendering import batch_of, render, substituted
 from data.manifest import Manifest
@@ -76,6 +75,8 @@ class ThreadStream:
                 render(self._images, samples, row, out[row])
                 broken += found
         if samples.choices:
+            from data.augment import augment  # loads torchvision, which a run without augmentations does without
+
             augment.apply(out[part], samples.choices.rows(part), self._plan.fill)
         return part, samples, broken
 

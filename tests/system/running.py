@@ -1,15 +1,20 @@
 """Start, watch, stop and compare real training processes."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from trainer.keep import checkpoint
 
 BIN = Path(sys.executable).parent
 SMALL = (
@@ -27,13 +32,22 @@ LAUNCHERS: dict[str, tuple[str, ...]] = {
     "torchrun": (str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "1", "-m", "trainer"),
     "accelerate x2": (*ACCELERATE, "--multi_gpu", "--num_processes", "2", "--main_process_port", "0", "-m", "trainer"),
     "torchrun x2": (str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "2", "-m", "trainer"),
+    "torchrun x3": (str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "3", "-m", "trainer"),
 }
 
 
 def start(
-    images: Path, run: Path, *flags: str, launcher: str = "python", recipe: str | None = None
+    images: Path,
+    run: Path,
+    *flags: str,
+    launcher: str = "python",
+    recipe: str | None = None,
+    before: Callable[[], None] | None = None,
 ) -> subprocess.Popen[str]:
-    """Train in a process group of its own, on one CPU thread a process, so that results can be compared bit for bit."""
+    """Train in a process group of its own, on one CPU thread a process, so that results can be compared bit for bit.
+
+    `before` is called in the new process.
+    """
     learn = ("train", recipe) if recipe else SMALL
     place = ("--data", str(images), "--output", str(run), "--threads", "1", "--log-every", "1")
     return subprocess.Popen(
@@ -43,6 +57,7 @@ def start(
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        preexec_fn=before,
     )
 
 
@@ -63,14 +78,43 @@ def train(images: Path, run: Path, *flags: str, launcher: str = "python") -> str
     return finish(start(images, run, *flags, launcher=launcher))
 
 
-def stop_at(process: subprocess.Popen[str], run: Path, step: int, number: signal.Signals) -> None:
-    """Send a signal to the whole process group, as a terminal does, once the run has logged the step."""
+def stop_at(
+    process: subprocess.Popen[str], run: Path, step: int, number: signal.Signals, *, delay_s: float = 0
+) -> None:
+    """Send a signal to the whole process group, as a terminal does, some time after the run has logged the step."""
+    await_step(process, run, step)
+    time.sleep(delay_s)
+    if number == signal.SIGKILL:
+        kill_all(run)
+    else:
+        os.killpg(process.pid, number)
+
+
+def await_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
+    """Wait until a run has logged the step."""
     deadline = time.monotonic() + 120
     while last_step(run) < step:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    os.killpg(process.pid, number)
+
+
+def kill_all(run: Path) -> None:
+    """SIGKILL every process of a run at once: torchrun's are in sessions of their own, and outlive it."""
+    for process in processes(run):
+        with contextlib.suppress(ProcessLookupError):  # it ended meanwhile
+            os.kill(process, signal.SIGKILL)
+
+
+def processes(run: Path, rank: int | None = None) -> list[int]:
+    """The processes of a run, launchers too, or the one of this rank."""
+    found: list[int] = []
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):  # it ended meanwhile
+            words, variables = ((place / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
+            if str(run).encode() in words and (rank is None or f"RANK={rank}".encode() in variables):
+                found.append(int(place.name))
+    return found
 
 
 def last_step(run: Path) -> int:
@@ -94,10 +138,18 @@ def points(run: Path) -> list[dict[str, Any]]:
     ]
 
 
+def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
+    """TensorBoard's points, as its readers show them."""
+    board = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
+    tags = [tag for tag in board.Tags()["scalars"] if not tag.startswith("throughput/")]
+    return {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in tags}
+
+
 def state(run: Path) -> dict[str, Any]:
-    """The newest checkpoint."""
-    newest = max((run / "checkpoints").glob("step-*"))
-    return torch.load(newest / "state.pt", weights_only=True)
+    """The newest valid checkpoint."""
+    found = checkpoint.load_newest(run / "checkpoints")
+    assert found is not None
+    return found
 
 
 def same_bits(ours: Any, theirs: Any) -> bool:

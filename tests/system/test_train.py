@@ -11,7 +11,18 @@ from data.load.backends import open_loader
 from data.plan.plan import EvalPlan
 from data.types import Shard
 from models.registry import build
-from tests.system.running import finish, points, records, same_bits, start, state, stop_at, train
+from tests.system.running import (
+    await_step,
+    finish,
+    points,
+    processes,
+    records,
+    same_bits,
+    start,
+    state,
+    stop_at,
+    train,
+)
 from trainer.evaluate import evaluate
 from trainer.preempt import START_AGAIN
 from trainer.recipe import load
@@ -41,9 +52,11 @@ def whole_pair(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_run_directory_holds_everything(whole: Path) -> None:
     found = {path.name for path in whole.iterdir()}
     expected = {"recipe.yaml", "metrics.jsonl", "checkpoints", "report.md", "curves.png", "result.json"}
-    assert expected | {"manifest-train.npz", "manifest-val.npz"} <= found
+    assert expected | {"manifest-train.npz", "manifest-val.npz", "model.safetensors"} <= found
+    assert "holder.json" not in found
     assert any(name.startswith("events.out.tfevents") for name in found)
-    assert len(list((whole / "checkpoints").iterdir())) == 3
+    best = max((r for r in records(whole) if r["kind"] == "eval"), key=lambda r: r["top1"])["step"]
+    assert {int(path.name[5:]) for path in (whole / "checkpoints").iterdir()} == {60, 66, 72, best}
     evaluations = [record for record in records(whole) if record["kind"] == "eval"]
     assert [record["epoch"] for record in evaluations] == list(range(1, 13))
     assert {record["images"] for record in evaluations} == {80}
@@ -72,8 +85,7 @@ def test_the_accuracy_of_two_processes_is_that_of_the_weights_they_saved(images:
     runtime = Runtime(World(), recipe.precision, threads=1)
     with closing(open_loader(plan, "threads", device=runtime.device, threads=1, max_broken=0)) as loader:
         normalize = Normalize(recipe.input, runtime.device, channels_last=True)
-        scores = evaluate(runtime, network, loader, normalize, 0, lambda: False)
-    assert scores is not None
+        (scores,) = evaluate(runtime, [network], loader, normalize, 0, lambda: False) or []
     last = [p for p in points(whole_pair) if p["kind"] == "eval"][-1]
     assert (scores.images, scores.top1, scores.top5) == (80, last["top1"], last["top5"])
     assert scores.loss == pytest.approx(last["loss"], rel=1e-6)
@@ -111,10 +123,15 @@ def test_a_run_stopped_in_the_middle_of_an_epoch_ends_under_every_launcher_as_if
     assert points(tmp_path) == points(whole)
 
 
-def test_two_processes_stop_and_go_on_together(images: Path, whole_pair: Path, tmp_path: Path) -> None:
+def test_two_processes_of_which_one_is_asked_stop_and_go_on_together(
+    images: Path, whole_pair: Path, tmp_path: Path
+) -> None:
     process = start(images, tmp_path, launcher="torchrun x2")
-    stop_at(process, tmp_path, 20, signal.SIGINT)
+    await_step(process, tmp_path, 20)
+    (second,) = processes(tmp_path, rank=1)
+    os.kill(second, signal.SIGTERM)
     finish(process, code=None)
+    assert 20 <= state(tmp_path)["step"] < 72
     train(images, tmp_path, launcher="torchrun x2")
     assert same_bits(state(tmp_path), state(whole_pair))
     assert points(tmp_path) == points(whole_pair)
@@ -155,7 +172,7 @@ def test_a_signal_before_the_first_step_leaves_nothing_half_done(images: Path, w
     assert same_bits(state(tmp_path), state(whole))
 
 
-@pytest.mark.parametrize("flags", [("--precision", "bf16"), ("--no-channels-last", "--label-smoothing", "0.1")])
+@pytest.mark.parametrize("flags", [("--precision", "bf16"), ("--no-channels-last", "--loss.label-smoothing", "0.1")])
 def test_recipes_of_other_precision_layout_and_loss_train(images: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
     train(images, tmp_path, *flags, "--epochs", "2")
     assert [record["epoch"] for record in records(tmp_path) if record["kind"] == "eval"] == [1, 2]

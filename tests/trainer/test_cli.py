@@ -136,7 +136,7 @@ def test_bad_input_ends_a_process_with_code_2(tmp_path: Path, arguments: list[st
 
 
 def test_all_problems_come_at_once(images: Path, tmp_path: Path) -> None:
-    (tmp_path / "r.yaml").write_text("epochs: 0\noptimizer: {lr: -1}\nschedul: {}\n")
+    (tmp_path / "r.yaml").write_text("epochs: 0\noptimizer: {name: sgd, lr: -1}\nschedul: {}\n")
     done = run("train", tmp_path / "r.yaml", "--data", images, "--output", tmp_path / "out")
     assert done.returncode == 2
     for problem in ("epochs: 0", "optimizer.lr: -1", "schedul: unknown; did you mean schedule?"):

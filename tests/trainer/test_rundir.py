@@ -5,8 +5,9 @@ from pathlib import Path
 import pytest
 
 from trainer import recipe
-from trainer.config import Recipe, SgdConfig
+from trainer.config import Recipe
 from trainer.decode import InvalidConfigError
+from trainer.learn.optim_config import SgdConfig
 from trainer.rundir import RunDirectory
 
 IMAGES = Path("/images")
@@ -20,6 +21,7 @@ def test_a_folder_that_does_not_exist_or_is_empty_can_be_used(tmp_path: Path) ->
 
 def test_the_same_recipe_goes_on(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
+    run.make()
     run.begin(Recipe(epochs=3))
     assert run.problems(Recipe(epochs=3), IMAGES) == []
     assert recipe.load(str(run.recipe)) == Recipe(epochs=3)
@@ -27,6 +29,7 @@ def test_the_same_recipe_goes_on(tmp_path: Path) -> None:
 
 def test_another_recipe_is_refused_and_the_fields_are_named(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
+    run.make()
     run.begin(Recipe(epochs=3))
     (problem,) = run.problems(replace(Recipe(epochs=4), optimizer=SgdConfig(lr=0.7)), IMAGES)
     assert "holds a run of another recipe" in problem
@@ -104,6 +107,7 @@ def test_the_current_folder_with_other_files_in_it_is_refused(tmp_path: Path, mo
 
 def test_a_file_for_checkpoints_is_refused(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
+    run.make()
     run.begin(Recipe())
     run.checkpoints.rmdir()
     run.checkpoints.touch()

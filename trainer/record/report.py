@@ -25,12 +25,14 @@ def write(run: RunDirectory) -> None:
 
 def draw(records: Records) -> Figure:
     """Loss, top-1, learning rate and throughput over the steps."""
-    train, evaluation = _of(records, "train"), _of(records, "eval")
+    train, evaluation, averaged = (_of(records, kind) for kind in ("train", "eval", "eval_ema"))
     figure = Figure(figsize=(11, 7), layout="constrained")
     loss, top1, lr, speed = figure.subplots(2, 2).flat
     for axes, name, label in ((loss, "loss", "loss"), (top1, "top1", "top-1, %")):
         _line(axes, train, name, "training", "C0")
         _line(axes, evaluation, name, "evaluation", "C1", marker="o")
+        if averaged:
+            _line(axes, averaged, name, "evaluation, averaged weights", "C4", marker="s")
         _label(axes, label)
         axes.legend()
     _line(lr, train, "lr", "learning rate", "C2")
@@ -54,9 +56,11 @@ def _verdict(run: RunDirectory) -> str:
     result = run.finished()
     if not result:
         return "**Not finished.** The same command goes on from the newest checkpoint."
+    raw = result.get("raw_weights")
     rows = {
         "top-1": f"**{result['top1']:.2f} %** (best after any epoch: {result['best_top1']:.2f} %)",
         "top-5": f"{result['top5']:.2f} %",
+        **({"without averaging": f"top-1 {raw['top1']:.2f} %, top-5 {raw['top5']:.2f} %"} if raw else {}),
         "images evaluated": f"{result['images']:,}, each once{_left_out(result['val_broken'] + result['broken'])}",
         "protocol": result["protocol"],
         "images seen in training": f"{result['images_seen']:,} in {result['epochs']} epochs",
@@ -81,10 +85,15 @@ def _curves(run: RunDirectory) -> str:
 
 def _evaluations(records: Records) -> str:
     rows = [
-        (str(r["epoch"]), str(r["step"]), f"{r['top1']:.2f}", f"{r['top5']:.2f}", f"{r['loss']:.4f}")
-        for r in _of(records, "eval")
+        (
+            *(str(r["epoch"]), str(r["step"]), "averaged" if r["kind"] == "eval_ema" else "raw"),
+            *(f"{r['top1']:.2f}", f"{r['top5']:.2f}", f"{r['loss']:.4f}"),
+        )
+        for r in records
+        if r["kind"] in ("eval", "eval_ema")
     ]
-    return "## Evaluations\n\n" + _table(("epoch", "step", "top-1, %", "top-5, %", "loss"), rows) if rows else ""
+    head = ("epoch", "step", "weights", "top-1, %", "top-5, %", "loss")
+    return "## Evaluations\n\n" + _table(head, rows) if rows else ""
 
 
 def _stretches(records: Records) -> str:

@@ -1,5 +1,6 @@
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -7,17 +8,25 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from torch import nn
 
-from trainer.console import Console
 from trainer.metrics import FIELDS, Scores
+from trainer.record.console import Console
+from trainer.record.telemetry import Point, Telemetry, Waiting
 from trainer.rundir import RunDirectory
 from trainer.state import TrainState
-from trainer.telemetry import Point, Telemetry, Waiting
 
 
 def state(step: int, evaluated: int) -> TrainState:
     model = nn.Linear(1, 1)
-    optimizer = torch.optim.SGD(model.parameters())
-    return TrainState(model=model, optimizer=optimizer, sums=torch.zeros(FIELDS), step=step, evaluated=evaluated)
+    return TrainState(
+        model=model,
+        optimizer=torch.optim.SGD(model.parameters()),
+        scaler=torch.amp.GradScaler("cpu", enabled=False),
+        ema=None,
+        sums=torch.zeros(FIELDS),
+        faults=torch.zeros(2),
+        step=step,
+        evaluated=evaluated,
+    )
 
 
 def point(step: int, loss: float) -> Point:
@@ -28,6 +37,7 @@ def point(step: int, loss: float) -> Point:
         epochs=4,
         scores=Scores(loss=loss, top1=50.0, top5=90.0, images=64),
         broken=step // 20,
+        skipped=step // 30,
         lr=0.1,
         images_per_s=1234.5,
         data_wait=0.25,
@@ -42,7 +52,7 @@ def stretch(run: RunDirectory, start: TrainState, last: int, offset: float) -> N
         telemetry.train(point(step, loss=step + offset))
         if step % 10 == 0:
             scores = Scores(loss=1.0, top1=step + offset, top5=99.0, images=100)
-            telemetry.evaluation(step, step // 10, scores, best=step + offset)
+            telemetry.evaluation(state(step, step // 10), [scores, replace(scores, top1=step + 0.25)])
     telemetry.close()
 
 
@@ -64,6 +74,7 @@ def test_a_restart_leaves_one_curve_without_overlap_or_gap(tmp_path: Path) -> No
     ]
     assert [e.value for e in board.Scalars("data/broken")] == [0] * 19 + [1] * 11
     assert [(e.step, e.value) for e in board.Scalars("eval/top1")] == [(10, 10.5), (20, 20), (30, 30)]
+    assert [(e.step, e.value) for e in board.Scalars("eval_ema/top1")] == [(10, 10.25), (20, 20.25), (30, 30.25)]
 
 
 def test_an_evaluation_that_the_state_does_not_know_of_is_dropped(tmp_path: Path) -> None:
@@ -83,7 +94,7 @@ def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path
     assert (first["kind"], first["host"]) == ("start", "here")
     assert {
         key: second[key]
-        for key in ("kind", "step", "epoch", "loss", "top1", "lr", "images_per_s", "data_wait", "broken")
+        for key in ("kind", "step", "epoch", "loss", "top1", "lr", "images_per_s", "data_wait", "broken", "skipped")
     } == {
         "kind": "train",
         "step": 1,
@@ -94,6 +105,7 @@ def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path
         "images_per_s": 1234.5,
         "data_wait": 0.25,
         "broken": 0,
+        "skipped": 0,
     }
 
 
@@ -104,8 +116,8 @@ def test_the_line_holds_what_a_user_watches(tmp_path: Path, capsys: pytest.Captu
     )
 
 
-def test_broken_images_are_said_where_there_are_any() -> None:
-    assert "broken images 2  ETA" in point(40, loss=1.0).line()
+def test_broken_images_and_skipped_steps_are_said_where_there_are_any() -> None:
+    assert "broken images 2  skipped steps 1  ETA" in point(40, loss=1.0).line()
 
 
 def test_waiting_counts_the_source_s_time_and_not_the_consumer_s() -> None:

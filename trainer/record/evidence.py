@@ -15,7 +15,7 @@ from data.plan.plan import EvalPlan, TrainPlan
 from trainer.config import Recipe
 from trainer.decode import encode
 from trainer.runtime import Runtime
-from trainer.state import TrainState
+from trainer.state import TrainState, headline
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "numpy")
 
@@ -36,10 +36,23 @@ def environment(runtime: Runtime, threads: int, loader: str) -> dict[str, Any]:
     }
 
 
+def other_threads(records: list[dict[str, Any]], now: dict[str, Any]) -> str | None:
+    """Why a run that goes on may end with other bits than it would have: sums on a CPU follow its threads."""
+    before = next((record["threads"] for record in records if record["kind"] == "start"), now["threads"])
+    if before == now["threads"] or not now["device"].startswith("CPU"):
+        return None
+    return (
+        f"this run began with {before} CPU threads a process and goes on with {now['threads']}: sums are rounded in "
+        f"another order; --threads {before} keeps the bits"
+    )
+
+
 def result(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan) -> dict[str, Any]:
     """The accuracy after the last epoch, with everything needed to know what it means."""
+    raw = {"raw_weights": state.scores["raw"]} if "ema" in state.scores else {}
     return {
-        **state.scores,
+        **headline(state),
+        **raw,
         "train_replaced": state.broken,
         "best_top1": state.best_top1,
         "protocol": protocol(recipe),
@@ -60,8 +73,9 @@ def result(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan) -
 
 def protocol(recipe: Recipe) -> str:
     """How the accuracy is measured, in words."""
+    weights = "averaged (EMA)" if recipe.ema.decay else "raw"
     crop = f"shorter side {recipe.input.eval_resize} px, centre crop {recipe.input.eval_crop} px"
-    return f"{crop}, bilinear with antialias, one view, raw weights, {recipe.precision}"
+    return f"{crop}, bilinear with antialias, one view, {weights} weights, {recipe.precision}"
 
 
 def recipe_hash(recipe: Recipe) -> str:

@@ -12,8 +12,8 @@ from typing import Any, Generic, TypeVar
 
 from torch.utils.tensorboard import SummaryWriter
 
-from trainer.console import Console
 from trainer.metrics import Scores
+from trainer.record.console import Console
 from trainer.rundir import RunDirectory, write_text
 from trainer.state import TrainState
 
@@ -57,6 +57,8 @@ class Point:
     """Over the images since the last point, of all processes."""
     broken: int
     """Images of the run so far that could not be read or decoded and were replaced."""
+    skipped: int
+    """Steps of the run so far that were passed over, as their loss or gradient was not finite."""
     lr: float
     """Learning rate of the step."""
     images_per_s: float
@@ -71,12 +73,13 @@ class Point:
         return (
             f"epoch {self.epoch + 1}/{self.epochs}  step {self.step}/{self.total_steps}  loss {self.scores.loss:.3f}  "
             f"top-1 {self.scores.top1:.1f} %  {self.images_per_s:.0f} images/s  "
-            f"waiting for data {self.data_wait:.0%}{self._broken}  ETA {timedelta(seconds=round(self.eta_s))}"
+            f"waiting for data {self.data_wait:.0%}{self._trouble}  ETA {timedelta(seconds=round(self.eta_s))}"
         )
 
     @property
-    def _broken(self) -> str:
-        return f"  broken images {self.broken}" if self.broken else ""
+    def _trouble(self) -> str:
+        counts = {"broken images": self.broken, "skipped steps": self.skipped}
+        return "".join(f"  {name} {count}" for name, count in counts.items() if count)
 
 
 class Telemetry:
@@ -96,22 +99,22 @@ class Telemetry:
         learning = {"loss": point.scores.loss, "top1": point.scores.top1, "lr": point.lr}
         speed = {"images_per_s": point.images_per_s, "data_wait": point.data_wait}
         data = {"broken": point.broken}
-        self._write("train", point.step, {"epoch": point.epoch, **learning, **speed, **data})
+        faults = {"skipped": point.skipped}
+        self._write("train", point.step, {"epoch": point.epoch, **learning, **speed, **data, **faults})
         self._scalars("train", point.step, learning)
         self._scalars("data", point.step, data)
         self._scalars("throughput", point.step, speed)
         self._console.training(point.line(), point.step, point.total_steps)
 
-    def evaluation(self, step: int, epoch: int, scores: Scores, best: float) -> None:
-        """Log one evaluation; `epoch` counts the epochs done, `best` is the highest top-1 so far."""
-        shown = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
-        self._write("eval", step, {"epoch": epoch, **shown, "images": scores.images, "broken": scores.broken})
-        self._scalars("eval", step, shown)
+    def evaluation(self, state: TrainState, found: list[Scores]) -> None:
+        """Log an evaluation of the raw weights, and of the averaged ones where there are such."""
+        for kind, scores in zip(("eval", "eval_ema"), found, strict=False):
+            shown = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
+            counts = {"images": scores.images, "broken": scores.broken}
+            self._write(kind, state.step, {"epoch": state.evaluated, **shown, **counts})
+            self._scalars(kind, state.step, shown)
         self._board.flush()
-        self._console.say(
-            f"epoch {epoch}: top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f} "
-            f"on {scores.images:,} images{_broken(scores.broken)}; best top-1 {best:.2f} %"
-        )
+        self._console.say("\n".join(_evaluation(state, found)))
 
     def close(self) -> None:
         """Write everything out."""
@@ -130,8 +133,15 @@ class Telemetry:
             self._board.add_scalar(f"{group}/{name}", value, step)
 
 
-def _broken(count: int) -> str:
-    return f", {count} more are broken" if count else ""
+def _evaluation(state: TrainState, found: list[Scores]) -> list[str]:
+    names = ("", ", averaged weights")
+    lines = [
+        f"epoch {state.evaluated}{name}: top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f} "
+        f"on {scores.images:,} images{f', {scores.broken} more are broken' if scores.broken else ''}"
+        for name, scores in zip(names, found, strict=False)
+    ]
+    lines[-1] += f"; best top-1 {state.best_top1:.2f} %"
+    return lines
 
 
 def _drop_after(run: RunDirectory, state: TrainState) -> None:
@@ -140,6 +150,6 @@ def _drop_after(run: RunDirectory, state: TrainState) -> None:
 
 
 def _stands(record: dict[str, Any], state: TrainState) -> bool:
-    if record["kind"] == "eval":
+    if record["kind"] in ("eval", "eval_ema"):
         return record["epoch"] <= state.evaluated
     return record["kind"] == "start" or record["step"] <= state.step

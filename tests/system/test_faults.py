@@ -1,0 +1,131 @@
+"""What a run survives beside signals: a full disk, a lost folder, a second start, a loss that is no number."""
+
+import json
+import re
+import resource
+import signal
+from pathlib import Path
+
+import pytest
+
+from tests.system.running import await_step, curves, finish, last_step, points, same_bits, start, state, stop_at, train
+from trainer.exits import BAD_INPUT, FAILED
+from trainer.preempt import START_AGAIN
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run that nothing disturbed."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    train(images, run)
+    return run
+
+
+def ends_as(run: Path, whole: Path) -> None:
+    assert same_bits(state(run), state(whole))
+    assert points(run) == points(whole)
+    assert curves(run) == curves(whole)
+
+
+def full_disk() -> None:
+    """No file may grow past 600 kB: too little for a checkpoint's, enough for all else."""
+    resource.setrlimit(resource.RLIMIT_FSIZE, (600_000, resource.RLIM_INFINITY))
+
+
+def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on(images: Path, whole: Path, tmp_path: Path) -> None:
+    process = start(images, tmp_path)
+    stop_at(process, tmp_path, 20, signal.SIGTERM)
+    finish(process, code=START_AGAIN)
+    standing = state(tmp_path)["step"]
+
+    output = finish(start(images, tmp_path, "--save-steps", "3", before=full_disk), code=FAILED)
+    assert "was not written: " in output
+    assert "File too large" in output
+    assert "going on; the next checkpoint is tried again" in output
+    assert "the same command goes on from the newest checkpoint that stands" in output
+    assert "Traceback" not in output
+    assert last_step(tmp_path) == 72
+    assert state(tmp_path)["step"] == standing
+
+    assert f"going on after step {standing}" in train(images, tmp_path)
+    ends_as(tmp_path, whole)
+
+
+def test_a_site_may_want_the_run_to_stop_where_it_cannot_be_saved(images: Path, whole: Path, tmp_path: Path) -> None:
+    flags = ("--save-steps", "3", "--save-failure", "stop")
+    for launcher in ("python", "torchrun x2"):
+        run = tmp_path / launcher.replace(" ", "-")
+        output = finish(start(images, run, *flags, launcher=launcher, before=full_disk), code=None)
+        assert output.count("was not written: ") == 2  # at once, and as the reason at the end
+        assert last_step(run) < 30
+    train(images, tmp_path / "python")
+    ends_as(tmp_path / "python", whole)
+
+
+def test_a_second_start_is_told_who_trains_there(images: Path, tmp_path: Path) -> None:
+    first = start(images, tmp_path, "--epochs", "1000")
+    await_step(first, tmp_path, 3)
+    before = (tmp_path / "recipe.yaml").read_text()
+    for launcher in ("python", "torchrun x2"):
+        output = finish(
+            start(images, tmp_path, "--epochs", "1000", launcher=launcher),
+            code=BAD_INPUT if launcher == "python" else None,
+        )
+        assert f"{first.pid}" in output
+        assert len(re.findall("cannot start; nothing was written", output)) == 1
+    assert (tmp_path / "recipe.yaml").read_text() == before
+    stop_at(first, tmp_path, 3, signal.SIGTERM)
+    finish(first, code=START_AGAIN)
+    assert not (tmp_path / "holder.json").exists()
+
+
+def test_images_that_are_gone_end_the_run_and_bring_it_back(images: Path, whole: Path, tmp_path: Path) -> None:
+    """An exception in the loader: what went before is saved, and nothing after it."""
+    copy, run = tmp_path / "images", tmp_path / "run"
+    copy.mkdir()
+    for split in ("train", "val"):
+        (copy / split).symlink_to(images / split)
+    process = start(copy, run, "--save-steps", "3")
+    await_step(process, run, 20)
+    (copy / "train").unlink()
+    output = finish(process, code=FAILED)
+    assert "Traceback" not in output
+    stood = state(run)["step"]
+    assert stood < 72
+    (copy / "train").symlink_to(images / "train")
+    assert f"going on after step {stood}" in train(copy, run)
+    ends_as(run, whole)
+
+
+@pytest.mark.parametrize("launcher", ["python", "torchrun x2"])
+def test_a_loss_that_is_no_number_ends_the_run_at_its_last_good_checkpoint(
+    images: Path, tmp_path: Path, launcher: str
+) -> None:
+    flags = ("--optimizer.lr", "1e18", "--save-steps", "1", "--log-every", "10")
+    output = finish(start(images, tmp_path, *flags, launcher=launcher), code=None)
+    found = re.search(r"not (?:a finite number|finite numbers); training has diverged, first at step (\d+)", output)
+    assert found
+    assert len(re.findall("has diverged", output)) == 1
+    assert launcher != "python" or "Traceback" not in output  # torchrun prints its own
+    stored = state(tmp_path)
+    assert stored["step"] < int(found[1])
+    assert all(weight.isfinite().all() for weight in stored["model"].values())
+    assert f"step-{stored['step']:010d}" in output
+
+
+def test_a_process_whose_directory_was_taken_over_stops_without_writing(images: Path, tmp_path: Path) -> None:
+    """As one that comes back on a node that was cut off, while the job runs on elsewhere."""
+    process = start(images, tmp_path, "--epochs", "1000", "--save-steps", "1")
+    await_step(process, tmp_path, 3)
+    holder = tmp_path / "holder.json"
+    taken = {**json.loads(holder.read_text()), "token": "another", "host": "elsewhere"}
+    holder.write_text(json.dumps(taken))
+    standing = state(tmp_path)["step"]
+    output = finish(process, code=FAILED)
+    assert "was taken over by" in output
+    assert "elsewhere" in output
+    assert "Traceback" not in output
+    assert json.loads(holder.read_text()) == taken
+    assert state(tmp_path)["step"] <= standing + 1  # one was already whole but for its name

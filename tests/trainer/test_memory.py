@@ -1,0 +1,56 @@
+from collections.abc import Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from data.config import InputConfig
+from models.config import ModelConfig
+from trainer.config import Recipe
+from trainer.memory import MemoryShortError, advising, fitted
+from trainer.runtime import Runtime
+from trainer.world import World
+
+# 65,498 images of 1,024 px are 824 GB, half of them 412 GB, which no allocator promises; the next divisor is 2
+RECIPE = Recipe(
+    model=ModelConfig(name="ghostnet_100", num_classes=4),
+    input=InputConfig(train_size=1024, eval_resize=1024, eval_crop=1024),
+    global_batch=65_498,
+    micro_batch=65_498,
+    precision="fp32",
+)
+
+
+@pytest.fixture
+def runtime() -> Iterator[Runtime]:
+    started = Runtime(World(), "fp32", threads=1)
+    yield started
+    started.close()
+
+
+@pytest.mark.slow
+def test_the_greatest_divisor_that_fits_is_found(runtime: Runtime) -> None:
+    assert fitted(RECIPE, runtime, channels_last=True) == replace(RECIPE, micro_batch=2)
+
+
+def test_a_micro_batch_that_fits_stays(runtime: Runtime) -> None:
+    small = replace(RECIPE, input=InputConfig(train_size=32), global_batch=8, micro_batch=4)
+    assert fitted(small, runtime, channels_last=False) == small
+
+
+def test_where_nothing_fits_the_message_says_so(runtime: Runtime) -> None:
+    with pytest.raises(MemoryShortError, match="a micro_batch of 1 images of 1024 px does not fit"):
+        fitted(replace(RECIPE, micro_batch=32_749, global_batch=65_498), runtime, channels_last=True)
+
+
+def test_memory_that_runs_out_names_the_settings_to_lower() -> None:
+    recipe = Recipe(micro_batch=64, global_batch=256)
+    with pytest.raises(MemoryShortError) as caught, advising(recipe):
+        torch.empty(2**60, dtype=torch.uint8)
+    assert "--micro-batch 32 keeps global_batch 256" in str(caught.value)
+    assert "--accumulate auto" in str(caught.value)
+
+
+def test_other_errors_pass() -> None:
+    with pytest.raises(RuntimeError, match="inconsistent"), advising(Recipe()):
+        raise RuntimeError("inconsistent")

@@ -1,0 +1,100 @@
+"""Between two log points nobody waits for the device: the step reads no number of it."""
+
+import math
+
+import pytest
+import torch
+from torch.profiler import ProfilerActivity, profile
+
+from data.config import InputConfig
+from data.types import Batch
+from models import registry
+from models.config import ModelConfig
+from trainer import metrics
+from trainer.build import forward
+from trainer.config import Recipe
+from trainer.learn.config import EmaConfig, LossConfig, MixingConfig
+from trainer.learn.ema import Ema
+from trainer.learn.optim import build_optimizer
+from trainer.learn.optim_config import AdamWConfig, SgdConfig
+from trainer.runtime import Runtime
+from trainer.state import TrainState
+from trainer.step import Normalize, TrainStep
+from trainer.world import World
+
+MODEL, INPUT = ModelConfig(name="resnet20", num_classes=10), InputConfig(train_size=32)
+PLAIN = Recipe(model=MODEL, input=INPUT, precision="fp32", global_batch=8, micro_batch=8)
+FULL = Recipe(
+    model=ModelConfig(name="resnet20", num_classes=10, drop_path=0.1),
+    input=INPUT,
+    optimizer=SgdConfig(nesterov=True),
+    loss=LossConfig(name="bce", label_smoothing=0.1, bce_threshold=0.2),
+    mixing=MixingConfig(mixup=0.2, cutmix=1.0),
+    ema=EmaConfig(decay=0.9),
+    clip_norm=1.0,
+    max_skipped=3,
+    precision="bf16",
+    global_batch=8,
+    micro_batch=4,
+)
+ADAMW = Recipe(model=MODEL, input=INPUT, optimizer=AdamWConfig(), clip_norm=1.0, global_batch=8, micro_batch=8)
+RECIPES = {"plain": PLAIN, "everything": FULL, "adamw": ADAMW}
+READS = {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero"}
+
+
+def stepper(recipe: Recipe, runtime: Runtime) -> TrainStep:
+    model = runtime.place(registry.build(recipe.model), channels_last=True).train()
+    state = TrainState(
+        model=model,
+        optimizer=build_optimizer(model, recipe.optimizer),
+        scaler=runtime.scaler,
+        ema=Ema(model, recipe.ema) if recipe.ema.decay else None,
+        sums=metrics.empty(runtime.device),
+        faults=torch.tensor([-math.inf, 0.0], dtype=torch.float64, device=runtime.device),
+    )
+    normalize = Normalize(recipe.input, runtime.device, channels_last=True)
+    return TrainStep(runtime, forward(recipe, state, runtime), state, normalize, recipe)
+
+
+def batches(recipe: Recipe, device: torch.device) -> list[Batch]:
+    count = recipe.micro_batch
+    batch = Batch(
+        images=torch.zeros(count, 32, 32, 3, dtype=torch.uint8, device=device),
+        targets=torch.zeros(count, dtype=torch.int64, device=device),
+        indices=torch.zeros(count, dtype=torch.int64),
+        valid=torch.ones(count, dtype=torch.bool, device=device),
+        mixing=torch.full((4,), 0.3, dtype=torch.float64),
+    )
+    return [batch] * (recipe.global_batch // count)
+
+
+@pytest.mark.parametrize("name", ["plain", "everything"])
+def test_a_step_reads_no_number_from_the_device(name: str) -> None:
+    """On a CPU nothing is waited for, but the same calls are made that would wait for a GPU."""
+    recipe = RECIPES[name]
+    runtime = Runtime(World(), recipe.precision, threads=1)
+    step, given = stepper(recipe, runtime), batches(recipe, runtime.device)
+    step(given, 0, 0.1, 8)
+    with profile(activities=[ProfilerActivity.CPU]) as recorded:
+        for number in (1, 2):
+            step(given, number, 0.1, 8)
+    calls = {event.key: event.count for event in recorded.key_averages()}
+    assert calls["aten::conv2d"] >= 2 * 19 * len(given)  # autocast has each call twice
+    assert {call: calls[call] for call in READS if call in calls} == {}
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_gpu_is_never_waited_for(name: str) -> None:
+    """Fused AdamW counts its steps on the GPU; on a CPU it reads them, which costs nothing there."""
+    recipe = RECIPES[name]
+    runtime = Runtime(World(), recipe.precision, threads=1)
+    step, given = stepper(recipe, runtime), batches(recipe, runtime.device)
+    for number in range(3):  # cuDNN tries its algorithms, optimizers take their memory
+        step(given, number, 0.1, 8)
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for number in range(3, 6):
+            step(given, number, 0.1, 8)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")

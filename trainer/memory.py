@@ -1,0 +1,96 @@
+"""What to do where a micro-batch does not fit into memory."""
+
+import gc
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch.nn import functional as F
+
+from models import registry
+from trainer.config import Recipe
+from trainer.learn.loss import logits_of
+from trainer.runtime import Runtime
+
+
+class MemoryShortError(RuntimeError):
+    """The device's memory does not hold a micro-batch; the message says what to lower."""
+
+
+def is_short(error: RuntimeError) -> bool:
+    """Whether an error says that memory ran out, on a GPU or on the host."""
+    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+
+
+@contextmanager
+def advising(recipe: Recipe) -> Iterator[None]:
+    """Say what to lower where memory runs out inside.
+
+    Raises:
+        MemoryShortError: It did.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if is_short(error):
+            raise MemoryShortError(advice(recipe)) from error
+        raise
+
+
+def advice(recipe: Recipe) -> str:
+    """What to lower, for the user."""
+    size, smaller = recipe.input.train_size, _smaller(recipe)
+    lower = f"--micro-batch {smaller[0]} keeps global_batch {recipe.global_batch}, or " if smaller else ""
+    return (
+        f"out of memory: a micro_batch of {recipe.micro_batch} images of {size} px does not fit\n"
+        f"  {lower}--accumulate auto finds what fits; a smaller --input.train-size needs less, too\n"
+        "  a run that has begun keeps its recipe: name another --output"
+    )
+
+
+def fitted(recipe: Recipe, runtime: Runtime, *, channels_last: bool) -> Recipe:
+    """The recipe with the greatest `micro_batch`, its own or a divisor of it, that fits everywhere (collective).
+
+    Raises:
+        MemoryShortError: Not even one image fits.
+    """
+    for micro_batch in (recipe.micro_batch, *_smaller(recipe)):
+        smaller = replace(recipe, micro_batch=micro_batch)
+        if not runtime.any(_runs_out(smaller, runtime, channels_last)):
+            return smaller
+    raise MemoryShortError(advice(replace(recipe, micro_batch=1)))
+
+
+def _smaller(recipe: Recipe) -> list[int]:
+    """Divisors of the micro-batch below it, greatest first; mixing needs two images, and so does BatchNorm."""
+    return [size for size in range(recipe.micro_batch // 2, 1, -1) if recipe.micro_batch % size == 0]
+
+
+def _runs_out(recipe: Recipe, runtime: Runtime, channels_last: bool) -> bool:
+    """Whether two steps of a network that is thrown away run out of memory."""
+    try:
+        _try_step(recipe, runtime, channels_last)
+    except RuntimeError as error:
+        if not is_short(error):
+            raise
+        return True
+    finally:
+        gc.collect()  # the error's traceback and the graph hold each other
+        if runtime.device.type == "cuda":
+            torch.cuda.empty_cache()
+    return False
+
+
+def _try_step(recipe: Recipe, runtime: Runtime, channels_last: bool) -> None:
+    network = runtime.place(registry.build(recipe.model), channels_last=channels_last).train()
+    size, device = recipe.input.train_size, runtime.device
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)  # no optimizer keeps more
+    for _ in range(2):  # the second has the optimizer's state beside it
+        images = torch.randn(recipe.micro_batch, 3, size, size, device=device)
+        targets = torch.zeros(recipe.micro_batch, dtype=torch.int64, device=device)
+        with runtime.autocast():
+            outputs = network(images)
+        F.cross_entropy(logits_of(outputs).float(), targets).backward()
+        optimizer.step()
+        optimizer.zero_grad()

@@ -1,0 +1,49 @@
+"""How a run takes its directory: alone, and with a micro-batch that fits."""
+
+from contextlib import ExitStack
+
+from trainer.config import Recipe, SiteConfig
+from trainer.images import PeerFailedError
+from trainer.keep.holder import HeldError, Hold
+from trainer.memory import fitted
+from trainer.preempt import StopFlag, StopRequestedError
+from trainer.record.console import Console
+from trainer.rundir import RunDirectory
+from trainer.runtime import Runtime
+
+
+def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:
+    """Make sure that no other process trains in this run directory; rank 0 holds it until `stack` ends (collective).
+
+    Raises:
+        HeldError: Another process holds it.
+        StopRequestedError: Asked to stop while waiting to see whether it lives.
+        OSError: The directory cannot be written.
+        PeerFailedError: Rank 0 raises one of these.
+    """
+    failure: Exception | None = None
+    hold: Hold | None = None
+    if runtime.is_main:
+        try:
+            hold = stack.enter_context(Hold.take(RunDirectory(site.output).holder, Console().say, stop.check))
+        except (HeldError, StopRequestedError, OSError) as error:
+            failure = error
+    if runtime.any(failure is not None):
+        raise failure or PeerFailedError
+    return hold
+
+
+def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
+    """The recipe that this directory's run has, written down if it is new (collective).
+
+    Raises:
+        MemoryShortError: With `accumulate: auto`, not even one image fits into memory.
+    """
+    run = RunDirectory(site.output)
+    if site.accumulate == "auto" and not runtime.any(run.recipe.exists()):
+        given, recipe = recipe.micro_batch, fitted(recipe, runtime, channels_last=site.channels_last)
+        if runtime.is_main and recipe.micro_batch < given:
+            Console().say(f"a micro_batch of {given} does not fit into memory: going on with {recipe.micro_batch}")
+    if runtime.is_main:
+        run.begin(recipe)
+    return recipe
