@@ -17,17 +17,9 @@ IMAGES := $(or $(DATA),datasets/synth)
 GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 PROCESSES ?= $(if $(filter 0,$(GPUS)),1,$(GPUS))
 
-ifeq ($(GPUS),0)
-  # glibc returns each freed activation to the kernel and faults it in again at the next step: a third of a CPU step.
-  # accelerate launch --cpu starts one process, whatever --num_processes says; --multi_gpu starts them all, on CPUs too
-  LAUNCH := env GLIBC_TUNABLES=glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:glibc.malloc.trim_threshold=17179869184 \
-    ACCELERATE_USE_CPU=true
-  DEVICES := $(if $(filter 1,$(PROCESSES)),--cpu,--multi_gpu)
-else
-  LAUNCH := env
-  DEVICES := $(if $(filter 1,$(PROCESSES)),,--multi_gpu)
-endif
-LAUNCH += $(BIN)/accelerate launch --quiet $(DEVICES) --num_processes $(PROCESSES) --num_machines 1 \
+# accelerate launch --cpu starts one process, whatever --num_processes says; --multi_gpu starts them all, on CPUs too
+DEVICES := $(if $(filter 1,$(PROCESSES)),$(if $(filter 0,$(GPUS)),--cpu),--multi_gpu)
+LAUNCH := $(BIN)/python -m launch run -- $(BIN)/accelerate launch --quiet $(DEVICES) --num_processes $(PROCESSES) --num_machines 1 \
   --num_cpu_threads_per_process 1 --mixed_precision no --dynamo_backend no
 
 .PHONY: help train test check lint quick env env-dev system screenshot clean
@@ -38,8 +30,7 @@ help:  ## Show what can be made.
 
 train: env  ## Train on an embedded data set, or on DATA=/imagenet with RECIPE=resnet50; goes on where it was stopped.
 	@$(if $(DATA),:,$(BIN)/python -m data synth "$(IMAGES)")
-	@# Ctrl-C is the trainer's, which saves and reports: accelerate's launcher would only print a traceback over that
-	@trap '' INT; $(LAUNCH) -m trainer train "$(RECIPE)" --data "$(IMAGES)" --output "$(OUTPUT)" $(FLAGS)
+	@$(LAUNCH) -m trainer train "$(RECIPE)" --data "$(IMAGES)" --output "$(OUTPUT)" $(FLAGS)
 	@echo "(tensorboard is $(BIN)/tensorboard)"
 
 test: system check  ## Run every check and every test, installing what they need.

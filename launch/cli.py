@@ -3,12 +3,13 @@
 import shutil
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from launch import run
 from launch.job import TrainJob
 from launch.site import ClusterConfig, cluster_problems
 from trainer import preflight
@@ -43,14 +44,39 @@ class Submit:
     """Print the sbatch script and do nothing."""
 
 
+_LAST = tyro.conf.arg(metavar="-- COMMAND", help_behavior_hint="")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Run:
+    """Run a launcher on this machine: its processes get time to save at a stop, and their exit code comes through.
+
+    TERM, INT (Ctrl-C), USR2 and HUP are passed on. Without an NVIDIA GPU, also sets what makes a CPU fast. A variable
+    that is set already is left as it is.
+
+    Example: python -m launch run --grace-s 600 -- torchrun --standalone --nproc-per-node 8 -m trainer train resnet50
+    --data /imagenet --output runs/r50
+    """
+
+    command: Annotated[tuple[str, ...], tyro.conf.Positional, _LAST] = ()
+    """The launcher and its arguments: accelerate launch, torchrun, srun, or anything else."""
+    grace_s: int = field(default=300, metadata={"min": 1, "max": 86_400})
+    """Seconds from a stop signal until what still runs is killed: 1 to 86,400."""
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        Exit code: 0 done, 1 refused by Slurm or failed, 2 bad input and nothing was done, 130 interrupted.
+        Exit code: 0 done, 1 refused by Slurm or failed, 2 bad input and nothing was done, 130 interrupted; of `run`,
+        the trainer's own.
     """
     try:
-        return submit(parse(sys.argv[1:] if arguments is None else arguments))
+        match command := parse(sys.argv[1:] if arguments is None else arguments):
+            case Submit():
+                return submit(command)
+            case Run():
+                return run_here(command)
     except InvalidConfigError as error:
         return refuse(error.problems)
     except BrokenPipeError:  # the reader of --help has seen enough
@@ -62,7 +88,7 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def parse(arguments: list[str]) -> Submit:
+def parse(arguments: list[str]) -> Submit | Run:
     """The command, with the recipe's values as the defaults of its flags.
 
     Raises:
@@ -74,14 +100,24 @@ def parse(arguments: list[str]) -> Submit:
         site=SiteConfig(data=tyro.MISSING, output=tyro.MISSING),
         settings=named_recipe(arguments, "submit"),
     )
-    command = Annotated[Submit, tyro.conf.subcommand("submit", default=default)]
-    alone = Annotated[None, tyro.conf.Suppress]  # a union needs two members
-    return tyro.cli(  # pyright: ignore[reportReturnType] - of which the second is never chosen
-        command | alone,  # pyright: ignore[reportArgumentType] - a union of annotated types is a type form
-        args=arguments,
+    submit_command = Annotated[Submit, tyro.conf.subcommand("submit", default=default)]
+    run_command = Annotated[Run, tyro.conf.subcommand("run")]
+    end = arguments.index("--") if arguments[:1] == ["run"] and "--" in arguments else len(arguments)
+    command = tyro.cli(
+        submit_command | run_command,  # pyright: ignore[reportArgumentType] - a union of annotated types is a type form
+        args=arguments[:end],  # what follows is the command's: tyro takes num_procs and num-procs for the same
         prog="python -m launch",
         config=(tyro.conf.AvoidSubcommands,),
     )
+    return replace(command, command=tuple(arguments[end + 1 :])) if isinstance(command, Run) else command
+
+
+def run_here(command: Run) -> int:
+    """Check the flags, then run the command."""
+    problems = range_problems(command, flags=True)
+    if not command.command:
+        problems.append("COMMAND: missing; it comes last, after --: run -- torchrun ...")
+    return refuse(problems) if problems else run.run(command.command, command.grace_s)
 
 
 def submit(command: Submit) -> int:
@@ -113,6 +149,7 @@ def _queue(command: Submit, run: RunDirectory, folder: Path) -> int:
     from launch import slurm
 
     new = not run.recipe.exists()
+    run.make()
     run.begin(command.settings)
     job = TrainJob(("train", str(run.recipe), *_site_flags(command.site, run)))
     try:
