@@ -1,11 +1,8 @@
-"""Speed as ratios: each pair is measured side by side, turn by turn, in one process on one machine."""
+"""A training step of each network beside the same network of timm or torchvision, in turns, in this process."""
 
-import json
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from statistics import median
+from dataclasses import dataclass
 
 import torch
 from torch import nn
@@ -13,9 +10,13 @@ from torch.optim import SGD
 
 from models import reference, registry
 from models.config import ModelConfig
-from trainer.config import BenchConfig
-from trainer.loss import cross_entropy
+from trainer.bench.config import BenchConfig
+from trainer.bench.pairs import compare, in_turns
+from trainer.learn.config import LossConfig
+from trainer.learn.loss import losses
 from trainer.runtime import Runtime
+
+BATCH = 8  # images: enough for a ratio
 
 HEAD = ("name", "counterpart", "pixels", "ours", "theirs", "ratio", "middle half")
 
@@ -47,19 +48,16 @@ def measure(name: str, runtime: Runtime, config: BenchConfig) -> Row:
     theirs = _step(reference.twin(name), size, runtime, config)
     for warm_up in (ours, theirs, ours, theirs):
         warm_up()
-    own, others = list[float](), list[float]()
-    for turn in range(config.rounds):
-        for step, seconds in ((ours, own), (theirs, others))[:: -1 if turn % 2 else 1]:
-            seconds.append(step())
-    ratios = sorted(mine / other for mine, other in zip(own, others, strict=True))
+    own, others = in_turns((ours, theirs), config.rounds)
+    pair = compare(name, "s", own, others)
     return Row(
         name=name,
         counterpart=registry.counterpart(name),
         image_size=size,
-        ours_ms=1e3 * median(own),
-        theirs_ms=1e3 * median(others),
-        ratio=median(ratios),
-        spread=(ratios[len(ratios) // 4], ratios[-1 - len(ratios) // 4]),
+        ours_ms=1e3 * pair.ours,
+        theirs_ms=1e3 * pair.theirs,
+        ratio=pair.ratio,
+        spread=pair.spread,
     )
 
 
@@ -70,25 +68,20 @@ def cells(row: Row) -> tuple[str, ...]:
     return row.name, row.counterpart, f"{row.image_size}", *times, f"{row.ratio:.3f}", f"{low:.3f} to {high:.3f}"
 
 
-def save(rows: list[Row], runtime: Runtime, config: BenchConfig, path: Path) -> None:
-    """Write the rows, with what they were measured on, as JSON."""
-    machine = {"device": str(runtime.device), "torch": torch.__version__, "threads": torch.get_num_threads()}
-    path.write_text(json.dumps({**machine, **asdict(config), "rows": [asdict(row) for row in rows]}, indent=2) + "\n")
-
-
 def _step(network: nn.Module, size: int, runtime: Runtime, config: BenchConfig) -> Callable[[], float]:
     """A training step on a resident random batch, that gives its own seconds."""
-    network = runtime.place(network.train(), channels_last=True)
+    network = runtime.place(network.train(), channels_last=config.channels_last)
     optimizer = SGD(network.parameters(), lr=0.01, momentum=0.9, fused=True)
-    images = torch.randn(config.batch, 3, size, size, device=runtime.device)
-    images = images.contiguous(memory_format=torch.channels_last)
-    targets = torch.zeros(config.batch, dtype=torch.int64, device=runtime.device)
+    count = config.batch or BATCH
+    images = torch.randn(count, 3, size, size, device=runtime.device)
+    images = images.contiguous(memory_format=torch.channels_last if config.channels_last else torch.contiguous_format)
+    targets = torch.zeros(count, dtype=torch.int64, device=runtime.device)
 
     def step() -> float:
         start = time.perf_counter()
         with torch.autocast(runtime.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
             outputs = network(images)
-        loss = cross_entropy(outputs, targets, 0.0).mean()
+        loss = losses(outputs, targets, LossConfig()).mean()
         loss.backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -1,0 +1,1 @@
+"""Times the trainer beside its peers."""

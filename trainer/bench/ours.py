@@ -1,0 +1,144 @@
+"""Our loop with all that a run has: counts, telemetry, a keeper that is asked at every step. No average of weights."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from itertools import repeat
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from data.config import InputConfig
+from data.manifest import Manifest
+from data.plan.plan import TrainPlan
+from data.plan.samples import MIX_DRAWS
+from data.types import Batch
+from models.config import ModelConfig
+from trainer import build
+from trainer.bench.config import LR, MOMENTUM, WEIGHT_DECAY, LoopTask
+from trainer.bench.resident import Opened, images_and_targets, wait
+from trainer.config import Recipe, SiteConfig
+from trainer.keep.keeper import Keeper
+from trainer.keep.saving import Saver
+from trainer.learn.optim_config import SgdConfig
+from trainer.loop import Fit, train_epoch
+from trainer.preempt import StopFlag
+from trainer.record.console import Console
+from trainer.record.telemetry import Telemetry
+from trainer.runtime import Runtime
+from trainer.setup import Setup
+from trainer.step import Normalize, TrainStep
+from trainer.world import World
+
+_EPOCHS = 1_000_000  # more than anyone waits for
+
+
+class Resident:
+    """A loader whose epochs are one and the same batch, again and again."""
+
+    def __init__(self, batch: Batch, batches_per_epoch: int) -> None:
+        """`batch` is given as it is."""
+        self._batch, self.batches_per_epoch = batch, batches_per_epoch
+
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
+        """The batch, as often as is left of the epoch."""
+        del epoch
+        return repeat(self._batch, self.batches_per_epoch - first_batch)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def open_loop(task: LoopTask, world: World, stack: ExitStack) -> Opened:
+    """The loop at its first step (collective); `stack` closes what has to be closed."""
+    parts = fit_parts(task, world, stack)
+    runtime = parts.setup.runtime
+
+    def turn() -> None:
+        train_epoch(parts)
+        wait(runtime.device)
+
+    return Opened(network=parts.state.model, turn=turn, agreed=runtime.any)
+
+
+def fit_parts(task: LoopTask, world: World, stack: ExitStack) -> Fit:
+    """A run on the resident batch, its epochs of `task.steps` steps (collective)."""
+    setup = _setup(task, world)
+    recipe, runtime = setup.recipe, setup.runtime
+    state = build.train_state(recipe, setup.site, runtime)
+    model = build.forward(recipe, state, runtime)
+    normalize = Normalize(recipe.input, runtime.device, channels_last=task.channels_last)
+    loader = Resident(_batch(task, runtime.device), task.steps)
+    plan = TrainPlan(
+        manifest=_manifest(task.steps * recipe.global_batch),
+        config=recipe.input,
+        seed=recipe.seed,
+        global_batch=recipe.global_batch,
+        micro_batch=recipe.micro_batch,
+        shard=runtime.shard,
+    )
+    saver, telemetry = _writers(setup, state, stack) if runtime.is_main else (None, None)
+    return Fit(
+        setup=setup,
+        train_loader=loader,
+        eval_loader=loader,
+        train_step=TrainStep(runtime, model, state, normalize, recipe),
+        normalize=normalize,
+        state=state,
+        keeper=Keeper(setup, state, saver, None),
+        plan=plan,
+        telemetry=telemetry,
+    )
+
+
+def _setup(task: LoopTask, world: World) -> Setup:
+    recipe = Recipe(
+        model=ModelConfig(name=task.network, num_classes=task.num_classes),
+        input=InputConfig(train_size=task.image_size),
+        optimizer=SgdConfig(lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY),
+        epochs=_EPOCHS,
+        global_batch=task.batch * world.world_size,
+        micro_batch=task.batch,
+        precision=task.precision,
+    )
+    site = SiteConfig(
+        data=task.folder, output=task.folder, channels_last=task.channels_last, threads=task.threads, keep_checkpoints=1
+    )
+    runtime = Runtime(world, recipe.precision, task.threads)
+    return Setup(recipe=recipe, site=site, runtime=runtime, stop=StopFlag(), console=Console())
+
+
+def _writers(setup: Setup, state: build.TrainState, stack: ExitStack) -> tuple[Saver, Telemetry]:
+    setup.run.make()
+    saver = Saver(setup.run.checkpoints, setup.site, guard=lambda: None)
+    stack.callback(saver.finish)
+    telemetry = Telemetry(setup.run, state, setup.console, {})
+    stack.callback(telemetry.close)
+    return saver, telemetry
+
+
+def _batch(task: LoopTask, device: torch.device) -> Batch:
+    images, targets = images_and_targets(task)
+    return Batch(
+        images=images.to(device),
+        targets=targets.to(device),
+        indices=torch.arange(task.batch),
+        valid=torch.ones(task.batch, dtype=torch.bool, device=device),
+        mixing=torch.zeros(MIX_DRAWS, dtype=torch.float64),
+    )
+
+
+def _manifest(count: int) -> Manifest:
+    """As many images as an epoch has; no file stands behind them."""
+    zeros, nothing = np.zeros(count, np.int64), np.zeros(0, np.uint8)
+    columns = ("targets", "widths", "heights", "sizes", "mtimes", "offsets", "archive", "formats", "modes")
+    return Manifest(
+        root=Path(),
+        classes=("resident",),
+        archives=(),
+        hashes=np.zeros((count, 16), np.uint8),
+        names=nothing,
+        ends=zeros,
+        orientations=zeros,
+        **dict.fromkeys(columns, zeros),
+    )

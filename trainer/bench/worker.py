@@ -1,0 +1,78 @@
+"""`python -m trainer.bench.worker TASK`: one training loop in a process of its own, or in each of several ranks.
+
+Rank 0 says what it has to say as lines of JSON on standard output: `ready`, then one line for each turn. A turn is a
+line on its standard input. The end of the input ends all ranks.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from time import perf_counter, process_time
+from typing import TYPE_CHECKING, Any
+
+from trainer.bench import config
+from trainer.bench.config import LoopTask
+from trainer.world import World, from_environment
+
+if TYPE_CHECKING:
+    from trainer.bench.resident import Opened
+
+
+def main() -> None:
+    """Serve one loop."""
+    say = _lines_out()
+    task, world = config.decode(sys.argv[1]), from_environment()
+    with ExitStack() as stack:
+        loop = _open(task, world, stack)
+        if world.is_main:
+            say({"ready": True})
+        while loop.agreed(world.is_main and bool(sys.stdin.readline())):
+            start, used = perf_counter(), process_time()
+            loop.turn()
+            seconds, used = perf_counter() - start, process_time() - used
+            if world.is_main:
+                images = task.steps * task.batch
+                rate = images * world.world_size / seconds
+                say({"images_per_s": rate, "cpu_ms": 1e3 * used / images, "peak": peak_bytes()})
+
+
+def peak_bytes() -> int:
+    """Most memory that this process has held, on its GPU where it has one; of its own, whoever started it."""
+    import torch
+
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    # getrusage would count what the parent held when it forked
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmHWM:")) * 1024
+
+
+def _open(task: LoopTask, world: World, stack: ExitStack) -> Opened:
+    if task.loop == "bare":  # which must not load ours: its memory is measured
+        from trainer.bench import bare
+
+        return bare.open_loop(task, world)
+    from trainer.bench import ours
+
+    return ours.open_loop(task, world, stack)
+
+
+def _lines_out() -> Callable[[dict[str, Any]], None]:
+    """Keep standard output for us: what else is printed goes to standard error."""
+    ours = os.fdopen(os.dup(sys.stdout.fileno()), "w")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+
+    def say(facts: dict[str, Any]) -> None:
+        ours.write(json.dumps(facts) + "\n")
+        ours.flush()
+
+    return say
+
+
+if __name__ == "__main__":
+    main()
