@@ -17,7 +17,7 @@ from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 
-from trainer.cpu import ALLOCATOR, RESTING
+from trainer.cpu import ALLOCATOR, RESTING, has_gpu
 from trainer.exits import BAD_INPUT, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
 from trainer.preempt import IMPATIENT, START_AGAIN
 
@@ -79,8 +79,7 @@ class _Command:
         for number in _STOPS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup's wish
                 signal.signal(number, self._note)
-        gpu = Path("/proc/driver/nvidia/version").exists()
-        variables = environment(self._grace_s, gpu, os.environ) | {EXIT_CODE_VARIABLE: str(self._codes)}
+        variables = environment(self._grace_s, has_gpu(), os.environ) | {EXIT_CODE_VARIABLE: str(self._codes)}
         # outside the terminal's foreground, a process that reads from it would be stopped; srun reads
         self._process = subprocess.Popen(self._words, env=variables, stdin=subprocess.DEVNULL, process_group=0)
 

@@ -3,6 +3,7 @@
 import sys
 
 from trainer.cli import main
+from trainer.cpu import keep_memory
 from trainer.exits import record
 
 
@@ -17,4 +18,6 @@ def run() -> int:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["train"]:
+        keep_memory()
     sys.exit(run())

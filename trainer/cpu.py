@@ -1,6 +1,8 @@
 """What a run on a CPU wants of its environment, before its libraries are loaded. Standard library only."""
 
 import os
+import sys
+from pathlib import Path
 
 ALLOCATOR = {
     # glibc returns each freed activation to the kernel and faults it in again at the next step: a third of a CPU step
@@ -12,6 +14,21 @@ RESTING = {
     # another program, 3 images/s spinning, 80 asleep
     "OMP_WAIT_POLICY": "passive"
 }
+
+
+def has_gpu() -> bool:
+    """Whether NVIDIA's driver is there; loads no torch."""
+    return Path("/proc/driver/nvidia/version").exists()
+
+
+def keep_memory() -> None:
+    """On a machine without GPU, begin this process anew with the allocator's settings, which are read at its start.
+
+    Does nothing where the settings are there, or the user's own.
+    """
+    if sys.platform == "linux" and not has_gpu() and not ALLOCATOR.keys() & os.environ.keys():
+        os.environ.update(ALLOCATOR)
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
 
 
 def rest_at_barriers() -> None:
