@@ -29,8 +29,11 @@ ACCELERATE = (
 LAUNCHERS: dict[str, tuple[str, ...]] = {
     "python": (sys.executable, "-m", "trainer"),
     "accelerate": (*ACCELERATE, "--cpu", "--num_processes", "1", "-m", "trainer"),
-    "torchrun": (str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "1", "-m", "trainer"),
     "accelerate x2": (*ACCELERATE, "--multi_gpu", "--num_processes", "2", "--main_process_port", "0", "-m", "trainer"),
+    "launch run x2": (
+        *(sys.executable, "-m", "launch", "run", "--", *ACCELERATE, "--multi_gpu", "--num_processes", "2"),
+        *("--main_process_port", "0", "-m", "trainer"),
+    ),
     "torchrun x2": (str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "2", "-m", "trainer"),
     "torchrun x3": (str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "3", "-m", "trainer"),
 }

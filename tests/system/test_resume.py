@@ -26,7 +26,7 @@ LAW = {
     "two ranks, fp32": ("torchrun x2", ("--loader", "threads", "--precision", "fp32", *FULL)),
     "two ranks, bf16": ("torchrun x2", ("--loader", "threads", "--precision", "bf16", *FULL)),
 }
-KILLS = {"python": 7, "torchrun x2": 4}  # 22 in all, each at another step of its run
+KILLS = {"python": 6, "torchrun x2": 4}  # 20 in all, each at another step of its run
 
 
 # so close together that a run which is killed often gets on

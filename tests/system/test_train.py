@@ -101,7 +101,6 @@ def test_the_recipe_in_the_run_directory_trains_the_same_run_again(images: Path,
     [
         ("python", (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)),
         ("accelerate", (signal.SIGINT,)),
-        ("torchrun", (signal.SIGINT,)),
     ],
 )
 def test_a_run_stopped_in_the_middle_of_an_epoch_ends_under_every_launcher_as_if_it_had_not_been(
@@ -133,6 +132,21 @@ def test_two_processes_of_which_one_is_asked_stop_and_go_on_together(
     finish(process, code=None)
     assert 20 <= state(tmp_path)["step"] < 72
     train(images, tmp_path, launcher="torchrun x2")
+    assert same_bits(state(tmp_path), state(whole_pair))
+    assert points(tmp_path) == points(whole_pair)
+
+
+def test_launch_run_alone_is_asked_to_stop_and_its_code_says_to_start_again(
+    images: Path, whole_pair: Path, tmp_path: Path
+) -> None:
+    """As a scheduler does, which knows no other process; accelerate's launcher would die of USR2, and end with 1."""
+    for number, step in ((signal.SIGUSR2, 20), (signal.SIGTERM, 40)):
+        process = start(images, tmp_path, launcher="launch run x2")
+        await_step(process, tmp_path, step)
+        process.send_signal(number)
+        finish(process, code=START_AGAIN)
+        assert step <= state(tmp_path)["step"] < 72
+    train(images, tmp_path, launcher="launch run x2")
     assert same_bits(state(tmp_path), state(whole_pair))
     assert points(tmp_path) == points(whole_pair)
 
