@@ -88,6 +88,6 @@ class SiteConfig:
     save_failure: Literal["go-on", "stop"] = "go-on"
     """Where a checkpoint cannot be written: say so, go on and try again, or stop."""
     accumulate: Literal["recipe", "auto"] = "recipe"
-    """auto: at a run's first start, halve `micro_batch` until it fits into memory; `global_batch` stays."""
+    """auto: at a run's first start, lower `micro_batch` until it fits into memory; `global_batch` stays."""
     deterministic: bool = False
     """On a GPU, use only algorithms that repeat bit for bit; slower. CPUs always do."""
