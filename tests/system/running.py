@@ -28,7 +28,6 @@ ACCELERATE = (
 )
 LAUNCHERS: dict[str, tuple[str, ...]] = {
     "python": (sys.executable, "-m", "trainer"),
-    "accelerate": (*ACCELERATE, "--cpu", "--num_processes", "1", "-m", "trainer"),
     "accelerate x2": (*ACCELERATE, "--multi_gpu", "--num_processes", "2", "--main_process_port", "0", "-m", "trainer"),
     "launch run x2": (
         *(sys.executable, "-m", "launch", "run", "--", *ACCELERATE, "--multi_gpu", "--num_processes", "2"),

@@ -68,13 +68,9 @@ def test_a_second_start_is_told_who_trains_there(images: Path, tmp_path: Path) -
     first = start(images, tmp_path, "--epochs", "1000")
     await_step(first, tmp_path, 3)
     before = (tmp_path / "recipe.yaml").read_text()
-    for launcher in ("python", "torchrun x2"):
-        output = finish(
-            start(images, tmp_path, "--epochs", "1000", launcher=launcher),
-            code=BAD_INPUT if launcher == "python" else None,
-        )
-        assert f"{first.pid}" in output
-        assert len(re.findall("cannot start; nothing was written", output)) == 1
+    output = finish(start(images, tmp_path, "--epochs", "1000"), code=BAD_INPUT)
+    assert f"{first.pid}" in output
+    assert len(re.findall("cannot start; nothing was written", output)) == 1
     assert (tmp_path / "recipe.yaml").read_text() == before
     stop_at(first, tmp_path, 3, signal.SIGTERM)
     finish(first, code=START_AGAIN)
@@ -99,16 +95,14 @@ def test_images_that_are_gone_end_the_run_and_bring_it_back(images: Path, whole:
     ends_as(run, whole)
 
 
-@pytest.mark.parametrize("launcher", ["python", "torchrun x2"])
-def test_a_loss_that_is_no_number_ends_the_run_at_its_last_good_checkpoint(
-    images: Path, tmp_path: Path, launcher: str
+def test_a_loss_that_is_no_number_ends_two_processes_at_their_last_good_checkpoint(
+    images: Path, tmp_path: Path
 ) -> None:
     flags = ("--optimizer.lr", "1e18", "--save-steps", "1", "--log-every", "10")
-    output = finish(start(images, tmp_path, *flags, launcher=launcher), code=None)
+    output = finish(start(images, tmp_path, *flags, launcher="torchrun x2"), code=None)
     found = re.search(r"not (?:a finite number|finite numbers); training has diverged, first at step (\d+)", output)
     assert found
     assert len(re.findall("has diverged", output)) == 1
-    assert launcher != "python" or "Traceback" not in output  # torchrun prints its own
     stored = state(tmp_path)
     assert stored["step"] < int(found[1])
     assert all(weight.isfinite().all() for weight in stored["model"].values())

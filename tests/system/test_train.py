@@ -96,27 +96,20 @@ def test_the_recipe_in_the_run_directory_trains_the_same_run_again(images: Path,
     assert same_bits(state(tmp_path / "run"), state(whole))
 
 
-@pytest.mark.parametrize(
-    ("launcher", "numbers"),
-    [
-        ("python", (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)),
-        ("accelerate", (signal.SIGINT,)),
-    ],
-)
-def test_a_run_stopped_in_the_middle_of_an_epoch_ends_under_every_launcher_as_if_it_had_not_been(
-    images: Path, whole: Path, tmp_path: Path, launcher: str, numbers: tuple[signal.Signals, ...]
+def test_a_run_stopped_in_the_middle_of_an_epoch_ends_as_if_it_had_not_been(
+    images: Path, whole: Path, tmp_path: Path
 ) -> None:
     stopped = 0
-    for number in numbers:
-        process = start(images, tmp_path, launcher=launcher)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2):
+        process = start(images, tmp_path)
         stop_at(process, tmp_path, stopped + 16, number)
-        output = finish(process, code=START_AGAIN if launcher == "python" else None)
+        output = finish(process, code=START_AGAIN)
         assert not stopped or f"going on after step {stopped}" in output
         assert stopped + 16 <= state(tmp_path)["step"] < 72
         stopped = state(tmp_path)["step"]
         assert "**Not finished.**" in (tmp_path / "report.md").read_text()
 
-    output = train(images, tmp_path, launcher=launcher)
+    output = train(images, tmp_path)
     assert f"going on after step {stopped}" in output
     assert same_bits(state(tmp_path), state(whole))
     assert points(tmp_path) == points(whole)
