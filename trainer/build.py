@@ -21,6 +21,7 @@ from trainer import metrics
 from trainer.config import Recipe, SiteConfig
 from trainer.keep import checkpoint
 from trainer.learn.ema import Ema
+from trainer.learn.loss import losses
 from trainer.learn.optim import build_optimizer
 from trainer.runtime import Runtime
 from trainer.setup import Setup
@@ -130,11 +131,9 @@ def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainStat
 
 def forward(recipe: Recipe, state: TrainState, runtime: Runtime) -> nn.Module:
     """The network as a step calls it: distributed and then, as PyTorch advises, compiled (collective)."""
-    accumulates = recipe.global_batch > recipe.micro_batch * runtime.world.world_size
     compiles = recipe.compile != "off"
-    model = runtime.distribute(
-        state.model, compression=recipe.gradient_compression, static=not accumulates and not compiles
-    )
+    static = recipe.accumulation(runtime.world.world_size) == 1 and not compiles
+    model = runtime.distribute(state.model, compression=recipe.gradient_compression, static=static)
     if compiles:  # a size at a time: shapes change only where the training size grows
         model = torch.compile(model, mode=recipe.compile, dynamic=False)
     if runtime.world.world_size > 2:
@@ -152,11 +151,11 @@ def _settle_buckets(model: nn.Module, state: TrainState, recipe: Recipe, runtime
     buffers = [buffer.clone() for buffer in state.model.buffers()]
     size = recipe.input.start_size or recipe.input.train_size
     images = torch.zeros(recipe.micro_batch, 3, size, size, device=runtime.device)
+    targets = torch.zeros(recipe.micro_batch, dtype=torch.int64, device=runtime.device)
     for _ in range(2):
         with runtime.autocast():
             outputs = model(images)
-        heads = [outputs] if isinstance(outputs, Tensor) else outputs
-        torch.stack([head.float().sum() for head in heads]).sum().backward()
+        losses(outputs, targets, recipe.loss).sum().backward()
         state.optimizer.zero_grad()
     for buffer, before in zip(state.model.buffers(), buffers, strict=True):
         buffer.copy_(before)

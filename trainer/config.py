@@ -54,6 +54,10 @@ class Recipe:
     seed: int = field(default=0, metadata={"min": 0, "below": 2**32})
     """Decides the initial weights, the order of the images, every crop and flip: from 0, below 4,294,967,296."""
 
+    def accumulation(self, world_size: int) -> int:
+        """Micro-batches that each of so many processes takes in an optimizer step."""
+        return self.global_batch // (self.micro_batch * world_size)
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class SiteConfig:

@@ -12,7 +12,7 @@ from data.plan.plan import TrainPlan
 from data.types import Loader
 from trainer import metrics
 from trainer.evaluate import evaluate
-from trainer.keep.files import damage, newest_first
+from trainer.keep.files import newest_valid
 from trainer.keep.keeper import Keeper
 from trainer.learn import batchnorm
 from trainer.learn.schedule import learning_rate
@@ -108,8 +108,9 @@ def log(parts: Fit, clock: "_Clock", source: Waiting, lr: float) -> None:
     """
     state = parts.state
     rows = parts.setup.runtime.gather(torch.cat([state.sums, state.faults]))
-    skipped = _check(parts, rows[:, : metrics.FIELDS].sum(0), rows[:, metrics.FIELDS :].amax(0))
-    scores = metrics.scores(rows[:, : metrics.FIELDS].sum(0))
+    sums = rows[:, : metrics.FIELDS].sum(0)
+    skipped = _check(parts, sums, rows[:, metrics.FIELDS :].amax(0))
+    scores = metrics.scores(sums)
     state.sums.zero_()
     state.broken += scores.broken
     steps, seconds, waited = clock.lap(state.step, source.seconds)
@@ -137,13 +138,13 @@ def evaluate_epoch(parts: Fit) -> bool:
         DivergedError: The loss is not a number.
     """
     state, runtime = parts.state, parts.setup.runtime
-    before = [buffer.clone() for network in state.networks for buffer in network.buffers()]
+    buffers = [buffer for network in state.networks for buffer in network.buffers()]
+    before = [buffer.clone() for buffer in buffers]
     _settle_statistics(parts)
     found = evaluate(
         runtime, state.networks, parts.eval_loader, parts.normalize, state.evaluated, parts.setup.should_stop
     )
     if found is None:  # it will be begun again from the same state, to the bit
-        buffers = (buffer for network in state.networks for buffer in network.buffers())
         for buffer, old in zip(buffers, before, strict=True):
             buffer.copy_(old)
         return False
@@ -208,11 +209,10 @@ def _check(parts: Fit, sums: Tensor, faults: Tensor) -> int:
 
 def _diverged(parts: Fit, what: str, step: int) -> DivergedError:
     lr = learning_rate(parts.setup.recipe, max(step - 1, 0), parts.steps_per_epoch)
-    standing = (path for path in newest_first(parts.setup.run.checkpoints) if damage(path) is None)
     return DivergedError(
         f"{what}; training has diverged, first at step {step}, learning rate {lr:.3g}\n"
         f"  lower optimizer.lr, lengthen the schedule's warm-up or set clip_norm or max_skipped, and name another "
-        f"--output; last good checkpoint: {next(standing, 'none yet')}"
+        f"--output; last good checkpoint: {newest_valid(parts.setup.run.checkpoints) or 'none yet'}"
     )
 
 

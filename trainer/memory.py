@@ -6,11 +6,10 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import torch
-from torch.nn import functional as F
 
 from models import registry
 from trainer.config import Recipe
-from trainer.learn.loss import logits_of
+from trainer.learn.loss import losses
 from trainer.runtime import Runtime
 
 
@@ -91,6 +90,6 @@ def _try_step(recipe: Recipe, runtime: Runtime, channels_last: bool) -> None:
         targets = torch.zeros(recipe.micro_batch, dtype=torch.int64, device=device)
         with runtime.autocast():
             outputs = network(images)
-        F.cross_entropy(logits_of(outputs).float(), targets).backward()
+        losses(outputs, targets, recipe.loss).mean().backward()
         optimizer.step()
         optimizer.zero_grad()

@@ -94,8 +94,9 @@ class Runtime:
         return torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None)
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Gradients stay local inside: for all but the last micro-batch of a step."""
-        return model.no_sync() if isinstance(model, DistributedDataParallel) else nullcontext()
+        """Gradients stay local inside: for all but the last micro-batch of a step; `model` may be compiled."""
+        inner = getattr(model, "_orig_mod", model)
+        return inner.no_sync() if isinstance(inner, DistributedDataParallel) else nullcontext()
 
     def sum(self, tensor: Tensor) -> Tensor:
         """A copy of the tensor, summed over all processes (collective)."""
@@ -121,10 +122,6 @@ class Runtime:
         rows = tensor.new_zeros(self.world.world_size, *tensor.shape)
         rows[self.world.rank] = tensor
         return self.sum(rows)  # with zeros, so to the bit
-
-    def barrier(self) -> None:
-        """Wait until all processes are here (collective)."""
-        self.any(False)
 
     def close(self) -> None:
         """Leave the process group."""

@@ -59,10 +59,7 @@ class TrainState:
             ranks: `own` of all ranks, stacked.
             network: The network's own settings.
         """
-        places = [batchnorm.buffers(module) for module in self.networks]
-        means = ranks["statistics"].mean(0) if len(ranks["statistics"]) > 1 else ranks["statistics"][0]
-        parts = iter(means.split([buffer.numel() for named in places for buffer in named.values()]))
-        shared = [{name: next(parts).view_as(buffer) for name, buffer in named.items()} for named in places]
+        shared = batchnorm.split(self.networks, ranks["statistics"].mean(0))
         averaged = {"ema": {**self.ema.network.state_dict(), **shared[1]}} if self.ema else {}
         return {
             "model": {**self.model.state_dict(), **shared[0]},

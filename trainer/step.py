@@ -48,7 +48,7 @@ class TrainStep:
         self._weights = [weight for weight in state.model.parameters() if weight.requires_grad]
         # fp16 passes over gradients that are not finite by itself, and then only the loss tells a fault
         self._takes_back = recipe.max_skipped > 0 and not runtime.scaler.is_enabled()
-        micro_batches = recipe.global_batch // (recipe.micro_batch * runtime.world.world_size)
+        micro_batches = recipe.accumulation(runtime.world.world_size)
         needed = micro_batches > 1 or recipe.max_skipped > 0
         self._statistics = Accumulated(state.model, micro_batches) if needed else None
 

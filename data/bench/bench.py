@@ -9,7 +9,8 @@ from typing import Any
 
 from data import dataset
 from data.bench.config import FLOOR, OURS, REFERENCE, WHAT, BenchConfig, BenchTask, Contender
-from data.bench.process import Contestant, FailedError, NotInstalledError, Turn
+from data.bench.process import Contestant, NotInstalledError, Turn
+from data.bench.talk import FailedError
 from data.folder import manifest_file
 from data.listing import Listing
 from data.verify import verify

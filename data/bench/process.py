@@ -1,6 +1,5 @@
 """A contender's process as the bench sees it: started, given turns, and weighed from outside."""
 
-import json
 import os
 import subprocess
 import sys
@@ -10,9 +9,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from signal import SIGKILL
-from typing import IO, Any
+from typing import IO
 
 from data.bench.config import BenchTask
+from data.bench.talk import ask, hear
 
 PROC = Path("/proc")
 PACKAGES = Path(__file__).parents[2]
@@ -24,10 +24,6 @@ EXIT_S = 10.0
 
 class NotInstalledError(Exception):
     """The contender's package is missing; the message names it."""
-
-
-class FailedError(Exception):
-    """The contender's process ended; the message is the last that it said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +52,7 @@ class Contestant:
         start = time.monotonic()
         self._process = _spawn(task, self._errors)
         try:
-            facts = self._hear()
+            facts = hear(self._process, self._errors)
             if missing := facts.get("missing"):
                 raise NotInstalledError(missing)
             self.first_batch_s = float(facts["ready"]) - start
@@ -73,7 +69,7 @@ class Contestant:
             FailedError: It ended.
         """
         before, start = self._cpu_s(self._family()), time.monotonic()
-        images = int(self._ask(f"{seconds}\n")["images"])
+        images = int(ask(self._process, f"{seconds}\n", self._errors)["images"])
         end, used = self._settled()
         return Turn(images, end - start, used - before)
 
@@ -90,23 +86,6 @@ class Contestant:
         self._process.wait()
         self._process.stdout.close()
         self._errors.close()
-
-    def _ask(self, line: str) -> dict[str, Any]:
-        assert self._process.stdin
-        with suppress(BrokenPipeError):  # then there is no answer either
-            self._process.stdin.write(line)
-            self._process.stdin.flush()
-        return self._hear()
-
-    def _hear(self) -> dict[str, Any]:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            code = self._process.wait()
-            self._errors.seek(0)
-            said = self._errors.read().decode(errors="replace").strip().splitlines()
-            raise FailedError(said[-1] if said else f"ended with code {code}")
-        return json.loads(line)
 
     def _settled(self) -> tuple[float, float]:
         """Wait until it rests; give that moment and its CPU seconds so far."""

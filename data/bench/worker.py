@@ -6,15 +6,14 @@ for each turn. A turn is a line on standard input: its seconds. The end of the i
 
 from __future__ import annotations
 
-import json
-import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from data.bench import config
+from data.bench.talk import lines_out
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,7 +23,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve one contender."""
-    say = _lines_out()
+    say = lines_out()
     # torchvision warns at each image that its decoders will move to another package
     warnings.filterwarnings("ignore", category=DeprecationWarning)
     try:
@@ -76,18 +75,6 @@ def _consume(batches: Iterator[Tensor], seconds: float) -> int:
     while monotonic() < end:
         images += len(next(batches))
     return images
-
-
-def _lines_out() -> Callable[[dict[str, Any]], None]:
-    """Keep standard output for us: what packages print goes to standard error."""
-    ours = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-    def say(facts: dict[str, Any]) -> None:
-        ours.write(json.dumps(facts) + "\n")
-        ours.flush()
-
-    return say
 
 
 if __name__ == "__main__":

@@ -15,14 +15,6 @@ from trainer.preempt import START_AGAIN
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed."""
-    run = tmp_path_factory.mktemp("runs") / "whole"
-    train(images, run)
-    return run
-
-
 def ends_as(run: Path, whole: Path) -> None:
     assert same_bits(state(run), state(whole))
     assert points(run) == points(whole)

@@ -34,14 +34,6 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed."""
-    run = tmp_path_factory.mktemp("runs") / "whole"
-    train(images, run)
-    return run
-
-
-@pytest.fixture(scope="module")
 def whole_pair(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same on two processes."""
     run = tmp_path_factory.mktemp("runs") / "pair"

@@ -1,6 +1,6 @@
 """Between two log points nobody waits for the device: the step reads no number of it."""
 
-import math
+from pathlib import Path
 
 import pytest
 import torch
@@ -8,17 +8,12 @@ from torch.profiler import ProfilerActivity, profile
 
 from data.config import InputConfig
 from data.types import Batch
-from models import registry
 from models.config import ModelConfig
-from trainer import metrics
-from trainer.build import forward
-from trainer.config import Recipe
+from trainer.build import forward, train_state
+from trainer.config import Recipe, SiteConfig
 from trainer.learn.config import EmaConfig, LossConfig, MixingConfig
-from trainer.learn.ema import Ema
-from trainer.learn.optim import build_optimizer
 from trainer.learn.optim_config import AdamWConfig, SgdConfig
 from trainer.runtime import Runtime
-from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
 from trainer.world import World
 
@@ -43,15 +38,7 @@ READS = {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero"}
 
 
 def stepper(recipe: Recipe, runtime: Runtime) -> TrainStep:
-    model = runtime.place(registry.build(recipe.model), channels_last=True).train()
-    state = TrainState(
-        model=model,
-        optimizer=build_optimizer(model, recipe.optimizer),
-        scaler=runtime.scaler,
-        ema=Ema(model, recipe.ema) if recipe.ema.decay else None,
-        sums=metrics.empty(runtime.device),
-        faults=torch.tensor([-math.inf, 0.0], dtype=torch.float64, device=runtime.device),
-    )
+    state = train_state(recipe, SiteConfig(data=Path(), output=Path()), runtime)
     normalize = Normalize(recipe.input, runtime.device, channels_last=True)
     return TrainStep(runtime, forward(recipe, state, runtime), state, normalize, recipe)
 

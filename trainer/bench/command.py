@@ -70,8 +70,8 @@ class Bench:
         if problems := self._problems(world):
             return refuse(problems)
         rest_at_barriers()
+        from data.bench.talk import FailedError
         from trainer.bench.measures import Bench as Measures
-        from trainer.bench.process import FailedError
 
         with TemporaryDirectory(prefix="bench-") as folder:
             measures = Measures(config=self.settings, folder=Path(folder), data=self.data, scripts=self._scripts)

@@ -1,8 +1,8 @@
 """Our fit loop beside a bare one, each in a process of its own, on a resident batch: rate, CPU time, peak memory."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
-from trainer.bench.config import BenchConfig, Loop, LoopTask
+from trainer.bench.config import BenchConfig, LoopTask
 from trainer.bench.pairs import Goal, Pair, compare, in_turns
 from trainer.bench.process import Contestant
 
@@ -19,7 +19,7 @@ def measure(task: LoopTask, config: BenchConfig) -> list[Pair]:
         trainer.bench.process.FailedError: A loop ended.
     """
     with ExitStack() as running:
-        ours, bare = (_start(task, loop, running) for loop in ("ours", "bare"))
+        ours, bare = (running.enter_context(closing(Contestant(task.by(loop)))) for loop in ("ours", "bare"))
         for loop in (ours, bare):
             loop.turn()
         rates = in_turns((ours.turn, bare.turn), config.rounds)
@@ -32,9 +32,3 @@ def measure(task: LoopTask, config: BenchConfig) -> list[Pair]:
         compare(f"its CPU time per image: {what}", "ms", cpu_ms[0], cpu_ms[1]),
         compare(f"its peak memory: {what}", "MB", [ours.peak / MB], [bare.peak / MB], MEMORY),
     ]
-
-
-def _start(task: LoopTask, loop: Loop, running: ExitStack) -> Contestant:
-    contestant = Contestant(task.by(loop))
-    running.callback(contestant.close)
-    return contestant

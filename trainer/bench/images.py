@@ -5,7 +5,9 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.bench.process import FailedError, environment, last_words
+from data import dataset
+from data.bench.talk import FailedError, last_words
+from trainer.bench.process import environment
 
 CLASSES = 10
 
@@ -34,7 +36,7 @@ def ready(given: Path | None, folder: Path, count: int) -> Images:
     if not given:
         amounts = ("--train-per-class", -(-count // CLASSES), "--val-per-class", 4)
         _data("synth", root, "--scale", "full", "--classes", CLASSES, *amounts)
-    if all((root / f"manifest-{split}.npz").exists() for split in ("train", "val")):
+    if dataset.has_manifests(root):
         return Images(root, root)
     _data("verify", root, "--output", folder / "manifests")
     return Images(root, folder / "manifests")

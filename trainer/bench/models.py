@@ -79,7 +79,7 @@ def _step(network: nn.Module, size: int, runtime: Runtime, config: BenchConfig) 
 
     def step() -> float:
         start = time.perf_counter()
-        with torch.autocast(runtime.device.type, torch.bfloat16, enabled=config.precision == "bf16"):
+        with runtime.autocast():
             outputs = network(images)
         loss = losses(outputs, targets, LossConfig()).mean()
         loss.backward()

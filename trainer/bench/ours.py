@@ -10,7 +10,6 @@ import torch
 
 from data.config import InputConfig
 from data.manifest import Manifest
-from data.plan.plan import TrainPlan
 from data.plan.samples import MIX_DRAWS
 from data.types import Batch
 from models.config import ModelConfig
@@ -69,14 +68,8 @@ def fit_parts(task: LoopTask, world: World, stack: ExitStack) -> Fit:
     model = build.forward(recipe, state, runtime)
     normalize = Normalize(recipe.input, runtime.device, channels_last=task.channels_last)
     loader = Resident(_batch(task, runtime.device), task.steps)
-    plan = TrainPlan(
-        manifest=_manifest(task.steps * recipe.global_batch),
-        config=recipe.input,
-        seed=recipe.seed,
-        global_batch=recipe.global_batch,
-        micro_batch=recipe.micro_batch,
-        shard=runtime.shard,
-    )
+    manifest = _manifest(task.steps * recipe.global_batch)
+    plan, _ = build.plans(setup, (manifest, manifest))
     saver, telemetry = _writers(setup, state, stack) if runtime.is_main else (None, None)
     return Fit(
         setup=setup,

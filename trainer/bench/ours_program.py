@@ -32,7 +32,7 @@ class Work:
     """For whatever they write."""
 
 
-def train(work: Work, precision: Precision, *, channels_last: bool, variables: dict[str, str]) -> Program:
+def train(work: Work, precision: Precision, *, channels_last: bool) -> Program:
     """A run from its start, which writes down each step; in a new run directory, and with its recipe there."""
     recipe = Recipe(
         model=ModelConfig(name=work.network, num_classes=work.images.classes),
@@ -62,5 +62,4 @@ def train(work: Work, precision: Precision, *, channels_last: bool, variables: d
         threads=work.threads,
         done='"kind": "train"',
         record=RunDirectory(place).metrics,
-        variables=variables,
     )

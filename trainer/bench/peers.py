@@ -12,7 +12,6 @@ from trainer.bench.config import LR, BenchConfig
 from trainer.bench.ours_program import Work
 from trainer.bench.pairs import Goal, Pair, compare, in_turns
 from trainer.bench.programs import Program
-from trainer.cpu import ALLOCATOR
 
 Peer = Literal["timm", "torchvision"]
 
@@ -65,9 +64,9 @@ def measure(scripts: Mapping[Peer, Path], work: Work, config: BenchConfig) -> li
 
     firsts: dict[str, list[float]] = {name: [] for name in ("same", *scripts, "defaults")}
     made: dict[str, Callable[[], Program]] = {
-        "same": lambda: ours_program.train(work, "fp32", channels_last=False, variables={}),
+        "same": lambda: ours_program.train(work, "fp32", channels_last=False),
         **{name: partial(makers[name], script, work) for name, script in scripts.items()},
-        "defaults": lambda: ours_program.train(work, "bf16", channels_last=True, variables=ALLOCATOR),
+        "defaults": lambda: ours_program.train(work, "bf16", channels_last=True),
     }
     timed = [_timed(program, work, config.steps, firsts[name]) for name, program in made.items()]
     rates = dict(zip(firsts, in_turns(timed, config.starts), strict=True))

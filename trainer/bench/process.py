@@ -1,6 +1,5 @@
 """A training loop in processes of its own, as the bench sees it: started, and given turns."""
 
-import json
 import os
 import signal
 import subprocess
@@ -8,17 +7,13 @@ import sys
 import tempfile
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
+from data.bench.talk import ask, hear
 from trainer.bench.config import LoopTask
-from trainer.cpu import ALLOCATOR
+from trainer.cpu import ALLOCATOR, RESTING
 
 PACKAGES = Path(__file__).parents[2]
 EXIT_S = 30.0
-
-
-class FailedError(Exception):
-    """A process of the bench ended before its time; the message is the last that it said."""
 
 
 class Contestant:
@@ -47,7 +42,7 @@ class Contestant:
             start_new_session=True,  # Ctrl-C reaches us alone
         )
         try:
-            self._hear()
+            hear(self._process, self._errors)
         except BaseException:
             self.close()
             raise
@@ -58,11 +53,7 @@ class Contestant:
         Raises:
             FailedError: It ended.
         """
-        assert self._process.stdin
-        with suppress(BrokenPipeError):  # then there is no answer either
-            self._process.stdin.write("turn\n")
-            self._process.stdin.flush()
-        said = self._hear()
+        said = ask(self._process, "turn\n", self._errors)
         self.peak = int(said["peak"])
         self.cpu_ms.append(float(said["cpu_ms"]))
         return float(said["images_per_s"])
@@ -77,20 +68,11 @@ class Contestant:
         self._process.stdout.close()
         self._errors.close()
 
-    def _hear(self) -> dict[str, Any]:
-        assert self._process.stdout
-        line = self._process.stdout.readline()
-        if not line:
-            code = self._process.wait()
-            self._errors.seek(0)
-            raise FailedError(last_words(self._errors.read().decode(errors="replace"), code))
-        return json.loads(line)
-
 
 def environment(threads: int) -> dict[str, str]:
     """Of every process that is timed: as many OpenMP threads, asleep while they wait, and this package to import."""
     path = os.pathsep.join(filter(None, [str(PACKAGES), os.environ.get("PYTHONPATH")]))
-    ours = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads), "OMP_WAIT_POLICY": "passive"}
+    ours = {"PYTHONPATH": path, "OMP_NUM_THREADS": str(threads)} | RESTING
     return os.environ | ours | {"PYTHONUNBUFFERED": "1"}
 
 
@@ -104,9 +86,3 @@ def end(process: "subprocess.Popen[str]", patience_s: float = EXIT_S) -> None:
     process.wait()
     with suppress(ProcessLookupError):  # its workers, where it left any
         os.killpg(process.pid, signal.SIGKILL)
-
-
-def last_words(said: str, code: int) -> str:
-    """The last line of an error output, which for an exception is the exception."""
-    lines = said.strip().splitlines()
-    return lines[-1] if lines else f"ended with code {code}"

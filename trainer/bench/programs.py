@@ -10,7 +10,8 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from trainer.bench.process import FailedError, end, environment, last_words
+from data.bench.talk import FailedError, last_words
+from trainer.bench.process import end, environment
 
 PATIENCE_S = 3600.0
 LOOK_S = 0.01

@@ -1,8 +1,8 @@
 """Two ranks with a thread each beside one rank with one, each with the same images per rank: ours and bare DDP."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 
-from trainer.bench.config import BenchConfig, Loop, LoopTask
+from trainer.bench.config import BenchConfig, LoopTask
 from trainer.bench.pairs import Goal, Pair, compare, in_turns
 from trainer.bench.process import Contestant
 
@@ -18,7 +18,9 @@ def measure(task: LoopTask, config: BenchConfig) -> list[Pair]:
     """
     with ExitStack() as running:
         alone, together, bare_alone, bare_together = (
-            _start(task, loop, ranks, running) for loop in ("ours", "bare") for ranks in (1, RANKS)
+            running.enter_context(closing(Contestant(task.by(loop, threads=1), ranks)))
+            for loop in ("ours", "bare")
+            for ranks in (1, RANKS)
         )
         contestants = (alone, together, bare_alone, bare_together)
         for loop in contestants:
@@ -33,9 +35,3 @@ def measure(task: LoopTask, config: BenchConfig) -> list[Pair]:
         compare("the same of a bare DDP loop", "images/s", rates[3], bare_twice),
         compare(f"{RANKS} ranks of ours against {RANKS} of bare DDP", "images/s", rates[1], rates[3]),
     ]
-
-
-def _start(task: LoopTask, loop: Loop, ranks: int, running: ExitStack) -> Contestant:
-    contestant = Contestant(task.by(loop, threads=1), ranks)
-    running.callback(contestant.close)
-    return contestant

@@ -1,6 +1,5 @@
 """How long a checkpoint holds the training thread, beside the time in which it would write the same by itself."""
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
@@ -11,6 +10,7 @@ from typing import Any
 
 import torch
 
+from data.durable import flush
 from trainer.bench.config import BenchConfig, LoopTask
 from trainer.bench.ours import fit_parts
 from trainer.bench.pairs import Goal, Pair, compare, in_turns
@@ -65,8 +65,7 @@ def _fill(parts: Fit) -> None:
 def _torch_save(tree: object, file: Path) -> None:
     with file.open("wb") as stream:
         torch.save(tree, stream)
-        stream.flush()
-        os.fsync(stream.fileno())
+        flush(stream)
 
 
 def _seconds(work: Callable[[], object]) -> float:

@@ -20,7 +20,7 @@ def measure(work: Work, config: BenchConfig) -> list[Pair]:
     batches, firsts = list[float](), list[float]()
 
     def ours() -> float:
-        return programs.steps(ours_program.train(work, "bf16", channels_last=True, variables={}), 1)[0]
+        return programs.steps(ours_program.train(work, "bf16", channels_last=True), 1)[0]
 
     def bare() -> float:
         batch, step = programs.steps(first_batch(work), 2)

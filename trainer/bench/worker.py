@@ -6,15 +6,13 @@ line on its standard input. The end of the input ends all ranks.
 
 from __future__ import annotations
 
-import json
-import os
 import sys
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from time import perf_counter, process_time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from data.bench.talk import lines_out
 from trainer.bench import config
 from trainer.bench.config import LoopTask
 from trainer.world import World, from_environment
@@ -25,7 +23,7 @@ if TYPE_CHECKING:
 
 def main() -> None:
     """Serve one loop."""
-    say = _lines_out()
+    say = lines_out()
     task, world = config.decode(sys.argv[1]), from_environment()
     with ExitStack() as stack:
         loop = _open(task, world, stack)
@@ -60,18 +58,6 @@ def _open(task: LoopTask, world: World, stack: ExitStack) -> Opened:
     from trainer.bench import ours
 
     return ours.open_loop(task, world, stack)
-
-
-def _lines_out() -> Callable[[dict[str, Any]], None]:
-    """Keep standard output for us: what else is printed goes to standard error."""
-    ours = os.fdopen(os.dup(sys.stdout.fileno()), "w")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-
-    def say(facts: dict[str, Any]) -> None:
-        ours.write(json.dumps(facts) + "\n")
-        ours.flush()
-
-    return say
 
 
 if __name__ == "__main__":

@@ -63,6 +63,11 @@ def newest_first(folder: Path) -> list[Path]:
     return sorted(found, key=lambda path: (step_of(path), not path.suffix), reverse=True)
 
 
+def newest_valid(folder: Path) -> Path | None:
+    """The checkpoint that a restart takes, verified by its hashes, or None."""
+    return next((path for path in newest_first(folder) if damage(path) is None), None)
+
+
 def read_manifest(path: Path) -> Manifest:
     """A checkpoint's manifest.
 
@@ -149,17 +154,6 @@ def flush_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _delete(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def _size(file: Path) -> int:
-    return file.stat().st_size
-
-
 def copy(source: Path, target: Path) -> None:
     """Copy a file, all or nothing, also where the power fails.
 
@@ -175,3 +169,14 @@ def copy(source: Path, target: Path) -> None:
     except OSError:
         partial.unlink(missing_ok=True)
         raise
+
+
+def _delete(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
+
+
+def _size(file: Path) -> int:
+    return file.stat().st_size

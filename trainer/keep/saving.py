@@ -142,7 +142,7 @@ class Saver:
         existing = self._existing()
         taken = sum(one.bytes for one in existing)
         if self._limits.budget is not None and taken + new.bytes > self._limits.budget:
-            newest = next((path for path in files.newest_first(self._folder) if files.damage(path) is None), None)
+            newest = files.newest_valid(self._folder)
             try:
                 gone = retention.room(existing, new, self._limits, files.step_of(newest) if newest else None)
             except ValueError as error:

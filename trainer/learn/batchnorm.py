@@ -34,10 +34,17 @@ def flat(networks: Sequence[nn.Module]) -> Tensor:
 
 def put(networks: Sequence[nn.Module], values: Tensor) -> None:
     """Write what `flat` gave, or a mean of several, into the networks."""
-    places = [buffer for network in networks for buffer in buffers(network).values()]
-    parts = values.split([place.numel() for place in places]) if places else ()
-    for place, part in zip(places, parts, strict=True):
-        place.copy_(part.view_as(place))
+    for network, named in zip(networks, split(networks, values), strict=True):
+        places = buffers(network)
+        for name, part in named.items():
+            places[name].copy_(part)
+
+
+def split(networks: Sequence[nn.Module], values: Tensor) -> list[dict[str, Tensor]]:
+    """What `flat` gave, for each network by the names of the state dict; views of `values`."""
+    places = [buffers(network) for network in networks]
+    parts = iter(values.split([buffer.numel() for named in places for buffer in named.values()]))
+    return [{name: next(parts).view_as(buffer) for name, buffer in named.items()} for named in places]
 
 
 @torch.no_grad()

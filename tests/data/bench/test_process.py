@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from data.bench.config import BenchTask
-from data.bench.process import Contestant, FailedError, NotInstalledError
+from data.bench.process import Contestant, NotInstalledError
+from data.bench.talk import FailedError
 
 
 def task(root: Path, contender: str = "floor") -> BenchTask:

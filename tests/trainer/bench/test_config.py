@@ -1,23 +1,14 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from trainer.bench.config import BenchConfig, LoopTask, decode
+from tests.trainer.bench.tasks import tiny
+from trainer.bench.config import BenchConfig, decode
 
 
 def test_a_task_reaches_its_process_as_it_was() -> None:
-    task = LoopTask(
-        loop="bare",
-        network="resnet20",
-        num_classes=10,
-        image_size=32,
-        batch=128,
-        steps=10,
-        precision="bf16",
-        channels_last=True,
-        threads=2,
-        folder=Path("a b/c"),
-    )
+    task = replace(tiny(Path("a b/c")), precision="bf16", threads=2)
     assert decode(task.encode()) == task
     other = task.by("ours", threads=1)
     assert (other.loop, other.threads, other.network) == ("ours", 1, "resnet20")

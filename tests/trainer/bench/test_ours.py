@@ -1,26 +1,16 @@
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import torch
 
+from tests.trainer.bench.tasks import tiny
 from trainer.bench import bare, ours
-from trainer.bench.config import LoopTask
 from trainer.world import World
 
 
 def test_both_loops_do_the_same_work(tmp_path: Path) -> None:
-    task = LoopTask(
-        loop="ours",
-        network="resnet20",
-        num_classes=10,
-        image_size=32,
-        batch=8,
-        steps=3,
-        precision="fp32",
-        channels_last=True,
-        threads=1,
-        folder=tmp_path,
-    )
+    task = replace(tiny(tmp_path), batch=8, steps=3)
     with ExitStack() as stack:
         own, other = ours.open_loop(task, World(), stack), bare.open_loop(task, World())
         own.turn()

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.bench.process import FailedError
+from data.bench.talk import FailedError
 from trainer.bench.programs import Program, steps
 
 TALKS = """
