@@ -19,7 +19,7 @@ os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian puts daemons, and not e
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 PARTS = {
-    "slurm": lambda: os.geteuid() == 0 and shutil.which("slurmctld") and shutil.which("munged"),
+    "slurm": lambda: os.geteuid() == 0 and all(map(shutil.which, ("slurmctld", "munged", "slurmdbd", "mariadbd"))),
     "browser": lambda: shutil.which("chromium"),
     "gpu": lambda: shutil.which("nvidia-smi"),
 }
