@@ -1,17 +1,22 @@
 """The world a process finds itself in, read from the environment, here alone. Standard library only.
 
 `accelerate launch` and `torchrun` set RANK and its kin; `srun`, with or without submitit above it, sets SLURM_*; a bare
-`python -m trainer` sets nothing and is a world of one.
+`python -m trainer` sets nothing and is a world of one. A world smaller than its job is refused: several processes would
+train beside each other, each alone, and none would fail.
 """
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from pathlib import Path
+
+_TASKS = "SLURM_STEP_NUM_TASKS"  # below srun only; a batch script has its job's variables, and those of a task 0
 
 
 class WorldError(ValueError):
-    """The environment describes no world; the message names the variable."""
+    """The environment describes no world, or one smaller than its job; the message names the variable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,18 +55,35 @@ class World:
         }
 
 
-def from_environment(environment: Mapping[str, str] = os.environ) -> World:
+def parent_words() -> list[str]:
+    """The command line of the process that started this one; empty where it cannot be read."""
+    with suppress(OSError):
+        return Path(f"/proc/{os.getppid()}/cmdline").read_bytes().decode(errors="replace").split("\0")
+    return []
+
+
+def from_environment(
+    environment: Mapping[str, str] = os.environ, parent: Callable[[], Sequence[str]] = parent_words
+) -> World:
     """The world that the launcher described.
 
+    Args:
+        environment: Variables of this process.
+        parent: Gives the words of its parent's command line: `accelerate launch` leaves no other trace where it starts
+            fewer processes than it was asked for.
+
     Raises:
-        WorldError: A variable is missing, is not a number, or contradicts another.
+        WorldError: A variable is missing, is not a number, or contradicts another; or the world is smaller than the job
+            it is in.
     """
-    if "RANK" in environment or "WORLD_SIZE" in environment:
-        world = _torchrun(environment)
-    elif environment.get("SLURM_STEP_NUM_TASKS", "1") != "1":
-        world = _srun(environment)
+    world = _described(environment)
+    if world.launcher == "torchrun":
+        _refuse_part_of_step(environment, world)
     else:
-        return World()
+        _refuse_part_of_accelerate(parent(), world)
+    if world.launcher == "python":
+        _refuse_part_of_job(environment)
+        return world
     if world.port == 0:
         raise WorldError("MASTER_PORT is 0, no port to meet at; let torchrun pick a free one with --standalone")
     if world.port > 65_535:
@@ -75,6 +97,67 @@ def from_environment(environment: Mapping[str, str] = os.environ) -> World:
 def speaks(environment: Mapping[str, str] = os.environ) -> bool:
     """Whether this process prints for all, as far as can be told of an environment that nobody has checked."""
     return environment.get("RANK", environment.get("SLURM_PROCID", "0")) == "0"
+
+
+def _described(environment: Mapping[str, str]) -> World:
+    if "RANK" in environment or "WORLD_SIZE" in environment:
+        return _torchrun(environment)
+    if environment.get(_TASKS, "1") != "1":
+        return _srun(environment)
+    return World()
+
+
+def _refuse_part_of_step(environment: Mapping[str, str], world: World) -> None:
+    """Raise where srun started more launchers than have found each other."""
+    size = (
+        "GROUP_WORLD_SIZE" if "GROUP_WORLD_SIZE" in environment else "WORLD_SIZE"
+    )  # the latter set by hand, each task
+    found = _number(environment, size) if size in environment else world.world_size
+    nodes, tasks = (_number({name: "1", **environment}, name) for name in ("SLURM_STEP_NUM_NODES", _TASKS))
+    if found < nodes:
+        raise WorldError(
+            f"{size} is {found}, but srun started launchers on {nodes} nodes (SLURM_STEP_NUM_NODES): they would train "
+            f"beside each other. Give each torchrun --nnodes {nodes} --rdzv-backend c10d --rdzv-id $SLURM_JOB_ID "
+            f"--rdzv-endpoint FIRST_NODE:PORT, not --standalone; or each accelerate launch --num_machines {nodes} "
+            "--machine_rank $SLURM_NODEID; slurm/torchrun.sbatch and slurm/accelerate.sbatch do it"
+        )
+    if found < tasks:
+        raise WorldError(
+            f"{size} is {found}, but srun started {tasks} launchers ({_TASKS}): they would train beside each other. "
+            "Start one on each node: srun --ntasks-per-node=1"
+        )
+
+
+def _refuse_part_of_accelerate(parent: Sequence[str], world: World) -> None:
+    """Raise where `accelerate launch` was asked for more processes: with --cpu it starts one, and says nothing."""
+    asked = max(_asked_of_accelerate(parent, flag) for flag in ("num_processes", "num_machines"))
+    if asked > world.world_size:
+        raise WorldError(
+            f"accelerate launch was asked for {asked} processes (--num_processes, --num_machines), but this is one of "
+            f"{world.world_size}: with --cpu it starts one on each machine, without telling it of others. On CPUs too, "
+            f"write ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes {asked} ..., without --cpu"
+        )
+
+
+def _asked_of_accelerate(words: Sequence[str], flag: str) -> int:
+    """The number behind a flag of `accelerate launch`, spelt with _ or -; 1 where it is not given."""
+    line = " ".join(words)
+    if not re.search(r"\baccelerate(\.commands\.\w+)? launch\b|\baccelerate(-|\.commands\.)launch\b", line):
+        return 1
+    numbers = re.findall(rf"--{flag.replace('_', '[_-]')}[ =](\d+)\b", line)
+    return int(numbers[-1]) if numbers else 1
+
+
+def _refuse_part_of_job(environment: Mapping[str, str]) -> None:
+    """Raise where a batch script with several tasks or nodes started this process, which would be the only one."""
+    if "SLURM_JOB_ID" not in environment or _TASKS in environment:
+        return
+    for name in ("SLURM_NTASKS", "SLURM_JOB_NUM_NODES"):
+        if environment.get(name, "1") != "1":
+            raise WorldError(
+                f"{name} is {environment[name]}, but this process was started without srun, and would be the only one: "
+                "put srun in front of the command (srun --ntasks=1 for a single process)"
+            )
 
 
 def _torchrun(environment: Mapping[str, str]) -> World:
@@ -97,7 +180,7 @@ def _srun(environment: Mapping[str, str]) -> World:
     port = 20000 + (7 * _number(environment, "SLURM_JOB_ID") + _number(environment, "SLURM_STEP_ID")) % 10000
     return World(
         rank=_number(environment, "SLURM_PROCID"),
-        world_size=_number(environment, "SLURM_STEP_NUM_TASKS"),
+        world_size=_number(environment, _TASKS),
         local_rank=_number(environment, "SLURM_LOCALID"),
         local_world_size=tasks[node] if (node := _number(environment, "SLURM_NODEID")) < len(tasks) else 0,
         address=environment.get("MASTER_ADDR") or first_host(nodes),

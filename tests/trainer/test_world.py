@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 
 from trainer.world import World, WorldError, first_host, from_environment, tasks_per_node
@@ -15,11 +19,23 @@ SRUN = {
     "SLURM_STEP_ID": "0",
     "SLURM_PROCID": "3",
     "SLURM_STEP_NUM_TASKS": "4",
+    "SLURM_STEP_NUM_NODES": "2",
     "SLURM_LOCALID": "1",
     "SLURM_NODEID": "1",
     "SLURM_STEP_NODELIST": "gpu[07-08]",
     "SLURM_STEP_TASKS_PER_NODE": "2(x2)",
 }
+BATCH = {  # what a batch script of `sbatch --nodes=2 --ntasks-per-node=1` has, measured
+    "SLURM_JOB_ID": "1234",
+    "SLURM_JOB_NUM_NODES": "2",
+    "SLURM_NNODES": "2",
+    "SLURM_NTASKS": "2",
+    "SLURM_PROCID": "0",
+    "SLURM_LOCALID": "0",
+    "SLURM_NODEID": "0",
+}
+A_LAUNCHER_A_NODE = {**SRUN, "SLURM_STEP_NUM_TASKS": "2"}
+ACCELERATE = ("/venv/bin/python", "/venv/bin/accelerate", "launch")
 
 
 def test_a_bare_process_is_a_world_of_one() -> None:
@@ -59,7 +75,7 @@ def test_a_missing_torchrun_variable_is_named(missing: str) -> None:
         from_environment(environment)
 
 
-@pytest.mark.parametrize("missing", sorted(set(SRUN) - {"SLURM_STEP_NUM_TASKS"}))
+@pytest.mark.parametrize("missing", sorted(set(SRUN) - {"SLURM_STEP_NUM_TASKS", "SLURM_STEP_NUM_NODES"}))
 def test_a_missing_slurm_variable_is_named(missing: str) -> None:
     environment = {name: value for name, value in SRUN.items() if name != missing}
     with pytest.raises(WorldError, match=f"^{missing} is missing"):
@@ -106,3 +122,108 @@ def test_the_first_host_of_a_node_list(nodes: str, first: str) -> None:
 @pytest.mark.parametrize(("text", "counts"), [("2(x3),1", [2, 2, 2, 1]), ("4", [4]), ("1,2", [1, 2])])
 def test_tasks_per_node(text: str, counts: list[int]) -> None:
     assert tasks_per_node(text) == counts
+
+
+@pytest.mark.parametrize(
+    "environment",
+    [
+        {**A_LAUNCHER_A_NODE, **TORCHRUN, "GROUP_WORLD_SIZE": "2"},
+        {**A_LAUNCHER_A_NODE, **TORCHRUN, "GROUP_WORLD_SIZE": "2", "SLURM_JOB_NUM_NODES": "8"},
+        {**SRUN, **TORCHRUN},  # RANK and its kin set by hand in each task
+        {**BATCH, **TORCHRUN, "GROUP_WORLD_SIZE": "2"},  # its launchers started otherwise, for instance with ssh
+        {**TORCHRUN, "GROUP_WORLD_SIZE": "1"},
+    ],
+)
+def test_launchers_that_have_found_each_other_are_taken(environment: dict[str, str]) -> None:
+    assert from_environment(environment).world_size == 4
+
+
+@pytest.mark.parametrize(
+    ("change", "messages"),
+    [
+        ({"SLURM_STEP_NUM_TASKS": "2"}, ["launchers on 2 nodes", "--nnodes 2 ", "--rdzv-endpoint", "not --standalone"]),
+        ({"SLURM_STEP_NUM_TASKS": "4"}, ["launchers on 2 nodes"]),
+        (
+            {"SLURM_STEP_NUM_TASKS": "4", "SLURM_STEP_NUM_NODES": "1"},
+            ["srun started 4 launchers", "srun --ntasks-per-node=1"],
+        ),
+    ],
+)
+def test_launchers_that_have_not_found_each_other_are_refused(change: dict[str, str], messages: list[str]) -> None:
+    with pytest.raises(WorldError, match=r"^GROUP_WORLD_SIZE is 1, but srun") as refused:
+        from_environment({**SRUN, **TORCHRUN, "GROUP_WORLD_SIZE": "1", **change})
+    assert [message for message in messages if message not in str(refused.value)] == []
+
+
+@pytest.mark.parametrize(
+    ("environment", "name"),
+    [
+        (BATCH, "SLURM_NTASKS is 2"),
+        ({**BATCH, "SLURM_JOB_NUM_NODES": "1"}, "SLURM_NTASKS is 2"),
+        ({name: value for name, value in BATCH.items() if name != "SLURM_NTASKS"}, "SLURM_JOB_NUM_NODES is 2"),
+    ],
+)
+def test_a_single_process_of_a_larger_job_is_sent_to_srun(environment: dict[str, str], name: str) -> None:
+    with pytest.raises(WorldError, match=f"^{name}, but .* put srun in front"):
+        from_environment(environment)
+
+
+def test_a_single_process_of_a_job_of_one_task_needs_no_srun() -> None:
+    assert from_environment({**BATCH, "SLURM_NTASKS": "1", "SLURM_JOB_NUM_NODES": "1"}) == World()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (*ACCELERATE, "--cpu", "--num_processes", "4", "-m", "trainer", "train", "demo"),
+        (*ACCELERATE, "--cpu", "--num-processes=4"),
+        (*ACCELERATE, "--num_machines", "4", "--num_processes", "1"),
+        (*ACCELERATE, "--num_processes", "1", "--num_processes", "4"),
+        ("python", "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "4"),
+        ("python", "-m", "accelerate.commands.accelerate_cli", "launch", "--cpu", "--num_processes", "4"),
+        ("/venv/bin/accelerate-launch", "--cpu", "--num_processes", "4"),
+    ],
+)
+@pytest.mark.parametrize("environment", [{}, {**SRUN, "SLURM_STEP_NUM_TASKS": "1"}, A_LAUNCHER_A_NODE])
+def test_fewer_processes_than_accelerate_was_asked_for_are_refused(
+    environment: dict[str, str], words: tuple[str, ...]
+) -> None:
+    with pytest.raises(WorldError, match=r"asked for 4 processes .* ACCELERATE_USE_CPU=true accelerate .* --multi_gpu"):
+        from_environment(environment, lambda: words)
+
+
+@pytest.mark.parametrize(
+    ("environment", "words", "world_size"),
+    [
+        ({}, (*ACCELERATE, "--cpu", "--num_processes", "1", "--num_machines", "1", "-m", "trainer"), 1),
+        ({}, (*ACCELERATE, "--cpu", "-m", "trainer"), 1),
+        ({}, ("bash", "-c", "python -m trainer train --num_processes 4"), 1),
+        ({}, ("python", "-m", "launch", "run", "--", "accelerate-ish", "--num_processes", "4"), 1),
+        (TORCHRUN, (*ACCELERATE, "--multi_gpu", "--num_processes", "4"), 4),
+        (A_LAUNCHER_A_NODE, (*ACCELERATE, "--cpu", "--num_machines", "2", "--num_processes", "2"), 2),
+    ],
+)
+def test_as_many_processes_as_accelerate_was_asked_for_are_taken(
+    environment: dict[str, str], words: tuple[str, ...], world_size: int
+) -> None:
+    assert from_environment({**environment, "SLURM_PROCID": "0"}, lambda: words).world_size == world_size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("before", "code"),
+    [
+        ((sys.executable, "-m", "launch", "run", "--"), 2),
+        ((), 1),  # accelerate's own code; here the process begins itself anew, for its allocator
+    ],
+)
+def test_accelerate_launch_with_cpu_is_refused_where_it_starts_one_of_two(
+    before: tuple[str, ...], code: int, tmp_path: Path
+) -> None:
+    accelerate = (str(Path(sys.executable).parent / "accelerate"), "launch", "--cpu", "--num_processes", "2")
+    flags = ("--data", str(tmp_path), "--output", str(tmp_path / "run"))
+    command = (*before, *accelerate, "-m", "trainer", "train", "demo", *flags)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    assert done.returncode == code, done.stderr
+    assert "asked for 2 processes" in done.stderr
+    assert not (tmp_path / "run").exists()
