@@ -14,10 +14,9 @@ from data.load.backends import Chosen
 from data.manifest import Manifest
 from data.plan.plan import EvalPlan, TrainPlan
 from data.types import Loader
-from data.workers import cores
 from models import registry
 from models.trace import skeleton
-from trainer import metrics
+from trainer import binding, metrics
 from trainer.config import Recipe, SiteConfig
 from trainer.keep import checkpoint
 from trainer.learn.ema import Ema
@@ -32,8 +31,8 @@ EVAL_BATCH = 64  # images per process and forward pass; the scores do not depend
 
 
 def threads(site: SiteConfig, world: World) -> int:
-    """CPU threads of this process: as set, or its even share of the machine's cores."""
-    return site.threads or max(1, cores() // world.local_world_size)
+    """CPU threads of this process: as set, or one for each CPU that is its own."""
+    return site.threads or binding.count(world, len(binding.allowed()))
 
 
 def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:
@@ -57,7 +56,7 @@ def loaders(setup: Setup, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, sta
             plan,
             chosen.backend,
             device=setup.runtime.device,
-            threads=threads(setup.site, setup.runtime.world),
+            threads=setup.runtime.threads,
             max_broken=setup.site.max_broken,
         )
         for plan in plans

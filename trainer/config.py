@@ -77,6 +77,8 @@ class SiteConfig:
     """Lay images and convolution weights out as NHWC in memory; faster, same mathematics."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
     """CPU threads per process, 1 to 1,024, also for the model without a GPU. None: its share of the machine's cores."""
+    numa: bool = True
+    """Where a machine has several NUMA nodes: stay on CPUs near the GPU, unless the launcher has chosen some."""
     log_every: int = field(default=20, metadata={"min": 1, "max": 1_000_000})
     """Steps between two points of loss, top-1 and throughput in TensorBoard and metrics.jsonl: 1 to 1,000,000."""
     save_minutes: float = field(default=15.0, metadata={"above": 0, "max": 1_000_000})

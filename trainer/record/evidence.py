@@ -4,14 +4,13 @@ import hashlib
 import json
 import platform
 import socket
-import subprocess
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from typing import Any
 
 import torch
 
 from data.plan.plan import EvalPlan, TrainPlan
+from trainer.commit import commit
 from trainer.config import Recipe
 from trainer.decode import encode
 from trainer.runtime import Runtime
@@ -20,7 +19,7 @@ from trainer.state import TrainState, headline
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "numpy")
 
 
-def environment(runtime: Runtime, threads: int, loader: str) -> dict[str, Any]:
+def environment(runtime: Runtime, loader: str) -> dict[str, Any]:
     """Where this stretch of the run runs, and with what."""
     on_gpu = runtime.device.type == "cuda"
     return {
@@ -28,7 +27,7 @@ def environment(runtime: Runtime, threads: int, loader: str) -> dict[str, Any]:
         "device": torch.cuda.get_device_name(runtime.device) if on_gpu else f"CPU ({platform.machine()})",
         "world_size": runtime.world.world_size,
         "launcher": runtime.world.launcher,
-        "threads": threads,
+        "threads": runtime.threads,
         "loader": loader,
         "python": platform.python_version(),
         "packages": {name: found for name in PACKAGES if (found := _version(name))},
@@ -81,21 +80,6 @@ def protocol(recipe: Recipe) -> str:
 def recipe_hash(recipe: Recipe) -> str:
     """Hex digest of every field: two runs with the same one are the same experiment."""
     return hashlib.sha256(json.dumps(encode(recipe), sort_keys=True).encode()).hexdigest()
-
-
-def commit() -> str:
-    """Commit of this code, with `+` where files were changed since; `unknown` outside a checkout."""
-    folder = Path(__file__).parent
-    try:
-        hash_ = _git(folder, "rev-parse", "HEAD")
-        return hash_ + ("+" if _git(folder, "status", "--porcelain", "--untracked-files=no") else "")
-    except (OSError, subprocess.CalledProcessError):
-        return "unknown"
-
-
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True)
-    return done.stdout.strip()
 
 
 def _version(package: str) -> str | None:

@@ -1,0 +1,24 @@
+"""Which code this is. Standard library only."""
+
+import subprocess
+from pathlib import Path
+
+FILE = "COMMIT"  # in a copy of the code without its history: what it is a copy of
+
+
+def commit() -> str:
+    """Commit of this code, with `+` where files were changed since; `unknown` outside a checkout."""
+    root = Path(__file__).parents[1]
+    if (root / FILE).is_file():
+        return (root / FILE).read_text(encoding="utf-8").strip()
+    try:
+        _git(root, "ls-files", "--error-unmatch", "trainer/__init__.py")  # fails in another project's checkout
+        hash_ = _git(root, "rev-parse", "HEAD")
+        return hash_ + ("+" if _git(root, "status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _git(folder: Path, *words: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True)
+    return done.stdout.strip()
