@@ -1,18 +1,25 @@
 """`python -m trainer`."""
 
 import sys
+import traceback
 
-from trainer.cli import main
 from trainer.cpu import keep_memory
-from trainer.exits import record
+from trainer.exits import BROKE_OFF, record
+from trainer.preempt import go_deaf
 
 
 def run() -> int:
     """Run one command, and leave its exit code to whoever launched it."""
+    from trainer.cli import main  # which takes a while, and is not to be loaded before a process that begins anew
+
     try:
         code = main()
     except SystemExit as end:  # tyro's, which has said why
         code = int(end.code or 0)
+    except Exception:  # a fault of ours, or of the machine's
+        traceback.print_exc()
+        code = BROKE_OFF
+    go_deaf()
     record(code)
     return code
 

@@ -7,14 +7,14 @@ from typing import Annotated
 
 import tyro
 
-from trainer import preflight, recipe
+from trainer import network, preflight, recipe
 from trainer.bench.command import Bench
 from trainer.config import Recipe, SiteConfig
 from trainer.cpu import rest_at_barriers
 from trainer.decode import InvalidConfigError
-from trainer.exits import FAILED, INTERRUPTED, refuse
+from trainer.exits import INTERRUPTED, refuse
 from trainer.keep.command import Checkpoints
-from trainer.preempt import START_AGAIN, StopFlag, StopRequestedError
+from trainer.preempt import StopFlag
 from trainer.rundir import RunDirectory
 from trainer.world import World, WorldError, from_environment, speaks
 
@@ -51,7 +51,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command.
 
     Returns:
-        Exit code: 0 done, 1 failed, 2 bad input and nothing was done, 75 stopped in good order, 130 interrupted.
+        Exit code: 0 done, 1 failed, 2 bad input and nothing was done, 70 broke off, 75 stopped in good
+        order, 130 interrupted.
     """
     try:
         match command := parse(sys.argv[1:] if arguments is None else arguments):
@@ -109,7 +110,7 @@ def named_recipe(arguments: list[str], verb: str) -> Recipe:
 def train(command: Train, world: World) -> int:
     """Train, unless the run cannot start or is finished."""
     command = replace(command, settings=preflight.adopted(command.settings, command.site))
-    problems = preflight.problems(command.settings, command.site, world)
+    problems = [*network.problems(world), *preflight.problems(command.settings, command.site, world)]
     if problems:
         return refuse(problems, world)
     run = RunDirectory(command.site.output)
@@ -136,9 +137,7 @@ def report(command: Report) -> int:
 
 def _train(command: Train, world: World, stop: StopFlag) -> int:
     from trainer.build import device_problems, loader_problems, network_problems
-    from trainer.failures import OWN, SHARED
-    from trainer.images import PeerFailedError
-    from trainer.keep.holder import HeldError
+    from trainer.failures import told
     from trainer.train import train
 
     settings, site = command.settings, command.site
@@ -147,19 +146,10 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
         return refuse(problems, world)
     try:
         return train(settings, site, world, stop)
-    except StopRequestedError as error:
-        sys.stderr.write(f"stopped by {error} before the first step; the same command starts again\n")
-        return START_AGAIN
-    except HeldError as error:
-        return refuse(str(error).splitlines(), world)
-    except PeerFailedError:  # which says why
-        return FAILED
-    except OWN as error:
-        sys.stderr.write(f"failed: {error}\n")
-        return FAILED
-    except SHARED as error:
-        sys.stderr.write(f"failed: {error}\n" if world.is_main else "")
-        return FAILED
+    except Exception as error:
+        if (code := told(error, world)) is None:
+            raise
+        return code
 
 
 def _make_folder(site: SiteConfig, world: World) -> list[str]:

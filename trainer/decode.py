@@ -10,6 +10,7 @@ import difflib
 import math
 import types
 from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
 from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 T = TypeVar("T")
@@ -60,7 +61,7 @@ def encode(value: Any) -> Any:
         return {name: encode(item) for name, item in pairs if item is not None}
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
-    return value
+    return str(value) if isinstance(value, Path) else value
 
 
 def range_problems(config: object, path: str = "", *, flags: bool = False) -> Problems:
@@ -173,9 +174,11 @@ def _decode_tuple(members: tuple[Any, ...], data: object, path: str, problems: P
 def _decode_scalar(kind: type, data: object, path: str, problems: Problems) -> Any:
     if kind is float and isinstance(data, int) and not isinstance(data, bool):
         return float(data) if abs(data) < 2**1023 else math.inf  # which no range admits
+    if kind is Path and isinstance(data, str):
+        return Path(data)
     if isinstance(data, kind) and not (isinstance(data, bool) and kind is not bool):
         return data
-    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}[kind]
+    wanted = {int: "a whole number", float: "a number", bool: "true or false", str: "text", Path: "a path"}[kind]
     problems.append(f"{path}: {_show(data)}; expected {wanted}{_repair(kind, data)}")
     return None
 

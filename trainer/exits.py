@@ -11,6 +11,7 @@ from trainer.world import World
 
 FAILED = 1
 BAD_INPUT = 2
+BROKE_OFF = 70  # sysexits' EX_SOFTWARE: nothing that we foresaw; the same command may well get through
 INTERRUPTED = 130  # 128 + SIGINT, as shells say
 
 EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file in which `python -m launch run` looks for the code

@@ -14,6 +14,12 @@ IMPATIENT = 3  # Ctrl-C so many times ends the process at once: a step may hang;
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
+def go_deaf() -> None:
+    """Take no notice of another stop: Python would die of it while it takes itself down, and lose its exit code."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
 class StopRequestedError(Exception):
     """A stop was asked for while there was nothing to save yet."""
 

@@ -28,9 +28,21 @@ def load(name: str) -> Recipe:
         InvalidConfigError: There is no such recipe, or the file holds problems; all of them are listed.
     """
     file = _find(name)
+    data = read(file)
     try:
-        data = yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
         return decode(Recipe, {} if data is None else data)
+    except InvalidConfigError as error:
+        raise InvalidConfigError(f"{file}: {problem}" for problem in error.problems) from None
+
+
+def read(file: Path) -> Any:
+    """What a YAML file holds, strictly read: no key twice, and no number that looks like text.
+
+    Raises:
+        InvalidConfigError: It cannot be read.
+    """
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except InvalidConfigError as error:
         raise InvalidConfigError(f"{file}: {problem}" for problem in error.problems) from None
     except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:

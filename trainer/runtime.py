@@ -12,10 +12,16 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from data.types import Shard
+from trainer import binding
 from trainer.config import Precision
 from trainer.world import World
 
 TIMEOUT = timedelta(minutes=10)  # for a rank that never comes
+
+
+def lost_contact(error: RuntimeError) -> bool:
+    """Whether the error means that another process, or the way to it, is gone."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
 class Runtime:
@@ -33,7 +39,7 @@ class Runtime:
             threads: CPU threads for the model.
             deterministic: Use only algorithms that repeat bit for bit on a GPU.
         """
-        self.world = world
+        self.world, self.threads = world, threads
         # accelerate launch sets this to 1 whatever the machine; accelerate itself guesses and warns where it is missing
         os.environ["OMP_NUM_THREADS"] = str(threads)
         torch.set_num_threads(threads)
@@ -56,6 +62,14 @@ class Runtime:
     def is_main(self) -> bool:
         """Whether this process writes and prints for all."""
         return self.world.is_main
+
+    def keep_near(self) -> None:
+        """Stay on CPUs near this process's GPU, or on its share of a NUMA node, where there are several."""
+        cpus = binding.allowed()
+        gpus = range(min(self.world.local_world_size, torch.cuda.device_count()))
+        homes = [binding.gpu_node(_bus_id(gpu)) for gpu in gpus]
+        own = binding.count(self.world, len(cpus))
+        binding.bind(binding.share(self.world, cpus, binding.machine(), homes, own))
 
     def place(self, model: nn.Module, *, channels_last: bool) -> nn.Module:
         """Move a model to the device, in the memory layout its convolutions will see."""
@@ -124,7 +138,8 @@ class Runtime:
         return self.sum(rows)  # with zeros, so to the bit
 
     def close(self) -> None:
-        """Leave the process group."""
+        """Leave the process group, all together: a launcher ends the others when the first is gone (collective)."""
+        self.any(False)
         if dist.is_initialized():
             dist.destroy_process_group()
 
@@ -134,6 +149,11 @@ class Runtime:
             torch.cuda.set_device(self.world.local_rank)
         # gloo beside NCCL carries the stop flag without a host sync
         dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+
+
+def _bus_id(gpu: int) -> str:
+    found = torch.cuda.get_device_properties(gpu)
+    return f"{found.pci_domain_id:04x}:{found.pci_bus_id:02x}:{found.pci_device_id:02x}.0"
 
 
 def _choose_algorithms(precision: Precision, *, deterministic: bool) -> None:

@@ -1,15 +1,18 @@
 """How a run takes its directory: alone, and with a micro-batch that fits."""
 
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 from trainer.config import Recipe, SiteConfig
 from trainer.images import PeerFailedError
+from trainer.keep import grace
 from trainer.keep.holder import HeldError, Hold
 from trainer.memory import fitted
 from trainer.preempt import StopFlag, StopRequestedError
 from trainer.record.console import Console
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
+from trainer.setup import Setup
+from trainer.state import TrainState
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:
@@ -47,3 +50,14 @@ def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
     if runtime.is_main:
         run.begin(recipe)
     return recipe
+
+
+def advise_grace(setup: Setup, state: TrainState) -> None:
+    """Say so if a stop would leave too little time to save here (rank 0 only)."""
+    if (grace_s := grace.grace_s()) is None:
+        return
+    weights = sum(weight.nbytes for network in state.networks for weight in network.state_dict().values())
+    count = weights + 2 * sum(weight.nbytes for weight in state.model.parameters())  # an optimizer's moments
+    with suppress(OSError):  # the first checkpoint will say it better
+        if slow := grace.warning(grace.measured_write_s(setup.run.checkpoints, count), count, grace_s):
+            setup.console.say(slow)

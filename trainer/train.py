@@ -25,7 +25,7 @@ from trainer.record.telemetry import Telemetry
 from trainer.rundir import write_text
 from trainer.runtime import Runtime
 from trainer.setup import Setup
-from trainer.start import begin, take_hold
+from trainer.start import advise_grace, begin, take_hold
 from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
 from trainer.world import World
@@ -52,6 +52,8 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, build.threads(site, world), deterministic=site.deterministic)
+    if site.numa:
+        runtime.keep_near()
     with ExitStack() as holding:
         hold = take_hold(runtime, site, stop, holding)
         recipe = begin(recipe, runtime, site)
@@ -72,6 +74,8 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], hold: Hold | None, s
     state = build.train_state(recipe, setup.site, runtime)
     model = build.forward(recipe, state, runtime)
     build.restore(state, run.checkpoints, runtime)
+    if runtime.is_main:
+        advise_grace(setup, state)
     normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
     plans = build.plans(setup, images)
     chosen = backends.choose(setup.site.loader, images[0], runtime.device)
@@ -96,7 +100,9 @@ def _telemetry(
     setup: Setup, state: TrainState, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, stack: ExitStack
 ) -> Telemetry:
     """Open the record of this stretch of the run, and say what it is."""
-    facts = evidence.environment(setup.runtime, build.threads(setup.site, setup.runtime.world), chosen.backend)
+    facts = evidence.environment(setup.runtime, chosen.backend)
+    per_epoch = plans[0].steps_per_epoch
+    facts |= {"steps_per_epoch": per_epoch, "total_steps": setup.recipe.epochs * per_epoch}
     setup.console.say(_opening(setup.recipe, plans, chosen, facts))
     for split in plans:
         if split.manifest.broken:

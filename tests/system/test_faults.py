@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.running import await_step, curves, finish, last_step, points, same_bits, start, state, stop_at, train
-from trainer.exits import BAD_INPUT, FAILED
+from trainer.exits import BAD_INPUT, BROKE_OFF, FAILED
 from trainer.preempt import START_AGAIN
 
 pytestmark = pytest.mark.slow
@@ -78,7 +78,7 @@ def test_images_that_are_gone_end_the_run_and_bring_it_back(images: Path, whole:
     process = start(copy, run, "--save-steps", "3")
     await_step(process, run, 20)
     (copy / "train").unlink()
-    output = finish(process, code=FAILED)
+    output = finish(process, code=BROKE_OFF)
     assert "Traceback" not in output
     stood = state(run)["step"]
     assert stood < 72

@@ -1,5 +1,7 @@
+import json
 from dataclasses import dataclass, field
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal
 
 import pytest
 
@@ -132,3 +134,25 @@ def test_differences_name_each_leaf() -> None:
         ("ratio", None, 0.5),
     ]
     assert differences(ours, ours) == []
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Places:
+    data: Path = Path("/d")
+    manifests: Path | None = None
+    more: tuple[Path, ...] = ()
+
+
+def test_paths_are_text_in_a_file_and_come_back() -> None:
+    places = Places(data=Path('it\'s "x"/ü'), manifests=Path("/m"), more=(Path("a"), Path("b")))
+    data = encode(places)
+    assert data == {"data": 'it\'s "x"/ü', "manifests": "/m", "more": ["a", "b"]}
+    assert decode(Places, json.loads(json.dumps(data))) == places
+    assert decode(Places, encode(Places())) == Places()
+
+
+@pytest.mark.parametrize("value", [3, 1.5, True, ["a"], {"a": 1}])
+def test_what_is_no_path_is_named(value: Any) -> None:
+    with pytest.raises(InvalidConfigError) as caught:
+        decode(Places, {"data": value})
+    assert caught.value.problems == [f"data: {value!r}; expected a path"]

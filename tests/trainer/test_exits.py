@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import commands
 from trainer.exits import record
 
 
@@ -29,3 +30,15 @@ def test_a_process_that_nobody_waits_for_leaves_nothing(tmp_path: Path) -> None:
     record(75, {})
     record(75, {"PROVENET_EXIT_CODE": str(tmp_path / "code of another machine")})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_nobody_foresaw_is_a_traceback_and_a_code_of_its_own(tmp_path: Path) -> None:
+    """So that a launcher may start the same command again, which a failure that was foreseen does not call for."""
+    (tmp_path / "recipe.yaml").write_text("{}")
+    (tmp_path / "metrics.jsonl").mkdir()  # which no report expects
+    (tmp_path / "code").touch()
+    done = commands.run("trainer", "report", tmp_path, environment={"PROVENET_EXIT_CODE": str(tmp_path / "code")})
+    assert done.returncode == 70
+    assert "Traceback (most recent call last)" in done.stderr
+    assert "IsADirectoryError" in done.stderr
+    assert (tmp_path / "code").read_text() == "70"

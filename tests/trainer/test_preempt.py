@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trainer.preempt import StopFlag, StopRequestedError
+from trainer.preempt import StopFlag, StopRequestedError, go_deaf
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
@@ -33,6 +33,13 @@ def test_a_signal_sets_the_flag_and_does_nothing_else(flag: StopFlag, number: si
     assert flag.is_set
     with pytest.raises(StopRequestedError, match=number.name):
         flag.check()
+
+
+def test_a_process_that_ends_takes_no_notice_of_another_stop(flag: StopFlag) -> None:
+    go_deaf()
+    for number in NUMBERS:
+        os.kill(os.getpid(), number)
+    assert not flag.is_set
 
 
 def test_ctrl_c_three_times_ends_a_process_that_hangs() -> None:

@@ -1,4 +1,5 @@
 import dataclasses
+import re
 from pathlib import Path
 
 import pytest
@@ -108,3 +109,27 @@ def test_what_would_break_a_reader_is_one_line(tmp_path: Path, text: str, proble
 def test_a_name_too_long_to_be_a_file_is_unknown(name: str) -> None:
     with pytest.raises(InvalidConfigError, match="is unknown"):
         recipe.load(name)
+
+
+def test_other_files_are_read_as_strictly(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("grid: {lr: [1e-4, 012], flip: [no, false]}\n")
+    assert recipe.read(file) == {"grid": {"lr": [1e-4, "012"], "flip": ["no", False]}}
+    file.write_text("")
+    assert recipe.read(file) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("seed: 1\nseed: 2\n", "FILE: line 2: seed stands twice"),
+        ("a: [1", "FILE: not readable as YAML: line 1, column 6: expected ',' or ']'"),
+        (None, "FILE: not readable as YAML: [Errno 2] No such file or directory"),
+    ],
+)
+def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | None, problem: str) -> None:
+    file = tmp_path / "sweep.yaml"
+    if text is not None:
+        file.write_text(text)
+    with pytest.raises(InvalidConfigError, match=re.escape(problem.replace("FILE", str(file)))):
+        recipe.read(file)

@@ -100,10 +100,19 @@ def _write_files(folder: Path, tree: dict[str, Any]) -> dict[str, dict[str, Any]
 
 def _write_weights(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     # to memory first: safetensors' own files are for their owner alone, and its errors hide the system's
-    content = safetensors.torch.save(_separate(tensors), metadata)
+    content = _ordered(safetensors.torch.save(_separate(tensors), metadata))
     with file.open("wb") as stream:
         stream.write(content)
         flush(stream)
+
+
+def _ordered(content: bytes) -> bytes:
+    """The file with its metadata sorted: safetensors shuffles them, and equal weights shall make equal files."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + text.ljust(size) + content[8 + size :]
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

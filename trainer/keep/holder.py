@@ -192,7 +192,7 @@ class _Newcomer:
             with suppress(BlockingIOError):
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 return
-        raise self._held(holder)
+        # it hangs, as on a node that was cut off; should it wake, it finds our token before it writes
 
     def _watch(self, holder: Holder) -> None:
         seconds = _WATCH_BEATS * self.beat_s

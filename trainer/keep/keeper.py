@@ -1,12 +1,15 @@
 """When a run is saved, and what becomes of it where that fails or another process takes its folder over."""
 
 from dataclasses import asdict
+from typing import Any
 
 from torch import Tensor
 
 from trainer.images import PeerFailedError
+from trainer.keep import grace
 from trainer.keep.holder import Hold
 from trainer.keep.saving import Saver
+from trainer.keep.snapshot import tree_bytes
 from trainer.setup import Setup
 from trainer.state import TrainState
 
@@ -22,6 +25,7 @@ class Keeper:
         """`saver` and `hold` are rank 0's."""
         self._setup, self._state, self._saver, self._hold = setup, state, saver, hold
         self._said: str | None = None
+        self._grace_s = grace.grace_s()
 
     def boundary(self) -> tuple[bool, bool]:
         """Whether some rank was asked to stop, and whether a checkpoint is due (collective).
@@ -51,7 +55,9 @@ class Keeper:
         """
         if self._saver:
             network = asdict(self._setup.recipe.model)  # so that the file says whose it is
-            self._saver.begin(self._state.step, self._state.tree(rows, network), top1)
+            tree = self._state.tree(rows, network)
+            self._say_slow(self._saver.write_s, tree)
+            self._saver.begin(self._state.step, tree, top1)
 
     def finish(self) -> None:
         """Wait for the last checkpoint to stand (collective).
@@ -71,6 +77,14 @@ class Keeper:
         if failure and failure != self._said:
             self._setup.console.say(f"{failure}\n  going on; the next checkpoint is tried again")
         self._said = failure
+
+    def _say_slow(self, write_s: float | None, tree: dict[str, Any]) -> None:
+        """Say once if an earlier checkpoint took so long that one at a stop may come too late."""
+        if self._grace_s is None or write_s is None:
+            return
+        if slow := grace.warning(write_s, tree_bytes(tree), self._grace_s):
+            self._setup.console.say(slow)
+            self._grace_s = None
 
     def _is_over(self) -> bool:
         if self._hold and self._hold.lost:

@@ -79,6 +79,11 @@ def test_a_tree_comes_back_bit_for_bit(tmp_path: Path, extra: dict[str, Any]) ->
     assert same(checkpoint.load_newest(tmp_path), given)
 
 
+def test_equal_weights_make_equal_files(tmp_path: Path) -> None:
+    files = [checkpoint.write(tmp_path / str(number), 1, tree(1)) / MODEL for number in range(8)]
+    assert len({file.read_bytes() for file in files}) == 1  # safetensors shuffles metadata anew each time
+
+
 def test_tied_weights_are_stored_once_each(tmp_path: Path) -> None:
     tied = torch.arange(6.0)
     checkpoint.write(tmp_path, 1, {"model": {"a": tied, "b": tied, "part": tied[2:4]}, "network": {}})

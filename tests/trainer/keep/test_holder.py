@@ -16,15 +16,18 @@ from trainer.preempt import StopRequestedError
 
 BEAT_S = 0.15
 
-# says "taken" and keeps the directory until its input ends
+# says "taken" and keeps the directory until its input says a line or ends
 HOLDER = """
 import sys
 from pathlib import Path
-from trainer.keep.holder import HeldError, Hold
+from trainer.keep.holder import FencedError, HeldError, Hold
 try:
-    with Hold.take(Path(sys.argv[1]), print, lambda: None, beat_s=float(sys.argv[2])):
+    with Hold.take(Path(sys.argv[1]), print, lambda: None, beat_s=float(sys.argv[2])) as hold:
         print("taken", flush=True)
-        sys.stdin.read()
+        sys.stdin.readline()
+        hold.check()
+except FencedError as error:
+    print("lost", error, flush=True)
 except HeldError as error:
     print("refused", error, flush=True)
 """
@@ -182,6 +185,22 @@ def test_a_job_that_slurm_started_again_replaces_its_first_process_even_if_that_
         with process(file, SLURM_JOB_ID="12", SLURM_RESTART_COUNT="1") as second:
             assert "in whose place Slurm started this one" in line(second)
             assert line(second) == "taken\n"
+            assert json.loads(file.read_text())["pid"] == second.pid
+
+
+def test_a_process_that_hangs_is_superseded_and_notices_when_it_wakes(tmp_path: Path) -> None:
+    file = tmp_path / "holder.json"
+    with process(file, SLURM_JOB_ID="12") as first:
+        assert line(first) == "taken\n"
+        first.send_signal(signal.SIGSTOP)
+        with process(file, SLURM_JOB_ID="12", SLURM_RESTART_COUNT="1") as second:
+            assert "in whose place Slurm started this one" in line(second)
+            assert line(second) == "taken\n"
+            first.send_signal(signal.SIGCONT)
+            assert first.stdin
+            first.stdin.write("\n")
+            first.stdin.flush()
+            assert line(first).startswith("lost")
             assert json.loads(file.read_text())["pid"] == second.pid
 
 

@@ -1,0 +1,29 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from trainer import build
+from trainer.config import Recipe, SiteConfig
+from trainer.preempt import StopFlag
+from trainer.record.console import Console
+from trainer.runtime import Runtime
+from trainer.setup import Setup
+from trainer.start import advise_grace
+from trainer.world import World
+
+
+@pytest.mark.parametrize(("grace_s", "said"), [("1", "MB takes"), ("3600", ""), (None, "")])
+def test_a_run_says_at_its_start_if_a_stop_leaves_too_little_time_to_save(
+    grace_s: str | None, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe = Recipe(model=replace(Recipe().model, name="resnet20"), precision="fp32")
+    site, runtime = SiteConfig(data=tmp_path, output=tmp_path), Runtime(World(), "fp32", threads=1)
+    setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=StopFlag(), console=Console())
+    setup.run.make()
+    monkeypatch.setenv("PROVENET_GRACE_S", grace_s or "")
+    advise_grace(setup, build.train_state(recipe, site, runtime))
+    shown = capsys.readouterr().out
+    assert said in shown
+    assert ("raise --grace-s to" in shown) == bool(said)
+    assert list(tmp_path.rglob("*")) == [tmp_path / "checkpoints"]
