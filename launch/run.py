@@ -14,11 +14,13 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
 from trainer.cpu import ALLOCATOR, RESTING, has_gpu
-from trainer.exits import BAD_INPUT, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
+from trainer.exits import BAD_INPUT, BROKE_OFF, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
+from trainer.keep.grace import GRACE_VARIABLE
 from trainer.preempt import IMPATIENT, START_AGAIN
 
 _LOOK_S = 0.1
@@ -29,26 +31,39 @@ _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
 _PASSED_ON = {signal.SIGINT: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}
 
 
-def run(command: tuple[str, ...], grace_s: int) -> int:
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """How a command ended."""
+
+    code: int
+    """That of the trainer, or else of the command itself: 128 and the signal's number, if it died of a signal."""
+    asked: bool
+    """Whether a signal to us asked for the end, and it came by itself."""
+
+
+def run(command: tuple[str, ...], grace_s: int) -> Ended:
     """Run a command to its end, in a process group of its own: a terminal's Ctrl-C reaches it once, through here.
 
     The first signal of a kind is passed on; what still runs `grace_s` seconds after the first is killed, and at once at
     the third Ctrl-C.
 
-    Returns:
-        The code with which the trainer ended, or else the command itself: 128 and the signal's number, if of a signal.
-        A command that was asked to stop before a trainer had begun is to be started again.
+    A command that was asked to stop before a trainer had begun is to be started again. Signals do afterwards what they
+    did before.
     """
     with tempfile.TemporaryDirectory(prefix="provenet-") as folder:
         codes = Path(folder) / "exit-code"
         codes.touch()
         running = _Command(command, grace_s, codes)
+        before = {number: signal.getsignal(number) for number in _STOPS}
         try:
             running.start()
+            code = running.wait()
+            return Ended(_meant(code, codes.read_text().strip(), asked=running.asked), running.asked)
         except OSError as error:
-            return refuse([f"COMMAND: {command[0]}: {error.strerror}"])
-        code = running.wait()
-        return _meant(code, codes.read_text().strip(), asked=running.asked)
+            return Ended(refuse([f"COMMAND: {command[0]}: {error.strerror}"]), asked=False)
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def environment(grace_s: int, gpu: bool, given: Mapping[str, str]) -> dict[str, str]:
@@ -56,6 +71,7 @@ def environment(grace_s: int, gpu: bool, given: Mapping[str, str]) -> dict[str, 
     ours = {
         "PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR2",  # torchrun's --signals-to-handle
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(grace_s),  # its --shutdown-timeout, which PyTorch 2.11 does not have
+        GRACE_VARIABLE: str(grace_s),
         **RESTING,
     }
     on_cpu = {**ALLOCATOR, "ACCELERATE_USE_CPU": "true"}
@@ -159,7 +175,7 @@ def _meant(code: int, recorded: str, *, asked: bool) -> int:
         return 0
     if not recorded and asked:  # before a trainer listened; nothing is lost
         return START_AGAIN
-    known = {str(meant): meant for meant in (START_AGAIN, FAILED, BAD_INPUT, INTERRUPTED)}
+    known = {str(meant): meant for meant in (START_AGAIN, BROKE_OFF, FAILED, BAD_INPUT, INTERRUPTED)}
     return known.get(recorded, code if code > 0 else 128 - code)
 
 

@@ -239,6 +239,7 @@ def test_a_users_variables_are_left_as_they_are() -> None:
         "OMP_WAIT_POLICY": "active",
         "PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR2",
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": "300",
+        "PROVENET_GRACE_S": "300",
     }
 
 

@@ -1,0 +1,145 @@
+"""Each attempt of a run: where it began, how it ended, and whether another is worth it. Standard library only."""
+
+import json
+import os
+import time
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer.exits import BAD_INPUT, FAILED
+from trainer.keep import files
+
+Then = Literal["again", "done", "stopped", "cancelled"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Attempt:
+    """One start of the run's processes."""
+
+    number: int
+    """From 1, over all jobs of the run."""
+    job: str
+    """Slurm's job id, or the process id of a local job."""
+    restart: int
+    """How often Slurm had started that job again."""
+    nodes: str
+    """Slurm's list of nodes, or the host."""
+    step: int
+    """Of the checkpoint that it began from; 0 without one."""
+    time: float
+    """When it began, seconds since 1970."""
+    end: "End | None" = None
+    """None: it is running, or nobody lived to tell: a node was lost."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class End:
+    """How an attempt ended."""
+
+    code: int
+    """Exit code of the trainer, or of what started it."""
+    step: int
+    """Of the newest checkpoint."""
+    then: Then
+    """What follows."""
+    why: str
+    """The reason, for people."""
+    time: float
+    """When it ended, seconds since 1970."""
+
+
+def read(file: Path) -> list[Attempt]:
+    """All attempts so far; a line that a lost node cut short is passed over."""
+    found: dict[int, Attempt] = {}
+    lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
+    for line in lines:
+        try:
+            content = json.loads(line)
+            if content.pop("event") == "begin":
+                found[content["number"]] = Attempt(**content)
+            else:
+                number = content.pop("number")
+                found[number] = replace(found[number], end=End(**content))
+        except (ValueError, TypeError, KeyError, AttributeError):
+            continue
+    return list(found.values())
+
+
+def begin(file: Path, *, job: str, restart: int, nodes: str, step: int) -> Attempt:
+    """Write down that an attempt begins."""
+    number = max((attempt.number for attempt in read(file)), default=0) + 1
+    attempt = Attempt(number=number, job=job, restart=restart, nodes=nodes, step=step, time=time.time())
+    fields = asdict(attempt)
+    del fields["end"]
+    _append(file, {"event": "begin", **fields})
+    return attempt
+
+
+def end(file: Path, attempt: Attempt, end: End) -> None:
+    """Write down how an attempt ended."""
+    _append(file, {"event": "end", "number": attempt.number, **asdict(end)})
+
+
+def newest_step(checkpoints: Path) -> int:
+    """Step of the newest checkpoint that looks whole, or 0."""
+    whole = (path for path in files.newest_first(checkpoints) if files.damage(path, hashes=False) is None)
+    return next((files.step_of(path) for path in whole), 0)
+
+
+def verdict(code: int, history: list[Attempt], step: int, limit: int, *, cancelled: bool) -> tuple[Then, str]:
+    """What follows an attempt, and why.
+
+    Args:
+        code: How it ended.
+        history: All attempts of the run, this one last.
+        step: Of the newest checkpoint.
+        limit: Attempts in a row that may make no progress.
+        cancelled: Whether the user wants the job to end.
+    """
+    if code == 0:
+        return "done", "finished"
+    if cancelled:
+        return "cancelled", f"cancelled at step {step:,}"
+    if code == BAD_INPUT:
+        return "stopped", "it cannot start so (exit code 2); the log says what to change"
+    if code == FAILED:
+        return "stopped", "it failed in a way that another start does not mend (exit code 1); the log says why"
+    ended = replace(history[-1], end=End(code=code, step=step, then="stopped", why="", time=time.time()))
+    if problem := stuck([*history[:-1], ended], step, limit):
+        return "stopped", problem
+    return "again", f"{meaning(code)}; goes on from step {step:,}"
+
+
+def stuck(history: list[Attempt], step: int, limit: int) -> str | None:
+    """Why another attempt is not worth it: the newest job's last ones all began at this very step; None where it is."""
+    last = [attempt for attempt in history if attempt.job == history[-1].job][-limit:] if history else []
+    if len(last) < limit or any(attempt.step < step for attempt in last):
+        return None
+    ends = ", ".join(meaning(attempt.end.code) if attempt.end else "lost" for attempt in last)
+    return (
+        f"{limit} attempts in a row began at step {step:,} and none got to a newer checkpoint ({ends}); see the "
+        "log, then python -m launch resume; --save-minutes or --save-steps saves more often, --hours gives more time"
+    )
+
+
+def meaning(code: int) -> str:
+    """An exit code in words."""
+    if code > 128:
+        return f"killed by signal {code - 128}"
+    return {0: "finished", 75: "stopped in good order", 70: "broke off"}.get(code, f"exit code {code}")
+
+
+def _append(file: Path, content: dict[str, Any]) -> None:
+    """One line, in a single write: two attempts may be alive at once where a node was cut off.
+
+    A line that a lost node cut short ends first, or it would spoil this one.
+    """
+    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    try:
+        size = os.fstat(descriptor).st_size
+        torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
+        os.write(descriptor, ("\n" * torn + json.dumps(content) + "\n").encode())
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

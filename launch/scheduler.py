@@ -1,0 +1,162 @@
+"""Ask Slurm how jobs stand: one squeue, and one sacct for those that it has forgotten. Standard library only."""
+
+import os
+import re
+import subprocess
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+TIMEOUT_S = 20.0  # squeue tries on by itself for longer, while slurmctld does not answer
+
+UNKNOWN = "UNKNOWN"
+GONE = "GONE"
+
+_PENDING = frozenset({"PENDING", "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "SPECIAL_EXIT"})
+_SUSPENDED = frozenset({"SUSPENDED", "STOPPED"})
+_AT_WORK = frozenset({"RUNNING", "CONFIGURING", "COMPLETING", "RESIZING", "SIGNALING", "STAGE_OUT"})
+_JOB = re.compile(r"[0-9]+(_[0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class JobState:
+    """How a job stands."""
+
+    state: str
+    """Slurm's word for it; UNKNOWN where Slurm does not answer, GONE where it knows no such job."""
+    reason: str = ""
+    """Why it waits, how it ended, or why nothing is known."""
+    start: float | None = None
+    """When a waiting job is expected to start, seconds since 1970."""
+
+    @property
+    def is_known(self) -> bool:
+        """Whether Slurm has answered."""
+        return self.state != UNKNOWN
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether it waits for its first start, or for another."""
+        return self.state in _PENDING
+
+    @property
+    def is_suspended(self) -> bool:
+        """Whether it has begun and stands still."""
+        return self.state in _SUSPENDED
+
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it has its nodes."""
+        return self.state in _AT_WORK
+
+    @property
+    def is_there(self) -> bool:
+        """Whether it runs, or will."""
+        return self.is_pending or self.is_suspended or self.is_at_work
+
+    def __str__(self) -> str:
+        return f"{self.state}, {self.reason}" if self.reason else self.state
+
+
+class _NoAnswerError(RuntimeError):
+    """A command of Slurm's failed; the message says in a line which and why."""
+
+
+def states(jobs: Iterable[str]) -> dict[str, JobState]:
+    """How each of the jobs stands; an array's task is named `12_3`."""
+    wanted = dict.fromkeys(jobs)
+    known = [job for job in wanted if _JOB.fullmatch(job)]
+    found = _ask(known) if known else {}
+    return {job: found.get(job, JobState(UNKNOWN, f"{job!r} is no job id of Slurm's")) for job in wanted}
+
+
+def _ask(jobs: list[str]) -> dict[str, JobState]:
+    try:
+        found = _queued(jobs)
+    except _NoAnswerError as error:
+        return {job: JobState(UNKNOWN, str(error)) for job in jobs}
+    missing = [job for job in jobs if job not in found]
+    return found | (_ended(missing) if missing else {})
+
+
+def _queued(jobs: list[str]) -> dict[str, JobState]:
+    """What squeue knows: jobs that wait or run, and for some minutes those that have ended.
+
+    Raises:
+        _NoAnswerError: It cannot be asked.
+    """
+    flags = ("--all", "--array", "--noheader", "--states=all", "--format=%i|%T|%r|%S")
+    try:
+        text = _call("squeue", *flags, f"--jobs={','.join(jobs)}")
+    except _NoAnswerError as error:
+        if "Invalid job id specified" in str(error):  # how it says that it knows none of them
+            return {}
+        raise
+    found = dict(_line(line) for line in text.splitlines())
+    return {job: found[job] for job in jobs if job in found}
+
+
+def _line(line: str) -> tuple[str, JobState]:
+    job, state, reason, start = (line.split("|") + [""] * 3)[:4]
+    if state == "CANCELLED" or reason == "None":  # the reason is still what it had waited for
+        reason = ""
+    return job, JobState(state, reason, float(start) if state in _PENDING and start.isdigit() else None)
+
+
+def _ended(jobs: list[str]) -> dict[str, JobState]:
+    """What accounting says of jobs that squeue has forgotten; nothing, on many clusters."""
+    gone = {job: JobState(GONE) for job in jobs}
+    flags = ("--allusers", "--allocations", "--noheader", "--parsable2", "--format=JobID,State,ExitCode")
+    try:
+        text = _call("sacct", *flags, f"--jobs={','.join(jobs)}")
+    except _NoAnswerError as error:
+        return {job: JobState(GONE, str(error)) for job in jobs}
+    for line in text.splitlines():
+        job, state, code = (line.split("|") + [""] * 2)[:3]
+        if job in gone:
+            gone[job] = _closed(state, code)
+    return gone
+
+
+def _closed(state: str, code: str) -> JobState:
+    """The state of a job that squeue does not know as a live one.
+
+    Args:
+        state: As accounting has it, such as `CANCELLED by 0`; `RUNNING`, where it was never told of the end.
+        code: Exit code and signal, such as `3:0`.
+    """
+    word, _, by = state.partition(" ")
+    if word in _PENDING | _SUSPENDED | _AT_WORK:
+        return JobState(GONE, f"though accounting has it as {word}")
+    exit_code, _, number = code.partition(":")
+    if by:
+        return JobState(word, by.replace("by ", "by uid "))
+    if word != "FAILED":  # of others the code says nothing more: out of memory is signal 125
+        return JobState(word)
+    if number not in ("", "0"):
+        return JobState(word, f"signal {number}")
+    return JobState(word, f"exit code {exit_code}" if exit_code not in ("", "0") else "")
+
+
+def _call(*words: str) -> str:
+    """What the command writes.
+
+    Raises:
+        _NoAnswerError: It is not there, fails or does not end.
+    """
+    # a user's own settings of these commands' filters and columns are not meant here
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}
+    variables = kept | {"SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"}
+    try:
+        done = subprocess.run(
+            words, check=False, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, env=variables
+        )
+    except FileNotFoundError:
+        raise _NoAnswerError(f"{words[0]} is not on this machine") from None
+    except OSError as error:
+        raise _NoAnswerError(f"{words[0]}: {error.strerror}") from None
+    except subprocess.TimeoutExpired:
+        raise _NoAnswerError(f"{words[0]} gave no answer within {TIMEOUT_S:g} s") from None
+    if done.returncode != 0:
+        said = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
+        raise _NoAnswerError(f"{words[0]}: {said[-1]}")
+    return done.stdout

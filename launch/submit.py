@@ -1,0 +1,134 @@
+"""`python -m launch submit` and `resume`."""
+
+import shlex
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from launch import enqueue, standing
+from launch.enqueue import Wanted
+from launch.folder import LaunchFolder, Submission
+from launch.site import ClusterConfig
+from trainer.config import Recipe, SiteConfig
+from trainer.decode import InvalidConfigError, decode
+from trainer.exits import refuse
+from trainer.recipe import load
+from trainer.rundir import RunDirectory
+
+CLUSTER = (tyro.conf.arg(name=""), tyro.conf.UseAppendAction)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Submit:
+    """Queue a training run on a Slurm cluster, or start it here with --cluster local, and take it to its end.
+
+    RECIPE is the name of a recipe or the path of a YAML file, and comes first; the fields of the recipe are flags. The
+    recipe, the data and the run directory are checked first, and the code is copied, so that editing it changes no job
+    that waits. At its time limit, after a preemption, a lost node or a killed process the run goes on from its last
+    checkpoint.
+
+    Example: python -m launch submit resnet50 --data /imagenet --output runs/r50 --nodes 2 --gpus-per-node 8
+    --cpus-per-process 12 --partition gpu --hours 12
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """Name or path of a recipe."""
+    cluster: Annotated[ClusterConfig, *CLUSTER]
+    """What is asked of the cluster."""
+    site: Annotated[SiteConfig, tyro.conf.arg(name="")]
+    """Where it runs."""
+    settings: Annotated[Recipe, tyro.conf.arg(name="")]
+    """What is learned."""
+    dry_run: bool = False
+    """Print the sbatch script, or the local command, and do nothing."""
+
+    def run(self) -> int:
+        """Check everything, then queue the run or print its script."""
+        return _submit(Wanted(recipe=self.settings, site=self.site, cluster=self.cluster), dry_run=self.dry_run)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Resume:
+    """Queue a run again that was stopped, cancelled or lost, as it was submitted, but for the flags given here.
+
+    It goes on from its newest checkpoint with the code that was pinned then.
+
+    Example: python -m launch resume runs/r50 --partition long --hours 48
+    """
+
+    run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Run directory."""
+    cluster: Annotated[ClusterConfig, *CLUSTER]
+    """What is asked of the cluster."""
+    site: Annotated[SiteConfig, tyro.conf.arg(name="")]
+    """Where it runs."""
+    new_code: bool = False
+    """Take the code as it is now; the last bits may then be others."""
+    dry_run: bool = False
+    """Print the sbatch script, or the local command, and do nothing."""
+
+    def run(self) -> int:
+        """Check everything, then queue the run or print its script."""
+        submission = LaunchFolder(self.run_directory).submission()
+        assert submission  # `stored` has read it
+        if self.site.output.absolute() != self.run_directory.absolute():
+            return refuse([f"--output: a run goes on in its own directory {self.run_directory}; leave it out"])
+        code = Path(submission.code)
+        if not self.new_code and not code.is_dir():
+            return refuse([f"{code}: the code pinned for this run is gone; add --new-code to go on with today's"])
+        wanted = Wanted(
+            recipe=load(str(RunDirectory(self.run_directory).recipe)),
+            site=self.site,
+            cluster=self.cluster,
+            code=None if self.new_code else code,
+        )
+        return _submit(wanted, dry_run=self.dry_run)
+
+
+def stored(run: Path) -> tuple[ClusterConfig, SiteConfig]:
+    """What was asked for when a run was submitted last: the defaults of `resume`.
+
+    Raises:
+        InvalidConfigError: It never was, or its record cannot be read.
+    """
+    submission = LaunchFolder(run).submission()
+    if submission is None:
+        mend = "submit it first: python -m launch submit RECIPE --data D --output RUN"
+        raise InvalidConfigError([f"RUN: {run} was never submitted: it holds no launch/submission.json; {mend}"])
+    try:
+        return _settings(submission, run)
+    except (InvalidConfigError, TypeError) as error:
+        problem = f"RUN: {run}/launch/submission.json holds what this version does not read; remove it and submit again"
+        raise InvalidConfigError([f"{problem}: {line}" for line in str(error).splitlines()]) from None
+
+
+def _settings(submission: Submission, run: Path) -> tuple[ClusterConfig, SiteConfig]:
+    return decode(ClusterConfig, submission.request), replace(decode(SiteConfig, submission.site), output=run)
+
+
+def _submit(wanted: Wanted, *, dry_run: bool) -> int:
+    if problems := enqueue.problems(wanted):
+        return refuse(problems)
+    if wanted.run.finished():
+        sys.stdout.write(f"nothing to do, this run is {wanted.run.guide()}")
+        return 0
+    if dry_run:
+        sys.stdout.write(_preview(wanted))
+        return 0
+    if job := enqueue.jobs_there([standing.read(wanted.run)], wanted.cluster).get(wanted.run.path):
+        mend = f"end it first: python -m launch cancel {shlex.quote(str(wanted.run.path))}"
+        return refuse([f"--output: this run is in the hands of job {job}; {mend}"])
+    return enqueue.submit(wanted)
+
+
+def _preview(wanted: Wanted) -> str:
+    """What would be queued, or started here."""
+    if wanted.cluster.cluster == "local":
+        return f"{shlex.join(wanted.job().command())}\n"
+    from launch import slurm
+
+    code = wanted.code or wanted.folder.path / "code"
+    return slurm.script(wanted.cluster, wanted.run.path.name, wanted.folder.path, code)

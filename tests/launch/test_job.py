@@ -1,0 +1,93 @@
+import pickle
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch.array import summary
+from launch.array.slots import slot
+from launch.array.sweep import Member
+from launch.folder import LaunchFolder
+from launch.job import Sweep, TrainJob
+from launch.site import ClusterConfig
+from tests.launch import stand_ins
+
+TRAIN = ("train", "/r/recipe.yaml", "--data", 'it\'s "here"')
+
+
+def job(cluster: ClusterConfig) -> TrainJob:
+    return TrainJob(run=Path("/r"), arguments=TRAIN, cluster=cluster)
+
+
+def test_srun_starts_a_process_for_each_rank() -> None:
+    words = job(ClusterConfig(nodes=2, gpus_per_node=4, cpus_per_process=8)).command()
+    assert words[0] == "srun"
+    assert {"--nodes=2", "--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=8"} <= set(words)
+    assert words[-8:] == (sys.executable, "-u", "-m", "trainer", *TRAIN)
+
+
+def test_torchrun_starts_them_on_this_machine() -> None:
+    words = job(ClusterConfig(cluster="local", processes_per_node=3)).command()
+    assert words[:3] == (sys.executable, "-m", "torch.distributed.run")
+    assert words[words.index("--nproc-per-node") + 1] == "3"
+    assert words[-6:] == ("-m", "trainer", *TRAIN)
+
+
+def test_a_job_outlives_the_process_that_queued_it() -> None:
+    queued = job(ClusterConfig(env=("A=1",), setup=("x",)))
+    assert pickle.loads(pickle.dumps(queued)) == queued
+
+
+@pytest.fixture
+def sweep(tmp_path: Path) -> Sweep:
+    LaunchFolder(tmp_path).make()
+    summary.keep(tmp_path, [Member(name="seed=0", settings={"seed": 0})])
+    return Sweep(root=tmp_path, parallel=1, local=False)
+
+
+def test_a_run_that_finishes_brings_the_table_up_to_date(sweep: Sweep) -> None:
+    def work() -> int:
+        stand_ins.finish(sweep.root / "seed=0", top1=50)
+        return 0
+
+    assert sweep.take_part(work) == 0
+    assert "| recipe | 1 of 1 | 50.00 | 90.00 |" in (sweep.root / "summary.md").read_text()
+
+
+def test_a_table_that_cannot_be_written_is_no_failure_of_the_run(
+    sweep: Sweep, capsys: pytest.CaptureFixture[str]
+) -> None:
+    stand_ins.finish(sweep.root / "seed=0", top1=50)
+    (sweep.root / "seed=0" / "result.json").write_text("{")
+    assert sweep.take_part(lambda: 0) == 0
+    assert f"launch: {sweep.root}/summary.md stays as it was: " in capsys.readouterr().err
+
+
+def test_a_run_that_does_not_finish_leaves_the_table_alone(sweep: Sweep) -> None:
+    before = (sweep.root / "summary.md").stat().st_mtime_ns
+    assert sweep.take_part(lambda: 75) == 75
+    assert (sweep.root / "summary.md").stat().st_mtime_ns == before
+
+
+# a job as submitit starts one, whose place another run has: it takes no notice of TERM by itself
+WAITING = """
+import signal, sys
+from pathlib import Path
+from launch.array import slots
+from launch.job import Sweep, TrainJob
+from launch.site import ClusterConfig
+signal.signal(signal.SIGTERM, lambda number, frame: None)
+locked, slots._free = slots._free, lambda folder, count: print("waits", flush=True) or locked(folder, count)
+root = Path(sys.argv[1])
+TrainJob(run=root, arguments=(), cluster=ClusterConfig(), sweep=Sweep(root=root, parallel=1, local=True))()
+"""
+
+
+def test_a_run_that_waits_for_its_turn_can_be_stopped(sweep: Sweep) -> None:
+    command = [sys.executable, "-c", WAITING, str(sweep.root)]
+    with slot(sweep.root / "launch", 1), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
+        assert waiting.stdout and waiting.stdout.readline() == "waits\n"
+        waiting.terminate()
+        assert waiting.wait(timeout=10) == -signal.SIGTERM

@@ -1,0 +1,118 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from launch import slurm
+from launch.site import ClusterConfig
+
+
+def script(cluster: ClusterConfig) -> list[str]:
+    return slurm.script(cluster, "r50", Path("/r/launch"), Path("/r/launch/code")).splitlines()
+
+
+def test_a_script_asks_for_what_was_asked_for() -> None:
+    cluster = ClusterConfig(
+        nodes=2, gpus_per_node=8, cpus_per_process=12, memory_gb=1.5, hours=1.26, grace_s=90, partition="gpu",
+        account="lab", qos="high", constraint="h100&ib", exclude="n[1-2]", reservation="paper",
+    )  # fmt: skip
+    expected = {
+        *(
+            "job-name=r50",
+            "nodes=2",
+            "ntasks-per-node=8",
+            "gpus-per-node=8",
+            "cpus-per-task=12",
+            "mem=1536M",
+            "time=76",
+        ),
+        *("signal=USR2@90", "partition=gpu", "account=lab", "qos=high", "constraint='h100&ib'", "exclude='n[1-2]'"),
+        *("reservation=paper", "requeue", "open-mode=append", "output=/r/launch/%j_0_log.out"),
+    }
+    assert {f"#SBATCH --{option}" for option in expected} <= set(script(cluster))
+
+
+def test_what_was_not_asked_for_is_the_clusters_choice() -> None:
+    text = "\n".join(script(ClusterConfig()))
+    for option in ("gpus", "mem", "partition", "account", "qos", "constraint", "exclude", "reservation", "SOCKET"):
+        assert option not in text
+
+
+def test_what_a_setup_sets_does_not_come_before_the_pinned_code(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONPATH", "/mine")
+    lines = script(ClusterConfig(env=("A=1",), setup=("module load cuda",), interface="ib0"))
+    start = lines.index("# setup") + 1
+    assert lines[start : start + 6] == [
+        *("export A=1", "export GLOO_SOCKET_IFNAME=ib0", "export NCCL_SOCKET_IFNAME=ib0", "module load cuda"),
+        *("export PYTHONPATH=/r/launch/code:/mine", "export PYTHONSAFEPATH=1"),
+    ]
+
+
+@pytest.mark.parametrize("srun", [True, False])
+def test_a_login_node_has_sbatch_and_srun(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, srun: bool) -> None:
+    for name in ("sbatch", *(("srun",) if srun else ())):
+        (tmp_path / name).write_text("#!/bin/sh\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert slurm.available() == srun
+
+
+# what it starts lives on: it waits for a word, and writes down that and what it was given
+DETACHED = """
+import os, signal, subprocess, sys
+from launch.slurm import _detached
+before = (dict(os.environ), signal.getsignal(signal.SIGHUP), [os.fstat(number) for number in (0, 1, 2)])
+with _detached({"GIVEN": "it's"}):
+    script = 'exec 3< "$1"; echo nobody reads this; read word <&3; echo "$GIVEN $word" > "$2"'
+    child = subprocess.Popen(["sh", "-c", script, "sh", *sys.argv[1:3]])
+after = (dict(os.environ), signal.getsignal(signal.SIGHUP), [os.fstat(number) for number in (0, 1, 2)])
+print(child.pid, before == after)
+os._exit(0)  # no word on the child that is left
+"""
+
+
+def test_a_local_job_lives_on_and_holds_nothing_of_the_terminal(tmp_path: Path) -> None:
+    """The pipe ends with the command although the job has not begun to end; a hang-up does not reach it."""
+    os.mkfifo(tmp_path / "go")
+    done = subprocess.run(
+        [sys.executable, "-c", DETACHED, str(tmp_path / "go"), str(tmp_path / "told")],
+        capture_output=True,
+        text=True,
+        timeout=20,
+    )
+    job, same = done.stdout.split()
+    assert (same, done.stderr) == ("True", "")
+    os.kill(int(job), signal.SIGHUP)
+    assert not (tmp_path / "told").exists()
+    with (tmp_path / "go").open("w") as stream:  # waits for the job, which lives then
+        stream.write("lives\n")
+    with subprocess.Popen(["tail", f"--pid={job}", "-s", "0.01", "-f", "/dev/null"]) as until_it_has_ended:
+        until_it_has_ended.wait(timeout=20)
+    assert (tmp_path / "told").read_text() == "it's lives\n"
+
+
+def open_files() -> int:
+    return len(list(Path("/proc/self/fd").iterdir()))
+
+
+def test_everything_is_given_back_where_the_start_fails(capfd: pytest.CaptureFixture[str]) -> None:
+    handler, variables, files = signal.getsignal(signal.SIGHUP), dict(os.environ), open_files()
+    with pytest.raises(OSError, match="no such"), slurm._detached({"PATH": "/nowhere"}):
+        raise OSError("no such program")
+    os.write(1, b"heard\n")
+    assert capfd.readouterr().out == "heard\n"
+    assert (signal.getsignal(signal.SIGHUP), dict(os.environ)) == (handler, variables)
+    assert open_files() == files
+
+
+@pytest.mark.parametrize(
+    ("given", "wanted", "expected"),
+    [("2,3", 2, (2, 3)), ("2, 3", 1, (2, 3)), ("", 2, ()), ("2", 2, ()), ("GPU-1a2b", 1, ()), ("0,1", 0, ())],
+)
+def test_a_local_run_keeps_to_the_gpus_that_the_user_has_chosen(
+    given: str, wanted: int, expected: tuple[int, ...]
+) -> None:
+    assert slurm._visible(given, wanted) == expected

@@ -1,0 +1,112 @@
+import json
+import shutil
+import subprocess
+from dataclasses import fields, replace
+from pathlib import Path
+
+import pytest
+
+from launch.cli import main, parse
+from launch.folder import LaunchFolder
+from launch.site import ClusterConfig
+from launch.submit import Resume
+from tests import commands
+from tests.launch import stand_ins
+from trainer.config import SiteConfig
+from trainer.decode import encode
+
+DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8")
+
+
+def launch(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return commands.call(main, *arguments)
+
+
+CLUSTER = ClusterConfig(
+    cluster="local", nodes=2, gpus_per_node=2, processes_per_node=2, cpus_per_process=4, memory_gb=1.5, hours=2.5,
+    grace_s=99, retries=7, partition="it's", account="a", qos="q", constraint="c", exclude="n[1-2]", reservation="r",
+    interface="ib0", env=("A=1", "B"), setup=("module load cuda", "x"),
+)  # fmt: skip
+
+
+def submitted(run: Path, cluster: ClusterConfig, site: SiteConfig) -> None:
+    folder = LaunchFolder(run)
+    folder.make()
+    (folder.path / "submission.json").write_text(
+        json.dumps(
+            {
+                "schema": 1,
+                "job": "12",
+                "kind": "slurm",
+                "time": 0,
+                "log": "/l",
+                "code": str(run / "code"),
+                "commit": "c",
+            }
+            | {"request": encode(cluster), "site": encode(site)}
+        )
+    )
+
+
+def test_a_resume_asks_for_all_that_the_submission_asked_for_but_for_its_own_flags(tmp_path: Path) -> None:
+    site = SiteConfig(
+        data=Path("/data"), output=tmp_path, manifests=Path("/m"), threads=3, save_steps=5, channels_last=False
+    )
+    assert all(getattr(CLUSTER, field.name) != field.default for field in fields(CLUSTER)), "a field has its default"
+    submitted(tmp_path, CLUSTER, site)
+    same = parse(["resume", str(tmp_path)])
+    assert isinstance(same, Resume)
+    assert (same.cluster, same.site, same.new_code) == (CLUSTER, site, False)
+    other = parse(["resume", str(tmp_path), "--partition", "long", "--hours", "9", "--env", "C=3", "--save-steps", "6"])
+    assert isinstance(other, Resume)
+    assert other.cluster == replace(CLUSTER, partition="long", hours=9.0, env=("A=1", "B", "C=3"))
+    assert other.site == replace(site, save_steps=6)
+
+
+def test_a_resume_goes_on_elsewhere_with_what_was_named_from_another_folder(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: Path
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "data").symlink_to(images)
+    monkeypatch.chdir(tmp_path)
+    assert launch(*DEMO, "--data", "data", "--output", "r").returncode == 0
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    shutil.rmtree(next((tmp_path / "r" / "launch").glob("code-*")))
+    assert launch("resume", "../r", "--hours", "9").returncode == 2
+    (tmp_path / "r" / "launch" / "cancelled").write_text("12\n")  # as the job of the same number will be
+    done = launch("resume", "../r", "--hours", "9", "--new-code")
+    assert done.returncode == 0, done.stderr
+    assert not LaunchFolder(tmp_path / "r").is_cancelled("12")
+    submission = LaunchFolder(tmp_path / "r").submission()
+    assert submission and (submission.request["hours"], submission.site["data"]) == (9.0, str(tmp_path / "data"))
+    assert len(stand_ins.called(calls, "sbatch")) == 2
+
+
+@pytest.mark.parametrize(
+    ("content", "flags", "expected"),
+    [
+        (None, [], "was never submitted: it holds no launch/submission.json; submit it first: python -m launch submit"),
+        ("{", [], "launch/submission.json: cannot be read (Expecting property name"),
+        ('{"schema": 9}', [], "of another version; this one reads schema 1); remove it and submit again"),
+        ({"request": {"nodes": "two"}}, [], "remove it and submit again: nodes: 'two'; expected a whole number"),
+        ({"request": {"nodse": 2}}, [], "remove it and submit again: nodse: unknown; did you mean nodes?"),
+        ({"site": {}}, [], "holds what this version does not read; remove it and submit again"),
+        ({}, ["--output", "/elsewhere"], "--output: a run goes on in its own directory"),
+        ({}, [], "the code pinned for this run is gone; add --new-code to go on with today's"),
+    ],
+)
+def test_a_resume_that_cannot_be_is_told_why(
+    tmp_path: Path, content: str | dict[str, object] | None, flags: list[str], expected: str
+) -> None:
+    if content is not None:
+        submitted(tmp_path, ClusterConfig(), SiteConfig(data=tmp_path, output=tmp_path))
+        file = tmp_path / "launch" / "submission.json"
+        text = content if isinstance(content, str) else json.dumps(json.loads(file.read_text()) | content)
+        file.write_text(text)
+    done = launch("resume", tmp_path, *flags)
+    assert done.returncode == 2
+    assert expected in done.stderr
+
+
+def test_a_resume_comes_before_its_flags() -> None:
+    assert "RUN: comes first, before --hours: resume RUN --hours ..." in launch("resume", "--hours", "2").stderr
