@@ -1,0 +1,175 @@
+"""The table of `python -m launch status`: on a terminal, in plain lines, as JSON."""
+
+import json
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import get_args
+
+from rich.console import Console, Group
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+import models.console
+from launch.screen import in_one_line, say, write
+from launch.standing import State, UnderWay
+from trainer.keep.command import age
+
+HEAD = ("run", "state", "job", "step", "epoch", "top-1", "images/s", "restarts", "ETA", "note")
+
+_RIGHT = frozenset({"job", "step", "epoch", "top-1", "images/s", "restarts", "ETA"})
+_STYLE: dict[State, str] = {
+    "running": "green",
+    "finished": "bold green",
+    "queued": "cyan",
+    "waiting": "cyan",
+    "suspended": "yellow",
+    "cancelling": "yellow",
+    "cancelled": "yellow",
+    "stopped": "bold red",
+    "lost": "bold red",
+    "unknown": "magenta",
+    "not running": "dim",
+}
+_AROUND = 4  # lines of a terminal that head, foot and cursor take
+_WIDE = 110  # columns, from which on notes have room beside the rest
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Row:
+    """A run in a line; None: unknown."""
+
+    run: str
+    """Path below the folder that was asked for."""
+    state: State
+    """How it stands, in a word."""
+    job: str | None
+    """Id of the job that was queued last."""
+    step: int | None
+    """Optimizer steps done."""
+    total_steps: int | None
+    """Optimizer steps of the whole run."""
+    epoch: int | None
+    """Epoch that the step belongs to, from 1."""
+    epochs: int | None
+    """Epochs of the whole run."""
+    top1: float | None
+    """Of the newest evaluation, percent."""
+    images_per_s: float | None
+    """Of all processes, when it was last written down."""
+    restarts: int | None
+    """Attempts but the first."""
+    eta_s: float | None
+    """Seconds of training that are left; of a run that works only."""
+    note: str
+    """What is wrong, what it waits for, what to do."""
+
+    def cells(self) -> tuple[str, ...]:
+        """What stands below `HEAD`."""
+        return (
+            in_one_line(self.run),
+            self.state,
+            in_one_line(self.job or "-"),
+            _of(self.step, self.total_steps),
+            _of(self.epoch, self.epochs),
+            "-" if self.top1 is None else f"{self.top1:.2f}",
+            "-" if self.images_per_s is None else f"{self.images_per_s:,.0f}",
+            "-" if self.restarts is None else str(self.restarts),
+            "-" if self.eta_s is None else age(self.eta_s),
+            in_one_line(self.note),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Board:
+    """All runs below a folder at one moment."""
+
+    root: Path
+    """The folder."""
+    rows: list[Row]
+    """One for each run."""
+    remarks: list[str]
+    """What concerns more than one run."""
+
+
+def show(board: Board) -> None:
+    """A table on a terminal; in a file or a pipe a line for each run, however long."""
+    if sys.stdout.isatty() and board.rows:
+        console = Console()
+        console.print(picture(board.rows, console.width))
+    elif board.rows:
+        models.console.show(HEAD, [row.cells() for row in board.rows])
+    else:
+        write(f"no run directory in {in_one_line(str(board.root))}: none holds a recipe.yaml\n")
+    for remark in board.remarks:
+        say(remark)
+
+
+def show_json(board: Board) -> None:
+    """One JSON array; the remarks go to stderr."""
+    write(json.dumps([asdict(row) for row in board.rows], indent=2) + "\n")
+    for remark in board.remarks:
+        say(remark)
+
+
+def watch(collect: Callable[[], Board], every_s: float) -> int:
+    """Show the runs again and again, until Ctrl-C."""
+    console = Console()
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            while True:
+                live.update(screenful(collect(), console.width, console.height), refresh=True)
+                time.sleep(every_s)
+    except KeyboardInterrupt:  # the way to end it
+        return 0
+
+
+def picture(rows: list[Row], width: int, *, cut: bool = False) -> Group:
+    """The runs with colours; what is too long is folded, or `cut`. On a narrow terminal the notes stand below."""
+    if width >= _WIDE:
+        return Group(_table(rows, HEAD, cut=cut))
+    notes = [
+        Text(in_one_line(f"{row.run}: {row.note}"), "dim", no_wrap=cut, overflow="ellipsis") for row in rows if row.note
+    ]
+    return Group(_table(rows, tuple(name for name in HEAD if name not in ("job", "note")), cut=cut), *notes)
+
+
+def _table(rows: list[Row], names: tuple[str, ...], *, cut: bool) -> Table:
+    table = Table(box=None, pad_edge=False, header_style="bold", padding=(0, 1, 0, 0))
+    for name in names:
+        fixed = name not in ("run", "note")
+        side = "right" if name in _RIGHT else "left"
+        table.add_column(name, justify=side, no_wrap=fixed or cut, overflow="ellipsis" if cut else "fold")
+    for row in rows:
+        cells: dict[str, str] = dict(zip(HEAD, row.cells(), strict=True))
+        table.add_row(*(Text(cells[name], _STYLE[row.state] if name == "state" else "") for name in names))
+    return table
+
+
+def screenful(board: Board, width: int, height: int) -> Group:
+    """What fits on the screen: of many runs first those that are under way, and then those that need someone."""
+    room = height - _AROUND - len(board.remarks)
+    rows: list[Row] = []
+    for row in sorted(board.rows, key=_urgency):
+        room -= 2 if row.note and width < _WIDE else 1
+        if room >= 0:
+            rows.append(row)
+    more = [f"and {len(board.rows) - len(rows)} more"] if len(rows) < len(board.rows) else []
+    foot = [*more, *board.remarks, f"{time.strftime('%H:%M:%S')}  Ctrl-C ends; {len(board.rows)} runs in {board.root}"]
+    lines = (Text(in_one_line(line), "dim", no_wrap=True, overflow="ellipsis") for line in foot)
+    return Group(picture(rows, width, cut=True), *lines)
+
+
+def _urgency(row: Row) -> int:
+    if row.state in get_args(UnderWay):
+        return 0
+    return 1 if row.state in ("stopped", "lost", "unknown") else 2
+
+
+def _of(done: int | None, total: int | None) -> str:
+    if done is None:
+        return "-"
+    return f"{done:,}" if total is None else f"{done:,}/{total:,}"

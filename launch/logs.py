@@ -1,0 +1,123 @@
+"""`python -m launch logs`: the output of a run's job, merged or of one rank. Loads no torch."""
+
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from launch import attempts, screen
+from launch.feed import Line
+from launch.folder import DamagedRecordError, LaunchFolder, Submission
+from launch.logfile import LogFile
+from launch.standing import sound_submission
+from trainer.decode import range_problems
+from trainer.exits import refuse
+from trainer.rundir import RunDirectory
+
+_POLL_S = 0.5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Logs:
+    """Show the end of the output of a run's job: the job's own lines, and behind `RANK: ` those of each process.
+
+    Without --attempt, of the job that was queued last, all its attempts together.
+
+    Example: python -m launch logs runs/r50 --rank 0 --follow
+    """
+
+    run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
+    """Run directory."""
+    rank: int | None = field(default=None, metadata={"min": 0, "max": 1_000_000})
+    """Only what this rank wrote, without its label: 0 to 1,000,000. None: all lines, merged."""
+    attempt: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000})
+    """Only this attempt, 1 to 1,000,000, also one of an earlier job. None: all of the job."""
+    lines: int = field(default=100, metadata={"min": 0, "max": 1_000_000})
+    """The last so many lines, 0 to 1,000,000; 0: all."""
+    follow: bool = False
+    """Go on with what is written from now on, until the run has ended or Ctrl-C."""
+
+    def run(self) -> int:
+        """Show the lines, and follow."""
+        try:
+            return screen.until_reader_leaves(self._run)
+        except KeyboardInterrupt:  # the way to end it
+            return 0
+
+    def _run(self) -> int:
+        folder = LaunchFolder(self.run_directory)
+        try:
+            submission = sound_submission(folder)
+        except DamagedRecordError as error:
+            return refuse([str(error)])
+        if submission is None:
+            return refuse([_why_none(self.run_directory)])
+        if problems := range_problems(self, flags=True):
+            return refuse(problems)
+        job = self._job(folder, submission)
+        log = LogFile(_place(folder, submission, job), self.rank, self.attempt)
+        if not log.file.exists():
+            screen.say(f"job {job} has written nothing yet: there is no {log.file}")
+        elif self.attempt and not log.seek_attempt():
+            return refuse([f"--attempt: {self.attempt} has no lines in {log.file}, which {log.known()}"])
+        elif self.lines:
+            log.seek_last(self.lines)
+        _write(log.more())
+        if self.follow:
+            self._follow(log, folder, job)
+        _write(log.rest())
+        return 0
+
+    def _job(self, folder: LaunchFolder, submission: Submission) -> str:
+        """The job whose output is wanted."""
+        jobs = {attempt.number: attempt.job for attempt in attempts.read(folder.attempts)}
+        return jobs.get(self.attempt, submission.job) if self.attempt else submission.job
+
+    def _follow(self, log: LogFile, folder: LaunchFolder, job: str) -> None:
+        ended = False
+        while not log.is_over:
+            had_ended, ended = ended, has_ended(folder, job, self.attempt)
+            before = log.place
+            _write(log.more())
+            if had_ended and log.place == before:  # what ends a job still says so
+                return
+            time.sleep(_POLL_S)
+
+
+def has_ended(folder: LaunchFolder, job: str, attempt: int | None) -> bool:
+    """Whether nothing more is to come of the job, or of one of its attempts."""
+    begun = [each for each in attempts.read(folder.attempts) if each.job == job]
+    if attempt is not None:
+        return any(each.number > attempt or (each.number == attempt and each.end) for each in begun)
+    if not begun:
+        return folder.is_cancelled(job)
+    end = begun[-1].end
+    return end is not None and (end.then != "again" or folder.is_cancelled(job))
+
+
+def _why_none(run: Path) -> str:
+    if not run.is_dir():
+        return f"RUN: {run} is not a folder"
+    if not RunDirectory(run).recipe.exists():
+        return f"RUN: {run} is not a run directory: it holds no recipe.yaml"
+    return (
+        f"RUN: {run} was never queued, so no output of it was kept; python -m launch submit RECIPE --output {run} does"
+    )
+
+
+def _place(folder: LaunchFolder, submission: Submission, job: str) -> Path:
+    """Where the job's log lies."""
+    named = folder.path / submission.log
+    log = named.with_name(named.name.replace(submission.job, job, 1))
+    here = folder.path / log.name  # the run directory may have been moved, or the other job was none of an array
+    return here if here.exists() and not log.exists() else log
+
+
+def _write(lines: Iterator[Line]) -> None:
+    for line in lines:
+        screen.write(f"{line.label.decode()}{line.text}\n")
+    sys.stdout.flush()

@@ -1,0 +1,102 @@
+"""How far a run is, from the end of its metrics.jsonl, which may be large. Standard library only."""
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+from launch.tail import backwards
+
+Record = dict[str, Any]
+
+_LOOK_BACK = 4 << 20  # bytes: more than an epoch of ImageNet with every step logged
+_LINE = 1 << 16  # bytes: more than a record has
+_LENGTHS = ("total_steps", "steps_per_epoch")
+_KIND = re.compile(rb'"kind": *"(\w+)"')
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Progress:
+    """What the newest records say; None: nothing, or nothing that makes sense."""
+
+    step: int | None = None
+    """Optimizer steps done."""
+    total_steps: int | None = None
+    """Optimizer steps of the whole run."""
+    epochs: int | None = None
+    """Epochs of the whole run."""
+    epoch: int | None = None
+    """Epoch that the step belongs to, from 1."""
+    top1: float | None = None
+    """Of the newest evaluation, of the averaged weights where there are such, percent."""
+    images_per_s: float | None = None
+    """Of all processes."""
+    updated: float | None = None
+    """When the newest record was written, seconds since 1970."""
+
+
+def progress(file: Path) -> Progress:
+    """Read the newest record of each kind; damaged lines, and a last one that is cut, are passed over.
+
+    Raises:
+        OSError: The file is there and cannot be read.
+    """
+    try:
+        with file.open("rb") as stream:
+            newest = _newest(stream)
+            stream.seek(0)
+            first = _record(stream.readline(_LINE)) or {}  # each attempt writes a start, of the same number of steps
+    except FileNotFoundError:
+        return Progress()
+    train, evaluated = newest.get("train", {}), newest.get("evaluation", {})
+    written = (_number(record, "time") for record in newest.values())
+    step = max((found for record in (train, evaluated) if (found := _whole(record, "step")) is not None), default=None)
+    begun = _whole(train, "epoch")
+    total, per_epoch = (_whole(newest.get("start", {}), name) or _whole(first, name) for name in _LENGTHS)
+    return Progress(
+        step=step,
+        total_steps=total,
+        epochs=total // per_epoch if total and per_epoch else None,
+        epoch=_whole(evaluated, "epoch") if begun is None else begun + 1,
+        top1=_number(evaluated, "top1"),
+        images_per_s=_number(train, "images_per_s"),
+        updated=max(filter(None, written), default=None),
+    )
+
+
+def _newest(stream: BinaryIO) -> dict[str, Record]:
+    """The last record of each kind; one for both evaluations: that of the averaged weights is written second."""
+    found: dict[str, Record] = {}
+    seen = 0
+    for _, line in backwards(stream):
+        seen += len(line) + 1
+        match = _KIND.search(line, 0, 64)
+        kind = match[1].decode() if match else ""
+        kind = "evaluation" if kind in ("eval", "eval_ema") else kind
+        if kind and kind not in found and (record := _record(line)):
+            found[kind] = record
+        if seen > _LOOK_BACK or {"train", "evaluation"} <= found.keys():
+            break
+    return found
+
+
+def _record(line: bytes) -> Record | None:
+    try:
+        content = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return cast(Record, content) if isinstance(content, dict) else None
+
+
+def _whole(record: Record, name: str) -> int | None:
+    value = record.get(name)
+    return value if isinstance(value, int) and not isinstance(value, bool) else None
+
+
+def _number(record: Record, name: str) -> float | None:
+    value = record.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or abs(value) > 1e300:
+        return None
+    return float(value) if math.isfinite(value) else None
