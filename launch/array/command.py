@@ -1,0 +1,97 @@
+"""`python -m launch array`: its flags, its refusals, what it prints. Loads submitit only to submit."""
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from launch import enqueue, standing
+from launch.array import summary, sweep
+from launch.array.sweep import Task
+from launch.enqueue import Wanted
+from launch.job import Sweep
+from launch.site import ClusterConfig
+from launch.submit import CLUSTER
+from models.console import show
+from trainer.config import SiteConfig
+from trainer.decode import range_problems
+from trainer.exits import refuse
+from trainer.rundir import RunDirectory
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Array:
+    """Queue the runs of a sweep as one job array, each with a folder in --output and a restart of its own.
+
+    SWEEP is a YAML file with a `recipe` and, by dotted field, a `grid` of values or a `list` of settings; seeds are a
+    field like others. The same command again skips what is finished, queued or running. summary.md in --output holds
+    mean and spread over seeds, and follows as runs finish.
+
+    Example: python -m launch array lr.yaml --data /imagenet --output runs/lr --gpus-per-node 8 --hours 12 --parallel 4
+    """
+
+    sweep: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP")]
+    """YAML file."""
+    cluster: Annotated[ClusterConfig, *CLUSTER]
+    """What each run asks of the cluster."""
+    site: Annotated[SiteConfig, tyro.conf.arg(name="")]
+    """Where they run; --output is the folder of the run directories."""
+    parallel: int = field(default=16, metadata={"min": 1, "max": 10_000})
+    """Runs at a time: 1 to 10,000."""
+    summary: bool = False
+    """Queue nothing: print mean and spread over seeds of what has finished."""
+    dry_run: bool = False
+    """Queue nothing: print what would be."""
+
+    def run(self) -> int:
+        """Check every run, then queue those that need it."""
+        tasks = sweep.load(self.sweep)
+        if self.summary:
+            return self._summarize(tasks)
+        wanted = {task.name: self._wanted(task) for task in tasks}
+        if problems := [*range_problems(self, flags=True), *_problems(wanted)]:
+            return refuse(problems)
+        idle = self._idle(tasks)
+        sys.stdout.write(f"{len(tasks)} runs, {len(tasks) - len(idle)} of them finished, running or queued\n")
+        if self.dry_run:
+            sys.stdout.write("".join(f"  {name}\n" for name in idle))
+            return 0
+        if not idle:
+            return self._summarize(tasks)
+        together = Sweep(root=self._root, parallel=self.parallel, local=self.cluster.cluster == "local")
+        code = enqueue.submit_array([wanted[name] for name in idle], together)
+        if code == 0:
+            summary.keep(self._root, tasks)
+        return code
+
+    @property
+    def _root(self) -> Path:
+        return self.site.output.absolute()
+
+    def _wanted(self, task: Task) -> Wanted:
+        return Wanted(recipe=task.recipe, site=replace(self.site, output=self._root / task.name), cluster=self.cluster)
+
+    def _idle(self, tasks: Sequence[Task]) -> list[str]:
+        """Runs that are neither finished nor in the hands of a job."""
+        seen = {task.name: standing.read(RunDirectory(self._root / task.name)) for task in tasks}
+        open_ = {name: one for name, one in seen.items() if not one.finished}
+        there = enqueue.jobs_there(list(open_.values()), self.cluster)
+        return [name for name, one in open_.items() if one.path not in there]
+
+    def _summarize(self, tasks: Sequence[Task]) -> int:
+        found = summary.summarize(self._root, tasks)
+        show(summary.HEAD, [row.cells for row in found.rows])
+        sys.stdout.write(f"{found.note}\n")
+        return 0
+
+
+def _problems(wanted: dict[str, Wanted]) -> list[str]:
+    """Of all runs; what all have in common is said once."""
+    found = [(name, problem) for name, one in wanted.items() for problem in enqueue.problems(one)]
+    counts = Counter(problem for _, problem in found)
+    texts = (problem if counts[problem] == len(wanted) else f"{name}: {problem}" for name, problem in found)
+    return list(dict.fromkeys(texts))
