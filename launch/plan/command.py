@@ -1,0 +1,93 @@
+"""`python -m launch plan`: its flags, its refusals. Loads no torch: what needs it runs in processes of its own."""
+
+import sys
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import tyro
+
+from data.bench.talk import FailedError
+from launch.plan import jobs, published, table
+from launch.plan.config import PlanConfig, plan_problems
+from launch.plan.jobs import TooShortError
+from launch.plan.model import Forecast
+from launch.plan.network import weigh
+from models import registry
+from trainer.checks import recipe_problems, world_problems
+from trainer.config import Recipe
+from trainer.decode import range_problems
+from trainer.exits import FAILED, refuse
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Plan:
+    """Say what a run will take on 1 to 1,024 GPUs: hours, images/s, what bounds it, checkpoints, jobs, loader cores.
+
+    RECIPE is the name of a recipe or the path of a YAML file, and comes first; the fields of the recipe are flags. All
+    that is assumed is printed, with its source. Nothing is started and nothing is kept.
+
+    Example: python -m launch plan resnet50 --nodes 4 --gpu a100 --global-batch 1024 --hours 12
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """Name or path of a recipe."""
+    config: Annotated[PlanConfig, tyro.conf.arg(name="")] = field(default_factory=PlanConfig)
+    """The cluster, the images and the speeds."""
+    settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
+    """What is learned."""
+
+    def run(self) -> int:
+        """Print the plan.
+
+        Returns:
+            Exit code: 0 done, 1 a measurement failed, 2 bad input.
+        """
+        if problems := self._problems():
+            return refuse(problems)
+        try:
+            self._show(*self._forecast())
+        except TooShortError as error:
+            return refuse([str(error)])
+        except FailedError as error:
+            sys.stderr.write(f"failed: {error}\n")
+            return FAILED
+        return 0
+
+    def _problems(self) -> list[str]:
+        config, recipe = self.config, self.settings
+        if found := [*range_problems(recipe), *range_problems(config, flags=True)]:
+            return found  # what follows computes with the values
+        found = [*recipe_problems(recipe), *registry.problems(recipe.model, recipe.input.train_size)]
+        return [*found, *plan_problems(config), *self._speed_problems()]
+
+    def _speed_problems(self) -> list[str]:
+        if not self.config.calibrate:
+            return published.problems(self.config, self.settings)
+        from launch.plan import calibrate
+
+        return calibrate.problems(self.settings, self.config.data)
+
+    def _forecast(self) -> tuple[Forecast, list[str]]:
+        """The model, and where its speeds are from."""
+        config, recipe = self.config, self.settings
+        network = weigh(recipe.model, recipe.input.train_size)
+        if config.calibrate:
+            from launch.plan import calibrate
+
+            speeds, sources = calibrate.speeds(config, recipe, network)
+        else:
+            speeds, sources = published.speeds(config, recipe, network)
+        return Forecast(config=config, recipe=recipe, network=network, speeds=speeds), sources
+
+    def _show(self, forecast: Forecast, sources: list[str]) -> None:
+        asked, counts = self.config.nodes * self.config.gpus_per_node, jobs.gpu_counts(self.config)
+        undealt = {gpus: found for gpus in counts if (found := world_problems(self.settings, gpus))}
+        runs = {gpus: jobs.run(forecast, gpus) for gpus in counts if gpus not in undealt}
+        sys.stdout.write(f"{table.head(forecast)}\n")
+        table.show(list(runs.values()))
+        sys.stdout.write(table.beyond(self.settings, list(undealt)))
+        sys.stdout.write("\n")
+        sys.stdout.write(
+            table.detail(runs[asked], forecast) if asked in runs else f"{asked} GPUs: {undealt[asked][0]}\n"
+        )
+        sys.stdout.write(f"\n{table.assumptions(forecast, sources)}")

@@ -1,0 +1,126 @@
+"""Speeds that were given or published, and how they are carried over to other networks. Standard library only."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from launch.plan.config import GpuName, PlanConfig
+from launch.plan.model import Speeds
+from launch.plan.network import Network
+from trainer.config import Precision, Recipe
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Gpu:
+    """A kind of GPU."""
+
+    resnet50: Mapping[Precision, tuple[float, int]]
+    """By precision, images/s of one GPU that trains ResNet-50 at 224 pixels, and images of a pass."""
+    link_gb_s: float
+    """Line rate to the other GPUs of its node, GB/s each way."""
+    source: str
+
+
+_DLE = "NVIDIA DeepLearningExamples, PyTorch/Classification/ConvNets/resnet50v1.5, container 21.03"
+
+GPUS: Mapping[GpuName, Gpu] = {
+    "a100": Gpu(
+        resnet50={"bf16": (2470, 256), "fp16": (2470, 256), "tf32": (938, 256)},
+        link_gb_s=300,  # NVLink 3
+        source=f"{_DLE}, DGX A100 80GB, AMP or TF32",
+    ),
+    "v100": Gpu(
+        resnet50={"fp16": (1200, 256), "fp32": (367, 112)},
+        link_gb_s=150,  # NVLink 2
+        source=f"{_DLE}, DGX-1 16GB, AMP or FP32",
+    ),
+    "p100": Gpu(
+        resnet50={"fp32": (218, 64)},
+        link_gb_s=80,  # NVLink 1
+        source="tensorflow.org/performance/benchmarks, May 2017, DGX-1, real data",
+    ),
+    "rtx3090": Gpu(
+        resnet50={"bf16": (1218, 512), "fp16": (1218, 512)},
+        link_gb_s=32,  # PCIe 4.0 x16
+        source="timm, results/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv, without loader",
+    ),
+}
+
+# timm's benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv: images/s, and the network's multiply-adds at that size.
+# Depthwise and grouped convolutions and small stages take more time than their FLOPs say: GhostNet 17 times as much.
+_RTX3090: Mapping[str, tuple[float, float]] = {
+    "resnet18": (3482, 1.814e9),
+    "resnet34": (2037, 3.664e9),
+    "resnet50": (1218, 4.089e9),
+    "resnet101": (748, 7.801e9),
+    "resnext50_32x4d": (1001, 4.230e9),
+    "inception_v3": (782, 5.713e9),
+    "ghostnet_050": (3671, 0.042e9),
+    "ghostnet_100": (2130, 0.141e9),
+    "ghostnet_130": (1542, 0.226e9),
+}
+_FAMILIES = {"resnext": "resnext50_32x4d", "inception": "inception_v3", "ghostnet": "ghostnet_100"}
+_LOADER = 602.0  # images/s of a core: README.md, Data, `threads` at 1.66 CPU ms
+_STALL = 205e6 / 0.024  # bytes/s: README.md, Speed, a checkpoint of ResNet-50 with momenta
+_WRITE = 205e6 / 0.433
+_SMALL = 128  # pixels: below, a GPU waits for its kernels to be launched, and FLOPs say little
+
+
+def problems(config: PlanConfig, recipe: Recipe) -> list[str]:
+    """Why there is no published rate to begin from."""
+    known = GPUS[config.gpu].resnet50
+    if config.images_per_s or recipe.precision in known:
+        return []
+    mend = f"use --precision {' or '.join(known)}, or give --images-per-s"
+    return [f"--gpu {config.gpu}: no published rate in {recipe.precision}; {mend}"]
+
+
+def link_gb_s(config: PlanConfig) -> float:
+    """Line rate of a GPU to those of its node."""
+    return config.nvlink_gb_s or GPUS[config.gpu].link_gb_s
+
+
+def speeds(config: PlanConfig, recipe: Recipe, network: Network) -> tuple[Speeds, list[str]]:
+    """What one process does, and how that was found: from flags, or else from what is published."""
+    images_per_s, words = config.images_per_s, "--images-per-s"
+    if images_per_s is None:
+        images_per_s, words = rate(config.gpu, recipe, network)
+    core_images_per_s, by = config.loader_images_per_s, "--loader-images-per-s"
+    if core_images_per_s is None:
+        core_images_per_s, by = _LOADER, "`threads` on JPEGs of original size (README); other CPUs differ"
+    found = Speeds(
+        images_per_s=images_per_s,
+        core_images_per_s=core_images_per_s,
+        link_gb_s=link_gb_s(config),
+        stall_bytes_per_s=_STALL,
+        write_bytes_per_s=_WRITE,
+    )
+    return found, [
+        f"one GPU: {images_per_s:,.0f} images/s: {words}",
+        f"one CPU core: {core_images_per_s:,.0f} images/s: {by}",
+        "checkpoint: ResNet-50's 205 MB hold training for 24 ms and are written in 0.43 s (README, on its machine)",
+    ]
+
+
+def rate(gpu: GpuName, recipe: Recipe, network: Network) -> tuple[float, str]:
+    """Images/s that one GPU trains, and how that was found."""
+    base, batch = GPUS[gpu].resnet50[recipe.precision]
+    like = sibling(recipe.model.name)
+    measured, flops = _RTX3090[like]
+    ratio, share = measured / _RTX3090["resnet50"][0], network.multiply_adds / flops
+    words = [f"ResNet-50's {base:,g} on {gpu} ({GPUS[gpu].source})"]
+    if like != "resnet50":
+        words.append(f"times {ratio:.2f}, {like}'s on timm's RTX 3090")
+    if abs(share - 1) > 0.01:
+        words.append(f"divided by {share:.2f}, its FLOPs over {like}'s; from ResNet-50 to 101 that is 15 % too slow")
+    if recipe.micro_batch < batch:
+        words.append(f"at {batch} images a pass, and {recipe.micro_batch} are slower")
+    if recipe.input.train_size < _SMALL:
+        words.append("on images this small a guess: --calibrate or --images-per-s")
+    return base * ratio / share, "; ".join(words)
+
+
+def sibling(name: str) -> str:
+    """The network with a published rate whose FLOPs are most alike in cost."""
+    bare = name.rpartition("/")[2]
+    families = (known for family, known in _FAMILIES.items() if bare.startswith(family))
+    return bare if bare in _RTX3090 else next(families, "resnet50")

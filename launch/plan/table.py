@@ -1,0 +1,157 @@
+"""A plan as text: the table, one row in detail, and what all of it rests on."""
+
+from collections.abc import Iterator, Sequence
+
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.table import Table
+
+from launch.plan.config import PlanConfig
+from launch.plan.jobs import EVAL_DECODING, Run
+from launch.plan.model import BUCKET, LINE_SHARE, NETWORK_BOUND, SPREAD, Forecast
+from launch.plan.network import gradient_bytes
+from models.console import show as show_plain
+from trainer.config import Recipe
+
+HEAD = (
+    *("GPUs", "nodes", "images/s", "efficiency", "epoch, min", "hours", "GPU-hours", "requeues"),
+    *("bound by", "loader cores per GPU"),
+)
+ERROR = (
+    "17 published efficiencies on 8 to 512 GPUs, by which the shares of line rate and of step time were chosen: 14 are "
+    "met within 6 %; of 3, each on 8 GPUs of one node, it is 9 to 14 % too high (DeepLearningExamples in AMP is two)"
+)
+
+
+def show(runs: Sequence[Run]) -> None:
+    """The table, on a terminal with a frame, else one line a row."""
+    console = Console()
+    if not console.is_terminal:
+        show_plain(HEAD, map(cells, runs))
+        return
+    table = Table(box=SIMPLE, padding=0)
+    for name in HEAD:  # a word a line, so that it fits into 80 columns
+        table.add_column(name.replace(" ", "\n").replace("-", "-\n"), justify="right", no_wrap=True)
+    for run in runs:
+        table.add_row(*cells(run))
+    console.print(table)
+
+
+def cells(run: Run) -> tuple[str, ...]:
+    """A row as text, under HEAD."""
+    step = run.step
+    return (
+        f"{step.gpus:,}",
+        f"{step.nodes:,}",
+        f"{step.images_per_s:,.0f}",
+        f"{100 * step.efficiency:.0f} %",
+        _figure(run.epoch_s / 60),
+        _figure(run.hours),
+        _figure(run.gpu_hours),
+        f"{run.requeues:,}",
+        step.bound,
+        f"{step.cores}",
+    )
+
+
+def head(forecast: Forecast) -> str:
+    """What is planned."""
+    recipe, network = forecast.recipe, forecast.network
+    return (
+        f"{recipe.model.name} at {recipe.input.train_size} px: {network.parameters:,} parameters, "
+        f"{network.multiply_adds / 1e9:.3g} billion multiply-adds; {recipe.epochs} epochs, "
+        f"global_batch {recipe.global_batch:,}, micro_batch {recipe.micro_batch}, {recipe.precision}\n"
+    )
+
+
+def beyond(recipe: Recipe, left_out: Sequence[int]) -> str:
+    """Why GPU counts are not in the table, and what would bring them there; empty where all are."""
+    if not left_out:
+        return ""
+    counts = ", ".join(f"{gpus:,}" for gpus in left_out)
+    wanted = recipe.micro_batch * left_out[-1]
+    mend = f"--global-batch {wanted} reaches {left_out[-1]:,}; it needs a learning rate of its own"
+    if recipe.sync_bn:
+        mend = "sync_bn wants global_batch = micro_batch x GPUs"
+    return (
+        f"not on {counts} GPUs: global_batch {recipe.global_batch:,} cannot be dealt out in micro-batches of "
+        f"{recipe.micro_batch} ({mend})\n"
+    )
+
+
+def detail(run: Run, forecast: Forecast) -> str:
+    """One row, part by part."""
+    step, recipe, config = run.step, forecast.recipe, forecast.config
+    rows = {
+        "step": f"{_ms(step.seconds)}, of which {recipe.accumulation(step.gpus)} x {recipe.micro_batch} images "
+        f"{_ms(step.compute_s)}, slowest GPU {_ms(step.waited_s)}, all-reduce {_ms(step.exposed_s)} "
+        f"({_ms(step.reduce_s - step.exposed_s)} more are hidden)",
+        "loader": f"{_ms(step.loaded_s)} for a step's images with {config.cpus_per_process} cores a process; "
+        f"as fast as the GPU with {step.cores}",
+        "epoch": f"{run.steps:,} steps, evaluation {run.evaluation_s:,.1f} s",
+        "checkpoint": f"{_bytes(run.checkpoint_bytes)}; training waits {_ms(run.stall_s)}, its write takes "
+        f"{run.write_s:,.1f} s behind it",
+        "jobs": f"{run.requeues + 1:,} of at most {config.hours:g} h: {_figure(run.hours)} h, "
+        f"{_figure(run.gpu_hours)} GPU-hours",
+    }
+    lines = [f"  {name:<11} {text}\n" for name, text in rows.items()]
+    return f"{_count(step.gpus, 'GPU')} on {_count(step.nodes, 'node')}\n{''.join(lines)}"
+
+
+def assumptions(forecast: Forecast, sources: Sequence[str]) -> str:
+    """What the figures rest on; `sources` of the speeds first."""
+    lines = [*sources, *_model_lines(forecast), f"error: {ERROR}"]
+    return "assumed\n" + "".join(f"  - {line}\n" for line in lines)
+
+
+def _model_lines(forecast: Forecast) -> Iterator[str]:
+    config, recipe = forecast.config, forecast.recipe
+    yield from _image_lines(config, recipe)
+    yield from _network_lines(forecast)
+    spread = f"{100 * SPREAD:.0f} % (standard deviation)"
+    yield f"stragglers: a step waits for the slowest GPU; step times vary by {spread}"
+    yield f"evaluation: a third of a training image's time, and {EVAL_DECODING:.1f} times its decoding (README)"
+    yield (
+        "bound by: the loader, where it is slower than the GPUs; the network, where more than "
+        f"{100 * NETWORK_BOUND:.0f} % of a step wait for it"
+    )
+    yield "cores: those that decode; the core that drives a GPU comes on top"
+    yield (
+        f"jobs: each takes {config.startup_s:g} s to start and ends with a checkpoint; all but the first wait "
+        f"{config.queue_minutes:g} min in the queue; a checkpoint also every {config.save_minutes:g} min and epoch"
+    )
+
+
+def _network_lines(forecast: Forecast) -> Iterator[str]:
+    config, size = forecast.config, gradient_bytes(forecast.network, forecast.recipe)
+    yield (
+        f"all-reduce: {_bytes(size)} of gradients in a ring over all GPUs, at {100 * LINE_SHARE:.0f} % of its slowest "
+        f"link's line rate: {forecast.speeds.link_gb_s:g} GB/s a GPU in a node, "
+        f"{config.network_gb_s:g} GB/s a node; {config.latency_us:g} us a message, 2 log2(nodes) for a bucket"
+    )
+    yield f"overlap: backward, 2/3 of a step, hides all buckets but the last (DDP's, of {BUCKET >> 20} MiB)"
+    if forecast.recipe.sync_bn:
+        yield "sync_bn: its small all-reduces, two for each BatchNorm, are not counted"
+
+
+def _image_lines(config: PlanConfig, recipe: Recipe) -> Iterator[str]:
+    sizes = f"{config.train_images:,} training and {config.val_images:,} evaluation images"
+    yield f"images: {sizes} (--train-images, --val-images), decoded as they are stored"
+    if recipe.input.start_size:
+        yield f"size: {recipe.input.train_size} px throughout; from {recipe.input.start_size} px on it takes less"
+
+
+def _count(number: int, what: str) -> str:
+    return f"{number:,} {what}{'' if number == 1 else 's'}"
+
+
+def _figure(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2f}"
+
+
+def _ms(seconds: float) -> str:
+    return f"{seconds:,.1f} s" if seconds >= 10 else f"{1e3 * seconds:,.1f} ms"
+
+
+def _bytes(size: float) -> str:
+    return f"{size / 1e9:,.2f} GB" if size >= 1e9 else f"{size / 1e6:,.1f} MB"

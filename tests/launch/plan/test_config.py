@@ -1,0 +1,29 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from launch.plan.config import PlanConfig, plan_problems
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, []),
+        ({"nodes": 128}, []),
+        (
+            {"nodes": 129},
+            ["--nodes: 129 of 8 GPUs make 1,032; a plan goes to 1,024, so use at most 128"],
+        ),
+        ({"data": Path("images")}, ["--data: has no effect without --calibrate"]),
+        (
+            {"calibrate": True, "images_per_s": 1.0, "loader_images_per_s": 2.0},
+            [
+                "--images-per-s: is what --calibrate measures; leave one out",
+                "--loader-images-per-s: is what --calibrate measures; leave one out",
+            ],
+        ),
+    ],
+)
+def test_flags_that_do_not_fit_together_are_named_with_their_mend(given: dict[str, Any], expected: list[str]) -> None:
+    assert plan_problems(PlanConfig(**given)) == expected

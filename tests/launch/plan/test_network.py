@@ -1,0 +1,84 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from data.bench.talk import FailedError
+from launch.plan import worker
+from launch.plan.network import Network, checkpoint_bytes, copies, gradient_bytes, weigh
+from models.config import ModelConfig
+from trainer import build
+from trainer.config import Recipe, SiteConfig
+from trainer.keep import checkpoint, files
+from trainer.learn.config import EmaConfig
+from trainer.learn.optim_config import AdamWConfig, AnyOptimizer, LambConfig, LarsConfig, RmspropTfConfig, SgdConfig
+from trainer.runtime import Runtime
+from trainer.state import TrainState
+from trainer.world import World
+
+KINDS: list[tuple[AnyOptimizer, int]] = [
+    (SgdConfig(), 1),
+    (SgdConfig(momentum=0.0), 0),
+    (AdamWConfig(), 2),
+    (LarsConfig(), 1),
+    (LambConfig(), 2),
+    (RmspropTfConfig(), 2),
+    (RmspropTfConfig(momentum=0.0), 1),
+]
+
+
+def stepped(recipe: Recipe) -> TrainState:
+    """A run after its first step."""
+    site = SiteConfig(data=Path(), output=Path())
+    state = build.train_state(recipe, site, Runtime(World(), "fp32", 1))
+    for weight in state.model.parameters():
+        weight.grad = torch.ones_like(weight)
+    state.optimizer.step()
+    return state
+
+
+def counted(recipe: Recipe) -> Network:
+    return Network(**worker.count(recipe.model, recipe.input.train_size))
+
+
+def test_a_network_is_counted_without_loading_torch_here() -> None:
+    # torchvision's resnet18 has 11,689,512 weights and 1.81 billion multiply-adds; BatchNorm after its 20 convolutions
+    # normalises 4,800 channels, and counts its batches in 20 numbers of eight bytes
+    assert weigh(ModelConfig(name="resnet18"), 224) == Network(
+        parameters=11_689_512,
+        statistics=9_600,
+        state_bytes=4 * (11_689_512 + 9_600) + 8 * 20,
+        multiply_adds=1_814_073_344,
+    )
+
+
+def test_a_network_that_cannot_be_built_is_quoted() -> None:
+    with pytest.raises(FailedError, match="'resnet2O' is unknown"):
+        weigh(ModelConfig(name="resnet2O"), 32)
+
+
+@pytest.mark.parametrize(("optimizer", "expected"), KINDS)
+def test_an_optimizer_keeps_so_many_numbers_for_each_weight(optimizer: AnyOptimizer, expected: int) -> None:
+    state = stepped(Recipe(model=ModelConfig(name="resnet20", num_classes=10), optimizer=optimizer))
+    kept: list[dict[str, Any]] = list(state.optimizer.state_dict()["state"].values())
+    numbers = sum(value.numel() for entry in kept for value in entry.values() if isinstance(value, torch.Tensor))
+    weights = sum(weight.numel() for weight in state.model.parameters())
+    assert copies(optimizer) == expected == round(numbers / weights)
+
+
+@pytest.mark.parametrize("world_size", [1, 64])
+def test_the_size_is_that_of_a_real_checkpoint(tmp_path: Path, world_size: int) -> None:
+    recipe = Recipe(model=ModelConfig(name="resnet110", num_classes=10), ema=EmaConfig(decay=0.99))
+    state = stepped(recipe)
+    ranks = {name: torch.stack([value] * world_size) for name, value in state.own().items()}
+    path = checkpoint.write(tmp_path, 1, state.tree(ranks, {"name": "resnet110"}))
+    expected = checkpoint_bytes(counted(recipe), recipe, world_size)
+    # names and headers of 2,000 tensors are not counted; they are a thousandth of ResNet-50's
+    assert expected < files.bytes_of(path) < expected * 1.05
+
+
+def test_gradients_are_float32_unless_compressed() -> None:
+    network = Network(parameters=1000, statistics=0, state_bytes=0, multiply_adds=0)
+    assert gradient_bytes(network, Recipe()) == 4000
+    assert gradient_bytes(network, Recipe(gradient_compression="fp16")) == 2000
