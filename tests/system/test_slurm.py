@@ -1,78 +1,166 @@
-"""Training on a real Slurm cluster of two nodes, brought up on this machine by slurm/cluster.sh."""
+"""Runs on a real Slurm cluster of four nodes with accounting, brought up on this machine by slurm/cluster."""
 
 import os
+import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.system.running import SMALL, points, records, same_bits, state, train
+from launch import attempts
+from launch.folder import LaunchFolder
+from tests.system.running import SMALL, last_step, points, records, same_bits, state, train
 
 pytestmark = pytest.mark.slurm
 
-SCRIPT = Path(__file__).parents[2] / "slurm" / "cluster.sh"
+ROOT = Path(__file__).parents[2]
+SCRIPT = ROOT / "slurm" / "cluster"
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
     """Environment of a client of the cluster, whose folder has a short path: it holds sockets."""
     with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as root:
-        settings = {"SLURM_ROOT": root, "NODES": "2", "CPUS": "2", "GPUS": "0", "ACCT": "none"}
+        settings = {"SLURM_ROOT": root, "NODES": "4", "CPUS": "2", "GPUS": "0", "ACCT": "dbd"}
         environment = {**os.environ, **settings, "SLURM_CONF": f"{root}/etc/slurm.conf"}
         subprocess.run([SCRIPT, "start"], env=environment, check=True)
         yield environment
         subprocess.run([SCRIPT, "stop"], env=environment, check=True)
 
 
-@pytest.fixture(scope="module")
-def whole_pair(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run that the cluster's must equal: two processes on one machine."""
-    run = tmp_path_factory.mktemp("runs") / "pair"
-    train(images, run, launcher="torchrun x2")
-    return run
-
-
 def place(images: Path, run: Path) -> tuple[str, ...]:
     return ("--data", str(images), "--output", str(run), "--threads", "1", "--log-every", "1")
 
 
-def test_srun_trains_on_two_nodes(cluster: dict[str, str], images: Path, whole_pair: Path, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    command = ["srun", "--nodes", "2", "--ntasks", "2", sys.executable, "-m", "trainer", *SMALL, *place(images, run)]
-    subprocess.run(command, env=cluster, check=True, timeout=120)
-    (beginning,) = [record for record in records(run) if record["kind"] == "start"]
-    assert (beginning["launcher"], beginning["world_size"]) == ("srun", 2)
-    assert same_bits(state(run), state(whole_pair))
-    assert points(run) == points(whole_pair)
+def launch(cluster: dict[str, str], *words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    """`python -m launch WORDS` with the code that lies in `folder`."""
+    command = [sys.executable, "-m", "launch", *words]
+    return subprocess.run(command, cwd=folder, env=cluster, check=False, capture_output=True, text=True, timeout=120)
 
 
-def test_a_submitted_run_trains_on_two_nodes(
-    cluster: dict[str, str], images: Path, whole_pair: Path, tmp_path: Path
+def slurm(cluster: dict[str, str], *words: str) -> str:
+    return subprocess.run(words, env=cluster, check=True, capture_output=True, text=True, timeout=60).stdout
+
+
+def scheduler_state(cluster: dict[str, str], job: str) -> str:
+    return slurm(cluster, "squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T").strip()
+
+
+def wait_for(condition: Callable[[], bool], run: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "\n".join(log.read_text() for log in run.glob("launch/*_log.*"))
+        time.sleep(0.1)
+
+
+def test_two_nodes_of_two_processes_train_alike_under_srun_and_when_submitted(
+    cluster: dict[str, str], images: Path, tmp_path: Path
 ) -> None:
-    run = tmp_path / "run"
-    ask = ("--nodes", "2", "--hours", "0.1", "--partition", "main", "--memory-gb", "2")
-    command = [sys.executable, "-m", "launch", "submit", *SMALL[1:], *place(images, run), *ask]
-    done = subprocess.run(command, env=cluster, check=True, capture_output=True, text=True, timeout=60)
-    assert "is queued" in done.stdout
-    wait_for(run / "result.json", run)
-    assert same_bits(state(run), state(whole_pair))
+    ours, bare = tmp_path / "submitted", tmp_path / "srun"
+    small = (*SMALL, "--micro-batch", "4")
+    words = ("--nodes", "2", "--processes-per-node", "2", "--hours", "0.1", "--memory-gb", "2")
+    done = launch(cluster, "submit", *small[1:], *place(images, ours), *words)
+    assert "is queued" in done.stdout, done.stderr
+    srun = ("srun", "--nodes", "2", "--ntasks", "4", "--ntasks-per-node", "2", sys.executable, "-m", "trainer")
+    subprocess.run([*srun, *small, *place(images, bare)], env=cluster, check=True, timeout=120)
+    wait_for((ours / "result.json").exists, ours)
+    for run in (ours, bare):
+        (beginning,) = [record for record in records(run) if record["kind"] == "start"]
+        assert (beginning["launcher"], beginning["world_size"]) == ("srun", 4)
+    assert same_bits(state(ours), state(bare))
+    assert points(ours) == points(bare)
 
 
-def test_slurm_s_own_words_come_through_when_it_refuses(cluster: dict[str, str], images: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "launch", "submit", *SMALL[1:], *place(images, tmp_path), "--partition", "nowhere"]
-    done = subprocess.run(command, env=cluster, check=False, capture_output=True, text=True, timeout=60)
+def test_a_cancelled_run_has_saved_and_resumes_with_the_code_it_was_submitted_with(
+    cluster: dict[str, str], images: Path, whole: Path, tmp_path: Path
+) -> None:
+    run, checkout = tmp_path / "run", tmp_path / "checkout"
+    for package in ("launch", "trainer", "models", "data"):
+        shutil.copytree(ROOT / package, checkout / package)
+    done = launch(cluster, "submit", *SMALL[1:], *place(images, run), "--hours", "0.1", folder=checkout)
+    assert done.returncode == 0, done.stderr
+    shutil.rmtree(checkout)
+    wait_for(lambda: last_step(run) >= 20, run)
+    again = launch(cluster, "submit", *SMALL[1:], *place(images, run))
+    assert (again.returncode, "launch cancel" in again.stderr) == (2, True)
+
+    assert launch(cluster, "cancel", str(run)).returncode == 0
+    (attempt,) = attempts.read(LaunchFolder(run).attempts)
+    assert attempt.end and (attempt.end.then, attempt.end.code) == ("cancelled", 75)
+    assert state(run)["step"] == attempt.end.step == last_step(run) < 72
+    assert slurm(cluster, "squeue", "--noheader", f"--jobs={attempt.job}") == ""
+    assert "cancelled" in launch(cluster, "status", str(tmp_path)).stdout
+
+    assert launch(cluster, "resume", str(run), "--hours", "0.2").returncode == 0
+    wait_for((run / "result.json").exists, run)
+    assert same_bits(state(run), state(whole))
+    assert points(run) == points(whole)
+    assert f"going on after step {attempt.end.step}" in launch(cluster, "logs", str(run), "--rank", "0").stdout
+    assert "finished" in launch(cluster, "status", str(tmp_path)).stdout
+
+
+def test_a_run_that_slurm_cancels_stays_cancelled(cluster: dict[str, str], images: Path, tmp_path: Path) -> None:
+    launch(cluster, "submit", *SMALL[1:], *place(images, tmp_path), "--hours", "0.1", "--epochs", "1000")
+    wait_for(lambda: last_step(tmp_path) >= 3, tmp_path)
+    submission = LaunchFolder(tmp_path).submission()
+    assert submission
+    slurm(cluster, "scancel", submission.job)
+    wait_for(
+        lambda: (
+            slurm(cluster, "squeue", "--noheader", "--states=all", f"--jobs={submission.job}", "--format=%T")
+            == "CANCELLED\n"
+        ),
+        tmp_path,
+    )
+    assert state(tmp_path)["step"] == last_step(tmp_path)  # saved on the way out
+    status = launch(cluster, "status", str(tmp_path)).stdout
+    assert "cancelled" in status
+    assert "launch resume" in status
+
+
+def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(
+    cluster: dict[str, str], images: Path, tmp_path: Path
+) -> None:
+    sweep, root, alone = tmp_path / "sweep.yaml", tmp_path / "runs", tmp_path / "alone"
+    train(images, alone, "--seed", "1")
+    sweep.write_text(f"recipe: {alone}/recipe.yaml\ngrid:\n  optimizer.lr: [0.1, 0.05]\n  seed: [1, 2]\n")
+    words = ("array", str(sweep), *place(images, root), "--hours", "0.1", "--partition", "lo", "--parallel", "2")
+    assert "4 runs are queued, 2 at a time" in launch(cluster, *words, "--memory-gb", "7").stdout
+    run = root / "lr=0.1,seed=1"
+    wait_for(lambda: last_step(run) >= 10, run)
+    node = attempts.read(LaunchFolder(run).attempts)[0].nodes
+    high = ("--partition=hi", f"--nodelist={node}", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
+    slurm(cluster, "sbatch", *high)
+    assert "4 runs, 4 of them finished, running or queued" in launch(cluster, *words).stdout
+    wait_for(lambda: len(list(root.glob("*/result.json"))) == 4, run)
+    assert len(attempts.read(LaunchFolder(run).attempts)) == 2
+    assert same_bits(state(run), state(alone))
+    wait_for(lambda: (root / "summary.md").read_text().count("2 of 2") == 2, run)
+    assert " +- " in launch(cluster, *words, "--summary").stdout
+
+
+@pytest.mark.parametrize(
+    ("flags", "words", "mend"),
+    [
+        (["--partition", "nowhere"], "invalid partition specified: nowhere", "change --partition"),
+        (["--account", "nobody"], "Invalid account or account/partition combination", "change --account"),
+        (["--nodes", "8"], "PartitionConfig: it would wait for ever", "change --nodes"),
+        (["--nodes", "2", "--gpus-per-node", "4"], "Invalid generic resource", "change --gpus-per-node"),
+        (["--cpus-per-process", "64"], "PartitionConfig: it would wait for ever", "--cpus-per-process"),
+        (["--exclude", "n77"], "Invalid node name specified", "change --exclude"),
+    ],
+)
+def test_a_refusal_has_slurm_s_own_words_and_what_to_change(
+    cluster: dict[str, str], images: Path, tmp_path: Path, flags: list[str], words: str, mend: str
+) -> None:
+    done = launch(cluster, "submit", *SMALL[1:], "--micro-batch", "2", *place(images, tmp_path / "run"), *flags)
     assert done.returncode == 1
     assert "Slurm refused the job" in done.stderr
-    assert "invalid partition specified: nowhere" in done.stderr
+    assert words.lower() in done.stderr.lower()
+    assert mend in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def wait_for(file: Path, run: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not file.exists():
-        assert time.monotonic() < deadline, "\n".join(log.read_text() for log in run.glob("slurm/*_log.*"))
-        time.sleep(0.2)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""Rehearse a run on a cluster that fails."""

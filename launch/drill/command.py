@@ -1,0 +1,167 @@
+"""`python -m launch drill`: its flags, its refusals, its table. Loads no torch."""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+
+from launch.drill import small
+from launch.drill.cluster import SCRIPT, Cluster, ClusterError
+from launch.drill.disturbances import DISTURBANCES, Disturbance, Name
+from launch.drill.running import DrillError, Running, difference, submit, withdraw
+from models.console import show
+from trainer.config import Recipe
+from trainer.decode import range_problems
+from trainer.exits import FAILED, refuse
+from trainer.recipe import dump
+
+HEAD = ("what happened", "attempts", "steps trained again", "seconds", "same end, to the bit")
+_PROCESSES = 2
+_COMMON = ("--threads", "1", "--log-every", "1", "--save-steps", "5", "--hours", "0.5")
+_ALONE = ("--memory-gb", "7")  # of the 8 of a node: a preemption takes whole nodes
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Outcome:
+    """How a disturbed run ended."""
+
+    name: str
+    what: str
+    """The disturbance, in words."""
+    attempts: int
+    """Starts of its processes."""
+    steps_again: int
+    """Optimizer steps that were trained more than once, as no checkpoint stood behind them."""
+    seconds: float
+    """From submission to result."""
+    difference: str | None
+    """In what it ended unlike the undisturbed run; None: in nothing."""
+
+    @property
+    def row(self) -> tuple[str, ...]:
+        """For the table."""
+        same = "yes" if self.difference is None else f"NO: {self.difference}"
+        return (self.what, str(self.attempts), str(self.steps_again), f"{self.seconds:.0f}", same)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Drill:
+    """Rehearse a recipe on a Slurm cluster of this machine that fails, and compare the ends bit for bit.
+
+    Brings up a real Slurm of several nodes (as root, with Debian's packages: sudo slurm/cluster install), trains a
+    small form of the recipe on two processes, once undisturbed and once under each disturbance, and takes the cluster
+    down. Ends with 0 if all ends are the same.
+
+    Example: sudo .venv/bin/python -m launch drill resnet50 --output drill
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """Name or path of a recipe."""
+    settings: Annotated[Recipe, tyro.conf.arg(name="")]
+    """What is learned."""
+    output: Path = Path("drill")
+    """Folder for the runs; of each the newest stays. drill.json in it holds the table."""
+    only: tuple[Name, ...] = ()
+    """Disturbances to rehearse. None given: all."""
+    parallel: int = field(default=4, metadata={"min": 1, "max": 16})
+    """Runs at a time, 1 to 16, each on nodes of its own."""
+
+    def run(self) -> int:
+        """Rehearse, and print the table."""
+        if problems := [*range_problems(self, flags=True), *_machine_problems()]:
+            return refuse(problems)
+        recipe = small.small(self.settings, _PROCESSES)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a drill that is stopped takes its cluster down
+        with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as root:
+            cluster = Cluster(Path(root))
+            try:
+                outcomes = self._rehearse(cluster, recipe)
+            except (ClusterError, DrillError) as error:
+                sys.stderr.write(f"failed: {error}\n")
+                return FAILED
+            finally:
+                cluster.stop()
+        show(HEAD, [outcome.row for outcome in outcomes])
+        content = [asdict(outcome) for outcome in outcomes]
+        (self.output / "drill.json").write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+        return FAILED if any(outcome.difference for outcome in outcomes) else 0
+
+    def _rehearse(self, cluster: Cluster, recipe: Recipe) -> list[Outcome]:
+        """Run the undisturbed one and all others, several at a time."""
+        self.output.mkdir(parents=True, exist_ok=True)
+        small.draw(self._images)
+        self._recipe.write_text(dump(recipe), encoding="utf-8")
+        cluster.start(nodes=2 * self.parallel + 2, cpus=_PROCESSES)  # two to spare for what a failed node leaves
+        with ThreadPoolExecutor(self.parallel) as pool:
+            whole = pool.submit(self._train, cluster, "undisturbed", None)
+            ended = [pool.submit(self._train, cluster, name, DISTURBANCES[name]) for name in self.only or DISTURBANCES]
+            try:
+                return [_outcome(future.result(), whole.result()) for future in ended]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                cluster.ask("scancel", "--user=root")  # what still waits for a run sees its job gone
+                raise
+
+    def _train(self, cluster: Cluster, name: str, disturbance: Disturbance | None) -> "_Ended":
+        """Train a run to its end, disturbed or not."""
+        output, start = self.output.absolute() / name, time.monotonic()
+        shutil.rmtree(output, ignore_errors=True)
+        nodes = disturbance.nodes if disturbance else 2
+        place = ("--data", str(self._images), "--nodes", str(nodes), "--processes-per-node", str(_PROCESSES // nodes))
+        flags = disturbance.flags if disturbance else ()
+        run = submit(cluster, (str(self._recipe), *place, *_COMMON, *_ALONE, *flags), output)
+        try:
+            if disturbance:
+                disturbance.happen(run)
+            run.await_end()
+            run.await_release()
+        finally:
+            withdraw(run)
+        seconds = time.monotonic() - start
+        sys.stderr.write(f"{name}: {seconds:.0f} s\n")
+        return _Ended(name=name, text=disturbance.text if disturbance else name, run=run, seconds=seconds)
+
+    @property
+    def _images(self) -> Path:
+        return self.output.absolute() / "images"
+
+    @property
+    def _recipe(self) -> Path:
+        return self.output.absolute() / "recipe.yaml"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Ended:
+    name: str
+    text: str
+    run: Running
+    seconds: float
+
+
+def _outcome(ended: _Ended, whole: _Ended) -> Outcome:
+    history = ended.run.attempts()
+    return Outcome(
+        name=ended.name,
+        what=ended.text,
+        attempts=len(history),
+        steps_again=ended.run.steps_again(),
+        seconds=round(ended.seconds, 1),
+        difference=difference(ended.run.run, whole.run.run) if len(history) > 1 else "it was through before",
+    )
+
+
+def _machine_problems() -> list[str]:
+    if not SCRIPT.exists():
+        return [f"{SCRIPT} is missing: a drill runs from a checkout of the project"]
+    if os.geteuid() != 0:
+        return ["not root, which a cluster of network namespaces needs: put sudo before the command"]
+    return []

@@ -1,0 +1,49 @@
+"""A recipe's small form: all that it does, on a few small images, so that a CPU is through in seconds. No torch."""
+
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+from models import registry
+from trainer.config import Recipe
+from trainer.learn.schedule_config import CosineScheduleConfig
+
+CLASSES = 4
+EPOCHS = 6
+MICRO_BATCH = 4
+
+_SIZES = (32, 64, 96, 128, 160, 192, 224, 299)  # pixels; a network takes what it can
+
+
+def small(recipe: Recipe, world_size: int) -> Recipe:
+    """The recipe with four classes, small images and batches, and a few epochs under a cosine.
+
+    Optimizer, loss, mixing, augmentation, averages, clipping and precision stay; so does accumulation, if there is any.
+    """
+    passes = min(2, max(1, recipe.global_batch // (recipe.micro_batch * world_size)))
+    size = next((size for size in _SIZES if not _problems(recipe, size)), recipe.input.train_size)
+    return replace(
+        recipe,
+        model=replace(recipe.model, num_classes=CLASSES),
+        input=replace(
+            recipe.input, train_size=size, eval_resize=size, eval_crop=size, start_size=None, growth_epochs=(0, 0)
+        ),
+        schedule=CosineScheduleConfig(),
+        epochs=EPOCHS,
+        micro_batch=MICRO_BATCH,
+        global_batch=MICRO_BATCH * world_size * passes,
+        precise_bn=min(recipe.precise_bn, 2 * MICRO_BATCH),
+        compile="off",
+    )
+
+
+def _problems(recipe: Recipe, size: int) -> list[str]:
+    model = replace(recipe.model, num_classes=CLASSES)
+    return [*registry.problems(model, size), *registry.problems(model, size, "input.eval_crop", training=False)]
+
+
+def draw(folder: Path) -> None:
+    """Draw the images; those that are there already stay."""
+    counts = ("--classes", str(CLASSES), "--train-per-class", "24", "--val-per-class", "10")
+    subprocess.run([sys.executable, "-m", "data", "synth", str(folder), *counts], check=True, stdout=subprocess.DEVNULL)

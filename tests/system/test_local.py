@@ -1,0 +1,63 @@
+"""The cluster's way on one machine without Slurm: `python -m launch submit --cluster local`."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from launch import attempts
+from launch.folder import LaunchFolder
+from tests.system.running import SMALL, last_step, points, processes, same_bits, state, train
+
+pytestmark = pytest.mark.slow
+
+
+def launch(*words: str) -> subprocess.CompletedProcess[str]:
+    """Read to the end: nothing that lives on may hold the output open."""
+    command = [sys.executable, "-m", "launch", *words]
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=90)
+
+
+def test_a_local_run_survives_a_killed_process_a_cancel_and_a_resume(images: Path, tmp_path: Path) -> None:
+    run, whole = tmp_path / "run", tmp_path / "whole"
+    place = ("--data", str(images), "--output", str(run), "--threads", "1", "--log-every", "1", "--save-steps", "5")
+    train(images, whole, launcher="torchrun x2")
+    launch("submit", *SMALL[1:], *place, "--cluster", "local", "--processes-per-node", "2")
+    await_step(run, 10)
+    os.kill(processes(run, rank=1)[0], signal.SIGKILL)
+    await_step(run, 30)
+    assert json.loads(launch("status", str(run), "--json").stdout)[0]["state"] == "running"
+
+    assert "has ended" in launch("cancel", str(run)).stdout
+    first, second = attempts.read(LaunchFolder(run).attempts)
+    assert first.end and first.end.then == "again"
+    assert second.end and second.end.then == "cancelled"
+    assert processes(run) == []
+
+    launch("resume", str(run))
+    await_result(run)
+    assert same_bits(state(run), state(whole))
+    assert points(run) == points(whole)
+    shown = launch("logs", str(run), "--rank", "0", "--lines", "0").stdout
+    assert f"going on after step {second.end.step}" in shown
+
+
+def await_step(run: Path, step: int) -> None:
+    wait_until(lambda: last_step(run) >= step, run)
+
+
+def await_result(run: Path) -> None:
+    wait_until((run / "result.json").exists, run)
+
+
+def wait_until(condition: Callable[[], bool], run: Path) -> None:
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "\n".join(log.read_text() for log in run.glob("launch/*_log.*"))
+        time.sleep(0.05)
