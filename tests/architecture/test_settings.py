@@ -12,6 +12,7 @@ import pytest
 from data.bench import config
 from data.config import AugmentConfig, InputConfig, Synth
 from data.pack.record import PackOptions
+from launch.plan.config import PlanConfig
 from launch.site import ClusterConfig
 from models.config import ModelConfig
 from trainer.bench.config import BenchConfig
@@ -23,7 +24,7 @@ from trainer.learn.schedule_config import AnySchedule, ScheduleConfig
 KINDS: list[Any] = [
     *(Recipe, OptimizerConfig, *get_args(AnyOptimizer), ScheduleConfig, *get_args(AnySchedule)),
     *(LossConfig, MixingConfig, EmaConfig, ModelConfig, InputConfig, AugmentConfig),
-    *(SiteConfig, BenchConfig, config.BenchConfig, ClusterConfig, Synth, PackOptions),
+    *(SiteConfig, BenchConfig, config.BenchConfig, ClusterConfig, PlanConfig, Synth, PackOptions),
 ]
 BOUNDED = [(kind, field) for kind in KINDS for field in dataclasses.fields(kind) if field.metadata]
 UNBOUNDED = [

@@ -1,4 +1,3 @@
-import os
 import subprocess
 from pathlib import Path
 
@@ -6,6 +5,7 @@ import pytest
 
 from launch.cli import main
 from tests import commands
+from tests.launch import stand_ins
 
 DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8")
 
@@ -32,7 +32,7 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(images: Path, tmp_path: 
         assert f"#SBATCH --{option}" in lines
     assert {"#SBATCH --account=lab", "#SBATCH --qos=high"} <= set(lines)
     assert "gpus" not in done.stdout
-    assert lines[-1].endswith(f"submitit.core._submit '{out}/slurm'")
+    assert lines[-1].endswith(f"-m launch.worker '{out}/launch'")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -76,21 +76,14 @@ def test_bad_input_is_refused_before_anything_is_written(
 def test_a_machine_without_slurm_is_told_what_to_do(images: Path, tmp_path: Path) -> None:
     done = run(*DEMO, "--data", images, "--output", tmp_path / "r", PATH=str(tmp_path))
     assert done.returncode == 2
-    assert "sbatch: not found on this machine; submit from a login node, or add --dry-run" in done.stderr
+    mend = "submit from a login node, or add --cluster local, or --dry-run"
+    assert f"sbatch: not found on this machine; {mend}" in done.stderr
     assert not (tmp_path / "r").exists()
 
 
-def slurm(folder: Path, script: str) -> str:
-    """A PATH with a stand-in for sbatch, at the process boundary."""
-    for name, text in (("sbatch", script), ("srun", "exit 0")):
-        (folder / name).write_text(f"#!/bin/sh\n{text}\n")
-        (folder / name).chmod(0o755)
-    return f"{folder}:{os.environ['PATH']}"
-
-
 def test_a_job_that_slurm_refuses_leaves_no_run_behind(images: Path, tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    path = slurm(tmp_path / "bin", "echo 'sbatch: error: invalid partition specified: nowhere' >&2; exit 1")
+    words = "sbatch: error: invalid partition specified: nowhere"
+    path, _ = stand_ins.slurm(tmp_path / "bin", sbatch=f"echo '{words}' >&2; exit 1")
     done = run(*DEMO, "--data", images, "--output", tmp_path / "r", "--partition", "nowhere", PATH=path)
     assert done.returncode == 1
     assert "invalid partition specified: nowhere" in done.stderr
@@ -98,8 +91,7 @@ def test_a_job_that_slurm_refuses_leaves_no_run_behind(images: Path, tmp_path: P
 
 
 def test_a_finished_run_is_not_queued_again(images: Path, tmp_path: Path) -> None:
-    (tmp_path / "bin").mkdir()
-    path = slurm(tmp_path / "bin", "echo Submitted batch job 12")
+    path, _ = stand_ins.slurm(tmp_path / "bin")
     flags = (*DEMO, "--data", images, "--output", tmp_path / "r")
     assert "job 12 is queued" in run(*flags, PATH=path).stdout
     (tmp_path / "r" / "result.json").write_text('{"top1": 50, "top5": 100, "images": 36}')
