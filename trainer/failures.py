@@ -17,7 +17,7 @@ from trainer.world import World
 
 # what one process meets alone, and must say itself
 OWN = (BrokenImageError, TooManyBrokenError, MemoryShortError, FencedError, SaveFailedError)
-# what all processes meet together, and rank 0 says; a disk or a network may come back
+# what all processes meet together, and rank 0 says
 SHARED = (UnusableBackendError, UnusableDataError, DamagedManifestError, DivergedError, OSError)
 
 
@@ -42,7 +42,8 @@ def told(error: Exception, world: World) -> int | None:
 
 
 def _code(error: Exception) -> int:
-    return BROKE_OFF if isinstance(error, OSError) else FAILED
+    # where all images of a class are gone, so is their disk
+    return BROKE_OFF if isinstance(error, OSError | BrokenImageError) else FAILED
 
 
 def _say(text: str, code: int) -> int:

@@ -1,6 +1,6 @@
 """The images of a run: listed once, by its first start, and the same for all that follow."""
 
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
 
 from data import dataset
 from data.folder import manifest_file
@@ -12,6 +12,8 @@ from trainer.preempt import StopRequestedError
 from trainer.setup import Setup
 
 HEARTBEAT_S = 5.0
+
+_PER_WORKER = 500  # images that are read in the time that another process takes to start
 
 
 class UnusableDataError(ValueError):
@@ -70,7 +72,8 @@ def _prepare(setup: Setup) -> Exception | None:
         recipe, (train, val) = setup.recipe, listed
         if problems := dataset.counts(train, val, recipe.model.num_classes, recipe.global_batch):
             return UnusableDataError("\n  ".join(problems))
-    except (UnusableDataError, DamagedManifestError, StopRequestedError, OSError) as error:
+    # a signal to the whole group, as Slurm sends it, ends the processes that read as well
+    except (UnusableDataError, DamagedManifestError, StopRequestedError, BrokenExecutor, OSError) as error:
         return error
     return None
 
@@ -93,7 +96,7 @@ def _listed(setup: Setup, split: str) -> Manifest:
             listing,
             known=None,
             journal=dataset.journal_file(setup.run.path, split),
-            workers=cores(),
+            workers=min(cores(), 1 + len(listing.entries) // _PER_WORKER),
             progress=progress,
         )
 

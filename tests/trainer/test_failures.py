@@ -18,16 +18,18 @@ GLOO = "[../third_party/gloo/gloo/transport/tcp/pair.cc:534] Connection closed b
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "code"),
     [
-        BrokenImageError("the image"), TooManyBrokenError("too many"), MemoryShortError("of memory"),
-        FencedError("another"), SaveFailedError("not saved"),
+        (BrokenImageError("the image"), 70), (TooManyBrokenError("too many"), 1), (MemoryShortError("of memory"), 1),
+        (FencedError("another"), 1), (SaveFailedError("not saved"), 1),
     ],
-    ids=lambda error: type(error).__name__,
+    ids=lambda value: getattr(type(value), "__name__", value),
 )  # fmt: skip
-def test_what_a_process_meets_alone_it_says_itself(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_process_meets_alone_it_says_itself(
+    error: Exception, code: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     for world in (MAIN, OTHER):
-        assert told(error, world) == 1
+        assert told(error, world) == code
         assert capsys.readouterr().err == f"failed: {error}\n"
 
 
