@@ -30,7 +30,8 @@ class Cluster:
         Raises:
             ClusterError: It does not come up: no root, or packages are missing.
         """
-        settings = {"NODES": str(nodes), "CPUS": str(cpus), "GPUS": "0", "ACCT": "none"}
+        # on a busy machine a node takes longer than the script's 5 s to answer
+        settings = {"NODES": str(nodes), "CPUS": str(cpus), "GPUS": "0", "ACCT": "none", "SLURMD_TIMEOUT": "10"}
         self._script("start", environment=settings)
 
     def stop(self) -> None:

@@ -10,7 +10,7 @@ from trainer.config import Recipe
 from trainer.learn.schedule_config import CosineScheduleConfig
 
 CLASSES = 4
-EPOCHS = 6
+EPOCHS = 4
 MICRO_BATCH = 4
 
 _SIZES = (32, 64, 96, 128, 160, 192, 224, 299)  # pixels; a network takes what it can

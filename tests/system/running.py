@@ -22,17 +22,8 @@ SMALL = (
     *("--micro-batch", "8", "--input.train-size", "32", "--input.eval-resize", "36", "--input.eval-crop", "32"),
     *("--epochs", "12"),
 )
-ACCELERATE = (
-    *(str(BIN / "accelerate"), "launch", "--quiet", "--num_machines", "1", "--num_cpu_threads_per_process", "1"),
-    *("--mixed_precision", "no", "--dynamo_backend", "no"),
-)
 LAUNCHERS: dict[str, tuple[str, ...]] = {
     "python": (sys.executable, "-m", "trainer"),
-    "accelerate x2": (*ACCELERATE, "--multi_gpu", "--num_processes", "2", "--main_process_port", "0", "-m", "trainer"),
-    "launch run x2": (
-        *(sys.executable, "-m", "launch", "run", "--", *ACCELERATE, "--multi_gpu", "--num_processes", "2"),
-        *("--main_process_port", "0", "-m", "trainer"),
-    ),
     "torchrun x2": (str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "2", "-m", "trainer"),
     "torchrun x3": (str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "3", "-m", "trainer"),
 }

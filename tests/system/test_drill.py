@@ -36,7 +36,7 @@ def test_a_disturbed_run_ends_with_the_same_bits_and_points(
 ) -> None:
     outcome = outcomes[name]
     assert outcome["difference"] is None
-    assert outcome["attempts"] == (3 if name == "killed-in-save" else 2)
+    assert outcome["attempts"] >= (3 if name == "killed-in-save" else 2)
     assert curves(output / name) == curves(output / "undisturbed")
 
 

@@ -23,10 +23,9 @@ STEPS = 42
 LAW = {
     "threads, fp32": ("python", ("--loader", "threads", "--precision", "fp32", *FULL)),
     "dali, bf16": ("python", ("--loader", "dali", "--precision", "bf16", *FULL)),
-    "two ranks, fp32": ("torchrun x2", ("--loader", "threads", "--precision", "fp32", *FULL)),
     "two ranks, bf16": ("torchrun x2", ("--loader", "threads", "--precision", "bf16", *FULL)),
 }
-KILLS = {"python": 5, "torchrun x2": 4}  # 18, and 5 inside writes, each at another step of its run
+KILLS = {"python": 3, "torchrun x2": 3}  # 9, and 3 inside writes; tests/system/test_drill.py has more of two ranks
 
 
 # so close together that a run which is killed often gets on
@@ -57,7 +56,7 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(images: Pa
 def test_a_run_that_is_killed_inside_its_writes_ends_as_one_that_is_not(images: Path, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     train(images, whole, *FULL)
-    for _ in range(5):
+    for _ in range(3):
         step = last_step(killed)
         process = start(images, killed, *FULL, "--save-steps", "1")
         kill_while_writing(killed, after=step + 5)
@@ -90,11 +89,10 @@ def test_a_run_that_is_asked_to_stop_saves_everything(images: Path, tmp_path: Pa
     flags = (*FULL, *flags)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
     train(images, whole, *flags, launcher=launcher)
-    for step in (5, 14):
-        process = start(images, stopped, *flags, launcher=launcher)
-        stop_at(process, stopped, step, number)
-        finish(process, code=START_AGAIN if launcher == "python" else None)
-        assert state(stopped)["step"] >= step
+    process = start(images, stopped, *flags, launcher=launcher)
+    stop_at(process, stopped, 9, number)
+    finish(process, code=START_AGAIN if launcher == "python" else None)
+    assert state(stopped)["step"] >= 9
     train(images, stopped, *flags, launcher=launcher)
     assert same_bits(state(stopped), state(whole))
     assert points(stopped) == points(whole)

@@ -136,7 +136,7 @@ class Job:
 def client() -> Iterator[dict[str, str]]:
     """Environment of a client of a cluster, whose folder has a short path: it holds sockets."""
     with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as root:
-        settings = {"SLURM_ROOT": root, "NODES": "5", "CPUS": "2", "GPUS": "0", "ACCT": "none"}
+        settings = {"SLURM_ROOT": root, "NODES": "5", "CPUS": "2", "GPUS": "0", "ACCT": "none", "SLURMD_TIMEOUT": "60"}
         environment = {**os.environ, **settings, "SLURM_CONF": f"{root}/etc/slurm.conf"}
         subprocess.run([FOLDER / "cluster", "start"], env=environment, check=True)
         yield {**environment, "PATH": f"{BIN}:{environment['PATH']}"}  # as where the environment is activated

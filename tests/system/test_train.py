@@ -54,11 +54,6 @@ def test_a_run_directory_holds_everything(whole: Path) -> None:
     assert {record["images"] for record in evaluations} == {80}
 
 
-def test_two_processes_give_the_same_bits_under_both_launchers(images: Path, whole_pair: Path, tmp_path: Path) -> None:
-    train(images, tmp_path / "run", launcher="accelerate x2")
-    assert same_bits(state(tmp_path / "run"), state(whole_pair))
-
-
 def test_two_processes_learn_what_one_learns(whole: Path, whole_pair: Path) -> None:
     """The same micro-batches in the same steps; only sums are rounded in another order, which grows with the steps."""
     ours, theirs = ([p for p in points(run) if p["kind"] == "train"][:6] for run in (whole, whole_pair))
@@ -81,11 +76,6 @@ def test_the_accuracy_of_two_processes_is_that_of_the_weights_they_saved(images:
     last = [p for p in points(whole_pair) if p["kind"] == "eval"][-1]
     assert (scores.images, scores.top1, scores.top5) == (80, last["top1"], last["top5"])
     assert scores.loss == pytest.approx(last["loss"], rel=1e-6)
-
-
-def test_the_recipe_in_the_run_directory_trains_the_same_run_again(images: Path, whole: Path, tmp_path: Path) -> None:
-    finish(start(images, tmp_path / "run", recipe=str(whole / "recipe.yaml")))
-    assert same_bits(state(tmp_path / "run"), state(whole))
 
 
 def test_a_run_stopped_in_the_middle_of_an_epoch_ends_as_if_it_had_not_been(
@@ -117,21 +107,6 @@ def test_two_processes_of_which_one_is_asked_stop_and_go_on_together(
     finish(process, code=None)
     assert 20 <= state(tmp_path)["step"] < 72
     train(images, tmp_path, launcher="torchrun x2")
-    assert same_bits(state(tmp_path), state(whole_pair))
-    assert points(tmp_path) == points(whole_pair)
-
-
-def test_launch_run_alone_is_asked_to_stop_and_its_code_says_to_start_again(
-    images: Path, whole_pair: Path, tmp_path: Path
-) -> None:
-    """As a scheduler does, which knows no other process; accelerate's launcher would die of USR2, and end with 1."""
-    for number, step in ((signal.SIGUSR2, 20), (signal.SIGTERM, 40)):
-        process = start(images, tmp_path, launcher="launch run x2")
-        await_step(process, tmp_path, step)
-        process.send_signal(number)
-        finish(process, code=START_AGAIN)
-        assert step <= state(tmp_path)["step"] < 72
-    train(images, tmp_path, launcher="launch run x2")
     assert same_bits(state(tmp_path), state(whole_pair))
     assert points(tmp_path) == points(whole_pair)
 

@@ -168,8 +168,8 @@ def linear_accuracies(train: Split, val: Split) -> Iterator[tuple[float, float]]
 
 @pytest.fixture(scope="module")
 def demo() -> dict[str, tuple[list[bytes], Tensor]]:
-    """The files and the targets of each split of the default data set."""
-    places = {split: list(product(range(10), range(count))) for split, count in (("train", 400), ("val", 100))}
+    """The files and the targets of each split of the default data set, half of each class."""
+    places = {split: list(product(range(10), range(count))) for split, count in (("train", 200), ("val", 50))}
     return {
         split: ([draw("small", *place, split=split) for place in some], torch.tensor([label for label, _ in some]))
         for split, some in places.items()
