@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -36,20 +35,11 @@ def call(main: Callable[[list[str]], int], *arguments: object) -> subprocess.Com
     return subprocess.CompletedProcess(words, code, output.getvalue(), errors.getvalue())
 
 
-def answers_within(seconds: float, module: str, *arguments: object) -> bool:
-    """Whether one of five calls ends so soon, waiting for a free core apart: other programs' work is not ours."""
-    return any(_seconds(module, *arguments) < seconds for _ in range(5))
-
-
-def _seconds(module: str, *arguments: object) -> float:
-    start = time.perf_counter()
-    command = [sys.executable, "-m", module, *map(str, arguments)]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL) as process:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)  # its figures are there until it is reaped
-        taken = time.perf_counter() - start
-        _, waited_ns, _ = Path(f"/proc/{process.pid}/schedstat").read_text().split()
-    assert process.returncode == 0
-    return taken - int(waited_ns) / 1e9
+def loads(module: str, *arguments: object) -> set[str]:
+    """The top-level packages that a command imports: they decide how soon it answers, on a busy machine too."""
+    command = [sys.executable, "-X", "importtime", "-m", module, *map(str, arguments)]
+    listed = subprocess.run(command, check=True, capture_output=True, text=True).stderr
+    return {line.split("|")[-1].strip().split(".")[0] for line in listed.splitlines()}
 
 
 def placed(text: str, images: Path, folder: Path) -> str:

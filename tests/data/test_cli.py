@@ -13,6 +13,7 @@ from data.cli import main
 from tests import commands
 
 ROOT = Path(__file__).parents[2]
+SLOW = {"torch", "torchvision", "numpy", "nvidia", "PIL"}
 SMALL = ("--classes", "2", "--train-per-class", "3", "--val-per-class", "2")
 LONG = ("--scale", "full", "--classes", "2", "--train-per-class", "900", "--val-per-class", "1")
 
@@ -44,16 +45,16 @@ def test_a_complete_tree_is_recognised_at_once(tmp_path: Path, capsys: pytest.Ca
     assert main(["synth", str(tmp_path / "tree"), *SMALL, "--workers", "1"]) == 0
     code, output, _ = finish(data("synth", str(tmp_path / "tree"), *SMALL))
     assert code == 0
-    assert commands.answers_within(0.5, "data", "synth", tmp_path / "tree", *SMALL)
+    assert not SLOW & commands.loads("data", "synth", tmp_path / "tree", *SMALL)
     assert output.endswith("; all there before\n")
     assert len(capsys.readouterr().out.splitlines()) == 1
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["synth", "--help"]])
-def test_help_answers_at_once(arguments: list[str]) -> None:
+def test_help_loads_nothing_that_takes_long(arguments: list[str]) -> None:
     code, output, errors = finish(data(*arguments))
     assert (code, errors) == (0, "")
-    assert commands.answers_within(0.5, "data", *arguments)
+    assert not SLOW & commands.loads("data", *arguments)
     assert "Example: python -m data synth" in output
 
 

@@ -1,5 +1,4 @@
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -15,22 +14,13 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
     return commands.run("launch", *arguments, environment=environment)
 
 
-HELP = """
-import sys
-from contextlib import suppress
-from launch.cli import main
-with suppress(SystemExit):
-    main(sys.argv[1:])
-slow = {"torch", "torchvision", "timm", "accelerate", "submitit", "numpy", "matplotlib", "tensorboard", "nvidia"}
-assert not slow & sys.modules.keys(), slow & sys.modules.keys()
-"""
 VERBS = ("submit", "resume", "array", "status", "logs", "cancel", "plan", "drill", "run")
 
 
 @pytest.mark.parametrize("arguments", [[], *([verb] for verb in VERBS), ["submit", "resnet50"]])
 def test_help_loads_nothing_that_takes_long(arguments: list[str]) -> None:
-    words = [sys.executable, "-c", HELP, *arguments, "--help"]
-    assert "usage: " in subprocess.run(words, check=True, capture_output=True, text=True).stdout
+    slow = {"torch", "torchvision", "timm", "accelerate", "submitit", "numpy", "matplotlib", "tensorboard", "nvidia"}
+    assert not slow & commands.loads("launch", *arguments, "--help")
 
 
 def test_a_dry_run_prints_the_script_and_writes_nothing(images: Path, tmp_path: Path) -> None:

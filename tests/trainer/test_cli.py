@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from functools import partial
 from pathlib import Path
 
@@ -17,13 +15,9 @@ run = partial(commands.run, "trainer")
 @pytest.mark.parametrize(
     "arguments", [["--help"], ["train", "--help"], ["train", "resnet50", "--help"], ["report", "--help"]]
 )
-def test_help_answers_at_once_and_loads_no_torch(arguments: list[str]) -> None:
-    assert commands.answers_within(0.5, "trainer", *arguments)
-    listed = subprocess.run(
-        [sys.executable, "-X", "importtime", "-m", "trainer", *arguments], check=True, capture_output=True, text=True
-    )
-    modules = {line.split("|")[-1].strip().split(".")[0] for line in listed.stderr.splitlines()}
-    assert not modules & {"torch", "torchvision", "timm", "accelerate", "nvidia", "tensorboard", "numpy", "matplotlib"}
+def test_help_loads_nothing_that_takes_long(arguments: list[str]) -> None:
+    slow = {"torch", "torchvision", "timm", "accelerate", "nvidia", "tensorboard", "numpy", "matplotlib"}
+    assert not slow & commands.loads("trainer", *arguments)
 
 
 def test_help_shows_the_recipe_s_own_values() -> None:
