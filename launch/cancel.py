@@ -1,7 +1,6 @@
 """`python -m launch cancel`: end a run, with a checkpoint. Loads no torch."""
 
 import os
-import shlex
 import signal
 import subprocess
 import sys
@@ -66,7 +65,7 @@ class Cancel:
             return FAILED
         step = attempts.newest_step(run.checkpoints)
         sys.stdout.write(f"job {job.submission.job} has ended; the newest checkpoint is of step {step:,}\n")
-        sys.stdout.write(f"  go on with   python -m launch resume {shlex.quote(str(run.path))}\n")
+        sys.stdout.write(f"  go on with   {LaunchFolder(run.path).resume}\n")
         return 0
 
 

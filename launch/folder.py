@@ -5,9 +5,10 @@ The folder is its owner's alone: a job unpickles and imports what lies there.
 
 import json
 import os
+import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from trainer.rundir import write_text
 
@@ -41,6 +42,12 @@ class Submission:
     site: dict[str, Any]
     """The site's settings, as plain data."""
 
+    def __post_init__(self) -> None:
+        """Take no damaged record for a submission."""
+        texts: list[object] = [self.job, self.log]
+        if not all(isinstance(text, str) for text in texts) or self.kind not in get_args(Kind):
+            raise TypeError("names no job and log")
+
 
 @dataclass(frozen=True, slots=True)
 class LaunchFolder:
@@ -63,6 +70,11 @@ class LaunchFolder:
     def cancelled(self) -> Path:
         """There while the job that it names is not to be started again."""
         return self.path / "cancelled"
+
+    @property
+    def resume(self) -> str:
+        """The command that goes on with the run, for a shell."""
+        return f"python -m launch resume {shlex.quote(str(self.run))}"
 
     @property
     def _submission(self) -> Path:

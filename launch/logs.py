@@ -13,7 +13,6 @@ from launch import attempts, screen
 from launch.feed import Line
 from launch.folder import DamagedRecordError, LaunchFolder, Submission
 from launch.logfile import LogFile
-from launch.standing import sound_submission
 from trainer.decode import range_problems
 from trainer.exits import refuse
 from trainer.rundir import RunDirectory
@@ -51,7 +50,7 @@ class Logs:
     def _run(self) -> int:
         folder = LaunchFolder(self.run_directory)
         try:
-            submission = sound_submission(folder)
+            submission = folder.submission()
         except DamagedRecordError as error:
             return refuse([str(error)])
         if submission is None:

@@ -105,7 +105,7 @@ class _Command:
             self._tend()
         while code != 0 and any(self._members()):  # accelerate's launcher of one process dies before that has saved
             if self._deadline is None:
-                _say("the command failed and left processes behind; they are asked to stop")
+                say("the command failed and left processes behind; they are asked to stop")
                 self._stop(signal.SIGTERM)
             self._tend()
         return code
@@ -133,7 +133,7 @@ class _Command:
             self._deadline = time.monotonic()
             return
         if self._deadline is None:
-            _say(f"{number.name}: {self._grace_s} s to save and end; {IMPATIENT} times Ctrl-C ends all at once")
+            say(f"{number.name}: {self._grace_s} s to save and end; {IMPATIENT} times Ctrl-C ends all at once")
         srun = Path(self._words[0]).name == "srun"
         self._stop(signal.SIGUSR2 if srun else _PASSED_ON.get(number, number))
 
@@ -154,7 +154,7 @@ class _Command:
 
     def _kill(self) -> None:
         if not self._killed:
-            _say("still running: killed")
+            say("still running: killed")
         self._killed = True
         for process in (*self._members(), self._process.pid):
             with suppress(ProcessLookupError):
@@ -179,6 +179,7 @@ def _meant(code: int, recorded: str, *, asked: bool) -> int:
     return known.get(recorded, code if code > 0 else 128 - code)
 
 
-def _say(text: str) -> None:
+def say(text: str) -> None:
+    """A line of the job's or the launcher's own, among those of its processes."""
     sys.stderr.write(f"launch: {text}\n")
     sys.stderr.flush()

@@ -1,6 +1,5 @@
 """How a run stands: what its directory shows, and what the scheduler says of its job. Loads no torch."""
 
-import shlex
 import socket
 import time
 from collections.abc import Iterable
@@ -10,7 +9,7 @@ from typing import Literal
 
 from launch import attempts, scheduler
 from launch.attempts import Attempt
-from launch.folder import DamagedRecordError, LaunchFolder, Submission
+from launch.folder import LaunchFolder, Submission
 from launch.scheduler import GONE, UNKNOWN, JobState
 from trainer.keep.command import age
 from trainer.keep.holder_file import Holder, look
@@ -61,7 +60,7 @@ class Evidence:
     @property
     def resume(self) -> str:
         """The command that goes on with the run."""
-        return f"python -m launch resume {shlex.quote(str(self.path))}"
+        return LaunchFolder(self.path).resume
 
 
 def read(run: RunDirectory) -> Evidence:
@@ -72,7 +71,7 @@ def read(run: RunDirectory) -> Evidence:
         OSError: It cannot be read.
     """
     folder = LaunchFolder(run.path)
-    submission = sound_submission(folder)
+    submission = folder.submission()
     found = look(run.holder)
     return Evidence(
         path=run.path,
@@ -83,21 +82,6 @@ def read(run: RunDirectory) -> Evidence:
         holder=found.holder,
         touched_s=time.time() - found.touched[1] / 1e9 if found.touched else 0.0,
     )
-
-
-def sound_submission(folder: LaunchFolder) -> Submission | None:
-    """What was queued last, with job, kind and log of the right type.
-
-    Raises:
-        DamagedRecordError: It cannot be read.
-    """
-    submission = folder.submission()
-    if submission is None:
-        return None
-    texts: list[object] = [submission.job, submission.log]
-    if not all(isinstance(text, str) for text in texts) or submission.kind not in ("slurm", "local"):
-        raise DamagedRecordError(f"{folder.path}/submission.json: names no job and log; remove it and submit again")
-    return submission
 
 
 def settled(seen: Evidence) -> Standing | None:
@@ -133,7 +117,7 @@ def standing(seen: Evidence, job: JobState) -> Standing:
 def job_states(runs: Iterable[Evidence]) -> dict[Path, JobState]:
     """How the jobs of runs that were queued stand, by run directory."""
     queued = [(seen, seen.submission) for seen in runs if seen.submission]
-    asked = scheduler.states([one.job for _, one in queued if one.kind == "slurm"])
+    asked = scheduler.states(sorted({one.job for _, one in queued if one.kind == "slurm"}))
     return {seen.path: local_state(seen) if one.kind == "local" else asked[one.job] for seen, one in queued}
 
 

@@ -10,11 +10,11 @@ from typing import Annotated
 
 import tyro
 
-from launch import board, scheduler, screen
+from launch import board, screen
 from launch.board import Board, Row
 from launch.progress import Progress, progress
 from launch.scheduler import JobState
-from launch.standing import Evidence, Standing, local_state, read, settled, standing
+from launch.standing import Evidence, Standing, job_states, read, settled, standing
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, range_problems
 from trainer.exits import refuse
@@ -106,10 +106,11 @@ def collect(root: Path, recipes: Recipes) -> Board:
     unreadable: list[Path] = []
     runs = sorted(_runs(root, DEPTH, unreadable))
     seen = {run: _look(run) for run in runs}
-    asked = {job for found in seen.values() if isinstance(found, Evidence) and (job := _job_to_ask(found))}
-    states = scheduler.states(sorted(asked))
+    open_ = [found for found in seen.values() if isinstance(found, Evidence) and settled(found) is None]
+    states = job_states(open_)
     rows = [_row(run, root, seen[run], states, recipes) for run in runs]
-    silence = sorted({f"state unknown: {state.reason}" for state in states.values() if not state.is_known})
+    slurms = [states[one.path] for one in open_ if one.submission and one.submission.kind == "slurm"]
+    silence = sorted({f"state unknown: {state.reason}" for state in slurms if not state.is_known})
     closed = [f"{len(unreadable)} folders cannot be read: {unreadable[0]} ..."] if unreadable else []
     return Board(root, rows, [*silence, *closed])
 
@@ -138,13 +139,8 @@ def _look(run: Path) -> Evidence | str:
         return str(error)
 
 
-def _job_to_ask(seen: Evidence) -> str | None:
-    job = seen.submission
-    return job.job if job and job.kind == "slurm" and settled(seen) is None else None
-
-
-def _row(run: Path, root: Path, seen: Evidence | str, states: dict[str, JobState], recipes: Recipes) -> Row:
-    stands = Standing("unknown", seen) if isinstance(seen, str) else _standing(seen, states)
+def _row(run: Path, root: Path, seen: Evidence | str, states: dict[Path, JobState], recipes: Recipes) -> Row:
+    stands = Standing("unknown", seen) if isinstance(seen, str) else settled(seen) or standing(seen, states[seen.path])
     far, recipe, trouble = _progress(RunDirectory(run), None if stands.state == "finished" else recipes)
     submission = None if isinstance(seen, str) else seen.submission
     at_work = stands.state == "running"
@@ -174,13 +170,6 @@ def _progress(run: RunDirectory, recipes: Recipes | None) -> tuple[Progress, Rec
         return far, None, error.problems[0]
     except OSError as error:
         return far, None, str(error)
-
-
-def _standing(seen: Evidence, states: dict[str, JobState]) -> Standing:
-    if known := settled(seen):
-        return known
-    assert seen.submission is not None
-    return standing(seen, local_state(seen) if seen.submission.kind == "local" else states[seen.submission.job])
 
 
 def _eta_s(far: Progress, recipe: Recipe | None) -> float | None:

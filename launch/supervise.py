@@ -6,11 +6,9 @@ into the queue, for other nodes perhaps.
 """
 
 import os
-import shlex
 import signal
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -19,7 +17,7 @@ from launch import attempts, scheduler
 from launch.attempts import Attempt, End
 from launch.folder import LaunchFolder
 from launch.job import TrainJob
-from launch.run import Ended, run
+from launch.run import Ended, run, say
 from trainer.exits import BROKE_OFF, FAILED
 from trainer.preempt import START_AGAIN
 from trainer.rundir import RunDirectory
@@ -85,7 +83,7 @@ def _attempt(job: TrainJob, place: Place) -> tuple[Attempt, End]:
     folder, checkpoints = LaunchFolder(job.run), RunDirectory(job.run).checkpoints
     before = attempts.newest_step(checkpoints)
     attempt = attempts.begin(folder.attempts, job=place.job, restart=place.restart, nodes=place.nodes, step=before)
-    _say(f"attempt {attempt.number} of job {place.job} on {place.nodes}, from step {before}")
+    say(f"attempt {attempt.number} of job {place.job} on {place.nodes}, from step {before}")
     hopeless = _hopeless(job, place, folder, attempt)
     ended = Ended(BROKE_OFF, asked=False) if hopeless else _run(job, place, folder)
     # on a node that was cut off, another attempt may have begun meanwhile
@@ -99,7 +97,7 @@ def _attempt(job: TrainJob, place: Place) -> tuple[Attempt, End]:
         then, why = "stopped", f"a signal asked for the end, at step {step:,}"
     end = End(code=ended.code, step=step, then=then, why=why, time=time.time())
     attempts.end(folder.attempts, attempt, end)
-    _say(f"attempt {attempt.number}: {why}")
+    say(f"attempt {attempt.number}: {why}")
     return attempt, end
 
 
@@ -150,13 +148,8 @@ def _requeue(job: TrainJob, begun: Attempt, end: End) -> int:
 
 def _left(job: TrainJob, begun: Attempt, end: End, reason: str) -> int:
     """Say that Slurm does not take the job back."""
-    resume = f"python -m launch resume {shlex.quote(str(job.run))}"
-    why = f"Slurm did not put the job back into the queue ({reason}); go on by: {resume}"
-    attempts.end(LaunchFolder(job.run).attempts, begun, replace(end, then="stopped", why=why))
-    _say(why)
+    folder = LaunchFolder(job.run)
+    why = f"Slurm did not put the job back into the queue ({reason}); go on by: {folder.resume}"
+    attempts.end(folder.attempts, begun, replace(end, then="stopped", why=why))
+    say(why)
     return FAILED
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"launch: {text}\n")
-    sys.stderr.flush()

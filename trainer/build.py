@@ -14,6 +14,7 @@ from data.load.backends import Chosen
 from data.manifest import Manifest
 from data.plan.plan import EvalPlan, TrainPlan
 from data.types import Loader
+from data.workers import cores
 from models import registry
 from models.trace import skeleton
 from trainer import binding, metrics
@@ -32,7 +33,7 @@ EVAL_BATCH = 64  # images per process and forward pass; the scores do not depend
 
 def threads(site: SiteConfig, world: World) -> int:
     """CPU threads of this process: as set, or one for each CPU that is its own."""
-    return site.threads or binding.count(world, len(binding.allowed()))
+    return site.threads or binding.count(world, cores())
 
 
 def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:

@@ -92,6 +92,14 @@ def await_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
         time.sleep(0.005)
 
 
+def wait_for(condition: Callable[[], bool], run: Path) -> None:
+    """Wait until something is so of a run that was submitted; else fail with its output."""
+    deadline = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline, "\n".join(log.read_text() for log in run.glob("launch/*_log.*"))
+        time.sleep(0.05)
+
+
 def kill_all(run: Path) -> None:
     """SIGKILL every process of a run at once: torchrun's are in sessions of their own, and outlive it."""
     for process in processes(run):

@@ -5,15 +5,13 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from launch import attempts
 from launch.folder import LaunchFolder
-from tests.system.running import SMALL, last_step, points, processes, same_bits, state, train
+from tests.system.running import SMALL, last_step, points, processes, same_bits, state, train, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -49,15 +47,8 @@ def test_a_local_run_survives_a_killed_process_a_cancel_and_a_resume(images: Pat
 
 
 def await_step(run: Path, step: int) -> None:
-    wait_until(lambda: last_step(run) >= step, run)
+    wait_for(lambda: last_step(run) >= step, run)
 
 
 def await_result(run: Path) -> None:
-    wait_until((run / "result.json").exists, run)
-
-
-def wait_until(condition: Callable[[], bool], run: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "\n".join(log.read_text() for log in run.glob("launch/*_log.*"))
-        time.sleep(0.05)
+    wait_for((run / "result.json").exists, run)

@@ -1,8 +1,6 @@
 """The plain sbatch scripts, with Slurm's commands replaced, and on a real cluster, where a stop loses nothing."""
 
-import os
 import subprocess
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -10,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.system import clusters
 from tests.system.running import BIN, SMALL, last_step, points, records, same_bits, state, train
 
 FOLDER = Path(__file__).parents[2] / "slurm"
@@ -134,13 +133,9 @@ class Job:
 
 @pytest.fixture(scope="module")
 def client() -> Iterator[dict[str, str]]:
-    """Environment of a client of a cluster, whose folder has a short path: it holds sockets."""
-    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as root:
-        settings = {"SLURM_ROOT": root, "NODES": "5", "CPUS": "2", "GPUS": "0", "ACCT": "none", "SLURMD_TIMEOUT": "60"}
-        environment = {**os.environ, **settings, "SLURM_CONF": f"{root}/etc/slurm.conf"}
-        subprocess.run([FOLDER / "cluster", "start"], env=environment, check=True)
-        yield {**environment, "PATH": f"{BIN}:{environment['PATH']}"}  # as where the environment is activated
-        subprocess.run([FOLDER / "cluster", "stop"], env=environment, check=True)
+    """Environment of a client of a cluster, the project's own environment activated."""
+    with clusters.cluster(nodes=5, accounting="none") as environment:
+        yield {**environment, "PATH": f"{BIN}:{environment['PATH']}"}
 
 
 @pytest.fixture(scope="module")

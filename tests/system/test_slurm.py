@@ -1,35 +1,28 @@
 """Runs on a real Slurm cluster of four nodes with accounting, brought up on this machine by slurm/cluster."""
 
-import os
 import shutil
 import subprocess
 import sys
-import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from launch import attempts
 from launch.folder import LaunchFolder
-from tests.system.running import SMALL, last_step, points, records, same_bits, state
+from tests.system import clusters
+from tests.system.running import SMALL, last_step, points, records, same_bits, state, wait_for
 
 pytestmark = pytest.mark.slurm
 
 ROOT = Path(__file__).parents[2]
-SCRIPT = ROOT / "slurm" / "cluster"
 
 
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
-    """Environment of a client of the cluster, whose folder has a short path: it holds sockets."""
-    with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as root:
-        settings = {"SLURM_ROOT": root, "NODES": "4", "CPUS": "2", "GPUS": "0", "ACCT": "dbd", "SLURMD_TIMEOUT": "60"}
-        environment = {**os.environ, **settings, "SLURM_CONF": f"{root}/etc/slurm.conf"}
-        subprocess.run([SCRIPT, "start"], env=environment, check=True)
+    """Environment of a client of the cluster."""
+    with clusters.cluster(nodes=4, accounting="dbd") as environment:
         yield environment
-        subprocess.run([SCRIPT, "stop"], env=environment, check=True)
 
 
 def place(images: Path, run: Path) -> tuple[str, ...]:
@@ -48,13 +41,6 @@ def slurm(cluster: dict[str, str], *words: str) -> str:
 
 def scheduler_state(cluster: dict[str, str], job: str) -> str:
     return slurm(cluster, "squeue", "--noheader", "--states=all", f"--jobs={job}", "--format=%T").strip()
-
-
-def wait_for(condition: Callable[[], bool], run: Path) -> None:
-    deadline = time.monotonic() + 120
-    while not condition():
-        assert time.monotonic() < deadline, "\n".join(log.read_text() for log in run.glob("launch/*_log.*"))
-        time.sleep(0.1)
 
 
 def test_two_nodes_of_two_processes_train_alike_under_srun_and_when_submitted(
