@@ -126,8 +126,10 @@ def _batch_problems(recipe: Recipe) -> list[str]:
     micro, problems = recipe.micro_batch, list[str]()
     if recipe.global_batch % micro:
         problems.append(f"micro_batch: {micro} does not divide global_batch: {recipe.global_batch}")
-    if micro == 1 and (recipe.mixing.mixup or recipe.mixing.cutmix):
-        problems.append("micro_batch: 1 leaves an image nothing to be mixed with; use at least 2, or leave mixing out")
+    repeats = recipe.input.augment.repeats
+    if micro <= repeats and (recipe.mixing.mixup or recipe.mixing.cutmix):
+        least = f"use at least {repeats + 1}, or leave mixing out"
+        problems.append(f"micro_batch: {micro} leaves an image nothing but itself to be mixed with; {least}")
     if 0 < recipe.precise_bn < micro:
         problems.append(f"precise_bn: {recipe.precise_bn} is less than micro_batch: {micro}; use at least that, or 0")
     return problems

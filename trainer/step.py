@@ -44,7 +44,7 @@ class TrainStep:
         """`model` is the distributed, perhaps compiled one of the state's."""
         self._runtime, self._model, self._state = runtime, model, state
         self._normalize, self._recipe = normalize, recipe
-        self._mixing = Mixing(recipe.mixing, recipe.model.num_classes)
+        self._mixing = Mixing(recipe.mixing, recipe.model.num_classes, shift=recipe.input.augment.repeats)
         self._weights = [weight for weight in state.model.parameters() if weight.requires_grad]
         # fp16 passes over gradients that are not finite by itself, and then only the loss tells a fault
         self._takes_back = recipe.max_skipped > 0 and not runtime.scaler.is_enabled()

@@ -114,7 +114,7 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
         ),
         (
             Recipe(mixing=MixingConfig(cutmix=1.0), micro_batch=1),
-            "micro_batch: 1 leaves an image nothing to be mixed with; use at least 2, or leave mixing out",
+            "micro_batch: 1 leaves an image nothing but itself to be mixed with; use at least 2, or leave mixing out",
         ),
         (Recipe(ema=EmaConfig(every=4)), "ema.every: has no effect without ema.decay"),
         (Recipe(ema=EmaConfig(warmup=False)), "ema.warmup: has no effect without ema.decay"),

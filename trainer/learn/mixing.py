@@ -13,15 +13,21 @@ NODES = 2**14  # of the table of a Beta distribution
 
 
 class Mixing:
-    """Mixup and cutmix of a micro-batch with itself, shifted by one image, as torchvision's classes have it.
+    """Mixup and cutmix of a micro-batch with itself, shifted, as torchvision's classes have it.
 
     Reference:
         1710.09412 (mixup) and 1905.04899, section 3.1 (cutmix).
     """
 
-    def __init__(self, config: MixingConfig, num_classes: int) -> None:
-        """Tabulate the distributions once."""
-        self._classes = num_classes
+    def __init__(self, config: MixingConfig, num_classes: int, shift: int = 1) -> None:
+        """Tabulate the distributions once.
+
+        Args:
+            config: What is on.
+            num_classes: Length of a row of shares.
+            shift: Rows from an image to its partner: as many as it is repeated in a row, or it would meet itself.
+        """
+        self._classes, self._shift = num_classes, shift
         self._mixup = BetaQuantiles(config.mixup) if config.mixup else None
         self._cutmix = BetaQuantiles(config.cutmix) if config.cutmix else None
 
@@ -41,12 +47,18 @@ class Mixing:
             return images, targets
         which, coefficient, x, y = draws.tolist()  # no sync: they lie on the host
         if self._cutmix and (not self._mixup or which < 0.5):
-            kept = _cutmix(images, self._cutmix(coefficient), x, y)
+            kept = _cutmix(images, self._shifted(images), self._cutmix(coefficient), x, y)
         else:
             assert self._mixup  # as one of them is on
-            kept = _mixup(images, self._mixup(coefficient))
+            kept = self._mixup(coefficient)
+            images.lerp_(self._shifted(images), 1 - kept)
         shares = torch.zeros(len(targets), self._classes, device=targets.device).scatter_(1, targets[:, None], 1.0)
-        return images, shares.lerp_(_shifted(shares), 1 - kept)
+        return images, shares.lerp_(self._shifted(shares), 1 - kept)
+
+    def _shifted(self, batch: Tensor) -> Tensor:
+        """Each row in the place of a later one, the last in the first's; unlike `roll` it keeps the memory format."""
+        cut = len(batch) - self._shift % len(batch)
+        return torch.cat([batch[cut:], batch[:cut]])
 
 
 class BetaQuantiles:
@@ -72,26 +84,15 @@ class BetaQuantiles:
         return float(np.interp(share, self._below, self._x))
 
 
-def _mixup(images: Tensor, kept: float) -> float:
-    """Blend in place, and give the share of the first image."""
-    images.lerp_(_shifted(images), 1 - kept)
-    return kept
-
-
-def _cutmix(images: Tensor, kept: float, x: float, y: float) -> float:
-    """Paste a rectangle of the second image in place, and give the share that is left of the first."""
+def _cutmix(images: Tensor, others: Tensor, kept: float, x: float, y: float) -> float:
+    """Paste a rectangle of the others in place, and give the share that is left of the images."""
     height, width = images.shape[-2:]
     half = 0.5 * math.sqrt(1 - kept)
     left, right = _span(int(x * width), int(half * width), width)
     top, bottom = _span(int(y * height), int(half * height), height)
-    images[..., top:bottom, left:right] = _shifted(images[..., top:bottom, left:right])
+    images[..., top:bottom, left:right] = others[..., top:bottom, left:right]
     return 1 - (right - left) * (bottom - top) / (width * height)
 
 
 def _span(centre: int, half: int, size: int) -> tuple[int, int]:
     return max(centre - half, 0), min(centre + half, size)
-
-
-def _shifted(batch: Tensor) -> Tensor:
-    """Each row in the place of the one after it, the last in the first's; unlike `roll` it keeps the memory format."""
-    return torch.cat([batch[-1:], batch[:-1]])

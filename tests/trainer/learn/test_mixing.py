@@ -151,3 +151,14 @@ def test_quantiles_rise_and_mirror(a: float) -> None:
     assert values == sorted(values)
     assert [1 - value for value in values] == pytest.approx(values[::-1])
     assert 0 <= values[0] <= values[-1] <= 1
+
+
+def test_an_image_that_is_repeated_is_mixed_with_another() -> None:
+    """Repeats follow each other in a micro-batch; torchvision and timm deal them to different GPUs."""
+    repeated = torch.arange(4).repeat_interleave(3)[1:-1]  # a micro-batch may begin within a group
+    pixels = repeated.float().view(-1, 1, 1, 1).expand(-1, 3, 8, 8).clone()
+    found, targets = Mixing(MixingConfig(mixup=1.0), CLASSES, shift=3)(pixels, repeated, draws(0.0, 0.75))
+    assert ((targets == 0.75).sum(1) == 1).all()
+    assert ((targets == 0.25).sum(1) == 1).all()
+    partner = (targets == 0.25).float().argmax(1)
+    torch.testing.assert_close(found[:, 0, 0, 0], 0.75 * repeated + 0.25 * partner)
