@@ -1,6 +1,6 @@
 """A sweep: one recipe, and what differs from run to run. Standard library and YAML only.
 
-    recipe: resnet20_cifar10          # name, or path as seen from this file
+    recipe: cifar_resnet20            # name, or path as seen from this file
     grid:                             # every combination
       optimizer.lr: [0.05, 0.1]
       seed: [0, 1, 2]
