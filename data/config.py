@@ -8,6 +8,7 @@ Policy = Literal[
     "none", "randaugment", "trivialaugment", "autoaugment_imagenet", "autoaugment_cifar10", "autoaugment_svhn"
 ]
 Backend = Literal["threads", "dali", "dali_gpu"]
+Interpolation = Literal["bilinear", "bicubic"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,6 +59,25 @@ class InputConfig:
     """What else befalls a training image."""
     drop_last: bool = True
     """Leave out the images past an epoch's last whole `global_batch`; otherwise they make a smaller step."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalViews:
+    """What an evaluation takes of each image: squares of one size."""
+
+    side: int
+    """Of each square, pixels."""
+    resize: int | None
+    """Shorter side of the image that they are cut from, pixels. None: the whole image becomes a square of `side`."""
+    five: bool = False
+    """Cut the four corners and then the centre, and not the centre alone."""
+    interpolation: Interpolation = "bilinear"
+    """How the image is resized, with antialias."""
+
+    @classmethod
+    def of(cls, config: InputConfig) -> "EvalViews":
+        """What a recipe evaluates during training."""
+        return cls(side=config.eval_crop, resize=config.eval_resize)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

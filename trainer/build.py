@@ -9,10 +9,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from data.config import EvalViews
 from data.load import backends
 from data.load.backends import Chosen
 from data.manifest import Manifest
-from data.plan.plan import EvalPlan, TrainPlan
+from data.plan.evaluation import EvalPlan
+from data.plan.plan import TrainPlan
 from data.types import Loader
 from data.workers import cores
 from models import registry
@@ -47,7 +49,8 @@ def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, E
         micro_batch=recipe.micro_batch,
         shard=shard,
     )
-    return train, EvalPlan(manifest=images[1], config=recipe.input, batch=EVAL_BATCH, shard=shard)
+    batch = min(EVAL_BATCH, math.ceil(len(images[1]) / shard.world_size))  # a short split is not filled up for nothing
+    return train, EvalPlan(manifest=images[1], views=EvalViews.of(recipe.input), batch=batch, shard=shard)
 
 
 def loaders(setup: Setup, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, stack: ExitStack) -> tuple[Loader, Loader]:

@@ -11,11 +11,12 @@ from torch import Tensor
 
 from data import dataset
 from data.bench.config import BenchTask
-from data.config import Backend, InputConfig
+from data.config import Backend, EvalViews, InputConfig
 from data.load import backends
 from data.load.images import Images
 from data.load.rendering import render
-from data.plan.plan import EvalPlan, TrainPlan
+from data.plan.evaluation import EvalPlan
+from data.plan.plan import TrainPlan
 from data.plan.samples import Plan, Samples
 from data.types import Shard
 
@@ -102,6 +103,6 @@ def _plan(task: BenchTask) -> Plan:
     manifest = dataset.load(task.manifests, task.root, task.split)
     config = InputConfig(train_size=task.size, eval_resize=task.resize, eval_crop=task.size)
     if not task.training:
-        return EvalPlan(manifest=manifest, config=config, batch=task.batch, shard=Shard())
+        return EvalPlan(manifest=manifest, views=EvalViews.of(config), batch=task.batch, shard=Shard())
     batch = task.batch
     return TrainPlan(manifest=manifest, config=config, seed=0, global_batch=batch, micro_batch=batch, shard=Shard())

@@ -164,7 +164,7 @@ class DaliStream:
 
     def _row(self, work: _Work, samples: Samples, row: int, broken: list[BrokenImage]) -> _Row:
         index = int(samples.indices[row])
-        if self._images.plain(index) and not work.by_pillow and not (samples.exact and at_border(samples, row)):
+        if self._images.plain(index) and not work.by_pillow and not _only_pillow(samples, row):
             return _Row(samples, broken, self._images.encoded(index))
         ready = torch.empty((samples.side, samples.side, 3), dtype=torch.uint8)
         render(self._images, samples, row, ready)
@@ -223,3 +223,8 @@ class DaliStream:
             self._pool.submit(augment.apply, images[part], samples.choices.rows(part), self._plan.fill)
             for part in parts(len(images), self._threads)
         ]
+
+
+def _only_pillow(samples: Samples, row: int) -> bool:
+    """Whether DALI's pixels would be others where every one counts."""
+    return samples.exact and (samples.interpolation == "bicubic" or at_border(samples, row))

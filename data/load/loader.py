@@ -1,11 +1,11 @@
 """A plan carried out by a backend: the loader that training and evaluation see."""
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from data.plan.samples import Plan, Samples
-from data.types import Batch, TooManyBrokenError
+from data.types import Batch, BrokenImage, TooManyBrokenError
 
 _log = logging.getLogger(__name__)
 
@@ -38,8 +38,7 @@ class PlanLoader:
             max_broken: Share of the split's images that may turn out to be broken, 0 to 1.
         """
         self._plan, self._open = plan, open_stream
-        self._bearable = max_broken * len(plan.manifest)
-        self._broken = set[str]()
+        self._tolerance = Tolerance(max_broken, len(plan.manifest))
         self._stream: Stream | None = None
         self._next = (-1, -1)
 
@@ -56,7 +55,7 @@ class PlanLoader:
         for batch in range(first_batch, self.batches_per_epoch):
             self._next = (-1, -1)  # what an interruption or an error leaves is not gone on with
             ready = self._stream.pull()
-            self._bear(ready)
+            self._tolerance.bear(ready.broken)
             self._next = (epoch + 1, 0) if batch + 1 == self.batches_per_epoch else (epoch, batch + 1)
             yield ready
 
@@ -66,14 +65,34 @@ class PlanLoader:
             self._stream.close()
         self._stream, self._next = None, (-1, -1)
 
-    def _bear(self, batch: Batch) -> None:
-        for image in batch.broken:
-            if image.name not in self._broken:
-                _log.warning("broken since it was listed, and passed over: %s", image)
-                self._broken.add(image.name)
-        if batch.broken and len(self._broken) > self._bearable:
-            total = len(self._plan.manifest)
+
+class Tolerance:
+    """How many images may turn out to be broken."""
+
+    def __init__(self, share: float, total: int) -> None:
+        """None so far.
+
+        Args:
+            share: Of the images, 0 to 1.
+            total: Images in all.
+        """
+        self._bearable, self._total = share * total, total
+        self._broken = set[str]()
+
+    def bear(self, images: Iterable[BrokenImage]) -> None:
+        """Say of each once that it is broken.
+
+        Raises:
+            TooManyBrokenError: There are more than can be borne.
+        """
+        last = None
+        for last in images:
+            if last.name not in self._broken:
+                _log.warning("broken since it was listed, and passed over: %s", last)
+                self._broken.add(last.name)
+        if last and len(self._broken) > self._bearable:
+            share = self._bearable / self._total
             raise TooManyBrokenError(
-                f"{len(self._broken)} of {total:,} images broke since they were listed, the last: {batch.broken[-1]}\n"
-                f"  {self._bearable / total:.3%} may break: raise --max-broken, or repair the files and start again"
+                f"{len(self._broken)} of {self._total:,} images broke since they were listed, the last: {last}\n"
+                f"  {share:.3%} may break: raise --max-broken, or repair the files and start again"
             )

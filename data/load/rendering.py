@@ -14,7 +14,8 @@ from data.plan.draws import Ints
 from data.plan.samples import Plan, Samples
 from data.types import Batch, BrokenImage, BrokenImageError
 
-TRIES = 100  # images of a class that may be broken in a row before nothing is left to put in their place
+RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+TRIES = 100  # images that may be broken in a row before nothing is left to put in their place
 
 
 def render(images: Images, samples: Samples, row: int, out: Tensor) -> None:
@@ -31,7 +32,7 @@ def render(images: Images, samples: Samples, row: int, out: Tensor) -> None:
     """
     cut = _cut(images.pixels(int(samples.indices[row])), samples.windows[row].tolist())
     if samples.exact:
-        square = _part_resized(cut, samples.sizes[row], samples.corners[row], samples.side)
+        square = _part_resized(cut, samples.sizes[row], samples.corners[row], samples)
     else:
         square = _resized(cut, samples.side)
     out.copy_(square.flip(1) if samples.flips[row] else square)
@@ -52,6 +53,8 @@ def batch_of(images: Tensor, samples: Samples, manifest: Manifest, broken: Itera
 def substituted(images: Images, plan: Plan, samples: Samples, row: int) -> tuple[Samples, list[BrokenImage]]:
     """The samples with the row's image replaced, where it is broken, by the next of its class that is not.
 
+    In an evaluation, where it then counts nowhere, by the next of any class.
+
     Returns:
         The samples, and what was found broken on the way.
 
@@ -59,7 +62,7 @@ def substituted(images: Images, plan: Plan, samples: Samples, row: int) -> tuple
         BrokenImageError: All candidates are broken.
     """
     manifest, broken = images.manifest, list[BrokenImage]()
-    for index in _candidates(manifest, int(samples.indices[row])):
+    for index in _candidates(manifest, int(samples.indices[row]), of_class=not samples.exact):
         if broken:
             samples = plan.replaced(samples, row, index)
         try:
@@ -71,9 +74,9 @@ def substituted(images: Images, plan: Plan, samples: Samples, row: int) -> tuple
     raise BrokenImageError(f"{broken[0]}, and so are the {len(broken) - 1} images that could take its place")
 
 
-def _candidates(manifest: Manifest, index: int) -> Iterator[int]:
+def _candidates(manifest: Manifest, index: int, *, of_class: bool) -> Iterator[int]:
     yield index
-    same = np.flatnonzero(manifest.targets == manifest.targets[index])
+    same = np.flatnonzero(manifest.targets == manifest.targets[index]) if of_class else np.arange(len(manifest))
     place = int(np.searchsorted(same, index))
     yield from np.roll(same, -place)[1:TRIES].tolist()
 
@@ -90,15 +93,15 @@ def _cut(pixels: Bytes, window: list[int]) -> Bytes:
     return np.pad(part, ((above, below), (before, behind), (0, 0)))
 
 
-def _part_resized(pixels: Bytes, size: Ints, corner: Ints, side: int) -> Tensor:
+def _part_resized(pixels: Bytes, size: Ints, corner: Ints, samples: Samples) -> Tensor:
     """(side, side, 3) what lies at `corner` of the image resized to `size`, by Pillow: the very pixels of torchvision.
 
     Neither PyTorch's kernel, whose weights have 16 bits, nor Pillow's resize of a part, whose box has 32, is as exact:
     single pixels are two levels off.
     """
     height, width = size.tolist()
-    image = Image.fromarray(pixels).resize((width, height), Image.Resampling.BILINEAR)
-    top, left = corner.tolist()
+    image = Image.fromarray(pixels).resize((width, height), RESAMPLING[samples.interpolation])
+    (top, left), side = corner.tolist(), samples.side
     return torch.from_numpy(np.array(image.crop((left, top, left + side, top + side))))
 
 

@@ -78,6 +78,27 @@ def eval_sizes(widths: Ints, heights: Ints, shorter: int) -> Ints:
     return np.stack([np.where(upright, longer, shorter), np.where(upright, shorter, longer)], axis=1)
 
 
+def centre(sizes: Ints, side: int) -> Ints:
+    """(N, 2) top, left of the square in the middle of images of (N, 2) height, width.
+
+    Reference:
+        torchvision.transforms.functional.center_crop.
+    """
+    return np.rint((sizes - side) / 2).astype(np.int64)
+
+
+def five(sizes: Ints, side: int) -> Ints:
+    """(N, 5, 2) top, left of the squares in the corners, row by row, and in the middle.
+
+    Reference:
+        torchvision.transforms.functional.five_crop; 1512.03385, section 3.4.
+    """
+    room, none = sizes - side, np.zeros(len(sizes), np.int64)
+    tops, lefts = room.T
+    corners = ((none, none), (none, lefts), (tops, none), (tops, lefts))
+    return np.stack([*(np.stack(corner, axis=1) for corner in corners), centre(sizes, side)], axis=1)
+
+
 def inside(windows: Ints, widths: Ints, heights: Ints) -> Ints:
     """(N, 4) what of the windows lies in the images, at least one pixel of each."""
     top, left, height, width = windows.T

@@ -4,12 +4,10 @@ Nothing here remembers what was drawn before, so a run goes on at any position, 
 to restore.
 """
 
-import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
 
 from data.augment import policies
 from data.config import InputConfig
@@ -140,74 +138,6 @@ class TrainPlan:
         if self.config.crop == "padded":
             return crops.padded(draws, widths, heights, self.config.crop_padding, side)
         return crops.resized(draws, widths, heights, self.config.crop_area)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class EvalPlan:
-    """Each image once, in the manifest's order, resized and cropped in the centre.
-
-    Process `rank` takes every `world_size`-th batch. All processes get the same number of batches, all of the same
-    size: what is missing at the end is filled with rows that are not `valid`.
-    """
-
-    manifest: Manifest
-    config: InputConfig
-    batch: int
-    shard: Shard
-
-    @property
-    def fill(self) -> tuple[int, int, int]:
-        """Nothing is erased in evaluation."""
-        return 0, 0, 0
-
-    @property
-    def padded(self) -> bool:
-        """Nothing is padded in evaluation."""
-        return False
-
-    @property
-    def max_batch(self) -> int:
-        """Images in every batch."""
-        return self.batch
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of this process in one pass."""
-        return math.ceil(len(self.manifest) / (self.batch * self.shard.world_size))
-
-    def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
-        """The batches of this process from there on, pass after pass; every epoch is the same."""
-        del epoch
-        while True:
-            for batch in range(first_batch, self.batches_per_epoch):
-                first = (batch * self.shard.world_size + self.shard.rank) * self.batch
-                positions = np.arange(first, first + self.batch)
-                valid = positions < len(self.manifest)
-                yield self._samples(np.where(valid, positions, 0), valid)
-            first_batch = 0
-
-    def replaced(self, samples: Samples, row: int, index: int) -> Samples:
-        """The same batch with a row that counts nowhere: an accuracy takes no substitutes."""
-        indices, valid = samples.indices.copy(), samples.valid.copy()
-        indices[row], valid[row] = index, False
-        return self._samples(indices, valid)
-
-    def _samples(self, indices: Ints, valid: NDArray[np.bool_]) -> Samples:
-        widths, heights = self.manifest.widths[indices], self.manifest.heights[indices]
-        sizes = crops.eval_sizes(widths, heights, self.config.eval_resize)
-        return Samples(
-            indices=indices,
-            windows=np.stack([np.zeros_like(widths), np.zeros_like(widths), heights, widths], axis=1),
-            sizes=sizes,
-            corners=np.rint((sizes - self.config.eval_crop) / 2).astype(np.int64),
-            side=self.config.eval_crop,
-            flips=np.zeros(len(indices), bool),
-            valid=valid,
-            draws=np.zeros((len(indices), crops.DRAWS)),
-            choices=None,
-            mixing=np.zeros(MIX_DRAWS),
-            exact=True,
-        )
 
 
 def _run(span: range, count: int) -> range:

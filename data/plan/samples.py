@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data.augment.policies import Choices
+from data.config import Interpolation
 from data.manifest import Manifest
 from data.plan.draws import Floats, Ints
 
@@ -40,6 +41,8 @@ class Samples:
     """(MIX_DRAWS,) uniform in [0, 1), for mixup and cutmix."""
     exact: bool = False
     """Whether every pixel counts, as in evaluation; backends may differ at the border of a training image."""
+    interpolation: Interpolation = "bilinear"
+    """How windows are resized, with antialias; of exact samples only."""
 
 
 class Plan(Protocol):

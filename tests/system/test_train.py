@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from data import dataset
+from data.config import EvalViews
 from data.load.backends import open_loader
-from data.plan.plan import EvalPlan
+from data.plan.evaluation import EvalPlan
 from data.types import Shard
 from models.registry import build
 from tests.system.running import (
@@ -66,7 +67,7 @@ def test_the_accuracy_of_two_processes_is_that_of_the_weights_they_saved(images:
     """Each process's BatchNorm has its own statistics until they are shared; the file holds one of them."""
     recipe = load(str(whole_pair / "recipe.yaml"))
     val = dataset.load(whole_pair, images, "val")
-    plan = EvalPlan(manifest=val, config=recipe.input, batch=len(val), shard=Shard(0, 1))
+    plan = EvalPlan(manifest=val, views=EvalViews.of(recipe.input), batch=len(val), shard=Shard(0, 1))
     network = build(recipe.model)
     network.load_state_dict(state(whole_pair)["model"])
     runtime = Runtime(World(), recipe.precision, threads=1)

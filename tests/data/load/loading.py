@@ -5,11 +5,12 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from data.config import Backend, InputConfig
+from data.config import Backend, EvalViews, InputConfig
 from data.load.backends import open_loader
 from data.load.loader import PlanLoader
 from data.manifest import Manifest
-from data.plan.plan import EvalPlan, TrainPlan
+from data.plan.evaluation import EvalPlan
+from data.plan.plan import TrainPlan
 from data.types import Batch, Shard
 
 CONFIG = InputConfig(train_size=40, eval_resize=48, eval_crop=40)
@@ -34,7 +35,7 @@ def eval_loader(
     backend: Backend, images: Manifest, batch: int, config: InputConfig = CONFIG, max_broken: float = 0.0
 ) -> PlanLoader:
     """One process's evaluation."""
-    plan = EvalPlan(manifest=images, config=config, batch=batch, shard=Shard())
+    plan = EvalPlan(manifest=images, views=EvalViews.of(config), batch=batch, shard=Shard())
     return open_loader(plan, backend, device=torch.device("cpu"), threads=2, max_broken=max_broken)
 
 

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data.config import AugmentConfig, InputConfig
-from data.plan.plan import EvalPlan, TrainPlan
+from data.plan.plan import TrainPlan
 from data.plan.samples import Samples
 from data.types import Shard
 from tests.data.making import imagined
@@ -26,11 +26,7 @@ def train_plan(*, shard: Shard | None = None, config: InputConfig | None = None,
     )
 
 
-def eval_plan(shard: Shard, batch: int = 16) -> EvalPlan:
-    return EvalPlan(manifest=IMAGES, config=InputConfig(), batch=batch, shard=shard)
-
-
-def one_epoch(plan: TrainPlan | EvalPlan, epoch: int = 0) -> list[Samples]:
+def one_epoch(plan: TrainPlan, epoch: int = 0) -> list[Samples]:
     source = plan.samples(epoch, 0)
     return [next(source) for _ in range(plan.batches_per_epoch)]
 
@@ -129,25 +125,8 @@ def test_a_replaced_image_is_cropped_by_the_same_draws() -> None:
     assert plan.replaced(samples, 2, 7).indices.tolist() == [*samples.indices[:2], 7, samples.indices[3]]
 
 
-def test_an_image_that_is_replaced_in_evaluation_counts_nowhere() -> None:
-    plan = eval_plan(Shard())
-    replaced = plan.replaced(next(plan.samples(0, 0)), 3, 900)
-    assert replaced.valid.tolist() == [True] * 3 + [False] + [True] * 12
-    assert replaced.windows[3].tolist() == [0, 0, IMAGES.heights[900], IMAGES.widths[900]]
-
-
 def test_mixing_draws_differ_between_batches_and_not_between_world_sizes() -> None:
     alone = [samples.mixing.tolist() for samples in one_epoch(train_plan())]
     assert len({tuple(draws) for draws in alone}) == len(alone)
     pair = [one_epoch(train_plan(shard=Shard(rank, 2))) for rank in (0, 1)]
     assert [samples.mixing.tolist() for both in zip(*pair, strict=True) for samples in both] == alone
-
-
-@pytest.mark.parametrize("world_size", [1, 2, 3, 7])
-@pytest.mark.parametrize("batch", [1, 16, 100])
-def test_evaluation_visits_each_image_once_in_equally_many_batches(world_size: int, batch: int) -> None:
-    ranks = [one_epoch(eval_plan(Shard(rank, world_size), batch)) for rank in range(world_size)]
-    assert len({len(samples) for samples in ranks}) == 1
-    seen = np.concatenate([s.indices[s.valid] for samples in ranks for s in samples])
-    assert sorted(seen.tolist()) == list(range(1003))
-    assert {len(s.indices) for samples in ranks for s in samples} == {batch}

@@ -1,0 +1,128 @@
+"""Whole images at several sizes, for evaluations that crop nothing."""
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from data.config import EvalViews, Interpolation
+from data.load.images import Images
+from data.load.loader import Tolerance
+from data.load.rendering import RESAMPLING
+from data.load.threads import compute_alone
+from data.manifest import Manifest
+from data.plan import crops
+from data.plan.evaluation import EvalPlan
+from data.plan.samples import Samples
+from data.types import BrokenImage, BrokenImageError, Shard
+
+AHEAD = 2  # batches decoded ahead
+
+
+@dataclass(frozen=True, slots=True)
+class WholeBatch:
+    """N images, each at every scale."""
+
+    images: tuple[tuple[Tensor, ...], ...]
+    """For each image and scale (H, W, 3) uint8, RGB; nothing for an image that is not valid."""
+    targets: Tensor
+    """(N,) int64, index of the class."""
+    indices: Tensor
+    """(N,) int64, row of the image in the manifest."""
+    valid: Tensor
+    """(N,) bool, False for rows that only fill the batch up, or could not be read."""
+    broken: tuple[BrokenImage, ...]
+    """Images that broke since the manifest was made."""
+
+
+class WholeLoader:
+    """One process's share of a split, dealt as `EvalPlan` deals it."""
+
+    def __init__(
+        self,
+        plan: EvalPlan,
+        scales: Sequence[int],
+        *,
+        threads: int,
+        max_broken: float,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            plan: Which images, in which batches, with which interpolation; its sizes do not matter.
+            scales: Shorter sides, pixels.
+            threads: CPU threads that decode, at least 1.
+            max_broken: Share of the images that may turn out to be broken, 0 to 1.
+        """
+        self._plan, self._scales, self._threads = plan, tuple(scales), threads
+        self._tolerance = Tolerance(max_broken, len(plan.manifest))
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches this process gets."""
+        return self._plan.batches_per_epoch
+
+    def batches(self) -> Iterator[WholeBatch]:
+        """All of them once.
+
+        Raises:
+            TooManyBrokenError: More images broke than the loader was told to bear.
+        """
+        images = Images(self._plan.manifest)
+        samples, ahead = self._plan.samples(0, 0), deque[tuple[Samples, list[Future[tuple[Tensor, ...] | str]]]]()
+        try:
+            with ThreadPoolExecutor(self._threads, initializer=compute_alone) as pool:
+                for begun in range(self.batches_per_epoch + AHEAD):
+                    if begun < self.batches_per_epoch:
+                        coming = next(samples)
+                        rows = zip(coming.indices.tolist(), coming.valid.tolist(), strict=True)
+                        ahead.append((coming, [pool.submit(self._scaled, images, *row) for row in rows]))
+                    if begun >= AHEAD:
+                        yield self._batch(*ahead.popleft())
+        finally:
+            images.close()
+
+    def _scaled(self, images: Images, index: int, valid: bool) -> tuple[Tensor, ...] | str:
+        """The image at all scales, or why it is broken."""
+        if not valid:
+            return ()
+        try:
+            image = Image.fromarray(images.pixels(index))
+        except BrokenImageError as error:
+            return str(error)
+        return tuple(resized(image, scale, self._plan.views.interpolation) for scale in self._scales)
+
+    def _batch(self, samples: Samples, coming: list[Future[tuple[Tensor, ...] | str]]) -> WholeBatch:
+        found, manifest = [future.result() for future in coming], self._plan.manifest
+        broken = tuple(
+            BrokenImage(manifest.label(index), reason)
+            for index, reason in zip(samples.indices.tolist(), found, strict=True)
+            if isinstance(reason, str)
+        )
+        self._tolerance.bear(broken)
+        sound = tuple(() if isinstance(views, str) else views for views in found)
+        return WholeBatch(
+            images=sound,
+            targets=torch.from_numpy(manifest.targets[samples.indices]),
+            indices=torch.from_numpy(samples.indices),
+            valid=torch.tensor([bool(views) for views in sound]),
+            broken=broken,
+        )
+
+
+def plan_of(manifest: Manifest, interpolation: Interpolation, batch: int, shard: Shard) -> EvalPlan:
+    """The plan that deals a split's whole images out."""
+    return EvalPlan(
+        manifest=manifest, views=EvalViews(side=1, resize=None, interpolation=interpolation), batch=batch, shard=shard
+    )
+
+
+def resized(image: Image.Image, shorter: int, interpolation: Interpolation) -> Tensor:
+    """(H, W, 3) uint8, the shorter side so many pixels."""
+    ((height, width),) = crops.eval_sizes(np.array([image.width]), np.array([image.height]), shorter).tolist()
+    return torch.from_numpy(np.array(image.resize((width, height), RESAMPLING[interpolation])))

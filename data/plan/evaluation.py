@@ -1,0 +1,101 @@
+"""Each image once, in the manifest's order, as a pure function of the position."""
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.config import EvalViews
+from data.manifest import Manifest
+from data.plan import crops
+from data.plan.draws import Ints
+from data.plan.samples import MIX_DRAWS, Samples
+from data.types import Shard
+
+FIVE = 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EvalPlan:
+    """Each image once, resized and cut as `views` says; several views of an image are rows that follow each other.
+
+    Process `rank` takes every `world_size`-th batch. All processes get the same number of batches, all of the same
+    size: what is missing at the end is filled with rows that are not `valid`.
+    """
+
+    manifest: Manifest
+    views: EvalViews
+    batch: int
+    """Images; with five views each, five times as many rows."""
+    shard: Shard
+
+    @property
+    def fill(self) -> tuple[int, int, int]:
+        """Nothing is erased in evaluation."""
+        return 0, 0, 0
+
+    @property
+    def padded(self) -> bool:
+        """Nothing is padded in evaluation."""
+        return False
+
+    @property
+    def max_batch(self) -> int:
+        """Rows in every batch."""
+        return self.batch * (FIVE if self.views.five else 1)
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches of this process in one pass."""
+        return math.ceil(len(self.manifest) / (self.batch * self.shard.world_size))
+
+    def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
+        """The batches of this process from there on, pass after pass; every epoch is the same."""
+        del epoch
+        while True:
+            for batch in range(first_batch, self.batches_per_epoch):
+                first = (batch * self.shard.world_size + self.shard.rank) * self.batch
+                positions = np.arange(first, first + self.batch)
+                valid = positions < len(self.manifest)
+                views = self.max_batch // self.batch
+                yield self._samples(np.repeat(np.where(valid, positions, 0), views), np.repeat(valid, views))
+            first_batch = 0
+
+    def replaced(self, samples: Samples, row: int, index: int) -> Samples:
+        """The same batch with an image that counts nowhere: an accuracy takes no substitutes."""
+        indices, valid = samples.indices.copy(), samples.valid.copy()
+        views = self.max_batch // self.batch
+        rows = slice(row // views * views, (row // views + 1) * views)
+        indices[rows], valid[rows] = index, False
+        return self._samples(indices, valid)
+
+    def _samples(self, indices: Ints, valid: NDArray[np.bool_]) -> Samples:
+        widths, heights = self.manifest.widths[indices], self.manifest.heights[indices]
+        sizes = self._sizes(widths, heights)
+        return Samples(
+            indices=indices,
+            windows=np.stack([np.zeros_like(widths), np.zeros_like(widths), heights, widths], axis=1),
+            sizes=sizes,
+            corners=self._corners(sizes),
+            side=self.views.side,
+            flips=np.zeros(len(indices), bool),
+            valid=valid,
+            draws=np.zeros((len(indices), crops.DRAWS)),
+            choices=None,
+            mixing=np.zeros(MIX_DRAWS),
+            exact=True,
+            interpolation=self.views.interpolation,
+        )
+
+    def _sizes(self, widths: Ints, heights: Ints) -> Ints:
+        if self.views.resize is None:
+            return np.full((len(widths), 2), self.views.side)
+        return crops.eval_sizes(widths, heights, self.views.resize)
+
+    def _corners(self, sizes: Ints) -> Ints:
+        if not self.views.five:
+            return crops.centre(sizes, self.views.side)
+        every = crops.five(sizes[::FIVE], self.views.side)  # rows of one image have one size
+        return every.reshape(-1, 2)
