@@ -1,11 +1,14 @@
 """The same networks by others: whole from timm or torchvision, or made from their parts. The only importer of both."""
 
+import math
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import timm
 import torch
 import torchvision.models as torchvision_models
+from timm.data.config import resolve_model_data_config
 from timm.models.ghostnet import GhostModule
 from timm.models.resnet import BasicBlock, Bottleneck
 from timm.models.resnet import ResNet as TimmResNet
@@ -65,6 +68,71 @@ def pretrained(package: str, name: str) -> dict[str, Tensor]:
         return torchvision_models.get_model(name, weights="DEFAULT").state_dict()
     except (RuntimeError, ValueError, OSError) as error:  # OSError: every failure of a connection
         raise ValueError(f"weights: {package} has no weights of {name!r} within reach: {error}") from error
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Published:
+    """Trained weights of a package in its own network, and how it evaluates them."""
+
+    network: nn.Module
+    mean: tuple[float, ...]
+    """Of each channel (R, G, B), subtracted from values of 0 to 1."""
+    std: tuple[float, ...]
+    crop: int
+    """Side of the square that the network sees, pixels."""
+    resize: int | None
+    """Shorter side of the image before the crop, pixels; None: the whole image becomes the square."""
+    interpolation: str
+    top1: float | None
+    """On ImageNet's validation images as the package states it, percent; None where it does not."""
+
+
+def published(package: str, name: str) -> Published:
+    """What a package says of weights that it has trained: `resnet50.a1_in1k` of timm, `resnet50.IMAGENET1K_V1`.
+
+    Raises:
+        ValueError: There are no such weights within reach, or they are evaluated as nothing here is.
+    """
+    try:
+        found = _timm_published(name) if package == "timm" else _torchvision_published(name)
+    except (RuntimeError, ValueError, OSError, KeyError) as error:  # OSError: every failure of a connection
+        raise ValueError(f"weights: {package} has no weights of {name!r} within reach: {error}") from error
+    if found.interpolation not in ("bilinear", "bicubic"):
+        raise ValueError(f"weights: {package} evaluates {name!r} with {found.interpolation} interpolation")
+    return found
+
+
+def _timm_published(name: str) -> Published:
+    network = timm.create_model(name, pretrained=True)
+    settings: dict[str, Any] = resolve_model_data_config(network, use_test_size=True)
+    crop, share, mode = settings["input_size"][-1], settings["crop_pct"], settings["crop_mode"]
+    if mode not in ("center", "squash") or (mode == "squash" and share != 1):
+        raise ValueError(f"it is evaluated with crop mode {mode} and a share of {share}")
+    return Published(
+        network=network,
+        mean=settings["mean"],
+        std=settings["std"],
+        crop=crop,
+        resize=math.floor(crop / share) if mode == "center" else None,
+        interpolation=settings["interpolation"],
+        top1=None,
+    )
+
+
+def _torchvision_published(name: str) -> Published:
+    model, _, tag = name.partition(".")
+    kinds = torchvision_models.get_model_weights(model)
+    weights = kinds[tag] if tag else kinds["DEFAULT"]
+    transform = weights.transforms()
+    return Published(
+        network=torchvision_models.get_model(model, weights=weights),
+        mean=tuple(transform.mean),
+        std=tuple(transform.std),
+        crop=transform.crop_size[0],
+        resize=transform.resize_size[0],
+        interpolation=transform.interpolation.value,
+        top1=weights.meta["_metrics"].get("ImageNet-1K", {}).get("acc@1"),
+    )
 
 
 def twin(name: str) -> nn.Module:

@@ -1,8 +1,13 @@
+from pathlib import Path
+
 import pytest
+import timm
 import torch
+from torch import nn
 
 from models import reference, registry
 from models.config import ModelConfig
+from tests.models.planted import plant
 
 
 @pytest.mark.parametrize(
@@ -46,3 +51,40 @@ def test_every_network_has_a_counterpart() -> None:
         row = registry.entry(name)
         assert (row.reference is None) != (row.twin is None)
         assert row.twin is None or row.twin in reference.TWINS
+
+
+def test_torchvision_s_weights_come_with_their_preprocessing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    environment, weights = plant(tmp_path)
+    monkeypatch.setenv("TORCH_HOME", environment["TORCH_HOME"])
+    for name in ("resnet18.IMAGENET1K_V1", "resnet18"):
+        found = reference.published("torchvision", name)
+        assert (found.crop, found.resize, found.interpolation, found.top1) == (224, 256, "bilinear", 69.758)
+        assert (found.mean, found.std) == ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+        assert torch.equal(found.network.state_dict()["conv1.weight"], weights["conv1.weight"])
+
+
+def test_weights_that_there_are_none_of_are_refused() -> None:
+    for package, name in (("torchvision", "resnet18.IMAGENET1K_V9"), ("timm", "resnet18.nobody")):
+        with pytest.raises(ValueError, match=f"weights: {package} has no weights of '{name}' within reach"):
+            reference.published(package, name)
+
+
+TIMM = {
+    "resnet18.a1_in1k": (288, 288, "bicubic"),  # test_crop_pct 1.0
+    "inception_v3.tv_in1k": (299, 341, "bicubic"),  # floor(299 / 0.875)
+    "beit_base_patch16_224.in22k_ft_in22k_in1k": (224, 248, "bicubic"),  # 0.9
+}
+
+
+@pytest.mark.parametrize("name", TIMM)
+def test_timm_s_weights_are_evaluated_at_timm_s_test_size(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`timm`'s own validate.py goes by the test size and share, where there are such."""
+
+    def create(name: str, **_options: object) -> nn.Module:
+        network = nn.Identity()
+        network.pretrained_cfg = timm.get_pretrained_cfg(name).to_dict()  # type: ignore[union-attr,assignment]
+        return network
+
+    monkeypatch.setattr(timm, "create_model", create)
+    found = reference.published("timm", name)
+    assert (found.crop, found.resize, found.interpolation) == TIMM[name]
