@@ -1,5 +1,6 @@
 """The images of a run: listed once, by its first start, and the same for all that follow."""
 
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
 
 from data import dataset
@@ -8,12 +9,14 @@ from data.manifest import DamagedManifestError, Manifest
 from data.progress import counting
 from data.verify import changes, verify
 from data.workers import cores
+from trainer import smoke
 from trainer.preempt import StopRequestedError
+from trainer.runtime import Runtime
 from trainer.setup import Setup
 
 HEARTBEAT_S = 5.0
 
-_PER_WORKER = 500  # images that are read in the time that another process takes to start
+PER_WORKER = 500  # images that are read in the time that another process takes to start
 
 
 class UnusableDataError(ValueError):
@@ -37,7 +40,7 @@ def list_images(setup: Setup) -> tuple[Manifest, Manifest]:
         trainer.preempt.StopRequestedError: Asked to stop while listing.
         OSError: A list cannot be read or written.
     """
-    failure = _prepared(setup)
+    failure = aside(setup.runtime, lambda: _prepare(setup))
     if setup.runtime.any(failure is not None):
         setup.stop.check()
         raise failure or PeerFailedError
@@ -45,16 +48,16 @@ def list_images(setup: Setup) -> tuple[Manifest, Manifest]:
     return train, val
 
 
-def _prepared(setup: Setup) -> Exception | None:
-    """Let rank 0 prepare, and the others wait for it (collective); what went wrong on rank 0.
+def aside(runtime: Runtime, work: Callable[[], Exception | None]) -> Exception | None:
+    """Let rank 0 do some work, and the others wait for it (collective); what went wrong on rank 0.
 
     To look at a million images takes longer than a collective may: the ranks meet again and again meanwhile.
     """
-    with ThreadPoolExecutor(1) as aside:
-        work = aside.submit(_prepare, setup) if setup.runtime.is_main else None
-        while setup.runtime.any(work is not None and bool(wait([work], timeout=HEARTBEAT_S).not_done)):
+    with ThreadPoolExecutor(1) as apart:
+        working = apart.submit(work) if runtime.is_main else None
+        while runtime.any(working is not None and bool(wait([working], timeout=HEARTBEAT_S).not_done)):
             pass
-        return work.result() if work else None
+        return working.result() if working else None
 
 
 def _prepare(setup: Setup) -> Exception | None:
@@ -80,10 +83,13 @@ def _prepare(setup: Setup) -> Exception | None:
 
 def _listed(setup: Setup, split: str) -> Manifest:
     root, folder = setup.site.data, setup.site.manifests or setup.site.data
+    few = smoke.images(setup.recipe, split) if setup.site.smoke else None
     if manifest_file(folder, split).exists():
-        return dataset.load(folder, root, split)
+        stored = dataset.load(folder, root, split)
+        return stored if few is None else stored.spread(few)
     try:
         listing = dataset.listing(root, split)
+        listing = listing if few is None else listing.spread(few)
     except ValueError as error:  # an archive that is not as it should be
         raise UnusableDataError(str(error)) from None
     with counting(f"looking at the images of {root / split}", "images") as show:
@@ -96,7 +102,7 @@ def _listed(setup: Setup, split: str) -> Manifest:
             listing,
             known=None,
             journal=dataset.journal_file(setup.run.path, split),
-            workers=min(cores(), 1 + len(listing.entries) // _PER_WORKER),
+            workers=min(cores(), 1 + len(listing.entries) // PER_WORKER),
             progress=progress,
         )
 

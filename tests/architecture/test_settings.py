@@ -15,8 +15,9 @@ from data.pack.record import PackOptions
 from launch.plan.config import PlanConfig
 from launch.site import ClusterConfig
 from models.config import ModelConfig
-from trainer.bench.config import BenchConfig
+from trainer.bench.config import BenchConfig, EquivalenceConfig
 from trainer.config import Recipe, SiteConfig
+from trainer.evaluation.command import Evaluate
 from trainer.learn.config import EmaConfig, LossConfig, MixingConfig
 from trainer.learn.optim_config import AnyOptimizer, OptimizerConfig
 from trainer.learn.schedule_config import AnySchedule, ScheduleConfig
@@ -24,7 +25,8 @@ from trainer.learn.schedule_config import AnySchedule, ScheduleConfig
 KINDS: list[Any] = [
     *(Recipe, OptimizerConfig, *get_args(AnyOptimizer), ScheduleConfig, *get_args(AnySchedule)),
     *(LossConfig, MixingConfig, EmaConfig, ModelConfig, InputConfig, AugmentConfig),
-    *(SiteConfig, BenchConfig, config.BenchConfig, ClusterConfig, PlanConfig, Synth, PackOptions),
+    *(SiteConfig, Evaluate, BenchConfig, EquivalenceConfig, config.BenchConfig),
+    *(ClusterConfig, PlanConfig, Synth, PackOptions),
 ]
 BOUNDED = [(kind, field) for kind in KINDS for field in dataclasses.fields(kind) if field.metadata]
 UNBOUNDED = [

@@ -1,0 +1,137 @@
+"""Two sets of answers to the same images: which is better, and where they differ. Loads no torch."""
+
+import csv
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from trainer.evaluation import statistics
+from trainer.evaluation.predictions import Predictions
+from trainer.rundir import write_text
+
+COMPARISON = "comparison.json"
+DIFFERENCES = "differences.csv"
+HEAD = ("image", "class", "right", "first's answer", "its probability", "second's answer", "its probability")
+SHOWN = 10
+LEVEL = 0.05  # of the test
+
+
+class OtherImagesError(ValueError):
+    """Answers to other images, which cannot be compared; the message says how they differ."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Comparison:
+    """Two networks on the same images, by top-1."""
+
+    first: str
+    second: str
+    images: int
+    both_right: int
+    only_first: int
+    """Images that the first alone has right."""
+    only_second: int
+    both_wrong: int
+    difference: float
+    """The second's top-1 less the first's, points."""
+    interval: tuple[float, float]
+    """Its 95 % interval, points."""
+    p_value: float
+    """McNemar's exact test, two-sided."""
+    other_answers: int
+    """Images to which they answer differently, right or wrong."""
+
+    @property
+    def lines(self) -> list[str]:
+        """For the console."""
+        better = self.second if self.difference > 0 else self.first
+        verdict = f"{better} is better" if self.p_value < LEVEL else "these images do not tell which is better"
+        return [
+            f"first   {self.first}",
+            f"second  {self.second}",
+            f"of {self.images:,} images both have {self.both_right:,} right and {self.both_wrong:,} wrong, the first "
+            f"alone {self.only_first:,} right, the second alone {self.only_second:,}; their answers differ on "
+            f"{self.other_answers:,}",
+            f"second less first: {self.difference:+.3f} points of top-1 (95 % interval {self.interval[0]:+.3f} to "
+            f"{self.interval[1]:+.3f}); McNemar's exact p = {self.p_value:.3g}: {verdict}",
+        ]
+
+
+def compare(first: Predictions, second: Predictions) -> Comparison:
+    """Pair the answers.
+
+    Raises:
+        OtherImagesError: They are to other images, or other labels.
+    """
+    if first.names.tolist() != second.names.tolist():
+        only = len(set(first.names.tolist()) ^ set(second.names.tolist()))
+        raise OtherImagesError(f"{_title(first)} and {_title(second)} are of other images: {only:,} are in one alone")
+    if not np.array_equal(first.targets, second.targets) or first.about["label_set"] != second.about["label_set"]:
+        raise OtherImagesError(f"{_title(first)} and {_title(second)} were judged by other labels")
+    one, other = first.top1, second.top1
+    only_first, only_second = int((one & ~other).sum()), int((other & ~one).sum())
+    gain, low, high = statistics.difference(only_first, only_second, len(first))
+    return Comparison(
+        first=_title(first),
+        second=_title(second),
+        images=len(first),
+        both_right=int((one & other).sum()),
+        only_first=only_first,
+        only_second=only_second,
+        both_wrong=int((~one & ~other).sum()),
+        difference=gain,
+        interval=(low, high),
+        p_value=statistics.mcnemar(only_first, only_second),
+        other_answers=int(_differing(first, second).sum()),
+    )
+
+
+def warnings(first: Predictions, second: Predictions) -> list[str]:
+    """What besides the weights may make the difference."""
+    keys = {"protocol": "protocol", "precision": "precision", "val_sha256": "content of the images (SHA-256)"}
+    return [
+        f"note: {text}: {first.about[key]} and {second.about[key]}"
+        for key, text in keys.items()
+        if first.about[key] != second.about[key]
+    ]
+
+
+def write(found: Comparison, first: Predictions, second: Predictions, folder: Path) -> None:
+    """Write the figures, and every image on which the answers differ, the surest first."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / DIFFERENCES).open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream)
+        writer.writerow(HEAD)
+        writer.writerows(differences(first, second))
+    write_text(folder / COMPARISON, json.dumps(asdict(found), indent=2) + "\n")
+
+
+def differences(first: Predictions, second: Predictions) -> list[tuple[Any, ...]]:
+    """Rows of HEAD."""
+    places = np.flatnonzero(_differing(first, second))
+    surest = np.minimum(first.confidence[places], second.confidence[places])
+    rights = {(True, False): "first", (False, True): "second", (False, False): "neither", (True, True): "both"}
+    return [
+        (
+            str(first.names[place]),
+            int(first.targets[place]),
+            rights[bool(first.top1[place]), bool(second.top1[place])],
+            int(first.answers[place, 0]),
+            f"{first.confidence[place]:.4f}",
+            int(second.answers[place, 0]),
+            f"{second.confidence[place]:.4f}",
+        )
+        for place in places[np.argsort(-surest, kind="stable")].tolist()
+    ]
+
+
+def _differing(first: Predictions, second: Predictions) -> NDArray[np.bool_]:
+    return np.asarray(first.answers[:, 0] != second.answers[:, 0])
+
+
+def _title(found: Predictions) -> str:
+    return f"{found.about['weights_of']} ({found.about['protocol']}, {found.about['weights']} weights)"

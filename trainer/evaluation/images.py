@@ -1,0 +1,66 @@
+"""The list of the images of an evaluation."""
+
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+
+from data import dataset
+from data.manifest import DamagedManifestError, Manifest, load
+from data.verify import changes, verify
+from data.workers import cores
+from trainer.evaluation.place import EXPECTED, Place
+from trainer.images import PER_WORKER, UnusableDataError
+
+MANIFEST = "manifest.npz"  # in the folder of an evaluation: what it is of
+
+Advance = Callable[[int, int], object]
+
+
+def prepare(
+    place: Place, known: list[Path], output: Path, max_broken: float, show: Callable[[int, int], object]
+) -> None:
+    """Write the list of the images to an evaluation's folder.
+
+    Args:
+        place: Where they lie.
+        known: Lists that were made before; the first that still holds is taken, else the images are read.
+        output: The folder.
+        max_broken: Greatest bearable share of broken images.
+        show: Is given the number of images read, and of all.
+
+    Raises:
+        UnusableDataError: They cannot be listed, or too many are broken.
+        OSError: A file cannot be read or written.
+    """
+    images = _known(place, known) or _scanned(place, show)
+    if problem := verify.problem(images, max_broken):
+        raise UnusableDataError(problem)
+    if not len(images):
+        raise UnusableDataError(f"{place.folder} holds no image; {EXPECTED}")
+    output.mkdir(parents=True, exist_ok=True)
+    images.save(output / MANIFEST)
+
+
+def prepared(place: Place, output: Path) -> Manifest:
+    """What `prepare` wrote."""
+    return load(output / MANIFEST, place.folder)
+
+
+def _known(place: Place, files: list[Path]) -> Manifest | None:
+    for file in files:
+        try:
+            images = load(file, place.folder) if file.exists() else None
+        except (DamagedManifestError, OSError):  # then it is made anew
+            continue
+        if images is not None and changes.changed(images) is None:
+            return images
+    return None
+
+
+def _scanned(place: Place, show: Advance) -> Manifest:
+    try:
+        listing = dataset.listing(place.root, place.split)
+        workers = min(cores(), 1 + len(listing.entries) // PER_WORKER)
+        return verify.scan(listing, known=None, journal=None, workers=workers, progress=show)
+    except (ValueError, BrokenExecutor) as error:  # an archive that is not as it should be, or a reader that was killed
+        raise UnusableDataError(str(error)) from None

@@ -1,0 +1,173 @@
+"""Which class each image shows, as the network numbers classes. Loads no torch."""
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from data.manifest import Manifest
+from models import imagenet
+from models.imagenet import REAL
+
+VAL_IMAGES = 50_000
+_NUMBERED = re.compile(r"_val_(\d{8})")  # ILSVRC2012_val_00000001.JPEG
+
+Ints = NDArray[np.int64]
+Flags = NDArray[np.bool_]
+
+
+class UnknownLabelsError(ValueError):
+    """Labels that do not fit the network or the images; the message says how, and the mend."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Labels:
+    """The truth about N images."""
+
+    name: str
+    """val, real, or the name of the folder or file."""
+    targets: Ints
+    """(N,) class of the image's folder, as the network numbers it."""
+    names: Mapping[int, str]
+    """Folders of the classes, by the network's numbers."""
+    columns: Ints
+    """(K,) the classes that there are images of, rising: the others count in no answer."""
+    num_classes: int
+    """The network's."""
+    accepted: Sequence[frozenset[int]] | None = None
+    """For each image all classes that are right; an image with none is left out. None: its folder's alone."""
+
+    @property
+    def words(self) -> str:
+        """Of which labels and how many classes, for people."""
+        some = (
+            f", {len(self.columns):,} of {self.num_classes:,} classes" if len(self.columns) < self.num_classes else ""
+        )
+        return f"{self.name} labels{some}"
+
+    def judged(self) -> Flags:
+        """(N,) images that have a right answer."""
+        if self.accepted is None:
+            return np.ones(len(self.targets), bool)
+        return np.array([bool(right) for right in self.accepted])
+
+    def right(self, answers: Ints) -> Flags:
+        """(N, k) which of the network's k answers to each image are right."""
+        if self.accepted is None:
+            return answers == self.targets[:, None]
+        rows = [[answer in right for answer in row] for row, right in zip(answers.tolist(), self.accepted, strict=True)]
+        return np.array(rows, bool).reshape(answers.shape)
+
+
+def of(images: Manifest, folder: str, num_classes: int, names: tuple[str, ...] | None) -> Labels:
+    """What the images' folders say.
+
+    Args:
+        images: What is evaluated.
+        folder: Name of the set.
+        num_classes: Length of a row of logits.
+        names: The network's classes in their order, where they are known.
+
+    Raises:
+        UnknownLabelsError: The folders are other classes than the network's.
+    """
+    numbers = np.array(_numbers(images, num_classes, names), np.int64)
+    return Labels(
+        name=folder,
+        targets=numbers[images.targets],
+        names=dict(zip(numbers.tolist(), images.classes, strict=True)),
+        columns=np.sort(numbers),
+        num_classes=num_classes,
+    )
+
+
+def with_file(labels: Labels, images: Manifest, source: str) -> Labels:
+    """The labels of a file in place of the folders': ReaL's, or one that maps names of images to classes.
+
+    Args:
+        labels: The folders'.
+        images: What is evaluated.
+        source: `real` for those that come with timm, or a JSON file: a list of lists of classes in the order of
+            ImageNet's 50,000 validation images, or an object from an image's file name to a class or a list of them.
+
+    Raises:
+        UnknownLabelsError: The file cannot be read, or does not speak of these images.
+    """
+    content = imagenet.real_labels() if source == REAL else _content(Path(source))
+    accepted = (
+        _by_name(content, images, source) if isinstance(content, Mapping) else _by_number(content, images, source)
+    )
+    least, most = min(map(min, filter(None, accepted)), default=0), max(map(max, filter(None, accepted)), default=0)
+    if least < 0 or most >= labels.num_classes:
+        strange = least if least < 0 else most
+        raise UnknownLabelsError(f"--labels {source}: names class {strange}; the network has {labels.num_classes:,}")
+    if not any(accepted):
+        raise UnknownLabelsError(f"--labels {source}: gives none of these images a class")
+    # the file may call any class right, so that every answer counts
+    name, every = REAL if source == REAL else Path(source).stem, np.arange(labels.num_classes)
+    return replace(labels, name=name, columns=every, accepted=accepted)
+
+
+def _numbers(images: Manifest, num_classes: int, names: tuple[str, ...] | None) -> list[int]:
+    folders = images.classes
+    if names and set(folders) <= set(names):
+        place = {name: number for number, name in enumerate(names)}
+        return [place[folder] for folder in folders]
+    if all(folder.isdecimal() for folder in folders) and max(map(int, folders)) < num_classes:
+        return [int(folder) for folder in folders]  # ImageNet-V2 has the numbers themselves
+    if names is None and len(folders) == num_classes:
+        return list(range(num_classes))
+    strange = [folder for folder in folders if names is None or folder not in names]
+    known = f"such as {', '.join(names[:3])}" if names else f"{num_classes:,} that it does not name"
+    raise UnknownLabelsError(
+        f"--data: {images.root} has {len(folders):,} classes, among them {', '.join(strange[:3])}; the network's are "
+        f"others, {known}"
+    )
+
+
+def _content(file: Path) -> Any:
+    try:
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else f"no JSON: {error}"
+        raise UnknownLabelsError(f"--labels: {file}: {reason}") from None
+
+
+def _by_number(content: Any, images: Manifest, source: str) -> list[frozenset[int]]:
+    if not isinstance(content, list) or len(cast("list[Any]", content)) != VAL_IMAGES:
+        raise UnknownLabelsError(f"--labels {source}: expected a list of {VAL_IMAGES:,} lists of classes, or an object")
+    listed = cast("list[Any]", content)
+    found = [_number(images.name(row)) for row in range(len(images))]
+    lacking = next((row for row, number in enumerate(found) if number is None), None)
+    if lacking is not None:
+        raise UnknownLabelsError(
+            f"--labels {source}: goes by the numbers in the names of ImageNet's validation images, ILSVRC2012_val_..., "
+            f"and {images.label(lacking)} has none"
+        )
+    return [_classes(listed[number - 1], source) for number in found if number]
+
+
+def _number(name: str) -> int | None:
+    """Of one of ImageNet's validation images, from 1 on."""
+    found = _NUMBERED.search(name)
+    return int(found[1]) if found and 1 <= int(found[1]) <= VAL_IMAGES else None
+
+
+def _by_name(content: Mapping[str, Any], images: Manifest, source: str) -> list[frozenset[int]]:
+    names = [Path(images.name(row)).name for row in range(len(images))]
+    lacking = [name for name in names if name not in content]
+    if lacking:
+        raise UnknownLabelsError(f"--labels {source}: says nothing of {len(lacking):,} images, such as {lacking[0]}")
+    return [_classes(content[name], source) for name in names]
+
+
+def _classes(value: Any, source: str) -> frozenset[int]:
+    many = cast("list[Any]", value) if isinstance(value, list) else [value]
+    if not all(isinstance(one, int) for one in many):
+        raise UnknownLabelsError(f"--labels {source}: {value!r} is no class and no list of classes, which are numbers")
+    return frozenset(many)
