@@ -18,6 +18,7 @@ from trainer.learn import batchnorm
 from trainer.learn.schedule import learning_rate
 from trainer.prefetch import on_device
 from trainer.record.telemetry import Point, Telemetry, Waiting
+from trainer.record.usage import usage
 from trainer.setup import Setup
 from trainer.state import TrainState, headline
 from trainer.step import Normalize, TrainStep, draw_seed
@@ -127,6 +128,7 @@ def log(parts: Fit, clock: "_Clock", source: Waiting, lr: float) -> None:
             images_per_s=(parts.plan.images_seen(state.step) - parts.plan.images_seen(state.step - steps)) / seconds,
             data_wait=waited / seconds,
             eta_s=(parts.total_steps - state.step) * seconds / steps,
+            usage=usage(parts.setup.runtime.device),
         )
         parts.telemetry.train(point)
 

@@ -59,9 +59,19 @@ class RunDirectory:
         return self.path / "report.md"
 
     @property
+    def page(self) -> Path:
+        """The same for a browser, in one file."""
+        return self.path / "report.html"
+
+    @property
     def curves(self) -> Path:
         """The report's plot."""
         return self.path / "curves.png"
+
+    @property
+    def evaluations(self) -> Path:
+        """Folder of evaluations made after training, one folder each."""
+        return self.path / "evaluations"
 
     def manifest(self, split: str) -> Path:
         """The list of images this run uses."""
@@ -121,6 +131,7 @@ class RunDirectory:
             if result
             else "stopped, not finished: the same command goes on from here",
             f"  report       {self.report}",
+            f"  page         {self.page}",
             f"  curves       {self.curves}",
             f"  TensorBoard  tensorboard --logdir {self.path}",
             f"  metrics      {self.metrics}",

@@ -2,7 +2,6 @@
 
 import fcntl
 import json
-import statistics
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,6 +10,7 @@ from typing import Any
 
 from launch.array.sweep import Member, Settings
 from launch.folder import LaunchFolder
+from trainer.record.spread import spread
 from trainer.rundir import RunDirectory, write_text
 
 FILE = "summary.md"
@@ -107,10 +107,7 @@ def _row(settings: str, group: list[dict[str, Any] | None]) -> Row:
 
 
 def _spread(values: list[float]) -> str:
-    if not values:
-        return ""
-    mean = f"{statistics.mean(values):.2f}"
-    return f"{mean} +- {statistics.stdev(values):.2f}" if len(values) > 1 else mean
+    return str(spread(values)) if values else ""
 
 
 def _without_seed(settings: Settings) -> str:

@@ -20,7 +20,7 @@ from trainer.keep import files
 from trainer.rundir import RunDirectory
 
 _LOOK_S = 0.05
-_TIMED = ("time", "images_per_s", "data_wait")  # what no two runs have in common
+_TIMED = ("time", "images_per_s", "data_wait", "memory_gb", "power_w")  # what no two runs have in common
 
 
 class DrillError(RuntimeError):

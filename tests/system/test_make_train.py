@@ -52,7 +52,7 @@ def test_make_train_learns_goes_on_after_ctrl_c_and_says_when_it_is_finished(hou
     assert result["images"] == 1000
     guide = [line.split() for line in output.splitlines() if line.startswith("  ")]
     assert [words[0] for words in guide] == [
-        *("report", "curves", "TensorBoard", "metrics", "checkpoints", "weights", "recipe")
+        *("report", "page", "curves", "TensorBoard", "metrics", "checkpoints", "weights", "recipe")
     ]
     assert all((house / words[-1]).exists() for words in guide)
 

@@ -1,7 +1,5 @@
 """What makes a number a result: what was evaluated, on what, by which code."""
 
-import hashlib
-import json
 import platform
 import socket
 from importlib.metadata import PackageNotFoundError, version
@@ -9,10 +7,13 @@ from typing import Any
 
 import torch
 
-from data.plan.plan import EvalPlan, TrainPlan
+from data import known
+from data.plan.evaluation import EvalPlan
+from data.plan.plan import TrainPlan
 from trainer.commit import commit
 from trainer.config import Recipe
-from trainer.decode import encode
+from trainer.evaluation.protocol import center
+from trainer.record.identity import recipe_hash
 from trainer.runtime import Runtime
 from trainer.state import TrainState, headline
 
@@ -55,6 +56,8 @@ def result(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan) -
         "train_replaced": state.broken,
         "best_top1": state.best_top1,
         "protocol": protocol(recipe),
+        "protocol_name": center(recipe.input.eval_crop, recipe.input.eval_resize).name,
+        "data_set": known.recognise(train.manifest, val.manifest),
         "model": recipe.model.name,
         "epochs": recipe.epochs,
         "images_seen": train.images_seen(state.step),
@@ -75,11 +78,6 @@ def protocol(recipe: Recipe) -> str:
     weights = "averaged (EMA)" if recipe.ema.decay else "raw"
     crop = f"shorter side {recipe.input.eval_resize} px, centre crop {recipe.input.eval_crop} px"
     return f"{crop}, bilinear with antialias, one view, {weights} weights, {recipe.precision}"
-
-
-def recipe_hash(recipe: Recipe) -> str:
-    """Hex digest of every field: two runs with the same one are the same experiment."""
-    return hashlib.sha256(json.dumps(encode(recipe), sort_keys=True).encode()).hexdigest()
 
 
 def _version(package: str) -> str | None:

@@ -6,7 +6,7 @@ metrics.jsonl is the record; the others show the same numbers.
 import json
 import time
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 from typing import Any, Generic, TypeVar
 
@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from trainer.metrics import Scores
 from trainer.record.console import Console
+from trainer.record.usage import Usage
 from trainer.rundir import RunDirectory, write_text
 from trainer.state import TrainState
 
@@ -67,6 +68,8 @@ class Point:
     """Share of the time that rank 0 waited for the loader, 0 to 1."""
     eta_s: float
     """Seconds to the end of training at this rate."""
+    usage: Usage
+    """Of rank 0 and its device."""
 
     def line(self) -> str:
         """The point in one line."""
@@ -100,10 +103,12 @@ class Telemetry:
         speed = {"images_per_s": point.images_per_s, "data_wait": point.data_wait}
         data = {"broken": point.broken}
         faults = {"skipped": point.skipped}
-        self._write("train", point.step, {"epoch": point.epoch, **learning, **speed, **data, **faults})
+        device = {name: round(value, 3) for name, value in asdict(point.usage).items() if value is not None}
+        self._write("train", point.step, {"epoch": point.epoch, **learning, **speed, **data, **faults, **device})
         self._scalars("train", point.step, learning)
         self._scalars("data", point.step, data)
         self._scalars("throughput", point.step, speed)
+        self._scalars("device", point.step, device)
         self._console.training(point.line(), point.step, point.total_steps)
 
     def evaluation(self, state: TrainState, found: list[Scores]) -> None:

@@ -11,6 +11,7 @@ from torch import nn
 from trainer.metrics import FIELDS, Scores
 from trainer.record.console import Console
 from trainer.record.telemetry import Point, Telemetry, Waiting
+from trainer.record.usage import Usage
 from trainer.rundir import RunDirectory
 from trainer.state import TrainState
 
@@ -42,6 +43,7 @@ def point(step: int, loss: float) -> Point:
         images_per_s=1234.5,
         data_wait=0.25,
         eta_s=61.0,
+        usage=Usage(memory_gb=1.5004, power_w=250.0 if step % 2 else None),
     )
 
 
@@ -107,6 +109,15 @@ def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path
         "broken": 0,
         "skipped": 0,
     }
+    assert (second["memory_gb"], second["power_w"]) == (1.5, 250.0)
+
+
+def test_a_device_that_does_not_say_what_it_draws_has_no_such_field(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    stretch(run, state(0, 0), last=2, offset=0.0)
+    assert ["power_w" in record for record in run.records() if record["kind"] == "train"] == [True, False]
+    board = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
+    assert [(e.step, e.value) for e in board.Scalars("device/memory_gb")] == [(1, 1.5), (2, 1.5)]
 
 
 def test_the_line_holds_what_a_user_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,0 +1,231 @@
+"""What a run's report says, section by section."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from trainer.config import Recipe
+from trainer.decode import differences as differing
+from trainer.decode import encode
+from trainer.record.account import Account, Departure, Score
+from trainer.record.content import Code, Command, Section, Span, Strong, Table, Text, facts, text
+from trainer.record.cost import cost, figure
+from trainer.record.identity import recipe_hash
+from trainer.record.targets import Target
+from trainer.record.verdict import Verdict
+
+SHOWN_BROKEN = 20
+
+_LABELS = {"val": "val", "raw": "raw", "ema": "averaged"}
+
+
+def verdict(found: Verdict) -> Section:
+    """How it stands beside the published figure, and the command that mends what keeps it from being compared."""
+    said = text(Strong(f"{found.word.capitalize()}."), f" {found.why}", tone=found.tone)
+    return Section("", [said, *([Command(found.mend)] if found.mend else [])])
+
+
+def result(account: Account) -> Section | None:
+    """The accuracy with all that it is of."""
+    found = account.result
+    if not found or not account.score:
+        return None
+    rows: list[tuple[str, Span | None]] = [
+        ("top-1", Strong(f"{found['top1']:.2f} %")),
+        ("top-5", f"{found['top5']:.2f} %"),
+        ("best top-1 after any epoch", _percent(found.get("best_top1"))),
+        ("without averaging", _raw(found.get("raw_weights"))),
+        ("protocol", found.get("protocol")),
+        ("images evaluated", _evaluated(found)),
+        ("images seen in training", _seen(found)),
+    ]
+    return Section("Result", [facts("result", rows)])
+
+
+def provenance(account: Account) -> Section:
+    """What the numbers follow from."""
+    commits = dict.fromkeys(r["commit"] for r in account.of_kind("start") if r.get("commit"))
+    commit = (account.result or {}).get("commit") or ", ".join(commits)
+    rows: list[tuple[str, Span | None]] = [
+        ("recipe follows", account.named.name if account.named else None),
+        ("protocol during training", Code(account.protocol)),
+        ("seed", str(account.recipe.seed)),
+        ("commit", _code(commit)),
+        ("recipe (SHA-256)", Code(recipe_hash(account.recipe))),
+        ("training images (SHA-256)", _code(account.sha256("train"))),
+        ("evaluation images (SHA-256)", _code(account.sha256("val"))),
+    ]
+    return Section("Provenance", [facts("this run", rows)])
+
+
+def published(account: Account, targets: Sequence[Target]) -> Section | None:
+    """The figures that others have of this recipe."""
+    if not targets or not account.named:
+        return None
+    head = ("whose", "top-1, %", "top-5, %", "data", "protocol", "epochs", "source")
+    rows = [
+        (
+            *(target.by, f"{target.top1:.2f}{_deviation(target)}", _or_dash(target.top5, ".2f"), Code(target.data)),
+            *(
+                Code(target.protocol),
+                str(target.epochs),
+                f"{target.source}; {target.hours}" if target.hours else target.source,
+            ),
+        )
+        for target in targets
+    ]
+    aim = f"The first is what the recipe {account.named.name} aims at; tolerance {targets[0].tolerance:.2f} points."
+    return Section("Published figures", [Table(head, rows), text(aim)])
+
+
+def evaluations(account: Account) -> Section | None:
+    """Those made during training, and those made later."""
+    blocks = [
+        *([Table(_LATER, [_later(score) for score in account.evaluations])] if account.evaluations else []),
+        *([Table(_DURING, rows)] if (rows := _during(account.records)) else []),
+    ]
+    return Section("Evaluations", blocks) if blocks else None
+
+
+_LATER = ("labels", "protocol", "weights", "top-1, %", "95 % interval", "top-5, %", "images")
+_DURING = ("epoch", "step", "weights", "top-1, %", "top-5, %", "loss")
+
+
+def time_and_energy(account: Account) -> Section | None:
+    """What it took."""
+    if not account.records:
+        return None
+    found = cost(account.records)
+    rows: list[tuple[str, Span | None]] = [
+        ("hours", f"{figure(found.hours)} from each start to its last record"),
+        (found.device_hour, figure(found.device_hours)),
+        ("energy", _known(found.energy_kwh, "kWh, estimated from rank 0's device")),
+        ("images/s, median", _known(found.images_per_s)),
+        ("waiting for data, median", None if found.data_wait is None else f"{100 * found.data_wait:.1f} % of the time"),
+        ("most memory, rank 0", _known(found.memory_gb, "GB")),
+    ]
+    return Section("Time, energy, memory", [facts("of the whole run", rows)])
+
+
+def images(account: Account) -> Section:
+    """Which images, and which of them were not used."""
+    found, noted = account.images, account.result or {}
+    rows: list[tuple[str, Span | None]] = [("data set", f"{found.data or 'unknown'}: {found.why}")]
+    for name, split in (("training images", "train"), ("evaluation images", "val")):
+        if split in found.splits:
+            count, broken = found.splits[split].images, len(found.splits[split].broken)
+            rows.append((name, f"{count:,}{left_out(broken)}"))
+        elif f"{split}_images" in noted:
+            rows.append((name, f"{noted[f'{split}_images']:,}{left_out(noted.get(f'{split}_broken', 0))}"))
+    replaced = noted.get(
+        "train_replaced", next((r["broken"] for r in account.of_kind("train")[::-1] if "broken" in r), 0)
+    )
+    rows.append(("images replaced in training", f"{replaced:,}, which could not be read or decoded"))
+    return Section("Images", [facts("images", rows), *_quarantined(account)])
+
+
+def starts(account: Account) -> Section | None:
+    """When, where and with what each stretch of the run began."""
+    rows = [
+        (
+            datetime.fromtimestamp(r["time"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            str(r["step"]),
+            f"{r['world_size']} x {r['device']} on {r['host']}",
+            f"{r['launcher']}, {r['threads']} threads, loader {r['loader']}, Python {r['python']}",
+            ", ".join(f"{name} {version}" for name, version in r["packages"].items()),
+            _short(r.get("commit")),
+        )
+        for r in account.of_kind("start")
+    ]
+    head = ("time (UTC)", "after step", "where", "how", "packages", "commit")
+    return Section("Starts", [Table(head, rows)]) if rows else None
+
+
+def departures(account: Account) -> list[Section]:
+    """Where the recipe differs from the one it follows, and from the defaults."""
+    found: list[Section] = []
+    if named := account.named:
+        same: list[Table | Text] = [text(f"None: the recipe is {named.name} but for the seed.")]
+        found.append(Section(f"Departures from {named.name}", _differing(named.name, named.departures) or same))
+    defaults = differing(encode(Recipe()), encode(account.recipe))
+    return [*found, Section("Recipe, where it departs from the defaults", _differing("default", defaults))]
+
+
+def left_out(broken: int) -> str:
+    """How many are missing, to be added to a count."""
+    return f"; {broken:,} broken {'is' if broken == 1 else 'are'} left out" if broken else ""
+
+
+def _differing(name: str, leaves: Sequence[Departure]) -> list[Table | Text]:
+    rows = [(Code(path), _value(theirs), _value(ours)) for path, theirs, ours in leaves]
+    return [Table(("field", name, "this run"), rows)] if rows else []
+
+
+def _quarantined(account: Account) -> list[Table | Text]:
+    broken = [(split, image) for split, found in account.images.splits.items() for image in found.broken]
+    if not broken:
+        return []
+    more = [text(f"and {len(broken) - SHOWN_BROKEN:,} more")] if len(broken) > SHOWN_BROKEN else []
+    rows = [(split, Code(image.name), image.reason) for split, image in broken[:SHOWN_BROKEN]]
+    return [Table(("split", "left out", "why"), rows), *more]
+
+
+def _during(records: list[dict[str, Any]]) -> list[tuple[Span, ...]]:
+    return [
+        (
+            *(str(r["epoch"]), str(r["step"]), "averaged" if r["kind"] == "eval_ema" else "raw"),
+            *(f"{r['top1']:.2f}", f"{r['top5']:.2f}", f"{r['loss']:.4f}"),
+        )
+        for r in records
+        if r["kind"] in ("eval", "eval_ema")
+    ]
+
+
+def _later(score: Score) -> tuple[Span, ...]:
+    interval = f"{score.interval[0]:.2f} to {score.interval[1]:.2f}" if score.interval else "-"
+    return (
+        *(score.labels, Code(score.protocol), _LABELS.get(score.weights, score.weights)),
+        *(f"{score.top1:.2f}", interval, f"{score.top5:.2f}", f"{score.images:,}{left_out(score.broken)}"),
+    )
+
+
+def _evaluated(found: dict[str, Any]) -> str | None:
+    if "images" not in found:
+        return None
+    return f"{found['images']:,}, each once{left_out(found.get('val_broken', 0) + found.get('broken', 0))}"
+
+
+def _seen(found: dict[str, Any]) -> str | None:
+    return f"{found['images_seen']:,} in {found['epochs']} epochs" if "images_seen" in found else None
+
+
+def _raw(scores: dict[str, float] | None) -> str | None:
+    return f"top-1 {scores['top1']:.2f} %, top-5 {scores['top5']:.2f} %" if scores else None
+
+
+def _percent(value: float | None) -> str | None:
+    return None if value is None else f"{value:.2f} %"
+
+
+def _code(value: str | None) -> Code | None:
+    return Code(value) if value else None
+
+
+def _short(commit: str | None) -> Span:
+    return Code(commit.removesuffix("+")[:8] + "+" * commit.endswith("+")) if commit else "-"
+
+
+def _value(value: object) -> str:
+    return "unset" if value is None else str(value)
+
+
+def _known(value: float | None, unit: str = "") -> str | None:
+    return None if value is None else f"{figure(value)} {unit}".strip()
+
+
+def _or_dash(value: float | None, form: str) -> str:
+    return "-" if value is None else f"{value:{form}}"
+
+
+def _deviation(target: Target) -> str:
+    return "" if target.spread is None else f" +- {target.spread:.2f}"
