@@ -8,9 +8,11 @@ from typing import Any
 from data.load import backends
 from data.load.backends import Chosen
 from data.manifest import Manifest
-from data.plan.plan import EvalPlan, TrainPlan
+from data.plan.evaluation import EvalPlan
+from data.plan.plan import TrainPlan
 from trainer import build
 from trainer.config import Recipe, SiteConfig
+from trainer.evaluation import aim
 from trainer.images import list_images
 from trainer.keep import files
 from trainer.keep.holder import Hold
@@ -62,6 +64,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         with ExitStack() as stack, advising(recipe):
             parts = _parts(setup, images, hold, stack)
             finished = fit(parts)
+        finished = finished and aim.reached(setup, parts.state, images)
         if runtime.is_main:
             _conclude(setup, images, parts.state if finished else None)
     runtime.close()

@@ -1,0 +1,101 @@
+"""A finished run's accuracy under the protocol of the figure that its recipe aims at."""
+
+import copy
+from collections.abc import Mapping
+
+from data.known import recognise
+from data.manifest import Manifest
+from trainer.config import Recipe
+from trainer.evaluation import labels, outcome
+from trainer.evaluation.command import FOLDER, folder_name
+from trainer.evaluation.measure import Task, measure
+from trainer.evaluation.place import SPLIT
+from trainer.evaluation.protocol import Protocol, parse
+from trainer.evaluation.source import Source, own_protocol
+from trainer.evaluation.subject import Subject, fingerprint
+from trainer.preempt import StopRequestedError
+from trainer.record.account import follows
+from trainer.record.targets import TARGETS, Target
+from trainer.setup import Setup
+from trainer.state import TrainState
+
+BATCH = 64  # images per process and pass
+
+
+def protocol(
+    recipe: Recipe, images: tuple[Manifest, Manifest], targets: Mapping[str, tuple[Target, ...]] = TARGETS
+) -> Protocol | None:
+    """How the published figure was measured, where that is otherwise than the run measures and can be compared.
+
+    Args:
+        recipe: The run's.
+        images: Its manifests of train and val.
+        targets: Published figures by recipe.
+    """
+    named = follows(recipe)
+    aims = targets.get(named.name, ()) if named else ()
+    if not aims or recognise(*images) != aims[0].data:
+        return None
+    wanted = parse(aims[0].protocol)
+    return None if wanted == own_protocol(recipe) else wanted
+
+
+def reached(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest]) -> bool:
+    """Measure a finished run as its recipe's aim was measured; False where it was stopped in that (collective)."""
+    wanted = protocol(setup.recipe, images)
+    if wanted is None:
+        return True
+    try:
+        evaluate(setup, state, images, wanted)
+    except StopRequestedError:
+        return False
+    return True
+
+
+def evaluate(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest], wanted: Protocol) -> None:
+    """Measure the result's weights under another protocol, and leave the figures in the run directory (collective).
+
+    Raises:
+        StopRequestedError: A process was asked to stop; the next start evaluates anew.
+        TooManyBrokenError: Too many images broke since they were listed.
+    """
+    recipe, runtime, run = setup.recipe, setup.runtime, setup.run
+    train, val = images
+    averaged = state.ema.network if state.ema else None
+    network = copy.deepcopy(averaged or state.model)  # the protocol may change its form
+    source = Source(
+        text=str(run.path), kind="weights", file=run.weights, recipe=recipe, which="ema" if averaged else "raw", run=run
+    )
+    subject = Subject(
+        source=source,
+        model=recipe.model.name,
+        network=network.eval(),
+        num_classes=recipe.model.num_classes,
+        input=recipe.input,
+        protocol=own_protocol(recipe),
+        precision=recipe.precision,
+        which=source.which,
+        classes=train.classes,
+        weights_sha256=fingerprint(network),
+        train_sha256=train.fingerprint(),
+        published_top1=None,
+    )
+    truth = labels.of(val, SPLIT, subject.num_classes, subject.classes)
+    task = Task(
+        subject=subject,
+        protocol=wanted,
+        images=val,
+        truth=truth,
+        labels=None,
+        precision=recipe.precision,
+        batch=BATCH,
+        loader=setup.site.loader,
+        max_broken=setup.site.max_broken,
+        should_stop=setup.should_stop,
+    )
+    found = measure(task, runtime)
+    if runtime.is_main:
+        folder = run.path / FOLDER / folder_name(SPLIT, wanted)
+        folder.mkdir(parents=True, exist_ok=True)
+        outcome.write(found, truth, folder)
+        setup.console.say("\n".join(outcome.lines(found, truth)))
