@@ -2,7 +2,7 @@
 
 import hashlib
 import os
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,6 +41,12 @@ class Listing:
     folders: dict[str, int] = field(default_factory=dict[str, int])
     """Folders below `root` (itself: the empty name) that images were looked for in, each with the time of its last
     change before that, ns since 1970; empty where the images lie in archives."""
+
+    def spread(self, count: int) -> "Listing":
+        """At most so many of the images, evenly over all."""
+        last, most = len(self.entries) - 1, min(count, len(self.entries))
+        places = sorted({round(place * last / max(most - 1, 1)) for place in range(most)})
+        return replace(self, entries=[self.entries[place] for place in places])
 
     def path(self, entry: Entry) -> Path:
         """File that holds the image."""

@@ -12,6 +12,7 @@ from launch import enqueue, standing
 from launch.enqueue import Wanted
 from launch.folder import LaunchFolder, Submission
 from launch.site import ClusterConfig
+from trainer import smoke
 from trainer.config import Recipe, SiteConfig
 from trainer.decode import InvalidConfigError, decode
 from trainer.exits import refuse
@@ -47,7 +48,8 @@ class Submit:
 
     def run(self) -> int:
         """Check everything, then queue the run or print its script."""
-        return _submit(Wanted(recipe=self.settings, site=self.site, cluster=self.cluster), dry_run=self.dry_run)
+        recipe = smoke.tried(self.settings, self.site)
+        return _submit(Wanted(recipe=recipe, site=self.site, cluster=self.cluster), dry_run=self.dry_run)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

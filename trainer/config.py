@@ -97,3 +97,5 @@ class SiteConfig:
     """auto: at a run's first start, lower `micro_batch` until it fits into memory; `global_batch` stays."""
     deterministic: bool = False
     """On a GPU, use only algorithms that repeat bit for bit; slower. CPUs always do."""
+    smoke: bool = False
+    """Try the recipe: its epochs in two of four steps, on a few of the images, each phase once; for no result."""

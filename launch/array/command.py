@@ -17,6 +17,7 @@ from launch.job import Sweep
 from launch.site import ClusterConfig
 from launch.submit import CLUSTER
 from models.console import show
+from trainer import smoke
 from trainer.config import SiteConfig
 from trainer.decode import range_problems
 from trainer.exits import refuse
@@ -73,7 +74,8 @@ class Array:
         return self.site.output.absolute()
 
     def _wanted(self, task: Task) -> Wanted:
-        return Wanted(recipe=task.recipe, site=replace(self.site, output=self._root / task.name), cluster=self.cluster)
+        site = replace(self.site, output=self._root / task.name)
+        return Wanted(recipe=smoke.tried(task.recipe, site), site=site, cluster=self.cluster)
 
     def _idle(self, tasks: Sequence[Task]) -> list[str]:
         """Runs that are neither finished nor in the hands of a job."""

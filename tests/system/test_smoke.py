@@ -1,0 +1,52 @@
+import shutil
+from pathlib import Path
+
+import pytest
+
+from data.config import Synth
+from data.synth import synth
+from tests import commands
+from trainer import recipe as recipes
+from trainer import smoke
+from trainer.cli import main
+from trainer.rundir import RunDirectory
+
+pytestmark = pytest.mark.slow
+
+SMALL = ("--model.num-classes", "4", "--threads", "1", "--keep-checkpoints", "1", "--keep-best", "0")
+
+
+@pytest.fixture(scope="session")
+def few_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As many images to train on as two epochs of four steps need."""
+    root = tmp_path_factory.mktemp("images") / "synth"
+    synth.write(root, Synth(scale="small", classes=4, train_per_class=12, val_per_class=3), workers=1)
+    return root
+
+
+def sizes(name: str) -> tuple[str, ...]:
+    """Images so small and few that a step takes less than a second."""
+    side = 299 if name == "inception_v3" else 32 if name.startswith("cifar") else 64
+    recipe = recipes.load(name)
+    # mixing takes more images than repeats of one, and BatchNorm more than two where their last map is a pixel
+    many = recipe.mixing.mixup or recipe.mixing.cutmix or recipe.input.start_size
+    batches = ("--global-batch", "12", "--micro-batch", "6") if many else ("--global-batch", "4", "--micro-batch", "2")
+    shown = ("--input.train-size", "--input.eval-crop", "--input.eval-resize")
+    growing = ("--input.start-size", "32") if recipe.input.start_size else ()
+    return (*(word for flag in shown for word in (flag, str(side))), *growing, *batches)
+
+
+@pytest.mark.parametrize("name", recipes.names())
+def test_every_recipe_runs_through_all_its_phases(name: str, few_images: Path, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path / "run")
+    done = commands.call(
+        main, "train", name, "--smoke", "--data", few_images, "--output", run.path, *SMALL, *sizes(name)
+    )
+    assert done.returncode == 0, done.stderr
+    result, records = run.finished(), run.records()
+    assert result is not None
+    shutil.rmtree(run.checkpoints)
+    assert result["epochs"] == min(recipes.load(name).epochs, smoke.EPOCHS)
+    assert [record["epoch"] for record in records if record["kind"] == "eval"] == list(range(1, result["epochs"] + 1))
+    assert records[0]["steps_per_epoch"] == smoke.STEPS
+    assert ("raw_weights" in result) == (recipes.load(name).ema.decay is not None)
