@@ -2,19 +2,21 @@
 
 import sys
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
-from trainer import network, preflight, recipe
+from trainer import network, preflight, recipe, smoke
 from trainer.bench.command import Bench
 from trainer.config import Recipe, SiteConfig
 from trainer.cpu import rest_at_barriers
 from trainer.decode import InvalidConfigError
+from trainer.evaluation.command import Evaluate
 from trainer.exits import INTERRUPTED, refuse
 from trainer.keep.command import Checkpoints
 from trainer.preempt import StopFlag
+from trainer.record.command import Report
+from trainer.record.reproduce import Reproduce
 from trainer.rundir import RunDirectory
 from trainer.world import World, WorldError, from_environment, speaks
 
@@ -39,12 +41,7 @@ class Train:
     """What is learned."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Report:
-    """Write report.md and curves.png of a run anew from its metrics."""
-
-    run: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")]
-    """Run directory."""
+Command = Train | Evaluate | Report | Reproduce | Checkpoints | Bench
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -58,11 +55,9 @@ def main(arguments: list[str] | None = None) -> int:
         match command := parse(sys.argv[1:] if arguments is None else arguments):
             case Train():
                 return train(command, from_environment())
-            case Report():
-                return report(command)
-            case Checkpoints():
+            case Report() | Checkpoints() | Reproduce():
                 return command.run()
-            case Bench():
+            case Bench() | Evaluate():
                 return command.run(from_environment())
     except (InvalidConfigError, WorldError) as error:
         return refuse(str(error).splitlines())
@@ -73,7 +68,7 @@ def main(arguments: list[str] | None = None) -> int:
         return INTERRUPTED
 
 
-def parse(arguments: list[str]) -> Train | Report | Checkpoints | Bench:
+def parse(arguments: list[str]) -> Command:
     """The command, with the recipe's values as the defaults of its flags.
 
     Raises:
@@ -82,16 +77,33 @@ def parse(arguments: list[str]) -> Train | Report | Checkpoints | Bench:
     settings = named_recipe(arguments, "train")
     default = Train(recipe=tyro.MISSING, settings=settings, site=SiteConfig(data=tyro.MISSING, output=tyro.MISSING))
     train_command = Annotated[Train, tyro.conf.subcommand("train", default=default)]
-    report_command = Annotated[Report, tyro.conf.subcommand("report")]
-    checkpoints_command = Annotated[Checkpoints, tyro.conf.subcommand("checkpoints")]
-    bench_command = Annotated[Bench, tyro.conf.subcommand("bench")]
-    return tyro.cli(
-        train_command | report_command | checkpoints_command | bench_command,  # pyright: ignore[reportArgumentType]
-        args=arguments,
+    verbs: dict[str, type] = {
+        "evaluate": Evaluate,
+        "report": Report,
+        "reproduce": Reproduce,
+        "checkpoints": Checkpoints,
+        "bench": Bench,
+    }
+    commands: Any = train_command
+    for name, kind in verbs.items():
+        commands |= Annotated[kind, tyro.conf.subcommand(name)]
+    words, rest = _split(arguments)
+    command: Command = tyro.cli(
+        commands,
+        args=words,
         prog="python -m trainer",
         config=(tyro.conf.AvoidSubcommands,),
         console_outputs=speaks(),
     )
+    return command.behind(rest) if isinstance(command, Reproduce) else command
+
+
+def _split(arguments: list[str]) -> tuple[list[str], list[str]]:
+    """What is for this program, and what follows -- for another."""
+    if arguments[:1] != ["reproduce"] or "--" not in arguments:
+        return arguments, []
+    place = arguments.index("--")
+    return arguments[:place], arguments[place + 1 :]
 
 
 def named_recipe(arguments: list[str], verb: str) -> Recipe:
@@ -109,7 +121,8 @@ def named_recipe(arguments: list[str], verb: str) -> Recipe:
 
 def train(command: Train, world: World) -> int:
     """Train, unless the run cannot start or is finished."""
-    command = replace(command, settings=preflight.adopted(command.settings, command.site))
+    settings = smoke.tried(command.settings, command.site)
+    command = replace(command, settings=preflight.adopted(settings, command.site))
     problems = [*network.problems(world), *preflight.problems(command.settings, command.site, world)]
     if problems:
         return refuse(problems, world)
@@ -121,18 +134,6 @@ def train(command: Train, world: World) -> int:
     stop = StopFlag()
     stop.install()
     return _train(command, world, stop)
-
-
-def report(command: Report) -> int:
-    """Write a run's report."""
-    run = RunDirectory(command.run)
-    if not run.recipe.exists():
-        return refuse([f"{command.run} is not a run directory: it holds no {run.recipe.name}"])
-    from trainer.record import report
-
-    report.write(run)
-    sys.stdout.write(run.guide())
-    return 0
 
 
 def _train(command: Train, world: World, stop: StopFlag) -> int:
