@@ -1,0 +1,144 @@
+"""The training loss of every paper recipe on fixed images: what golden_losses.json holds, and how it is made anew.
+
+python -m tests.trainer.golden    # writes golden_losses.json; say in the commit why the numerics changed
+"""
+
+import json
+import tempfile
+from contextlib import closing
+from dataclasses import dataclass, replace
+from fnmatch import fnmatch
+from itertools import islice
+from pathlib import Path
+
+import torch
+
+from data import dataset
+from data.config import Synth
+from data.load import backends
+from data.manifest import Manifest
+from data.plan.plan import TrainPlan
+from data.synth import synth
+from data.types import Shard
+from data.verify import verify
+from trainer import build
+from trainer.config import Recipe, SiteConfig
+from trainer.learn.schedule import learning_rate
+from trainer.recipe import load, names
+from trainer.runtime import Runtime
+from trainer.step import Normalize, TrainStep
+from trainer.world import World
+
+FILE = Path(__file__).with_name("golden_losses.json")
+OTHERS = ("demo", "resnet50_a*", "resnet50_v2*", "resnet50_nvidia*", "resnet50_fast*")  # engineering, not a paper's
+
+# Steps of a few images are rough: at its own rate a recipe multiplies rounding errors until after 10 steps nothing else
+# is left. At this share of it they stay small; the decay is raised by as much and ten times more, so that it shows.
+LR, DECAY = 1e-5, 1e6
+
+
+@dataclass(frozen=True, slots=True)
+class Small:
+    """How far a recipe is cut down."""
+
+    size: int = 64
+    """Pixels."""
+    micro_batch: int = 4
+    accumulation: int = 1
+    steps: tuple[int, ...] = (1, 10, 50)
+    """After so many, the loss of the next is noted."""
+
+    @property
+    def images(self) -> int:
+        """As many as leave one step to an epoch, of other images in each: milestones come within 50 steps."""
+        return 2 * self.micro_batch * self.accumulation - 1
+
+
+FEW = (1, 10)  # of what is slow: what else a recipe sets, another has for 50 steps
+SPECIAL = {
+    "ghostnet_100": Small(micro_batch=16),
+    "inception_v3": Small(size=299, micro_batch=2, steps=FEW),  # the least that its auxiliary head takes
+    **dict.fromkeys(["cifar_resnet110", "cifar_resnext29_8x64d"], Small(size=16, steps=FEW)),
+    **dict.fromkeys(["resnext101_32x4d", "resnext101_64x4d"], Small(size=32, steps=FEW)),
+    **dict.fromkeys(["plain18", "plain34", "resnet34", "resnet50", "resnet50_v1"], Small(steps=FEW)),
+    **dict.fromkeys(["resnet101", "resnet152", "resnext50_32x4d", "ghost_resnet50"], Small(steps=FEW)),
+}
+CIFAR = Small(size=16, accumulation=2)  # the cheapest place to accumulate
+
+
+def papers() -> list[str]:
+    """Recipes that follow a paper."""
+    return [name for name in names() if not any(fnmatch(name, pattern) for pattern in OTHERS)]
+
+
+def draw(root: Path, classes: int) -> Manifest:
+    """Images, one of each class."""
+    synth.write(root, Synth(classes=classes, train_per_class=1, val_per_class=1), workers=1)
+    found = dataset.listing(root, "train")
+    return verify.scan(found, known=None, journal=None, workers=1, progress=lambda _done, _of: None)
+
+
+def shrunk(name: str) -> tuple[Recipe, Small]:
+    """A recipe, as it is but for the sizes, the rate, the decay and the arithmetic."""
+    recipe = load(name)
+    small = SPECIAL.get(name, CIFAR if recipe.input.crop == "padded" else Small())
+    optimizer = recipe.optimizer
+    return replace(
+        recipe,
+        model=replace(recipe.model, num_classes=small.images),
+        input=replace(recipe.input, train_size=small.size, start_size=None, growth_epochs=(0.0, 0.0)),
+        optimizer=replace(
+            optimizer, lr=optimizer.lr * LR, base_batch=None, weight_decay=optimizer.weight_decay * DECAY
+        ),
+        global_batch=small.micro_batch * small.accumulation,
+        micro_batch=small.micro_batch,
+        precision="fp32",
+        compile="off",
+    ), small
+
+
+def losses(name: str, folder: Path) -> dict[int, float]:
+    """The loss of a step by the number of steps before it, of the step, plan, loader and schedule that a run has."""
+    recipe, small = shrunk(name)
+    images = draw(folder / "images", small.images)
+    runtime = Runtime(World(), recipe.precision, threads=1)
+    state = build.train_state(recipe, SiteConfig(data=folder, output=folder), runtime)
+    normalize = Normalize(recipe.input, runtime.device, channels_last=True)
+    step = TrainStep(runtime, state.model, state, normalize, recipe)
+    plan = TrainPlan(
+        manifest=images,
+        config=recipe.input,
+        seed=recipe.seed,
+        global_batch=recipe.global_batch,
+        micro_batch=recipe.micro_batch,
+        shard=Shard(),
+    )
+    found: dict[int, float] = {}
+    with closing(backends.open_loader(plan, "threads", device=runtime.device, threads=1, max_broken=0.0)) as loader:
+        batches = (batch for epoch in range(recipe.epochs) for batch in loader.epoch(epoch))
+        for done in range(max(small.steps) + 1):
+            taken = list(islice(batches, plan.batches_per_step))
+            lr = learning_rate(recipe, done, plan.steps_per_epoch)
+            sums = step(taken, done, lr, plan.images_in(done))
+            if done in small.steps:
+                found[done] = sums[0].item() / plan.images_in(done)
+    runtime.close()
+    return found
+
+
+def cpu() -> str:
+    """The instructions that PyTorch uses here."""
+    return torch.backends.cpu.get_cpu_capability()
+
+
+def write() -> None:
+    """Put the losses of today into the file."""
+    found: dict[str, dict[int, float]] = {}
+    for name in papers():
+        with tempfile.TemporaryDirectory() as folder:
+            found[name] = losses(name, Path(folder))
+    FILE.write_text(json.dumps({"cpu": cpu(), "losses": found}, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    write()
