@@ -147,3 +147,23 @@ def test_as_many_images_as_imagenet_s_load_in_seconds_and_little_memory(tmp_path
     assert (int(count), last) == (1_280_000, "n00000999/n00000999_01279999.JPEG")
     assert float(seconds) < 5  # of the processor, so that what else the machine does is not ours
     assert int(kilobytes) < 1_000_000
+
+
+def test_a_few_images_are_spread_over_all(root: Path) -> None:
+    (root / "train/cat/0.JPEG").write_bytes(b"")
+    whole = scan(root)
+    few = whole.spread(3)
+    assert [few.name(row) for row in range(3)] == [whole.name(row) for row in (0, 4, 7)]  # of 8, evenly
+    assert few.targets.tolist() == [0, 1, 2]
+    assert (few.classes, few.broken, few.folders) == (whole.classes, (), whole.folders)
+    few.save(root / "few.npz")
+    assert manifest.load(root / "few.npz", root / "train").fingerprint() == few.fingerprint()
+    assert whole.spread(100).fingerprint() == whole.fingerprint()
+    assert len(whole.spread(0)) == 0
+
+
+def test_a_listing_is_spread_alike(root: Path) -> None:
+    listing = tree.listing(root, "train")
+    assert [entry.name for entry in listing.spread(3).entries] == [listing.entries[place].name for place in (0, 4, 8)]
+    assert listing.spread(100) == listing
+    assert listing.spread(1).entries == listing.entries[:1]

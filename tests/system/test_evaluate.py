@@ -11,12 +11,11 @@ import numpy as np
 import pytest
 import timm
 import torch
-from PIL import Image
 from timm.data import create_dataset, create_loader  # pyright: ignore[reportPrivateImportUsage]
 from timm.utils.metrics import accuracy
 
 from tests import commands
-from tests.data.making import picture
+from tests.data.making import tinted_tree
 from tests.models.planted import plant
 from tests.system.running import LAUNCHERS, finish, start
 from trainer.cli import main
@@ -24,7 +23,6 @@ from trainer.evaluation.predictions import COLUMNS, Predictions, load
 
 pytestmark = pytest.mark.slow
 
-COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40), (40, 200, 200), (200, 40, 200), (20, 20, 20))
 WNIDS = ("n01440764", "n01443537", "n01484850", "n01491361", "n02123045", "n02123159", "n15075141")
 RECIPE = """
 model: {name: resnet18, num_classes: 7}
@@ -40,17 +38,8 @@ precision: fp32
 
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Images tinted by their class, some so lightly that nobody could tell: 1,000 to evaluate, of many sizes."""
-    root, rng = tmp_path_factory.mktemp("tree"), np.random.default_rng(0)
-    for split, count in (("train", 224), ("val", 1000)):
-        for number in range(count):
-            width, height = rng.integers(36, 90, 2).tolist()
-            solid = Image.new("RGB", (width, height), COLOURS[number % 7])
-            image = Image.blend(picture(width, height, number + count), solid, rng.uniform(0, 0.4))
-            file = root / split / WNIDS[number % 7] / f"{number:04}.JPEG"
-            file.parent.mkdir(parents=True, exist_ok=True)
-            image.save(file, "JPEG", quality=90)
-    return root
+    """1,000 images to evaluate, of many sizes."""
+    return tinted_tree(tmp_path_factory.mktemp("tree"), WNIDS, train=224, val=1000)
 
 
 @pytest.fixture(scope="module")

@@ -15,7 +15,10 @@ import tyro
 from data.workers import cores
 from models import registry
 from models.config import ModelConfig
-from trainer.bench.config import BenchConfig
+from trainer.bench import equivalence
+from trainer.bench.config import BenchConfig, EquivalenceConfig
+from trainer.bench.equivalence import Comparison, Equivalence
+from trainer.bench.equivalence_runs import IMAGE_SIZES
 from trainer.cpu import rest_at_barriers
 from trainer.decode import range_problems
 from trainer.exits import FAILED, refuse
@@ -55,13 +58,19 @@ class Bench:
     """The train.py of timm's repository, to be run as it is beside `python -m trainer train`."""
     peer_torchvision: Path | None = None
     """The references/classification/train.py of torchvision's repository, likewise."""
+    equivalence: Path | None = None
+    """tests/system/plain_pytorch.py: train it and ours by one recipe, in turns; exit code 1 where they differ."""
+    figure: Path | None = None
+    """PNG of the curves of --equivalence. None: equivalence.png beside the file of --json, or where this is started."""
     data: Path | None = None
-    """Image tree for --startup and --peer-*. None: images of ImageNet's sizes are drawn."""
+    """Image tree for --startup, --peer-* and --equivalence. None: images are drawn, of ImageNet's sizes or smaller."""
     pattern: str | None = None
     """Networks: part of a name, or a pattern with * and ?. None: all with --models, resnet18 and resnet20 with
-    --engine, resnet50 with --stall, else resnet18."""
+    --engine and --equivalence, resnet50 with --stall, else resnet18."""
     settings: Annotated[BenchConfig, tyro.conf.arg(name="")]
     """What they are measured on."""
+    trained: Annotated[EquivalenceConfig, tyro.conf.arg(name="")]
+    """What --equivalence trains."""
     json: Path | None = None
     """Also write the rows to this file."""
 
@@ -77,12 +86,15 @@ class Bench:
             measures = Measures(config=self.settings, folder=Path(folder), data=self.data, scripts=self._scripts)
             try:
                 tables = self._tables(measures, world)
+                rows = self._show_equivalence(Path(folder)) if self.equivalence else []
             except FailedError as error:
                 sys.stderr.write(f"failed: {error}\n")
                 return FAILED
+        if rows:
+            tables["equivalence"] = [row.summary() for row in rows]
         if self.json:
             self._save(self.json, tables)
-        return 0
+        return FAILED if any(row.verdict != "equal" for row in rows) else 0
 
     @property
     def _scripts(self) -> dict[Any, Path]:
@@ -129,6 +141,29 @@ class Bench:
         show(models.HEAD, cells())
         return rows
 
+    def _show_equivalence(self, folder: Path) -> list[Equivalence]:
+        from models.console import progress, show
+
+        rows = [equivalence.measure(study, self.trained.seeds) for study in progress(self._comparison.studies(folder))]
+        show(equivalence.HEAD, map(equivalence.cells, rows))
+        equivalence.draw(rows, self._figure)
+        return rows
+
+    @property
+    def _comparison(self) -> Comparison:
+        assert self.equivalence
+        return Comparison(
+            script=self.equivalence,
+            networks=self._networks(tuple(IMAGE_SIZES)),
+            data=self.data,
+            bench=self.settings,
+            config=self.trained,
+        )
+
+    @property
+    def _figure(self) -> Path:
+        return self.figure or (self.json.parent if self.json else Path()) / "equivalence.png"
+
     def _save(self, file: Path, tables: dict[str, list[Any]]) -> None:
         from data.bench import report
 
@@ -137,13 +172,17 @@ class Bench:
 
     def _problems(self, world: World) -> list[str]:
         found = range_problems(self.settings, flags=True)
-        if not (self.models or self._wanted):
-            kinds = "--models, --engine, --stall, --scaling, --startup, --peer-timm PATH or --peer-torchvision PATH"
+        if not (self.models or self._wanted or self.equivalence):
+            kinds = (
+                "--models, --engine, --stall, --scaling, --startup, --peer-timm, --peer-torchvision or --equivalence"
+            )
             found.append(f"nothing to measure: add {kinds}")
         if world.world_size > 1:
             found.append(f"{world.world_size} processes: pairs are timed in one; start it with python -m trainer bench")
-        if self.json and (self.json.is_dir() or not self.json.parent.is_dir()):
-            found.append(f"--json: {self.json} cannot be a file; name one in a folder that exists")
+        for flag, file in (("--json", self.json), ("--figure", self.figure)):
+            if file and (file.is_dir() or not file.parent.is_dir()):
+                found.append(f"{flag}: {file} cannot be a file; name one in a folder that exists")
+        found += range_problems(self.trained, flags=True)
         return [*found, *self._machine_problems(), *self._file_problems(), *self._network_problems()]
 
     def _machine_problems(self) -> list[str]:
@@ -160,8 +199,8 @@ class Bench:
             for peer, path in self._scripts.items()
             if not path.is_file()
         ]
-        if self.data and not (self.startup or self._scripts):
-            found.append("--data: has no effect without --startup or --peer-*")
+        if self.data and not (self.startup or self._scripts or self.equivalence):
+            found.append("--data: has no effect without --startup, --peer-* or --equivalence")
         elif self.data:
             lacking = [split for split in ("train", "val") if not (self.data / split).is_dir()]
             found += [f"--data: {self.data} has no folder {split}; {TREE}" for split in lacking]
@@ -171,11 +210,13 @@ class Bench:
         try:
             every = [self._networks(registry.names() if self.models else ())]
             every += [self._networks(usual) for usual in self._wanted.values()]
+            every += [self._comparison.networks] if self.equivalence else []
         except ValueError as error:
             return [f"--pattern: {error}"]
         size = self.settings.image_size
         names = dict.fromkeys(name for names in every for name in names)
-        return [problem for name in names if size for problem in _size_problems(name, size)]
+        found = self._comparison.problems() if self.equivalence else []
+        return [*found, *(problem for name in names if size for problem in _size_problems(name, size))]
 
 
 def _size_problems(name: str, size: int) -> list[str]:

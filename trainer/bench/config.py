@@ -8,6 +8,7 @@ from uuid import uuid4
 
 Precision = Literal["fp32", "bf16"]
 Loop = Literal["ours", "bare"]
+Crop = Literal["resized", "padded"]
 
 LR = 0.01
 MOMENTUM = 0.9
@@ -40,6 +41,20 @@ class BenchConfig:
     def batch_of(self, image_size: int) -> int:
         """Images per process and step of a training loop, for images of so many pixels a side."""
         return self.batch or (128 if image_size <= _SMALL else 32)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EquivalenceConfig:
+    """What --equivalence trains; of the rest it takes --batch, 64 if not set, --image-size, --threads and --data."""
+
+    seeds: int = field(default=3, metadata={"min": 2, "max": 100})
+    """Runs of each side with --equivalence, 2 to 100."""
+    epochs: int | None = field(default=None, metadata={"min": 1, "max": 10_000})
+    """Epochs of each of these runs, 1 to 10,000. None: enough for three seeds in 20 minutes on two cores."""
+    images: int = field(default=2000, metadata={"min": 100, "max": 1_000_000})
+    """Training images that are drawn for them, 100 to 1,000,000, and half as many to evaluate; not with --data."""
+    crop: Crop = "resized"
+    """Their training crops: a random area, resized; or, of images of the network's size, a padded crop as for CIFAR."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -5,7 +5,6 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
-from data import dataset
 from data.bench.talk import FailedError, last_words
 from trainer.bench.process import environment
 
@@ -32,6 +31,8 @@ def ready(given: Path | None, folder: Path, count: int) -> Images:
     Raises:
         FailedError: They cannot be drawn or listed.
     """
+    from data import dataset  # loads numpy, which a command's help does without
+
     root = given or folder / "images"
     if not given:
         amounts = ("--train-per-class", -(-count // CLASSES), "--val-per-class", 4)

@@ -82,7 +82,7 @@ def test_a_peer_s_script_is_run_beside_ours_and_its_failure_quoted(
         (["--models", "--json", "no/such/folder.json"], "--json: no/such/folder.json cannot be a file"),
         (["--peer-timm", "no/train.py"], "no/train.py is not a file; name its train.py: git clone https://"),
         (["--peer-torchvision", "."], "is not a file; name its references/classification/train.py"),
-        (["--engine", "--data", "."], "--data: has no effect without --startup or --peer-*"),
+        (["--engine", "--data", "."], "--data: has no effect without --startup, --peer-* or --equivalence"),
         (["--startup", "--data", "no/images"], "--data: no/images has no folder train; expected ROOT/train/<class>/"),
     ],
 )
