@@ -21,6 +21,7 @@ def small(recipe: Recipe, world_size: int) -> Recipe:
 
     Optimizer, loss, mixing, augmentation, averages, clipping and precision stay; so does accumulation, if there is any.
     """
+    micro_batch = max(MICRO_BATCH, recipe.input.augment.repeats + 1)  # mixing wants another image than the repeats
     passes = min(2, max(1, recipe.global_batch // (recipe.micro_batch * world_size)))
     size = next((size for size in _SIZES if not _problems(recipe, size)), recipe.input.train_size)
     return replace(
@@ -31,9 +32,9 @@ def small(recipe: Recipe, world_size: int) -> Recipe:
         ),
         schedule=CosineScheduleConfig(),
         epochs=EPOCHS,
-        micro_batch=MICRO_BATCH,
-        global_batch=MICRO_BATCH * world_size * passes,
-        precise_bn=min(recipe.precise_bn, 2 * MICRO_BATCH),
+        micro_batch=micro_batch,
+        global_batch=micro_batch * world_size * passes,
+        precise_bn=min(recipe.precise_bn, 2 * micro_batch),
         compile="off",
     )
 
