@@ -14,7 +14,7 @@ from data.bench.config import BenchTask
 from data.config import Backend, EvalViews, InputConfig
 from data.load import backends
 from data.load.images import Images
-from data.load.rendering import render
+from data.load.rendering import Resized, render
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.plan.samples import Plan, Samples
@@ -76,7 +76,7 @@ def _parts(images: Images, samples: Iterator[Samples]) -> list[float]:
         times.append(time.thread_time())
         images.pixels(index)
         times.append(time.thread_time())
-        render(images, batch, row, out)
+        render(images, batch, row, out, Resized())
         times.append(time.thread_time())
         first, second, third = (end - begin for begin, end in pairwise(times))
         read, decode, rest = read + first, decode + second - first, rest + third - second

@@ -16,7 +16,7 @@ from torch import Tensor
 from data.load.dali_pipeline import own, pipeline
 from data.load.images import Images
 from data.load.regions import at_border, regions
-from data.load.rendering import batch_of, render, substituted
+from data.load.rendering import Resized, batch_of, render, substituted
 from data.load.threads import compute_alone, parts
 from data.manifest import Bytes
 from data.plan.samples import Plan, Samples, patched
@@ -153,21 +153,22 @@ class DaliStream:
         return [read.encoded for read in rows], *columns.columns(padded=self._plan.padded), side
 
     def _read(self, work: _Work, share: slice) -> list[_Row]:
-        return [self._sound_row(work, row) for row in range(share.start, share.stop)]
+        last = Resized()
+        return [self._sound_row(work, row, last) for row in range(share.start, share.stop)]
 
-    def _sound_row(self, work: _Work, row: int) -> _Row:
+    def _sound_row(self, work: _Work, row: int, last: Resized) -> _Row:
         try:
-            return self._row(work, work.samples, row, [])
+            return self._row(work, work.samples, row, [], last)
         except BrokenImageError:
             samples, broken = substituted(self._images, self._plan, work.samples, row)
-            return self._row(work, samples, row, broken)
+            return self._row(work, samples, row, broken, last)
 
-    def _row(self, work: _Work, samples: Samples, row: int, broken: list[BrokenImage]) -> _Row:
+    def _row(self, work: _Work, samples: Samples, row: int, broken: list[BrokenImage], last: Resized) -> _Row:
         index = int(samples.indices[row])
         if self._images.plain(index) and not work.by_pillow and not _only_pillow(samples, row):
             return _Row(samples, broken, self._images.encoded(index))
         ready = torch.empty((samples.side, samples.side, 3), dtype=torch.uint8)
-        render(self._images, samples, row, ready)
+        render(self._images, samples, row, ready, last)
         return _Row(samples, broken, BLANK, ready)
 
     def _mend(self) -> bool:

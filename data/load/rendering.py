@@ -1,6 +1,7 @@
 """One image from its file to its place in a batch: the crop, the resize and the flip that the plan says."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -18,7 +19,16 @@ RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling
 TRIES = 100  # images that may be broken in a row before nothing is left to put in their place
 
 
-def render(images: Images, samples: Samples, row: int, out: Tensor) -> None:
+@dataclass(slots=True)
+class Resized:
+    """The image of an evaluation that was resized last: views of one image follow each other."""
+
+    key: tuple[int, ...] | None = None
+    """Its row of the manifest, its height and width."""
+    image: Image.Image | None = None
+
+
+def render(images: Images, samples: Samples, row: int, out: Tensor, last: Resized) -> None:
     """Carry out the plan for one row, augmentations excepted.
 
     Args:
@@ -26,15 +36,20 @@ def render(images: Images, samples: Samples, row: int, out: Tensor) -> None:
         samples: What to do.
         row: Which of the samples.
         out: (side, side, 3) uint8 to be filled.
+        last: What this thread rendered before.
 
     Raises:
         BrokenImageError: The image cannot be read or decoded.
     """
-    cut = _cut(images.pixels(int(samples.indices[row])), samples.windows[row].tolist())
+    index = int(samples.indices[row])
     if samples.exact:
-        square = _part_resized(cut, samples.sizes[row], samples.corners[row], samples)
+        key = (index, *samples.sizes[row].tolist())
+        if last.image is None or last.key != key:
+            cut = _cut(images.pixels(index), samples.windows[row].tolist())
+            last.key, last.image = key, _whole_resized(cut, samples.sizes[row], samples)
+        square = _part(last.image, samples.corners[row], samples.side)
     else:
-        square = _resized(cut, samples.side)
+        square = _resized(_cut(images.pixels(index), samples.windows[row].tolist()), samples.side)
     out.copy_(square.flip(1) if samples.flips[row] else square)
 
 
@@ -93,15 +108,19 @@ def _cut(pixels: Bytes, window: list[int]) -> Bytes:
     return np.pad(part, ((above, below), (before, behind), (0, 0)))
 
 
-def _part_resized(pixels: Bytes, size: Ints, corner: Ints, samples: Samples) -> Tensor:
-    """(side, side, 3) what lies at `corner` of the image resized to `size`, by Pillow: the very pixels of torchvision.
+def _whole_resized(pixels: Bytes, size: Ints, samples: Samples) -> Image.Image:
+    """The image resized to `size`, by Pillow: the very pixels of torchvision.
 
     Neither PyTorch's kernel, whose weights have 16 bits, nor Pillow's resize of a part, whose box has 32, is as exact:
     single pixels are two levels off.
     """
     height, width = size.tolist()
-    image = Image.fromarray(pixels).resize((width, height), RESAMPLING[samples.interpolation])
-    (top, left), side = corner.tolist(), samples.side
+    return Image.fromarray(pixels).resize((width, height), RESAMPLING[samples.interpolation])
+
+
+def _part(image: Image.Image, corner: Ints, side: int) -> Tensor:
+    """(side, side, 3) what lies at `corner`."""
+    top, left = corner.tolist()
     return torch.from_numpy(np.array(image.crop((left, top, left + side, top + side))))
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from data.load.images import Images
-from data.load.rendering import batch_of, render, substituted
+from data.load.rendering import Resized, batch_of, render, substituted
 from data.manifest import Manifest
 from data.plan.samples import Plan, Samples, patched
 from data.types import Batch, BrokenImage, BrokenImageError
@@ -66,13 +66,13 @@ class ThreadStream:
         return _Rendering(samples, out, tasks)
 
     def _render(self, samples: Samples, part: slice, out: Tensor) -> Done:
-        broken = list[BrokenImage]()
+        broken, last = list[BrokenImage](), Resized()
         for row in range(part.start, part.stop):
             try:
-                render(self._images, samples, row, out[row])
+                render(self._images, samples, row, out[row], last)
             except BrokenImageError:
                 samples, found = substituted(self._images, self._plan, samples, row)
-                render(self._images, samples, row, out[row])
+                render(self._images, samples, row, out[row], last)
                 broken += found
         if samples.choices:
             from data.augment import augment  # loads torchvision, which a run without augmentations does without

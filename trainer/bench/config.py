@@ -45,7 +45,7 @@ class BenchConfig:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EquivalenceConfig:
-    """What --equivalence trains; of the rest it takes --batch, 64 if not set, --image-size, --threads and --data."""
+    """What --equivalence trains; of the rest it takes --batch, 32 if not set, --image-size, --threads and --data."""
 
     seeds: int = field(default=3, metadata={"min": 2, "max": 100})
     """Runs of each side with --equivalence, 2 to 100."""

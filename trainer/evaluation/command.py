@@ -115,7 +115,7 @@ class Evaluate:
 
         found = [*range_problems(replace(self, weights="-"), flags=True), *self._unused(sources)]
         if self.protocol:
-            found += _protocol_problems(self.protocol)
+            found += _protocol_problems(self.protocol, self.loader)
         stored = [source for source in sources if source.kind == "predictions"]
         if stored and not self.compare:
             found.append(f"WEIGHTS: {stored[0].text} holds answers, not weights; --compare takes two of them")
@@ -142,12 +142,16 @@ class Evaluate:
         return found
 
 
-def _protocol_problems(name: str) -> list[str]:
+def _protocol_problems(name: str, loader: Backend | None) -> list[str]:
     try:
-        parse(name)
+        kind = parse(name).kind
     except UnknownProtocolError as error:
         return [f"--protocol: {error}"]
-    return []
+    return [f"--loader {loader}: {kind} is read by threads; leave it out"] if _unread(kind, loader) else []
+
+
+def _unread(kind: str, loader: Backend | None) -> bool:
+    return kind == "multi-scale" and loader not in (None, "threads")
 
 
 def folder_name(images: str, protocol: Protocol, which: str = "") -> str:

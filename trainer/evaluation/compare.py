@@ -69,7 +69,8 @@ def compare(first: Predictions, second: Predictions) -> Comparison:
     """
     if first.names.tolist() != second.names.tolist():
         only = len(set(first.names.tolist()) ^ set(second.names.tolist()))
-        raise OtherImagesError(f"{_title(first)} and {_title(second)} are of other images: {only:,} are in one alone")
+        how = f"of other images: {only:,} are in one alone" if only else "of images in another order"
+        raise OtherImagesError(f"{_title(first)} and {_title(second)} are {how}")
     if not np.array_equal(first.targets, second.targets) or first.about["label_set"] != second.about["label_set"]:
         raise OtherImagesError(f"{_title(first)} and {_title(second)} were judged by other labels")
     one, other = first.top1, second.top1

@@ -1,5 +1,6 @@
 """The list of the images of an evaluation."""
 
+import hashlib
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -10,8 +11,6 @@ from data.verify import changes, verify
 from data.workers import cores
 from trainer.evaluation.place import EXPECTED, Place
 from trainer.images import PER_WORKER, UnusableDataError
-
-MANIFEST = "manifest.npz"  # in the folder of an evaluation: what it is of
 
 Advance = Callable[[int, int], object]
 
@@ -32,18 +31,24 @@ def prepare(
         UnusableDataError: They cannot be listed, or too many are broken.
         OSError: A file cannot be read or written.
     """
-    images = _known(place, known) or _scanned(place, show)
+    images = _known(place, [*known, list_file(place, output)]) or _scanned(place, show)
     if problem := verify.problem(images, max_broken):
         raise UnusableDataError(problem)
     if not len(images):
         raise UnusableDataError(f"{place.folder} holds no image; {EXPECTED}")
     output.mkdir(parents=True, exist_ok=True)
-    images.save(output / MANIFEST)
+    images.save(list_file(place, output))
 
 
 def prepared(place: Place, output: Path) -> Manifest:
     """What `prepare` wrote."""
-    return load(output / MANIFEST, place.folder)
+    return load(list_file(place, output), place.folder)
+
+
+def list_file(place: Place, output: Path) -> Path:
+    """Where the list of a place's images is kept, for the evaluations that follow."""
+    which = hashlib.sha256(str(place.folder.absolute()).encode()).hexdigest()[:8]
+    return output / f".images-{place.name}-{which}.npz"
 
 
 def _known(place: Place, files: list[Path]) -> Manifest | None:

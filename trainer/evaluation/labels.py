@@ -1,7 +1,9 @@
 """Which class each image shows, as the network numbers classes. Loads no torch."""
 
+import hashlib
 import json
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -93,7 +95,8 @@ def with_file(labels: Labels, images: Manifest, source: str) -> Labels:
         labels: The folders'.
         images: What is evaluated.
         source: `real` for those that come with timm, or a JSON file: a list of lists of classes in the order of
-            ImageNet's 50,000 validation images, or an object from an image's file name to a class or a list of them.
+            ImageNet's 50,000 validation images, or an object from an image's file name, or its path below
+            the split, to a class or a list of them.
 
     Raises:
         UnknownLabelsError: The file cannot be read, or does not speak of these images.
@@ -109,8 +112,8 @@ def with_file(labels: Labels, images: Manifest, source: str) -> Labels:
     if not any(accepted):
         raise UnknownLabelsError(f"--labels {source}: gives none of these images a class")
     # the file may call any class right, so that every answer counts
-    name, every = REAL if source == REAL else Path(source).stem, np.arange(labels.num_classes)
-    return replace(labels, name=name, columns=every, accepted=accepted)
+    name = REAL if source == REAL else _file_name(Path(source))
+    return replace(labels, name=name, columns=np.arange(labels.num_classes), accepted=accepted)
 
 
 def _numbers(images: Manifest, num_classes: int, names: tuple[str, ...] | None) -> list[int]:
@@ -128,6 +131,11 @@ def _numbers(images: Manifest, num_classes: int, names: tuple[str, ...] | None) 
         f"--data: {images.root} has {len(folders):,} classes, among them {', '.join(strange[:3])}; the network's are "
         f"others, {known}"
     )
+
+
+def _file_name(file: Path) -> str:
+    """What labels of a file are called: no name that others have, whatever the file is called."""
+    return f"file:{file.stem}-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}"
 
 
 def _content(file: Path) -> Any:
@@ -159,11 +167,18 @@ def _number(name: str) -> int | None:
 
 
 def _by_name(content: Mapping[str, Any], images: Manifest, source: str) -> list[frozenset[int]]:
-    names = [Path(images.name(row)).name for row in range(len(images))]
-    lacking = [name for name in names if name not in content]
+    """By the name of the file, or where several images have it by the path below the split."""
+    paths = [images.name(row) for row in range(len(images))]
+    names = [Path(path).name for path in paths]
+    keys = paths if paths[0] in content else names
+    lacking = [key for key in keys if key not in content]
     if lacking:
         raise UnknownLabelsError(f"--labels {source}: says nothing of {len(lacking):,} images, such as {lacking[0]}")
-    return [_classes(content[name], source) for name in names]
+    if len(set(keys)) < len(keys):
+        twice = next(key for key, times in Counter(keys).items() if times > 1)
+        mend = f"name images by their path, as {paths[0]}"
+        raise UnknownLabelsError(f"--labels {source}: several images are called {twice}; {mend}")
+    return [_classes(content[key], source) for key in keys]
 
 
 def _classes(value: Any, source: str) -> frozenset[int]:

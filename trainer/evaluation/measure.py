@@ -55,7 +55,8 @@ def measure(task: Task, runtime: Runtime) -> Predictions:
         TooManyBrokenError: Too many images broke since they were listed.
         StopRequestedError: Asked to stop.
     """
-    backend = backends.choose(task.loader, task.images, runtime.device).backend
+    whole = task.protocol.kind == "multi-scale"  # which threads alone can read
+    backend = "threads" if whole else backends.choose(task.loader, task.images, runtime.device).backend
     supply = passes.Supply(images=task.images, backend=backend, batch=task.batch, max_broken=task.max_broken)
     work = _pass(task, runtime)
     with _progress(f"{task.subject.source.text}, {task.protocol.name}", runtime) as advance:
@@ -128,5 +129,5 @@ def _progress(what: str, runtime: Runtime) -> Iterator[passes.Advance]:
     if not runtime.is_main:
         yield lambda _done, _total: None
         return
-    with counting(what, "batches") as show:
+    with counting(what, "images") as show:
         yield show

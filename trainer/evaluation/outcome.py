@@ -1,6 +1,7 @@
 """What an evaluation came to: figures, a table of classes, and their files. Loads no torch."""
 
 import csv
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -15,6 +16,7 @@ from data.manifest import Manifest
 from models import imagenet
 from trainer.evaluation import statistics
 from trainer.evaluation.labels import Labels
+from trainer.evaluation.place import SPLIT
 from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS, VALID, Predictions
 from trainer.evaluation.source import PREDICTIONS
 from trainer.rundir import write_text
@@ -64,8 +66,24 @@ def figures(found: Predictions) -> dict[str, Any]:
     }
 
 
+def free(folder: Path, found: Predictions) -> Path:
+    """The folder, or one beside it where it holds an evaluation of other images, labels or precision."""
+    summary = folder / SUMMARY
+    if not summary.exists():
+        return folder
+    try:
+        there: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+    except ValueError:  # damaged: to be written anew
+        return folder
+    if all(there.get(key) == found.about[key] for key in ("val_sha256", "label_set", "precision")):
+        return folder
+    labels = hashlib.sha256(found.about["label_set"].encode()).hexdigest()[:4]
+    return folder.with_name(f"{folder.name}-{found.about['val_sha256'][:8]}-{labels}-{found.about['precision']}")
+
+
 def write(found: Predictions, labels: Labels, folder: Path) -> None:
     """Write predictions, table of classes and, last, the summary."""
+    folder.mkdir(parents=True, exist_ok=True)
     found.save(folder / PREDICTIONS)
     with (folder / CLASSES).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
@@ -121,7 +139,8 @@ def lines(found: Predictions, labels: Labels) -> list[str]:
     about, rows = found.about, classes(found, labels)
     low, high = about["top1_interval"]
     left = [f"{about[name]:,} {text}" for name, text in _LEFT_OUT.items() if about[name]]
-    published = about["published_top1"]
+    comparable = about["protocol"] == about["own_protocol"] and about["label_set"] == SPLIT
+    published = about["published_top1"] if comparable else None
     worst = sorted(rows, key=lambda row: (row.top1, row.number))[:WORST]
     return [
         ", ".join([f"{about['weights_of']} on {about['data']}: {about['images']:,} images, each once", *left]),

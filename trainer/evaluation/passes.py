@@ -1,8 +1,9 @@
 """A network over all images of a split, each counted once, under any protocol."""
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -21,6 +22,8 @@ from trainer.preempt import StopRequestedError
 from trainer.prefetch import on_device
 from trainer.runtime import Runtime
 from trainer.step import Normalize
+
+PIXELS = 8 * 640 * 853  # of whole images, that go through the network together
 
 Advance = Callable[[int, int], object]
 
@@ -63,7 +66,7 @@ def rows(work: Pass, supply: Supply, advance: Advance) -> Tensor:
     Args:
         work: What is done.
         supply: To what.
-        advance: Told how many batches of this process are done, and of how many.
+        advance: Told how many images are done, and of how many, those that only fill up included.
 
     Returns:
         (N', FIRST_ANSWER + k) float64 on the host, the columns as in `predictions`, of all processes; rows that only
@@ -88,14 +91,16 @@ def rows(work: Pass, supply: Supply, advance: Advance) -> Tensor:
     )
     with closing(loader):
         batches = on_device(loader.epoch(0), runtime.device)
-        return _gathered(work, (_of_views(work, batch) for batch in batches), plan.batches_per_epoch, advance)
+        return _gathered(
+            work, (_of_views(work, batch) for batch in batches), plan.batches_per_epoch, supply.batch, advance
+        )
 
 
-def _gathered(work: Pass, found: Iterator[Tensor], count: int, advance: Advance) -> Tensor:
-    parts = list[Tensor]()
+def _gathered(work: Pass, found: Iterator[Tensor], count: int, batch: int, advance: Advance) -> Tensor:
+    parts, everywhere = list[Tensor](), batch * work.runtime.world.world_size
     for done, part in enumerate(found, start=1):
         parts.append(part.cpu())  # sync: one a batch, and nothing is waiting behind it
-        advance(done, count)
+        advance(done * everywhere, count * everywhere)
         if work.should_stop():
             raise StopRequestedError("a signal")
     return work.runtime.gather(torch.cat(parts).to(work.runtime.device)).cpu().flatten(0, 1)
@@ -116,27 +121,41 @@ def _whole(work: Pass, supply: Supply, advance: Advance) -> Tensor:
     plan = plan_of(supply.images, work.protocol.interpolation, supply.batch, work.runtime.shard)
     loader = WholeLoader(plan, work.protocol.scales, threads=work.runtime.threads, max_broken=supply.max_broken)
     found = (_of_scales(work, batch) for batch in loader.batches())
-    return _gathered(work, found, loader.batches_per_epoch, advance)
+    with _any_shape():
+        return _gathered(work, found, loader.batches_per_epoch, supply.batch, advance)
 
 
 def _of_scales(work: Pass, batch: WholeBatch) -> Tensor:
     """Rows of a batch whose images are whole, at several scales; those of one shape go through the network together."""
     device, views = work.runtime.device, 2 * len(work.protocol.scales)
     total = torch.zeros(len(batch.indices), views, len(work.columns), device=device)
-    for (scale, *_), members in _by_shape(batch).items():
+    for scale, members in _by_shape(batch):
         images = work.normalize(torch.stack([batch.images[row][scale] for row in members]))
         for side, seen in enumerate((images, images.flip(3))):
             total[members, 2 * scale + side] = _log_probabilities(work, seen)
     return _rows(work, _mean(total), batch.indices.to(device), batch.valid.to(device))
 
 
-def _by_shape(batch: WholeBatch) -> dict[tuple[int, ...], list[int]]:
-    """Rows of the batch by scale and shape."""
+def _by_shape(batch: WholeBatch) -> Iterator[tuple[int, list[int]]]:
+    """A scale, and rows whose images are there of one shape: no more than memory bears."""
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for row, scaled in enumerate(batch.images):
         for scale, image in enumerate(scaled):
             groups[(scale, *image.shape)].append(row)
-    return groups
+    for (scale, height, width, _), rows in groups.items():
+        count = max(1, PIXELS // (height * width))
+        yield from ((scale, rows[start : start + count]) for start in range(0, len(rows), count))
+
+
+@contextmanager
+def _any_shape() -> Iterator[None]:
+    """Keep cuDNN from trying all its algorithms for every shape anew, of which there are thousands."""
+    before = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = False
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.benchmark = before
 
 
 def _log_probabilities(work: Pass, images: Tensor) -> Tensor:
@@ -151,7 +170,7 @@ def _mean(log_probabilities: Tensor) -> Tensor:
     views = log_probabilities.shape[1]
     if views == 1:
         return log_probabilities[:, 0]
-    return log_probabilities.logsumexp(1) - torch.tensor(float(views)).log()
+    return log_probabilities.logsumexp(1) - math.log(views)
 
 
 def _rows(work: Pass, log_probabilities: Tensor, indices: Tensor, valid: Tensor) -> Tensor:

@@ -1,5 +1,6 @@
 """One process of an evaluation, from weights to files."""
 
+import sys
 from pathlib import Path
 
 from data.load.backends import UnusableBackendError
@@ -16,9 +17,10 @@ from trainer.evaluation.place import Place
 from trainer.evaluation.predictions import DamagedPredictionsError, Predictions
 from trainer.evaluation.source import Source
 from trainer.evaluation.subject import Subject, UnusableWeightsError, load_subject
-from trainer.exits import refuse
+from trainer.exits import FAILED, refuse
 from trainer.failures import told
 from trainer.images import PeerFailedError, UnusableDataError, aside
+from trainer.memory import is_short
 from trainer.runtime import Runtime
 from trainer.world import World
 
@@ -51,6 +53,9 @@ def evaluate(options: Evaluate, sources: list[Source], world: World) -> int:
     except REFUSED as error:
         return refuse(str(error).splitlines(), world)
     except Exception as error:
+        if isinstance(error, RuntimeError) and is_short(error):
+            sys.stderr.write(f"failed: out of memory: lower --batch, which is {options.batch}\n")
+            return FAILED
         if (code := told(error, world)) is None:
             raise
         return code
@@ -66,7 +71,7 @@ def _evaluated(options: Evaluate, subject: Subject, runtime: Runtime) -> Predict
     assert options.data
     where, protocol = place.find(options.data), options.views(subject.protocol)
     folder = options.folder(subject.source, where.name, protocol)
-    listed = _images(options, subject, where, folder, runtime)
+    listed = _images(options, subject, where, folder if options.output else folder.parent, runtime)
     task = Task(
         subject=subject,
         protocol=protocol,
@@ -77,9 +82,11 @@ def _evaluated(options: Evaluate, subject: Subject, runtime: Runtime) -> Predict
         batch=options.batch,
         loader=options.loader,
         max_broken=options.max_broken,
+        should_stop=lambda: runtime.any(False),  # to meet at each batch: one that is gone is noticed at once
     )
     found = measure(task, runtime)
     if runtime.is_main:
+        folder = folder if options.output else outcome.free(folder, found)
         outcome.write(found, task.truth, folder)
         say([*outcome.lines(found, task.truth), f"  written to {folder}"])
     return found

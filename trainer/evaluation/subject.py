@@ -161,5 +161,6 @@ def description(subject: Subject) -> dict[str, object]:
         "weights_sha256": subject.weights_sha256,
         "train_sha256": subject.train_sha256,
         "published_top1": subject.published_top1,
+        "own_protocol": subject.protocol.name,
         **({"recipe": encode(recipe)} if recipe else {}),
     }

@@ -33,7 +33,7 @@ class Cost:
 
 def cost(records: Records) -> Cost:
     """What the records come to. Steps that were lost to a kill and done again are in no record, and not counted."""
-    stretches = list(_stretches(records))
+    stretches = list(filter(None, _stretches(records)))
     train = [record for record in records if record["kind"] == "train"]
     starts = [stretch[0] for stretch in stretches]
     powers = [_energy_j(stretch) for stretch in stretches]

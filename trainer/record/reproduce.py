@@ -116,8 +116,7 @@ class Reproduce:
             return False
         words = [sys.executable, "-m", "launch", "status", str(self.output), "--json"]
         done = subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True)
-        rows = json.loads(done.stdout) if done.returncode == 0 else []
-        return not rows or any(row["state"] in UNDER_WAY for row in rows)
+        return done.returncode == 0 and any(row["state"] in UNDER_WAY for row in json.loads(done.stdout))
 
     def _report(self) -> int:
         unfinished = [run.path for run in self._runs if not run.finished()]

@@ -13,7 +13,9 @@ from trainer.record.targets import TARGETS, Target
 
 Word = Literal["reproduced", "not reproduced", "not comparable", "not finished"]
 _TONES: Mapping[Word, Tone] = {"reproduced": "good", "not reproduced": "bad"}
-ENOUGH = 3  # seeds for the interval of their mean to count: that of two is wide enough to cover anything
+# for the interval of a mean to count; one that is wide enough covers anything
+ENOUGH = 3  # seeds
+WIDEST = 2  # half of it, in tolerances
 _EPSILON = 1e-9  # what decimal figures lose as binary ones
 
 
@@ -104,12 +106,11 @@ def _compared(scores: Sequence[Score], target: Target) -> tuple[Word, str]:
     if found.count == 1:
         of = f"{scores[0].protocol}, {scores[0].weights} weights"
         return _word(near), f"Top-1 {found} % ({of}) is {_distance(found, target)}{_within(found, target, near)}"
-    covers, few = low <= target.top1 <= high, found.count < ENOUGH
+    covers = low <= target.top1 <= high
+    sharp = found.count >= ENOUGH and high - found.mean <= WIDEST * target.tolerance
     place = "covers" if covers else f"lies {'above' if low > target.top1 else 'below'}"
-    # where nothing else speaks for it
-    wide = f" ({'two seeds are too few to go by it' if few else 'more seeds would narrow it'})"
-    wide = wide if covers and not near else ""
-    return _word(near or (high >= target.top1 and not few)), (
+    wide = " (too wide to go by: more seeds would narrow it)" if covers and not near and not sharp else ""
+    return _word(near or (high >= target.top1 and sharp)), (
         f"Mean top-1 {found} % over {found.count} seeds is {_distance(found, target)}{_within(found, target, near)}; "
         f"its 95 % interval, {low:.2f} to {high:.2f}{wide}, {place} that figure"
     )

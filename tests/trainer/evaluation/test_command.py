@@ -30,7 +30,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answered([1, 1], [0, 0], [0.5, 0.5]).save(root / "two.npz")
     answered([1], [0], [0.5]).save(root / "other.npz")
     (root / "bad.npz").write_bytes(b"nothing")
-    (root / "labels.json").write_text(json.dumps({"1.JPEG": 5}))
+    (root / "labels.json").write_text(json.dumps({"a/1.JPEG": 5, "b/1.JPEG": 5}))
     (root / "torn.safetensors").write_bytes(b"\x00" * 8 + b"{")
     RunDirectory(root / "begun").make()
     (root / "begun" / "recipe.yaml").write_text("{model: {name: resnet20, num_classes: 2}}")
@@ -124,7 +124,6 @@ def test_a_file_s_figures_go_to_a_folder_named_by_all_that_decides_them(place: P
     assert {file.name for file in folder.iterdir()} == {
         "classes.csv",
         "evaluation.json",
-        "manifest.npz",
         "predictions.npz",
     }
     figures = json.loads((folder / "evaluation.json").read_text())

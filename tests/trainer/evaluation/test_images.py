@@ -29,7 +29,8 @@ def listed(tree: Path, output: Path, *known: Path, max_broken: float = 0.0) -> t
 def test_images_are_looked_at_unless_a_list_of_them_still_holds(tree: Path, tmp_path: Path) -> None:
     first, looked = listed(tree, tmp_path / "one")
     assert (len(first), looked) == (8, True)
-    stored = tmp_path / "one" / images.MANIFEST
+    stored = images.list_file(place.find(tree), tmp_path / "one")
+    assert listed(tree, tmp_path / "one")[1] is False  # it is there for the next
     missing, damaged = tmp_path / "no.npz", tmp_path / "damaged.npz"
     damaged.write_bytes(b"nothing")
     again, looked = listed(tree, tmp_path / "two", missing, damaged, stored)

@@ -82,7 +82,8 @@ def test_a_list_goes_by_the_numbers_of_the_images_and_an_image_without_a_class_i
         [False, False],
         [False, True],
     ]
-    assert (found.name, len(found.columns), found.targets.tolist()) == ("mine", 1000, [0, 0, 0])
+    assert found.name.startswith("file:mine-")  # a file called val is no folder called so
+    assert (len(found.columns), found.targets.tolist()) == (1000, [0, 0, 0])
 
 
 def test_real_s_labels_come_with_timm() -> None:
@@ -125,3 +126,13 @@ def test_a_list_needs_the_names_of_imagenet_s_validation_images(name: str, tmp_p
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnknownLabelsError, match="No such file"):
         labels.with_file(labels.of(VAL, "val", 1000, WNIDS), VAL, str(tmp_path / "no.json"))
+
+
+def test_images_of_one_name_are_told_apart_by_their_path(tmp_path: Path) -> None:
+    twins = listed(["n01440764/1.JPEG", "n01443537/1.JPEG"])
+    file, folders = tmp_path / "mine.json", labels.of(twins, "val", 1000, WNIDS)
+    file.write_text(json.dumps({"n01440764/1.JPEG": 4, "n01443537/1.JPEG": [5]}))
+    assert labels.with_file(folders, twins, str(file)).accepted == [{4}, {5}]
+    file.write_text(json.dumps({"1.JPEG": 4}))
+    with pytest.raises(UnknownLabelsError, match="several images are called 1.JPEG; name images by their path, as n014"):
+        labels.with_file(folders, twins, str(file))

@@ -62,7 +62,7 @@ def test_files_hold_what_the_console_says(tmp_path: Path) -> None:
     about = {
         **{"weights_of": "runs/a", "data": "/val", "protocol": "center-224/256", "protocol_words": "in words"},
         **{"label_words": "val labels", "weights": "ema", "precision": "fp32", "published_top1": 69.758},
-        **{"broken": 1, "unlabelled": 0},
+        **{"broken": 1, "unlabelled": 0, "own_protocol": "center-224/256", "label_set": "val", "val_sha256": "ab" * 32},
     }
     found.about.update({**about, **outcome.figures(found)})
     outcome.write(found, TRUTH, tmp_path)
@@ -76,3 +76,18 @@ def test_files_hold_what_the_console_says(tmp_path: Path) -> None:
     assert "top-1 40.000 % (95 % interval 11.76 to 76.93), top-5 60.000 %" in text
     assert "its package states top-1 69.758 %" in text
     assert "without a label" not in text
+
+
+def test_another_evaluation_is_not_written_over(tmp_path: Path) -> None:
+    found, folder = outcome.predictions(ROWS, IMAGES, TRUTH), tmp_path / "val-center"
+    found.about.update({"val_sha256": "ab" * 32, "label_set": "val", "precision": "fp32"})
+    assert outcome.free(folder, found) == folder
+    outcome.write(found, TRUTH, folder)
+    assert outcome.free(folder, found) == folder  # the same again
+    for key, other in (("val_sha256", "cd" * 32), ("label_set", "file:val-1"), ("precision", "bf16")):
+        before = found.about[key]
+        found.about[key] = other
+        assert outcome.free(folder, found).name.startswith("val-center-")
+        found.about[key] = before
+    (folder / "evaluation.json").write_text("{")
+    assert outcome.free(folder, found) == folder

@@ -89,7 +89,7 @@ def rows(
     supply = Supply(images=images, backend="threads", batch=batch, max_broken=max_broken)
     done: list[tuple[int, int]] = []
     found = passes.rows(work, supply, lambda count, total: done.append((count, total))).numpy()
-    assert done[-1][0] == done[-1][1] == len(done)
+    assert done[-1] == (len(done) * batch, len(done) * batch)
     found = found[found[:, VALID] > 0]
     return found[np.argsort(found[:, INDEX])]
 

@@ -126,8 +126,9 @@ def test_departures_from_the_named_recipe_are_said() -> None:
         # mean 75.8, deviation 0.2; half the interval is 4.303 * 0.2 / sqrt(3) = 0.497
         ((75.6, 75.8, 76.0), "reproduced", "is 0.33 points below the 76.13 % of torchvision, more than the tolerance"),
         # mean 75.7, deviation 0.4: half is 0.994, up to 76.69
-        ((75.3, 75.7, 76.1), "reproduced", "95 % interval, 74.71 to 76.69 (more seeds would narrow it), covers"),
-        ((75.0, 76.2), "not reproduced", "(two seeds are too few to go by it), covers"),
+        ((75.3, 75.7, 76.1), "not reproduced", "interval, 74.71 to 76.69 (too wide to go by: more seeds would narrow"),
+        ((75.6, 75.8, 76.0), "reproduced", "the tolerance of 0.30; its 95 % interval, 75.30 to 76.30, covers"),
+        ((75.0, 76.2), "not reproduced", "(too wide to go by: more seeds would narrow it), covers"),
         ((76.6, 76.65, 76.7), "reproduced", "Mean top-1 76.65 +- 0.05 % over 3 seeds is 0.52 points above"),
         ((75.0, 75.05, 75.1), "not reproduced", "74.93 to 75.17, lies below that figure"),
         (
