@@ -134,5 +134,5 @@ def test_images_of_one_name_are_told_apart_by_their_path(tmp_path: Path) -> None
     file.write_text(json.dumps({"n01440764/1.JPEG": 4, "n01443537/1.JPEG": [5]}))
     assert labels.with_file(folders, twins, str(file)).accepted == [{4}, {5}]
     file.write_text(json.dumps({"1.JPEG": 4}))
-    with pytest.raises(UnknownLabelsError, match="several images are called 1.JPEG; name images by their path, as n014"):
+    with pytest.raises(UnknownLabelsError, match=r"several images are called 1\.JPEG; name"):
         labels.with_file(folders, twins, str(file))
