@@ -98,4 +98,4 @@ class SiteConfig:
     deterministic: bool = False
     """On a GPU, use only algorithms that repeat bit for bit; slower. CPUs always do."""
     smoke: bool = False
-    """Try the recipe: its epochs in two of four steps, on a few of the images, each phase once; for no result."""
+    """Try the recipe: its epochs in one of eight steps, on a few of the images, each phase once; for no result."""

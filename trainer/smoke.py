@@ -7,14 +7,14 @@ from trainer.config import Recipe, SiteConfig
 from trainer.learn.schedule import peak
 from trainer.learn.schedule_config import AnySchedule, PiecewiseScheduleConfig, StepScheduleConfig
 
-EPOCHS = 2
-STEPS = 4  # optimizer steps an epoch, where there are images enough
+EPOCHS = 1
+STEPS = 8  # optimizer steps an epoch, where there are images enough
 EVALUATED = 256  # images
 HIGHEST_LR = 1e-3
 
 
 def tried(recipe: Recipe, site: SiteConfig) -> Recipe:
-    """What `--smoke` makes of a recipe: all its epochs in two; without the flag the recipe as it is.
+    """What `--smoke` makes of a recipe: all its epochs in one; without the flag the recipe as it is.
 
     What is counted in epochs keeps its share of the run, so that each phase comes: warm-up, milestones, growing images.
     The learning rate is at most 0.001: so short a warm-up would let it diverge. Batches, sizes and everything else
@@ -30,7 +30,7 @@ def tried(recipe: Recipe, site: SiteConfig) -> Recipe:
         epochs=epochs,
         schedule=_schedule(recipe.schedule, share, steps),
         input=_input(recipe.input, share),
-        ema=replace(recipe.ema, every=min(recipe.ema.every, STEPS // 2)) if recipe.ema.decay else recipe.ema,
+        ema=replace(recipe.ema, every=min(recipe.ema.every, 2)) if recipe.ema.decay else recipe.ema,
         precise_bn=min(recipe.precise_bn, STEPS * recipe.global_batch),
     )
 
@@ -54,7 +54,7 @@ def _tame(recipe: Recipe) -> Recipe:
 def _schedule(schedule: AnySchedule, share: float, steps: int) -> AnySchedule:
     warmup = {
         "warmup_epochs": schedule.warmup_epochs * share,
-        "warmup_steps": min(schedule.warmup_steps, max(1, steps // EPOCHS)),
+        "warmup_steps": min(schedule.warmup_steps, max(1, steps // 2)),
     }
     match schedule:
         case StepScheduleConfig():

@@ -18,9 +18,9 @@ SMALL = ("--model.num-classes", "4", "--threads", "1", "--keep-checkpoints", "1"
 
 @pytest.fixture(scope="session")
 def few_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As many images to train on as two epochs of four steps need."""
+    """As many images to train on as eight steps need."""
     root = tmp_path_factory.mktemp("images") / "synth"
-    synth.write(root, Synth(scale="small", classes=4, train_per_class=12, val_per_class=3), workers=1)
+    synth.write(root, Synth(scale="small", classes=4, train_per_class=24, val_per_class=3), workers=1)
     return root
 
 
@@ -30,7 +30,7 @@ def sizes(name: str) -> tuple[str, ...]:
     recipe = recipes.load(name)
     # mixing takes more images than repeats of one, and BatchNorm more than two where their last map is a pixel
     many = recipe.mixing.mixup or recipe.mixing.cutmix or recipe.input.start_size
-    batches = ("--global-batch", "12", "--micro-batch", "6") if many else ("--global-batch", "4", "--micro-batch", "2")
+    batches = ("--global-batch", "12", "--micro-batch", "6") if many else ("--global-batch", "2", "--micro-batch", "2")
     shown = ("--input.train-size", "--input.eval-crop", "--input.eval-resize")
     growing = ("--input.start-size", "32") if recipe.input.start_size else ()
     return (*(word for flag in shown for word in (flag, str(side))), *growing, *batches)

@@ -76,5 +76,5 @@ def test_rates_that_two_steps_of_warm_up_could_not_bear_are_lowered() -> None:
 def test_an_average_is_updated_and_as_many_images_are_taken_as_two_steps_need() -> None:
     recipe = Recipe(ema=replace(Recipe().ema, decay=0.9, every=32), precise_bn=50_000, global_batch=96)
     tried = smoke.tried(recipe, SITE)
-    assert (tried.ema.every, tried.precise_bn) == (2, 384)
-    assert (smoke.images(tried, "train"), smoke.images(tried, "val")) == (384, 256)
+    assert (tried.ema.every, tried.precise_bn) == (2, 768)
+    assert (smoke.images(tried, "train"), smoke.images(tried, "val")) == (768, 256)
