@@ -68,6 +68,7 @@ def test_channels_last_gives_the_same_logits(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", every(TRACED, QUICKLY_TRACED))
+@pytest.mark.slow
 def test_compile_finds_no_graph_break_in_training(name: str) -> None:
     with torch.device("meta"):
         network, images = build(name)

@@ -70,6 +70,7 @@ def test_small_images_are_a_quarter_of_that() -> None:
     assert 4000 < np.mean([len(file) for file in files]) < 9000
 
 
+@pytest.mark.slow
 def test_a_few_files_are_grey_and_a_few_keep_all_colour() -> None:
     files = [Image.open(io.BytesIO(draw("small", index % 40, index))) for index in range(1500)]
     grey = np.mean([file.mode == "L" for file in files])
@@ -97,6 +98,7 @@ def test_neither_shape_nor_texture_tells_the_class() -> None:
         assert sorted(column.count(name) for name in set(column)) == [2] * 5
 
 
+@pytest.mark.slow
 def test_another_processor_gives_the_same_bytes() -> None:
     """One without this one's vector instructions, so that numpy computes sines and roots in other ways."""
     code = "import sys; from tests.data.synth.test_drawing import digest; sys.stdout.write(digest())"

@@ -16,6 +16,7 @@ def plan(settings: Recipe | None = None, **config: Any) -> Plan:
     return Plan(recipe="resnet50", config=PlanConfig(**config), settings=settings or Recipe())
 
 
+@pytest.mark.slow
 def test_a_plan_says_what_a_run_takes_and_what_it_rests_on(capsys: pytest.CaptureFixture[str]) -> None:
     assert plan(nodes=1, hours=1.0).run() == 0
     said = capsys.readouterr().out
