@@ -74,6 +74,11 @@ class EvalViews:
     interpolation: Interpolation = "bilinear"
     """How the image is resized, with antialias."""
 
+    @property
+    def count(self) -> int:
+        """Squares of each image."""
+        return 5 if self.five else 1
+
     @classmethod
     def of(cls, config: InputConfig) -> "EvalViews":
         """What a recipe evaluates during training."""

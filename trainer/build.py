@@ -33,9 +33,9 @@ from trainer.world import World
 EVAL_BATCH = 64  # images per process and forward pass; the scores do not depend on it
 
 
-def threads(site: SiteConfig, world: World) -> int:
-    """CPU threads of this process: as set, or one for each CPU that is its own."""
-    return site.threads or binding.count(world, cores())
+def threads(wanted: int | None, world: World) -> int:
+    """CPU threads of this process: as wanted, or one for each CPU that is its own."""
+    return wanted or binding.count(world, cores())
 
 
 def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
+from pathlib import Path
 
 from data import dataset
 from data.folder import manifest_file
+from data.listing import Listing
 from data.manifest import DamagedManifestError, Manifest
 from data.progress import counting
 from data.verify import changes, verify
+from data.verify.verify import Progress
 from data.workers import cores
 from trainer import smoke
 from trainer.preempt import StopRequestedError
@@ -16,7 +19,7 @@ from trainer.setup import Setup
 
 HEARTBEAT_S = 5.0
 
-PER_WORKER = 500  # images that are read in the time that another process takes to start
+_PER_WORKER = 500  # images that are read in the time that another process takes to start
 
 
 class UnusableDataError(ValueError):
@@ -98,13 +101,13 @@ def _listed(setup: Setup, split: str) -> Manifest:
             setup.stop.check()
             show(done, total)
 
-        return verify.scan(
-            listing,
-            known=None,
-            journal=dataset.journal_file(setup.run.path, split),
-            workers=min(cores(), 1 + len(listing.entries) // PER_WORKER),
-            progress=progress,
-        )
+        return scanned(listing, dataset.journal_file(setup.run.path, split), progress)
+
+
+def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manifest:
+    """Look at every image, with as many processes as are worth their start; see `data.verify.verify.scan`."""
+    workers = min(cores(), 1 + len(listing.entries) // _PER_WORKER)
+    return verify.scan(listing, known=None, journal=journal, workers=workers, progress=progress)
 
 
 def _check(images: Manifest, setup: Setup, *, begun: bool) -> None:

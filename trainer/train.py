@@ -53,7 +53,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         SaveFailedError: A checkpoint cannot be written.
         PeerFailedError: Rank 0 raises one of these.
     """
-    runtime = Runtime(world, recipe.precision, build.threads(site, world), deterministic=site.deterministic)
+    runtime = Runtime(world, recipe.precision, build.threads(site.threads, world), deterministic=site.deterministic)
     if site.numa:
         runtime.keep_near()
     with ExitStack() as holding:

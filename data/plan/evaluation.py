@@ -14,8 +14,6 @@ from data.plan.draws import Ints
 from data.plan.samples import MIX_DRAWS, Samples
 from data.types import Shard
 
-FIVE = 5
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalPlan:
@@ -44,7 +42,7 @@ class EvalPlan:
     @property
     def max_batch(self) -> int:
         """Rows in every batch."""
-        return self.batch * (FIVE if self.views.five else 1)
+        return self.batch * self.views.count
 
     @property
     def batches_per_epoch(self) -> int:
@@ -59,14 +57,14 @@ class EvalPlan:
                 first = (batch * self.shard.world_size + self.shard.rank) * self.batch
                 positions = np.arange(first, first + self.batch)
                 valid = positions < len(self.manifest)
-                views = self.max_batch // self.batch
-                yield self._samples(np.repeat(np.where(valid, positions, 0), views), np.repeat(valid, views))
+                indices, views = np.where(valid, positions, 0), self.views.count
+                yield self._samples(np.repeat(indices, views), np.repeat(valid, views))
             first_batch = 0
 
     def replaced(self, samples: Samples, row: int, index: int) -> Samples:
         """The same batch with an image that counts nowhere: an accuracy takes no substitutes."""
         indices, valid = samples.indices.copy(), samples.valid.copy()
-        views = self.max_batch // self.batch
+        views = self.views.count
         rows = slice(row // views * views, (row // views + 1) * views)
         indices[rows], valid[rows] = index, False
         return self._samples(indices, valid)
@@ -97,5 +95,5 @@ class EvalPlan:
     def _corners(self, sizes: Ints) -> Ints:
         if not self.views.five:
             return crops.centre(sizes, self.views.side)
-        every = crops.five(sizes[::FIVE], self.views.side)  # rows of one image have one size
+        every = crops.five(sizes[:: self.views.count], self.views.side)  # rows of one image have one size
         return every.reshape(-1, 2)

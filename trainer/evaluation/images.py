@@ -8,9 +8,8 @@ from pathlib import Path
 from data import dataset
 from data.manifest import DamagedManifestError, Manifest, load
 from data.verify import changes, verify
-from data.workers import cores
 from trainer.evaluation.place import EXPECTED, Place
-from trainer.images import PER_WORKER, UnusableDataError
+from trainer.images import UnusableDataError, scanned
 
 Advance = Callable[[int, int], object]
 
@@ -64,8 +63,6 @@ def _known(place: Place, files: list[Path]) -> Manifest | None:
 
 def _scanned(place: Place, show: Advance) -> Manifest:
     try:
-        listing = dataset.listing(place.root, place.split)
-        workers = min(cores(), 1 + len(listing.entries) // PER_WORKER)
-        return verify.scan(listing, known=None, journal=None, workers=workers, progress=show)
+        return scanned(dataset.listing(place.root, place.split), None, show)
     except (ValueError, BrokenExecutor) as error:  # an archive that is not as it should be, or a reader that was killed
         raise UnusableDataError(str(error)) from None

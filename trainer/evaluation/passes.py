@@ -13,7 +13,7 @@ from data.config import Backend, EvalViews
 from data.load import backends
 from data.load.whole import WholeBatch, WholeLoader, plan_of
 from data.manifest import Manifest
-from data.plan.evaluation import FIVE, EvalPlan
+from data.plan.evaluation import EvalPlan
 from data.types import Batch
 from models.dense import fully_convolutional
 from trainer.evaluation.predictions import ANSWERS
@@ -92,7 +92,11 @@ def rows(work: Pass, supply: Supply, advance: Advance) -> Tensor:
     with closing(loader):
         batches = on_device(loader.epoch(0), runtime.device)
         return _gathered(
-            work, (_of_views(work, batch) for batch in batches), plan.batches_per_epoch, supply.batch, advance
+            work,
+            (_of_views(work, batch, views.count) for batch in batches),
+            plan.batches_per_epoch,
+            supply.batch,
+            advance,
         )
 
 
@@ -106,12 +110,12 @@ def _gathered(work: Pass, found: Iterator[Tensor], count: int, batch: int, advan
     return work.runtime.gather(torch.cat(parts).to(work.runtime.device)).cpu().flatten(0, 1)
 
 
-def _of_views(work: Pass, batch: Batch) -> Tensor:
-    """Rows of a batch whose images have one or five squares each, one after the other."""
-    device, squares = work.runtime.device, FIVE if work.protocol.kind == "ten-crop" else 1
+def _of_views(work: Pass, batch: Batch, squares: int) -> Tensor:
+    """Rows of a batch whose images have so many squares each, one after the other."""
+    device = work.runtime.device
     images = work.normalize(batch.images)
     views = [_log_probabilities(work, images).unflatten(0, (-1, squares))]  # (N, squares, K)
-    if work.protocol.flip or work.protocol.kind == "ten-crop":
+    if work.protocol.views > squares:  # their mirror images too
         views.append(_log_probabilities(work, images.flip(3)).unflatten(0, (-1, squares)))
     indices, valid = batch.indices.to(device)[::squares], batch.valid.to(device).unflatten(0, (-1, squares)).all(1)
     return _rows(work, _mean(torch.cat(views, 1)), indices, valid)

@@ -7,7 +7,7 @@ from data.load.backends import UnusableBackendError
 from data.manifest import Manifest
 from data.progress import counting
 from trainer import build
-from trainer.config import Precision, SiteConfig
+from trainer.config import Precision
 from trainer.evaluation import compare, images, labels, outcome, place, predictions
 from trainer.evaluation.command import Evaluate, say
 from trainer.evaluation.compare import OtherImagesError
@@ -43,7 +43,9 @@ def evaluate(options: Evaluate, sources: list[Source], world: World) -> int:
     try:
         stored = [_stored(source) for source in sources]  # first: to read them takes no time
         subjects = [load_subject(source) for source in sources if source.kind != "predictions"]
-        runtime = Runtime(world, _precision(options, subjects), _threads(options, world)) if subjects else None
+        runtime = (
+            Runtime(world, _precision(options, subjects), build.threads(options.threads, world)) if subjects else None
+        )
         found = iter([_evaluated(options, subject, runtime) for subject in subjects] if runtime else [])
         answers = [next(found) if known is None else known for known in stored]
         if options.compare:
@@ -136,7 +138,3 @@ def _precision(options: Evaluate, subjects: list[Subject]) -> Precision:
         both = " and ".join(sorted(found))
         raise UnusableWeightsError(f"--compare: the two were trained in {both}; name one of them by --precision")
     return next(iter(found))
-
-
-def _threads(options: Evaluate, world: World) -> int:
-    return build.threads(SiteConfig(data=Path(), output=Path(), threads=options.threads), world)

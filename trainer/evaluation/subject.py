@@ -1,6 +1,5 @@
 """A trained network, and how it wants its images."""
 
-import hashlib
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from trainer.config import Precision, Recipe
 from trainer.decode import encode
 from trainer.evaluation.protocol import Interpolation, Protocol, center
 from trainer.evaluation.source import Source, Which, own_protocol, usual_input
+from trainer.record.identity import digest
 
 IMAGENET_CLASSES = 1000
 
@@ -144,11 +144,15 @@ def _usual_classes(count: int) -> tuple[str, ...] | None:
 
 def fingerprint(network: nn.Module) -> str:
     """Hex digest of all weights and buffers, the same in every file format."""
-    digest = hashlib.sha256()
-    for name, value in sorted(network.state_dict().items()):
-        digest.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-        digest.update(value.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.hexdigest()
+    return digest(
+        (
+            name,
+            tuple(value.shape),
+            str(value.dtype),
+            value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data,
+        )
+        for name, value in sorted(network.state_dict().items())
+    )
 
 
 def description(subject: Subject) -> dict[str, object]:

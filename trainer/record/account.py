@@ -16,7 +16,7 @@ from data.types import BrokenImage
 from trainer import recipe as recipes
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, differences, encode
-from trainer.evaluation.protocol import center
+from trainer.evaluation.source import own_protocol
 from trainer.record.identity import weights_hash
 from trainer.rundir import RunDirectory
 
@@ -104,8 +104,7 @@ class Account:
     @property
     def protocol(self) -> str:
         """Name of the protocol of the evaluations during training."""
-        sizes = self.recipe.input
-        return (self.result or {}).get("protocol_name") or center(sizes.eval_crop, sizes.eval_resize).name
+        return (self.result or {}).get("protocol_name") or own_protocol(self.recipe).name
 
     @property
     def score(self) -> Score | None:

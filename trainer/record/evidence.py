@@ -12,7 +12,7 @@ from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from trainer.commit import commit
 from trainer.config import Recipe
-from trainer.evaluation.protocol import center
+from trainer.evaluation.source import own_protocol
 from trainer.record.identity import recipe_hash
 from trainer.runtime import Runtime
 from trainer.state import TrainState, headline
@@ -56,7 +56,7 @@ def result(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan) -
         "train_replaced": state.broken,
         "best_top1": state.best_top1,
         "protocol": protocol(recipe),
-        "protocol_name": center(recipe.input.eval_crop, recipe.input.eval_resize).name,
+        "protocol_name": own_protocol(recipe).name,
         "data_set": known.recognise(train.manifest, val.manifest),
         "model": recipe.model.name,
         "epochs": recipe.epochs,
@@ -76,8 +76,7 @@ def result(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan) -
 def protocol(recipe: Recipe) -> str:
     """How the accuracy is measured, in words."""
     weights = "averaged (EMA)" if recipe.ema.decay else "raw"
-    crop = f"shorter side {recipe.input.eval_resize} px, centre crop {recipe.input.eval_crop} px"
-    return f"{crop}, bilinear with antialias, one view, {weights} weights, {recipe.precision}"
+    return f"{own_protocol(recipe).words}, {weights} weights, {recipe.precision}"
 
 
 def _version(package: str) -> str | None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -23,8 +24,16 @@ def weights_hash(file: Path) -> str:
         Exception: safetensors' own kinds, where the file is damaged.
         OSError: It cannot be read.
     """
-    digest = hashlib.sha256()
-    for name, value in sorted(load_file(file).items()):
-        digest.update(f"{name} {value.shape} torch.{value.dtype}".encode())
-        digest.update(np.ascontiguousarray(value).tobytes())
-    return digest.hexdigest()
+    return digest(
+        (name, value.shape, f"torch.{value.dtype}", np.ascontiguousarray(value).tobytes())
+        for name, value in sorted(load_file(file).items())
+    )
+
+
+def digest(weights: Iterable[tuple[str, tuple[int, ...], str, bytes | memoryview]]) -> str:
+    """Hex digest of weights in the order of their names: of each name, shape, PyTorch's name of its type, and bytes."""
+    found = hashlib.sha256()
+    for name, shape, kind, content in weights:
+        found.update(f"{name} {shape} {kind}".encode())
+        found.update(content)
+    return found.hexdigest()

@@ -65,7 +65,7 @@ def published(account: Account, targets: Sequence[Target]) -> Section | None:
     head = ("whose", "top-1, %", "top-5, %", "data", "protocol", "epochs", "source")
     rows = [
         (
-            *(target.by, f"{target.top1:.2f}{_deviation(target)}", _or_dash(target.top5, ".2f"), Code(target.data)),
+            *(target.by, target.figure, _or_dash(target.top5, ".2f"), Code(target.data)),
             *(
                 Code(target.protocol),
                 str(target.epochs),
@@ -225,7 +225,3 @@ def _known(value: float | None, unit: str = "") -> str | None:
 
 def _or_dash(value: float | None, form: str) -> str:
     return "-" if value is None else f"{value:{form}}"
-
-
-def _deviation(target: Target) -> str:
-    return "" if target.spread is None else f" +- {target.spread:.2f}"

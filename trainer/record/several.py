@@ -102,9 +102,8 @@ def _row(group: Group) -> tuple[str, ...]:
 
 
 def _published(name: str, target: Target) -> tuple[str, ...]:
-    deviation = f" +- {target.spread:.2f}" if target.spread is not None else ""
     top5 = "-" if target.top5 is None else f"{target.top5:.2f}"
-    measured = (f"{target.top1:.2f}{deviation}", top5, target.protocol)
+    measured = (target.figure, top5, target.protocol)
     return (name, target.by, *measured, "-", "published", target.hours or "-", "-", "-")
 
 

@@ -40,6 +40,11 @@ class Target:
     hours: str = ""
     """How long it took on what, where the source says."""
 
+    @property
+    def figure(self) -> str:
+        """Its top-1 for tables, percent, with its deviation where there is one."""
+        return f"{self.top1:.2f}" if self.spread is None else f"{self.top1:.2f} +- {self.spread:.2f}"
+
 
 def _imagenet(by: str, top1: float, top5: float | None, epochs: int, source: str) -> Target:
     """A figure of the usual 224 px centre crop of 256, of one run."""

@@ -2,42 +2,28 @@ import json
 
 import numpy as np
 import pytest
-import torch
-from torch import nn
 
 from data.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.types import Shard
 from tests.data.making import imagined
+from tests.trainer.record import states
 from tests.trainer.record.runs import recipe
 from trainer.config import Recipe
 from trainer.learn.config import EmaConfig
-from trainer.metrics import FIELDS
 from trainer.record import evidence
 from trainer.record.account import read
 from trainer.rundir import RunDirectory
-from trainer.state import TrainState
 
 RAW = {"top1": 50.0, "top5": 90.0, "loss": 1.5, "images": 10, "broken": 0}
 
 
 def result(recipe: Recipe, scores: dict[str, dict[str, float]]) -> dict[str, object]:
-    model = nn.Linear(1, 1)
-    state = TrainState(
-        model=model,
-        optimizer=torch.optim.SGD(model.parameters()),
-        scaler=torch.amp.GradScaler("cpu", enabled=False),
-        ema=None,
-        sums=torch.zeros(FIELDS),
-        faults=torch.zeros(2),
-        step=3,
-        scores=scores,
-    )
     images = imagined(np.full(512, 64), np.full(512, 48))
     train = TrainPlan(manifest=images, config=recipe.input, seed=0, global_batch=256, micro_batch=32, shard=Shard())
     val = EvalPlan(manifest=images, views=EvalViews.of(recipe.input), batch=256, shard=Shard())
-    return evidence.result(recipe, state, train, val)
+    return evidence.result(recipe, states.state(step=3, scores=scores), train, val)
 
 
 @pytest.mark.parametrize(("name", "protocol"), [("resnet50", "center-224/256"), ("cifar_resnet20", "center-32/32")])

@@ -4,11 +4,10 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from torch import nn
 
-from trainer.metrics import FIELDS, Scores
+from tests.trainer.record import states
+from trainer.metrics import Scores
 from trainer.record.console import Console
 from trainer.record.telemetry import Point, Telemetry, Waiting
 from trainer.record.usage import Usage
@@ -17,17 +16,7 @@ from trainer.state import TrainState
 
 
 def state(step: int, evaluated: int) -> TrainState:
-    model = nn.Linear(1, 1)
-    return TrainState(
-        model=model,
-        optimizer=torch.optim.SGD(model.parameters()),
-        scaler=torch.amp.GradScaler("cpu", enabled=False),
-        ema=None,
-        sums=torch.zeros(FIELDS),
-        faults=torch.zeros(2),
-        step=step,
-        evaluated=evaluated,
-    )
+    return states.state(step=step, evaluated=evaluated)
 
 
 def point(step: int, loss: float) -> Point:
