@@ -17,11 +17,11 @@ from trainer.keep.keeper import Keeper
 from trainer.learn import batchnorm
 from trainer.learn.schedule import learning_rate
 from trainer.prefetch import on_device
-from trainer.record.telemetry import Point, Telemetry, Waiting
-from trainer.record.usage import usage
 from trainer.setup import Setup
 from trainer.state import TrainState, headline
 from trainer.step import Normalize, TrainStep, draw_seed
+from trainer.telemetry.telemetry import Point, Telemetry, Waiting
+from trainer.telemetry.usage import usage
 
 
 class DivergedError(ArithmeticError):

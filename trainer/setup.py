@@ -4,9 +4,9 @@ from dataclasses import dataclass
 
 from trainer.config import Recipe, SiteConfig
 from trainer.preempt import StopFlag
-from trainer.record.console import Console
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
+from trainer.telemetry.console import Console
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

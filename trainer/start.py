@@ -8,11 +8,11 @@ from trainer.keep import grace
 from trainer.keep.holder import HeldError, Hold
 from trainer.memory import fitted
 from trainer.preempt import StopFlag, StopRequestedError
-from trainer.record.console import Console
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.state import TrainState
+from trainer.telemetry.console import Console
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:

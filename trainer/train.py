@@ -22,14 +22,14 @@ from trainer.loop import Fit, fit
 from trainer.memory import advising
 from trainer.preempt import START_AGAIN, StopFlag
 from trainer.record import evidence
-from trainer.record.console import Console
-from trainer.record.telemetry import Telemetry
 from trainer.rundir import write_text
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.start import advise_grace, begin, take_hold
 from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
+from trainer.telemetry.console import Console
+from trainer.telemetry.telemetry import Telemetry
 from trainer.world import World
 
 

@@ -6,10 +6,10 @@ import pytest
 from trainer import build
 from trainer.config import Recipe, SiteConfig
 from trainer.preempt import StopFlag
-from trainer.record.console import Console
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.start import advise_grace
+from trainer.telemetry.console import Console
 from trainer.world import World
 
 

@@ -22,11 +22,11 @@ from trainer.keep.saving import Saver
 from trainer.learn.optim_config import SgdConfig
 from trainer.loop import Fit, train_epoch
 from trainer.preempt import StopFlag
-from trainer.record.console import Console
-from trainer.record.telemetry import Telemetry
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.step import Normalize, TrainStep
+from trainer.telemetry.console import Console
+from trainer.telemetry.telemetry import Telemetry
 from trainer.world import World
 
 _EPOCHS = 1_000_000  # more than anyone waits for

@@ -1,1 +1,1 @@
-"""What a run says of itself: on the console, in TensorBoard, in its report."""
+"""What a run leaves behind: its evidence, its verdict, its report."""

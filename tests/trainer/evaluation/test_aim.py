@@ -18,9 +18,9 @@ from trainer.evaluation import aim, predictions
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.source import PREDICTIONS
 from trainer.preempt import StopFlag, StopRequestedError
-from trainer.record.console import Console
 from trainer.runtime import Runtime
 from trainer.setup import Setup
+from trainer.telemetry.console import Console
 from trainer.world import World
 
 WANTED = parse("ten-crop-28/36+bicubic")

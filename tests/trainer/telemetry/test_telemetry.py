@@ -8,11 +8,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.trainer.record import states
 from trainer.metrics import Scores
-from trainer.record.console import Console
-from trainer.record.telemetry import Point, Telemetry, Waiting
-from trainer.record.usage import Usage
 from trainer.rundir import RunDirectory
 from trainer.state import TrainState
+from trainer.telemetry.console import Console
+from trainer.telemetry.telemetry import Point, Telemetry, Waiting
+from trainer.telemetry.usage import Usage
 
 
 def state(step: int, evaluated: int) -> TrainState:

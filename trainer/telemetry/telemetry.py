@@ -13,10 +13,10 @@ from typing import Any, Generic, TypeVar
 from torch.utils.tensorboard import SummaryWriter
 
 from trainer.metrics import Scores
-from trainer.record.console import Console
-from trainer.record.usage import Usage
 from trainer.rundir import RunDirectory, write_text
 from trainer.state import TrainState
+from trainer.telemetry.console import Console
+from trainer.telemetry.usage import Usage
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 
-from trainer.record.usage import usage
+from trainer.telemetry.usage import usage
 
 
 def test_a_process_on_a_cpu_tells_its_most_memory_and_no_power() -> None:
