@@ -11,6 +11,7 @@ from trainer.learn.optim_config import AnyOptimizer, SgdConfig
 from trainer.learn.schedule_config import AnySchedule, CosineScheduleConfig
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -81,6 +82,10 @@ class SiteConfig:
     """Where a machine has several NUMA nodes: stay on CPUs near the GPU, unless the launcher has chosen some."""
     log_every: int = field(default=20, metadata={"min": 1, "max": 1_000_000})
     """Steps between two points of loss, top-1 and throughput in TensorBoard and metrics.jsonl: 1 to 1,000,000."""
+    trackers: tuple[Tracker, ...] = ()
+    """Experiment trackers that get TensorBoard's numbers too, by Accelerate's names; their packages are your own."""
+    profile: int | None = field(default=None, metadata={"min": 1, "max": 10_000})
+    """Record what each process does in so many steps, 1 to 10,000, for TensorBoard and Perfetto: OUTPUT/profile."""
     save_minutes: float = field(default=15.0, metadata={"above": 0, "max": 1_000_000})
     """Minutes, above 0, at most 1,000,000, from one checkpoint to the next; there is one after each epoch as well."""
     save_steps: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000_000})
@@ -99,3 +104,5 @@ class SiteConfig:
     """On a GPU, use only algorithms that repeat bit for bit; slower. CPUs always do."""
     smoke: bool = False
     """Try the recipe: its epochs in one of eight steps, on a few of the images, each phase once; for no result."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""

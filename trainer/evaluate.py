@@ -17,7 +17,7 @@ def evaluate(
     loader: Loader,
     normalize: Callable[[Tensor], Tensor],
     epoch: int,
-    should_stop: Callable[[], bool],
+    each: Callable[[Batch, Tensor], bool],
 ) -> list[metrics.Scores] | None:
     """Top-1, top-5 and cross-entropy of each network over the whole split (collective).
 
@@ -28,7 +28,7 @@ def evaluate(
         loader: This process's share of the split.
         normalize: Loader images to network input.
         epoch: Evaluations before this one; the loader has begun this one already.
-        should_stop: Asked after each batch, agreed by all processes.
+        each: Given each batch and the last network's logits, (N, C); says whether to stop, agreed by all processes.
 
     Returns:
         The scores, or None where the evaluation was stopped.
@@ -39,8 +39,9 @@ def evaluate(
     sums = torch.stack([metrics.empty(runtime.device) for _ in networks])
     stopped = False
     for batch in on_device(loader.epoch(epoch), runtime.device):
-        sums += _batch(runtime, networks, batch, normalize)
-        if stopped := should_stop():
+        found, logits = _batch(runtime, networks, batch, normalize)
+        sums += found
+        if stopped := each(batch, logits):
             break
     for network, mode in zip(networks, modes, strict=True):
         network.train(mode)
@@ -52,8 +53,8 @@ def evaluate(
 @torch.no_grad()
 def _batch(
     runtime: Runtime, networks: Sequence[nn.Module], batch: Batch, normalize: Callable[[Tensor], Tensor]
-) -> Tensor:
-    """(networks, metrics.FIELDS) sums over one batch."""
+) -> tuple[Tensor, Tensor]:
+    """(networks, metrics.FIELDS) sums over one batch, and the last network's logits."""
     targets, valid = (part.to(runtime.device, non_blocking=True) for part in (batch.targets, batch.valid))
     images = normalize(batch.images)
     with runtime.autocast():
@@ -61,4 +62,4 @@ def _batch(
     sums = torch.stack([metrics.totals(found.float(), targets, valid) for found in logits])
     if batch.broken:
         sums[:, metrics.BROKEN] += len(batch.broken)
-    return sums
+    return sums, logits[-1]

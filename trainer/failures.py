@@ -5,18 +5,19 @@ import sys
 from data.load.backends import UnusableBackendError
 from data.manifest import DamagedManifestError
 from data.types import BrokenImageError, TooManyBrokenError
+from trainer.divergence import DivergedError
 from trainer.exits import BROKE_OFF, FAILED, refuse
 from trainer.images import PeerFailedError, UnusableDataError
 from trainer.keep.holder import FencedError, HeldError
 from trainer.keep.keeper import SaveFailedError
-from trainer.loop import DivergedError
 from trainer.memory import MemoryShortError
 from trainer.preempt import START_AGAIN, StopRequestedError
 from trainer.runtime import lost_contact
+from trainer.telemetry.trackers import TrackerError
 from trainer.world import World
 
 # what one process meets alone, and must say itself
-OWN = (BrokenImageError, TooManyBrokenError, MemoryShortError, FencedError, SaveFailedError)
+OWN = (BrokenImageError, TooManyBrokenError, MemoryShortError, FencedError, SaveFailedError, TrackerError)
 # what all processes meet together, and rank 0 says
 SHARED = (UnusableBackendError, UnusableDataError, DamagedManifestError, DivergedError, OSError)
 

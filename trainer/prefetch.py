@@ -1,14 +1,16 @@
 """Batches on their way to the device, while it works on the one before."""
 
 from collections.abc import Iterator
+from contextlib import nullcontext
 from dataclasses import replace
 
 import torch
 
 from data.types import Batch
+from trainer.telemetry.phases import Phases
 
 
-def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]:
+def on_device(batches: Iterator[Batch], device: torch.device, phases: Phases | None = None) -> Iterator[Batch]:
     """The same batches, with what a step reads on the device; a GPU copies each while it computes on the last.
 
     Takes one batch more from its source than it has given. Batches for the CPU pass through.
@@ -16,13 +18,14 @@ def on_device(batches: Iterator[Batch], device: torch.device) -> Iterator[Batch]
     Args:
         batches: In page-locked memory, or on the device already.
         device: Where they are used, on its current stream.
+        phases: Takes the time of the copies to a GPU.
     """
     if device.type != "cuda":
         yield from batches
         return
     copies, ahead = torch.cuda.Stream(device), None
     for batch in batches:
-        with torch.cuda.stream(copies):
+        with torch.cuda.stream(copies), phases.copying() if phases else nullcontext():
             coming = _moved(batch, device), copies.record_event()
         if ahead:
             yield _arrived(*ahead)

@@ -1,5 +1,6 @@
 """Everything that can be known to be wrong before anything is started or written. Loads no torch."""
 
+import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,8 +15,15 @@ from trainer.rundir import RunDirectory
 from trainer.world import World
 
 
-def problems(recipe: Recipe, site: SiteConfig, world: World) -> list[str]:
-    """Why this run cannot start, one entry each, for the user; empty where it can."""
+def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool = True) -> list[str]:
+    """Why this run cannot start, one entry each, for the user; empty where it can.
+
+    Args:
+        recipe: What is learned.
+        site: Where.
+        world: Who this process is.
+        with_data: Whether the images are looked at; there may be none yet.
+    """
     found = [*range_problems(recipe), *range_problems(site, flags=True)]
     if found:
         return found  # what follows computes with the values
@@ -23,9 +31,10 @@ def problems(recipe: Recipe, site: SiteConfig, world: World) -> list[str]:
         *recipe_problems(recipe),
         *world_problems(recipe, world.world_size),
         *_model_problems(recipe),
-        *_on_disk("--data", lambda: _data_problems(recipe, site)),
+        *(_on_disk("--data", lambda: _data_problems(recipe, site)) if with_data else []),
         *_on_disk("--output", lambda: RunDirectory(site.output).problems(recipe, site.data)),
         *_loader_problems(site),
+        *_tracker_problems(site),
     ]
 
 
@@ -65,6 +74,13 @@ def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
         writer = f"python -m data verify {site.data} --output {site.manifests}"
         return [f"--manifests: {site.manifests} holds no manifest-train.npz and manifest-val.npz; {writer} writes them"]
     return dataset.problems(site.data, folders, recipe.model.num_classes, recipe.global_batch)
+
+
+def _tracker_problems(site: SiteConfig) -> list[str]:
+    missing = [name for name in site.trackers if importlib.util.find_spec(name) is None]
+    return [
+        f"--trackers {name}: its package is not installed; pip install {name.replace('_', '-')}" for name in missing
+    ]
 
 
 def _loader_problems(site: SiteConfig) -> list[str]:

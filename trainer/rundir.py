@@ -7,11 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data import schema
 from data.durable import flush
 from data.folder import manifest_file
+from data.schema import NewerSchemaError
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, differences, encode
+from trainer.keep import files
 from trainer.recipe import dump, load
+
+RESULT_SCHEMA = 1
+METRICS_SCHEMA = 1
+"""Which each `start` record holds: versions may take turns in writing a run."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,6 +76,16 @@ class RunDirectory:
         return self.path / "curves.png"
 
     @property
+    def trackers(self) -> Path:
+        """The numbers under which trackers know the run; of a run with `--trackers` only."""
+        return self.path / "trackers.json"
+
+    @property
+    def profile(self) -> Path:
+        """Folder of the traces of `--profile`."""
+        return self.path / "profile"
+
+    @property
     def evaluations(self) -> Path:
         """Folder of evaluations made after training, one folder each."""
         return self.path / "evaluations"
@@ -97,7 +114,7 @@ class RunDirectory:
             strays = [item.name for item in (self.metrics, self.checkpoints, self.result) if item.exists()]
             mend = "name another folder or clear this one"
             return [f"--output: {self.path} holds {', '.join(strays)} but no recipe.yaml; {mend}"] if strays else []
-        return self._recipe_problems(recipe)
+        return self._newer() or self._recipe_problems(recipe)
 
     def make(self) -> None:
         """Make the folder."""
@@ -112,12 +129,16 @@ class RunDirectory:
         """What `result.json` holds, or None for a run that is not finished.
 
         Raises:
-            InvalidConfigError: The file is damaged.
+            InvalidConfigError: The file is damaged, or a newer version wrote it.
         """
         if not self.result.exists():
             return None
         try:
-            return dict(json.loads(self.result.read_text(encoding="utf-8")))
+            found = dict(json.loads(self.result.read_text(encoding="utf-8")))
+            schema.check(found.get("schema"), RESULT_SCHEMA, self.result)
+            return found
+        except NewerSchemaError as error:
+            raise InvalidConfigError([str(error)]) from None
         except (ValueError, TypeError) as error:
             mend = f"remove it, and the command that made {self.path} makes it anew"
             raise InvalidConfigError([f"{self.result}: damaged ({error}); {mend}"]) from None
@@ -142,7 +163,11 @@ class RunDirectory:
         return "\n".join(lines) + "\n"
 
     def records(self) -> list[dict[str, Any]]:
-        """What `metrics.jsonl` holds; a last line that a kill cut short is left out, and damage with a word."""
+        """What `metrics.jsonl` holds; a last line that a kill cut short is left out, and damage with a word.
+
+        Raises:
+            InvalidConfigError: A newer version wrote it.
+        """
         if not self.metrics.exists():
             return []
         records: list[dict[str, Any]] = []
@@ -150,10 +175,23 @@ class RunDirectory:
         for number, line in enumerate(lines, start=1):
             try:
                 record = json.loads(line)
+                schema.check(record.get("schema"), METRICS_SCHEMA, self.metrics)
                 records.append({"kind": record["kind"], "step": record["step"], **record})
-            except (ValueError, TypeError, KeyError) as error:
+            except NewerSchemaError as error:
+                raise InvalidConfigError([str(error)]) from None
+            except (ValueError, TypeError, KeyError, AttributeError) as error:
                 _log.warning("%s: line %d is damaged and passed over: %r", self.metrics, number, error)
         return records
+
+    def _newer(self) -> list[str]:
+        """Files that a newer version wrote: to go on without them would lose what it did."""
+        try:
+            self.records()
+            self.finished()
+        except InvalidConfigError as error:
+            return [f"--output: {problem}" for problem in error.problems]
+        checkpoints = files.newer(self.checkpoints)
+        return [f"--output: {checkpoints}"] if checkpoints else []
 
     def _recipe_problems(self, recipe: Recipe) -> list[str]:
         try:

@@ -2,11 +2,15 @@
 
 import os
 from contextlib import AbstractContextManager, nullcontext
+from copy import copy
 from datetime import timedelta
+from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
 from accelerate import Accelerator
+from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
@@ -17,6 +21,8 @@ from trainer.config import Precision
 from trainer.world import World
 
 TIMEOUT = timedelta(minutes=10)  # for a rank that never comes
+
+_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def lost_contact(error: RuntimeError) -> bool:
@@ -50,7 +56,9 @@ class Runtime:
             self._join(on_gpu)
         self._accelerator = Accelerator(cpu=not on_gpu, mixed_precision="no")
         self.device = self._accelerator.device
-        self._autocast = {"bf16": torch.bfloat16, "fp16": torch.float16}.get(precision)
+        self._precision: Precision = precision
+        self._deterministic = deterministic
+        self._autocast = _AUTOCAST.get(precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")  # a no-op for the others
 
     @property
@@ -62,6 +70,20 @@ class Runtime:
     def is_main(self) -> bool:
         """Whether this process writes and prints for all."""
         return self.world.is_main
+
+    def varied(self, *, precision: Precision, threads: int) -> "Runtime":
+        """The same process of the same group with other arithmetic or CPU threads, from its `use` on."""
+        other = copy(self)
+        other.threads, other._precision = threads, precision
+        other._autocast = _AUTOCAST.get(precision)
+        other.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
+        return other
+
+    def use(self) -> None:
+        """Set what holds for the whole process as it was for this runtime: another may have been in use meanwhile."""
+        torch.set_num_threads(self.threads)
+        if self.device.type == "cuda":
+            _choose_algorithms(self._precision, deterministic=self._deterministic)
 
     def keep_near(self) -> None:
         """Stay on CPUs near this process's GPU, or on its share of a NUMA node, where there are several."""
@@ -136,6 +158,21 @@ class Runtime:
         rows = tensor.new_zeros(self.world.world_size, *tensor.shape)
         rows[self.world.rank] = tensor
         return self.sum(rows)  # with zeros, so to the bit
+
+    def open_tracker(self, name: str, project: str, folder: Path, options: dict[str, Any]) -> GeneralTracker:
+        """One of Accelerate's experiment trackers, its run begun.
+
+        Args:
+            name: As in Accelerate's `log_with`.
+            project: What the tracker files the run under.
+            folder: For what it writes here.
+            options: Of this tracker's class.
+        """
+        kind = LOGGER_TYPE_TO_CLASS[name]
+        where = (str(folder),) if kind.requires_logging_directory else ()
+        tracker = kind(project, *where, **options)
+        tracker.start()
+        return tracker
 
     def close(self) -> None:
         """Leave the process group, all together: a launcher ends the others when the first is gone (collective)."""

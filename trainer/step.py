@@ -16,6 +16,7 @@ from trainer.learn.loss import logits_of, losses
 from trainer.learn.mixing import Mixing
 from trainer.runtime import Runtime
 from trainer.state import TrainState
+from trainer.telemetry.phases import Phases
 
 
 class Normalize:
@@ -42,6 +43,10 @@ class TrainStep:
         self, runtime: Runtime, model: nn.Module, state: TrainState, normalize: Normalize, recipe: Recipe
     ) -> None:
         """`model` is the distributed, perhaps compiled one of the state's."""
+        self.phases = Phases(runtime.device)
+        """Where the time of the steps goes."""
+        self.gradient_norm: Tensor | None = None
+        """() norm of the newest gradient that was looked at: of all steps where it is clipped, else when asked for."""
         self._runtime, self._model, self._state = runtime, model, state
         self._normalize, self._recipe = normalize, recipe
         self._mixing = Mixing(recipe.mixing, recipe.model.num_classes, shift=recipe.input.augment.repeats)
@@ -51,8 +56,10 @@ class TrainStep:
         micro_batches = recipe.accumulation(runtime.world.world_size)
         needed = micro_batches > 1 or recipe.max_skipped > 0
         self._statistics = Accumulated(state.model, micro_batches) if needed else None
+        if runtime.world.world_size > 1:  # its gradient comes last; what the backward pass takes then is to wait
+            self._weights[0].register_post_accumulate_grad_hook(lambda _: self.phases.begin("all_reduce"))
 
-    def __call__(self, batches: Sequence[Batch], step: int, lr: float, images: int) -> Tensor:
+    def __call__(self, batches: Sequence[Batch], step: int, lr: float, images: int, *, observe: bool = False) -> Tensor:
         """Update the weights (collective).
 
         Args:
@@ -61,6 +68,7 @@ class TrainStep:
                 there is no generator to save.
             lr: Learning rate.
             images: Valid images of the step, over all processes: each weighs the same.
+            observe: Take the norm of the gradient, which costs a pass over all gradients.
 
         Returns:
             (metrics.FIELDS,) sums over this process's images, on the device; 0 where the step was passed over.
@@ -75,14 +83,20 @@ class TrainStep:
             with self._runtime.no_sync(self._model):
                 sums += self._micro(batch, images)
         sums += self._micro(batches[-1], images)
-        fault = self._update(~sums[0].isfinite())
+        fault = self._update(~sums[0].isfinite(), observe=observe)
         self._state.faults[0] = torch.where(fault, self._state.faults[0].clamp(min=-step - 1), self._state.faults[0])
         self._state.faults[1] += fault
         if self._state.ema:
             self._state.ema.update(step + 1)
+        self.phases.begin("other")
         return sums.where(~fault, 0) if self._recipe.max_skipped else sums
 
+    def as_seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """What the network is given for a batch: (N, 3, H, W) float, and (N,) int64 or (N, C) shares of the classes."""
+        return self._mixing(self._normalize(batch.images), batch.targets.to(self._runtime.device), batch.mixing)
+
     def _micro(self, batch: Batch, images: int) -> Tensor:
+        self.phases.begin("forward")
         targets, valid = (part.to(self._runtime.device, non_blocking=True) for part in (batch.targets, batch.valid))
         inputs, mixed = self._mixing(self._normalize(batch.images), targets, batch.mixing)
         with self._runtime.autocast():
@@ -90,21 +104,26 @@ class TrainStep:
         found = losses(outputs, mixed, self._recipe.loss)
         # gradients are averaged over the processes, which here have seen each a part of the images
         loss = found.where(valid, 0).sum() * (self._runtime.world.world_size / images)
+        self.phases.begin("backward")
         self._runtime.scaler.scale(loss).backward()
+        self.phases.begin("optimizer")  # with what is counted on the way
         if self._statistics:
             self._statistics.add()
         return metrics.totals(logits_of(outputs).detach(), targets, valid, found.detach())
 
-    def _update(self, fault: Tensor) -> Tensor:
+    def _update(self, fault: Tensor, *, observe: bool) -> Tensor:
         """Change the weights, unless the step is passed over; () bool whether the loss or gradient was not finite.
 
         Args:
             fault: () bool on the device: whether this process's loss was not finite.
+            observe: As `__call__`.
         """
         optimizer, scaler = self._state.optimizer, self._runtime.scaler
-        if self._recipe.clip_norm or self._takes_back:
-            scaler.unscale_(optimizer)
-            norm = get_total_norm([weight.grad for weight in self._weights if weight.grad is not None])
+        if self._recipe.clip_norm or self._takes_back or observe:
+            scaler.unscale_(optimizer)  # by a power of two: exact, here as in the update
+            self.gradient_norm = norm = get_total_norm(
+                [weight.grad for weight in self._weights if weight.grad is not None]
+            )
             if self._recipe.clip_norm:
                 clip_grads_with_norm_(self._weights, self._recipe.clip_norm, norm)
             if self._takes_back:

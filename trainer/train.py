@@ -18,8 +18,9 @@ from trainer.keep import files
 from trainer.keep.holder import Hold
 from trainer.keep.keeper import Keeper
 from trainer.keep.saving import Saver
-from trainer.loop import Fit, fit
+from trainer.loop import fit
 from trainer.memory import advising
+from trainer.parts import Fit
 from trainer.preempt import START_AGAIN, StopFlag
 from trainer.record import evidence
 from trainer.rundir import write_text
@@ -29,7 +30,9 @@ from trainer.start import advise_grace, begin, take_hold
 from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
 from trainer.telemetry.console import Console
-from trainer.telemetry.telemetry import Telemetry
+from trainer.telemetry.meter import Meter
+from trainer.telemetry.profiling import Profiler
+from trainer.telemetry.telemetry import Telemetry, conclude
 from trainer.world import World
 
 
@@ -51,6 +54,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         DivergedError: The loss is not a number.
         MemoryShortError: A micro-batch does not fit into memory.
         SaveFailedError: A checkpoint cannot be written.
+        TrackerError: A tracker cannot be opened.
         PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, build.threads(site.threads, world), deterministic=site.deterministic)
@@ -59,7 +63,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
     with ExitStack() as holding:
         hold = take_hold(runtime, site, stop, holding)
         recipe = begin(recipe, runtime, site)
-        setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console())
+        setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
         images = list_images(setup)
         with ExitStack() as stack, advising(recipe):
             parts = _parts(setup, images, hold, stack)
@@ -86,15 +90,19 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], hold: Hold | None, s
     saver = Saver(run.checkpoints, setup.site, hold.check, hold.token) if hold else None
     if saver:
         stack.callback(saver.finish)
+    train_step = TrainStep(runtime, model, state, normalize, recipe)
     return Fit(
         setup=setup,
         train_loader=train_loader,
         eval_loader=eval_loader,
-        train_step=TrainStep(runtime, model, state, normalize, recipe),
+        train_step=train_step,
         normalize=normalize,
         state=state,
         keeper=Keeper(setup, state, saver, hold),
         plan=plans[0],
+        eval_plan=plans[1],
+        meter=Meter(setup, plans[0], train_step, state),
+        profiler=Profiler(setup, stack),
         telemetry=_telemetry(setup, state, plans, chosen, stack) if runtime.is_main else None,
     )
 
@@ -106,14 +114,14 @@ def _telemetry(
     facts = evidence.environment(setup.runtime, chosen.backend)
     per_epoch = plans[0].steps_per_epoch
     facts |= {"steps_per_epoch": per_epoch, "total_steps": setup.recipe.epochs * per_epoch}
-    setup.console.say(_opening(setup.recipe, plans, chosen, facts))
+    setup.console.narrate(_opening(setup.recipe, plans, chosen, facts))
     for split in plans:
         if split.manifest.broken:
             setup.console.say(_left_out(split.manifest))
-    setup.console.say(f"going on after step {state.step}" if state.step else "starting")
+    setup.console.narrate(f"going on after step {state.step}" if state.step else "starting")
     if change := evidence.other_threads(setup.run.records(), facts):
         setup.console.say(change)
-    telemetry = Telemetry(setup.run, state, setup.console, facts)
+    telemetry = Telemetry(setup, plans[0], state, facts)
     stack.callback(telemetry.close)
     return telemetry
 
@@ -145,4 +153,6 @@ def _conclude(setup: Setup, images: tuple[Manifest, Manifest], finished: TrainSt
         files.copy(newest / (files.EMA if setup.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     report.write(run)
+    if finished:
+        conclude(run, finished.step)
     sys.stdout.write(run.guide())

@@ -18,9 +18,9 @@ from launch.drill.cluster import Cluster, ClusterError
 from launch.folder import LaunchFolder
 from trainer.keep import files
 from trainer.rundir import RunDirectory
+from trainer.telemetry.measured import MEASURED
 
 _LOOK_S = 0.05
-_TIMED = ("time", "images_per_s", "data_wait", "memory_gb", "power_w")  # what no two runs have in common
 
 
 class DrillError(RuntimeError):
@@ -151,7 +151,7 @@ def _listed(path: Path) -> Any:
 
 def _points(run: RunDirectory) -> list[dict[str, Any]]:
     return [
-        {name: value for name, value in record.items() if name not in _TIMED}
+        {name: value for name, value in record.items() if name not in MEASURED}
         for record in run.records()
         if record["kind"] != "start"
     ]

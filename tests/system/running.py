@@ -15,6 +15,7 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from trainer.keep import checkpoint
+from trainer.telemetry.measured import MEASURED
 
 BIN = Path(sys.executable).parent
 SMALL = (
@@ -131,9 +132,8 @@ def records(run: Path) -> list[dict[str, Any]]:
 
 def points(run: Path) -> list[dict[str, Any]]:
     """Every number that must not depend on when the run was stopped."""
-    timed = ("time", "images_per_s", "data_wait", "memory_gb", "power_w")
     return [
-        {name: value for name, value in record.items() if name not in timed}
+        {name: value for name, value in record.items() if name not in MEASURED}
         for record in records(run)
         if record["kind"] != "start"
     ]
@@ -142,7 +142,11 @@ def points(run: Path) -> list[dict[str, Any]]:
 def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     """TensorBoard's points, as its readers show them."""
     board = EventAccumulator(str(run), size_guidance={"scalars": 0}).Reload()
-    tags = [tag for tag in board.Tags()["scalars"] if not tag.startswith(("throughput/", "device/"))]
+    tags = [
+        tag
+        for tag in board.Tags()["scalars"]
+        if not tag.startswith(("throughput/", "device/", "time/")) and tag != "run/restarts"
+    ]
     return {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in tags}
 
 

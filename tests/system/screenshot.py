@@ -15,7 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 
 CHROMIUM = "/usr/bin/chromium"
 FLAGS = ("--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update")
-PINNED = ("eval/top1", "eval/top5", "train/loss", "train/top1", "throughput/images_per_s", "train/lr")
+PINNED = ("eval/top1", "eval/top5", "train/loss", "throughput/images_per_s", "time/data_wait", "train/lr")
 
 
 @contextmanager
@@ -53,6 +53,43 @@ def open_pinned(page: Page, address: str) -> dict[str, float]:
     rows = [card.locator("tb-data-table-content-cell").all_inner_texts() for card in pinned.all()]
     # a row ends with: value, step, relative time
     return {tag: float(cells[-3].replace(",", "")) for tag, cells in zip(PINNED, rows, strict=True)}
+
+
+def shown_pictures(page: Page, address: str) -> set[bytes]:
+    """The files of all pictures that the Images tab shows, each of its newest step."""
+    _open_tab(page, address, "images")
+    pictures = page.locator("tf-image-loader img")
+    pictures.first.wait_for()
+    page.wait_for_function("[...document.images].every(picture => picture.complete)")
+    sources = [picture.evaluate("picture => picture.src") for picture in pictures.all()]
+    return {page.request.get(source).body() for source in sources}
+
+
+def shown_settings(page: Page, address: str) -> dict[str, dict[str, str]]:
+    """The HParams tab's table: what it shows of each run, by the columns' names."""
+    _open_tab(page, address, "hparams")
+    cells = page.locator("vaadin-grid-cell-content")
+    cells.nth(40).wait_for(state="attached")  # rows come after the head
+    page.wait_for_timeout(2000)
+    words = [text.strip() for text in cells.all_inner_texts()]
+    head = [word for word in words[: words.index("")] if word != "Show Metrics"]
+    values = [word for word in words[words.index("") :] if word]
+    rows = [values[start : start + len(head)] for start in range(0, len(values), len(head))]
+    return {row[0]: dict(zip(head, row, strict=True)) for row in rows}
+
+
+def shown_charts(page: Page, address: str) -> tuple[list[str], list[str]]:
+    """The Custom Scalars tab: names of its categories and titles of its charts, from the top."""
+    _open_tab(page, address, "custom_scalars")
+    titles = page.locator(".heading-label.name")
+    titles.first.wait_for()
+    page.wait_for_timeout(1000)
+    return page.locator(".category-name").all_text_contents(), titles.all_text_contents()
+
+
+def _open_tab(page: Page, address: str, name: str) -> None:
+    page.goto("about:blank")  # or a tab would be told by the address alone, and the page stay as it is
+    page.goto(f"{address}/#{name}")
 
 
 def _wait_for(address: str, server: subprocess.Popen[bytes]) -> None:

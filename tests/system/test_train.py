@@ -34,14 +34,6 @@ from trainer.world import World
 pytestmark = pytest.mark.slow
 
 
-@pytest.fixture(scope="module")
-def whole_pair(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The same on two processes."""
-    run = tmp_path_factory.mktemp("runs") / "pair"
-    train(images, run, launcher="torchrun x2")
-    return run
-
-
 def test_a_run_directory_holds_everything(whole: Path) -> None:
     found = {path.name for path in whole.iterdir()}
     expected = {"recipe.yaml", "metrics.jsonl", "checkpoints", "report.md", "curves.png", "result.json"}
@@ -73,7 +65,7 @@ def test_the_accuracy_of_two_processes_is_that_of_the_weights_they_saved(images:
     runtime = Runtime(World(), recipe.precision, threads=1)
     with closing(open_loader(plan, "threads", device=runtime.device, threads=1, max_broken=0)) as loader:
         normalize = Normalize(recipe.input, runtime.device, channels_last=True)
-        (scores,) = evaluate(runtime, [network], loader, normalize, 0, lambda: False) or []
+        (scores,) = evaluate(runtime, [network], loader, normalize, 0, lambda *_: False) or []
     last = [p for p in points(whole_pair) if p["kind"] == "eval"][-1]
     assert (scores.images, scores.top1, scores.top5) == (80, last["top1"], last["top5"])
     assert scores.loss == pytest.approx(last["loss"], rel=1e-6)

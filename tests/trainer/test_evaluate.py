@@ -53,7 +53,7 @@ def runtime() -> Iterator[Runtime]:
 @pytest.mark.parametrize("batch", [1, 2, 4, 7, 100])
 def test_each_image_counts_once_at_any_batch_size(runtime: Runtime, batch: int) -> None:
     loader = Rows([1, 0, 6, 1, 1, 6, 2], batch)
-    (scores,) = evaluate(runtime, [Known()], loader, lambda images: images, 0, lambda: False) or []
+    (scores,) = evaluate(runtime, [Known()], loader, lambda images: images, 0, lambda *_: False) or []
     assert scores.images == 7
     assert scores.top1 == pytest.approx(100 * 3 / 7)
     assert scores.top5 == pytest.approx(100 * 5 / 7)
@@ -65,7 +65,9 @@ def test_an_image_that_broke_is_counted_apart(runtime: Runtime) -> None:
             for batch in super().epoch(epoch, first_batch):
                 yield replace(batch, valid=batch.valid & (batch.indices != 2), broken=(BrokenImage("x.JPEG", "gone"),))
 
-    (scores,) = evaluate(runtime, [Known()], Breaking([1, 0, 6, 1], 4), lambda images: images, 0, lambda: False) or []
+    (scores,) = (
+        evaluate(runtime, [Known()], Breaking([1, 0, 6, 1], 4), lambda images: images, 0, lambda *_: False) or []
+    )
     assert (scores.images, scores.broken) == (3, 1)
     assert scores.top1 == pytest.approx(100 * 2 / 3)
 
@@ -79,7 +81,7 @@ class Other(Known):
 
 def test_two_networks_see_the_same_images_and_keep_their_modes(runtime: Runtime) -> None:
     raw, averaged = Known(), Other().eval()
-    found = evaluate(runtime, [raw, averaged], Rows([1, 6, 6], 2), lambda images: images, 0, lambda: False)
+    found = evaluate(runtime, [raw, averaged], Rows([1, 6, 6], 2), lambda images: images, 0, lambda *_: False)
     assert found is not None
     assert [scores.top1 for scores in found] == pytest.approx([100 / 3, 200 / 3])
     assert (raw.training, averaged.training) == (True, False)
@@ -87,5 +89,5 @@ def test_two_networks_see_the_same_images_and_keep_their_modes(runtime: Runtime)
 
 def test_a_stop_leaves_no_scores(runtime: Runtime) -> None:
     network = Known()
-    assert evaluate(runtime, [network], Rows([1, 2, 3], 1), lambda images: images, 0, lambda: True) is None
+    assert evaluate(runtime, [network], Rows([1, 2, 3], 1), lambda images: images, 0, lambda *_: True) is None
     assert network.training

@@ -48,6 +48,8 @@ class Bench:
     """A training step of each network beside the same network of timm or torchvision."""
     engine: bool = False
     """Our training loop with all it does beside a bare one on a resident batch: rate, CPU time, peak memory."""
+    telemetry: bool = False
+    """Our training loop as it is beside itself without clocks, norms, records and TensorBoard."""
     stall: bool = False
     """How long a checkpoint holds training, beside its synchronous write to the same disk (TMPDIR says which)."""
     scaling: bool = False
@@ -66,13 +68,15 @@ class Bench:
     """Image tree for --startup, --peer-* and --equivalence. None: images are drawn, of ImageNet's sizes or smaller."""
     pattern: str | None = None
     """Networks: part of a name, or a pattern with * and ?. None: all with --models, resnet18 and resnet20 with
-    --engine and --equivalence, resnet50 with --stall, else resnet18."""
+    --engine, --telemetry and --equivalence, resnet50 with --stall, else resnet18."""
     settings: Annotated[BenchConfig, tyro.conf.arg(name="")]
     """What they are measured on."""
     trained: Annotated[EquivalenceConfig, tyro.conf.arg(name="")]
     """What --equivalence trains."""
     json: Path | None = None
     """Also write the rows to this file."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self, world: World) -> int:
         """Measure, and print a table of each kind."""
@@ -106,6 +110,7 @@ class Bench:
         """Which measures, and of which networks each if none are named."""
         kinds: dict[Measure, tuple[bool, tuple[str, ...]]] = {
             "engine": (self.engine, ("resnet18", "resnet20")),
+            "telemetry": (self.telemetry, ("resnet18", "resnet20")),
             "stall": (self.stall, ("resnet50",)),
             "scaling": (self.scaling, ("resnet18",)),
             "startup": (self.startup, ("resnet18",)),
@@ -134,7 +139,7 @@ class Bench:
         rows: list[models.Row] = []
 
         def cells() -> Iterator[tuple[str, ...]]:
-            for name in progress(self._networks(registry.names())):
+            for name in progress(self._networks(registry.names()), "networks"):
                 rows.append(models.measure(name, runtime, settings))
                 yield models.cells(rows[-1])
 
@@ -144,7 +149,10 @@ class Bench:
     def _show_equivalence(self, folder: Path) -> list[Equivalence]:
         from models.console import progress, show
 
-        rows = [equivalence.measure(study, self.trained.seeds) for study in progress(self._comparison.studies(folder))]
+        rows = [
+            equivalence.measure(study, self.trained.seeds)
+            for study in progress(self._comparison.studies(folder), "networks")
+        ]
         show(equivalence.HEAD, map(equivalence.cells, rows))
         equivalence.draw(rows, self._figure)
         return rows
@@ -173,10 +181,8 @@ class Bench:
     def _problems(self, world: World) -> list[str]:
         found = range_problems(self.settings, flags=True)
         if not (self.models or self._wanted or self.equivalence):
-            kinds = (
-                "--models, --engine, --stall, --scaling, --startup, --peer-timm, --peer-torchvision or --equivalence"
-            )
-            found.append(f"nothing to measure: add {kinds}")
+            kinds = (*("models", "engine", "telemetry", "stall", "scaling", "startup"), "peer-timm", "peer-torchvision")
+            found.append(f"nothing to measure: add {', '.join(f'--{kind}' for kind in kinds)} or --equivalence")
         if world.world_size > 1:
             found.append(f"{world.world_size} processes: pairs are timed in one; start it with python -m trainer bench")
         for flag, file in (("--json", self.json), ("--figure", self.figure)):
@@ -230,7 +236,7 @@ def _show_pairs(measures: Measures, kind: Measure, networks: Sequence[str]) -> l
     rows: list[pairs.Pair] = []
 
     def cells() -> Iterator[tuple[str, ...]]:
-        for network in progress(networks):
+        for network in progress(networks, kind):
             found = measures.pairs(kind, network)
             rows.extend(found)
             yield from map(pairs.cells, found)

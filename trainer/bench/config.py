@@ -7,7 +7,7 @@ from typing import Literal
 from uuid import uuid4
 
 Precision = Literal["fp32", "bf16"]
-Loop = Literal["ours", "bare"]
+Loop = Literal["ours", "bare", "silent"]
 Crop = Literal["resized", "padded"]
 
 LR = 0.01

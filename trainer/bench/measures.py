@@ -7,13 +7,13 @@ from typing import Literal
 
 from data.workers import cores
 from models import registry
-from trainer.bench import engine, peers, scaling, startup
+from trainer.bench import engine, peers, scaling, startup, watching
 from trainer.bench.config import BenchConfig, LoopTask
 from trainer.bench.images import ready
 from trainer.bench.ours_program import Work
 from trainer.bench.pairs import Pair
 
-Measure = Literal["engine", "stall", "scaling", "startup", "peers"]
+Measure = Literal["engine", "telemetry", "stall", "scaling", "startup", "peers"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,6 +36,7 @@ class Bench:
         """
         kinds: dict[Measure, Callable[[], list[Pair]]] = {
             "engine": lambda: engine.measure(self._task(network), self.config),
+            "telemetry": lambda: watching.measure(self._task(network), self.config),
             "stall": lambda: self._stall(network),
             "scaling": lambda: scaling.measure(self._task(network), self.config),
             "startup": lambda: startup.measure(self._work(network), self.config),

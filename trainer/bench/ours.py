@@ -10,6 +10,7 @@ import torch
 
 from data.config import InputConfig
 from data.manifest import Manifest
+from data.plan.plan import TrainPlan
 from data.plan.samples import MIX_DRAWS
 from data.types import Batch
 from models.config import ModelConfig
@@ -20,12 +21,17 @@ from trainer.config import Recipe, SiteConfig
 from trainer.keep.keeper import Keeper
 from trainer.keep.saving import Saver
 from trainer.learn.optim_config import SgdConfig
-from trainer.loop import Fit, train_epoch
+from trainer.loop import train_epoch
+from trainer.parts import Fit
 from trainer.preempt import StopFlag
 from trainer.runtime import Runtime
 from trainer.setup import Setup
+from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
 from trainer.telemetry.console import Console
+from trainer.telemetry.meter import Meter
+from trainer.telemetry.phases import Phase, Phases
+from trainer.telemetry.profiling import Profiler
 from trainer.telemetry.telemetry import Telemetry
 from trainer.world import World
 
@@ -46,6 +52,13 @@ class Resident:
 
     def close(self) -> None:
         """There is nothing to close."""
+
+
+class Stopped(Phases):
+    """A clock that nobody looks at."""
+
+    def begin(self, phase: Phase) -> None:
+        """Nothing."""
 
 
 def open_loop(task: LoopTask, world: World, stack: ExitStack) -> Opened:
@@ -69,18 +82,25 @@ def fit_parts(task: LoopTask, world: World, stack: ExitStack) -> Fit:
     normalize = Normalize(recipe.input, runtime.device, channels_last=task.channels_last)
     loader = Resident(_batch(task, runtime.device), task.steps)
     manifest = _manifest(task.steps * recipe.global_batch)
-    plan, _ = build.plans(setup, (manifest, manifest))
-    saver, telemetry = _writers(setup, state, stack) if runtime.is_main else (None, None)
+    plans = build.plans(setup, (manifest, manifest))
+    saver = _saver(setup, stack) if runtime.is_main else None
+    watched = runtime.is_main and task.loop != "silent"
+    train_step = TrainStep(runtime, model, state, normalize, recipe)
+    if task.loop == "silent":
+        train_step.phases = Stopped(runtime.device)
     return Fit(
         setup=setup,
         train_loader=loader,
         eval_loader=loader,
-        train_step=TrainStep(runtime, model, state, normalize, recipe),
+        train_step=train_step,
         normalize=normalize,
         state=state,
         keeper=Keeper(setup, state, saver, None),
-        plan=plan,
-        telemetry=telemetry,
+        plan=plans[0],
+        eval_plan=plans[1],
+        meter=Meter(setup, plans[0], train_step, state),
+        profiler=Profiler(setup, stack),
+        telemetry=_telemetry(setup, plans[0], state, stack) if watched else None,
     )
 
 
@@ -98,16 +118,20 @@ def _setup(task: LoopTask, world: World) -> Setup:
         data=task.folder, output=task.folder, channels_last=task.channels_last, threads=task.threads, keep_checkpoints=1
     )
     runtime = Runtime(world, recipe.precision, task.threads)
-    return Setup(recipe=recipe, site=site, runtime=runtime, stop=StopFlag(), console=Console())
+    return Setup(recipe=recipe, site=site, runtime=runtime, stop=StopFlag(), console=Console(quiet=site.quiet))
 
 
-def _writers(setup: Setup, state: build.TrainState, stack: ExitStack) -> tuple[Saver, Telemetry]:
+def _saver(setup: Setup, stack: ExitStack) -> Saver:
     setup.run.make()
     saver = Saver(setup.run.checkpoints, setup.site, guard=lambda: None)
     stack.callback(saver.finish)
-    telemetry = Telemetry(setup.run, state, setup.console, {})
+    return saver
+
+
+def _telemetry(setup: Setup, plan: TrainPlan, state: TrainState, stack: ExitStack) -> Telemetry:
+    telemetry = Telemetry(setup, plan, state, {})
     stack.callback(telemetry.close)
-    return saver, telemetry
+    return telemetry
 
 
 def _batch(task: LoopTask, device: torch.device) -> Batch:

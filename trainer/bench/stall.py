@@ -17,7 +17,7 @@ from trainer.bench.pairs import Goal, Pair, compare, in_turns
 from trainer.keep import checkpoint
 from trainer.keep.saving import Saver
 from trainer.keep.snapshot import tree_bytes
-from trainer.loop import Fit
+from trainer.parts import Fit
 from trainer.world import World
 
 GOAL = Goal("at most", 0.05)

@@ -11,33 +11,61 @@ LINE_EVERY_S = 10.0  # in a log file: a line for every point would be thousands 
 class Console:
     """Standard output, with at most one bar at its foot."""
 
-    def __init__(self) -> None:
-        """Show nothing yet."""
+    def __init__(self, *, quiet: bool = False) -> None:
+        """Show nothing yet; `quiet`: nothing ever but what is said."""
         self._terminal = Terminal(soft_wrap=True, highlight=False)
+        self._quiet = quiet
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
             console=self._terminal,
             transient=True,
-            disable=not self._terminal.is_terminal,
+            disable=quiet or not self._terminal.is_terminal,
         )
         self._last_line = 0.0
+        self._evaluation_due: float | None = None  # when the next line of an evaluation is; None: there is none
+        self._trained: tuple[str, int, int] | None = None
 
     def say(self, text: str) -> None:
-        """Print a line above the bar."""
+        """Print a line above the bar: a result or a warning."""
         self._terminal.print(text, markup=False)
+
+    def narrate(self, text: str) -> None:
+        """Print a line above the bar that a quiet run does without."""
+        if not self._quiet:
+            self.say(text)
 
     def training(self, text: str, step: int, total_steps: int) -> None:
         """Show how far training is."""
+        if self._quiet:
+            return
         if self._terminal.is_terminal:
-            task = self._bar.task_ids[0] if self._bar.task_ids else self._bar.add_task(text)
-            self._bar.start()
-            self._bar.update(task, completed=step, total=total_steps, description=text)
+            self._trained = (text, step, total_steps)
+            self._show(text, step, total_steps)
         elif time.monotonic() - self._last_line >= LINE_EVERY_S or step == total_steps:
             self._last_line = time.monotonic()
             self.say(text)
+
+    def evaluating(self, done: int, total: int) -> None:
+        """Show how far an evaluation is, in images; after its last, the bar is training's again."""
+        if self._quiet:
+            return
+        text = f"evaluating {done:,} of {total:,} images"
+        if self._terminal.is_terminal:
+            self._show(*(self._trained if done >= total and self._trained else (text, done, total)))
+        elif done >= total:
+            self._evaluation_due = None
+        elif self._evaluation_due is None or time.monotonic() >= self._evaluation_due:
+            if self._evaluation_due is not None:  # an evaluation of seconds needs no line
+                self.say(text)
+            self._evaluation_due = time.monotonic() + LINE_EVERY_S
 
     def close(self) -> None:
         """Remove the bar."""
         if self._terminal.is_terminal:
             self._bar.stop()
+
+    def _show(self, text: str, done: int, total: int) -> None:
+        task = self._bar.task_ids[0] if self._bar.task_ids else self._bar.add_task(text)
+        self._bar.start()
+        self._bar.update(task, completed=done, total=total, description=text)

@@ -1,144 +1,161 @@
-"""What a run says of itself while it goes on: metrics.jsonl, TensorBoard and the console. Rank 0 only.
+"""What a run says of itself while it goes on: metrics.jsonl, TensorBoard, other trackers and the console. Rank 0 only.
 
 metrics.jsonl is the record; the others show the same numbers.
 """
 
 import json
-import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
-from datetime import timedelta
-from typing import Any, Generic, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
-from torch.utils.tensorboard import SummaryWriter
+from torch import Tensor
 
+from data.plan.plan import TrainPlan
 from trainer.metrics import Scores
-from trainer.rundir import RunDirectory, write_text
+from trainer.recipe import dump
+from trainer.rundir import RunDirectory
+from trainer.setup import Setup
 from trainer.state import TrainState
-from trainer.telemetry.console import Console
-from trainer.telemetry.usage import Usage
+from trainer.telemetry import settings, sheets
+from trainer.telemetry.board import Board, shown
+from trainer.telemetry.journal import SCHEMA, Journal
+from trainer.telemetry.mistakes import Mistake
+from trainer.telemetry.point import Point, Values, flat
+from trainer.telemetry.trackers import Trackers
 
-T = TypeVar("T")
-
-
-class Waiting(Generic[T]):
-    """An iterator that measures how long its consumer waited."""
-
-    def __init__(self, source: Iterable[T]) -> None:
-        """Nothing waited for yet."""
-        self._source = iter(source)
-        self.seconds = 0.0
-
-    def __iter__(self) -> Iterator[T]:
-        """Itself."""
-        return self
-
-    def __next__(self) -> T:
-        """The next item, timed."""
-        start = time.perf_counter()
-        try:
-            return next(self._source)
-        finally:
-            self.seconds += time.perf_counter() - start
+WAIT = 0.1  # share of the time waiting for data from which a run says so
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Point:
-    """Training since the last logged step."""
+@dataclass(frozen=True, slots=True)
+class Took:
+    """Time of an evaluation."""
 
-    step: int
-    """Optimizer steps done."""
-    total_steps: int
-    """Optimizer steps of the whole run."""
-    epoch: int
-    """Epoch that the step belongs to, from 0."""
-    epochs: int
-    """Epochs of the whole run."""
-    scores: Scores
-    """Over the images since the last point, of all processes."""
-    broken: int
-    """Images of the run so far that could not be read or decoded and were replaced."""
-    skipped: int
-    """Steps of the run so far that were passed over, as their loss or gradient was not finite."""
-    lr: float
-    """Learning rate of the step."""
-    images_per_s: float
-    """Of all processes."""
-    data_wait: float
-    """Share of the time that rank 0 waited for the loader, 0 to 1."""
-    eta_s: float
-    """Seconds to the end of training at this rate."""
-    usage: Usage
-    """Of rank 0 and its device."""
-
-    def line(self) -> str:
-        """The point in one line."""
-        return (
-            f"epoch {self.epoch + 1}/{self.epochs}  step {self.step}/{self.total_steps}  loss {self.scores.loss:.3f}  "
-            f"top-1 {self.scores.top1:.1f} %  {self.images_per_s:.0f} images/s  "
-            f"waiting for data {self.data_wait:.0%}{self._trouble}  ETA {timedelta(seconds=round(self.eta_s))}"
-        )
-
-    @property
-    def _trouble(self) -> str:
-        counts = {"broken images": self.broken, "skipped steps": self.skipped}
-        return "".join(f"  {name} {count}" for name, count in counts.items() if count)
+    evaluation_s: float
+    epoch_s: float
+    """Of the epoch, as far as this process trained it, evaluation included."""
 
 
 class Telemetry:
     """The writer of one process's stretch of a run."""
 
-    def __init__(self, run: RunDirectory, state: TrainState, console: Console, environment: dict[str, Any]) -> None:
-        """Drop what was logged past the state that training goes on from, and say that it goes on."""
-        self._console = console
-        _drop_after(run, state)
-        self._metrics = run.metrics.open("a", encoding="utf-8")
+    def __init__(self, setup: Setup, plan: TrainPlan, state: TrainState, environment: dict[str, Any]) -> None:
+        """Drop what was logged past the state that training goes on from, and say that it goes on.
+
+        Args:
+            setup: The run.
+            plan: What happens to its training images.
+            state: Where it goes on.
+            environment: Facts about this start.
+        """
+        self._setup, self._plan = setup, plan
+        self._total_steps = setup.recipe.epochs * plan.steps_per_epoch
+        self._names = sheets.class_names(plan.manifest.classes)
+        self._waits = _Waits(setup.console.say)
+        self._journal = Journal(setup.run, state)
+        self._restarts = self._journal.starts
         # readers of the events forget points from this step on: a restart gives one curve, without an overlap
-        self._board = SummaryWriter(str(run.path), purge_step=state.step + 1)
-        self._write("start", state.step, environment)
+        self._board = Board(setup.run.path, state.step + 1, plan.images_seen(state.step) + 1)
+        self._trackers = Trackers(setup)
+        self._open(state, environment)
 
     def train(self, point: Point) -> None:
         """Log one point of training."""
-        learning = {"loss": point.scores.loss, "top1": point.scores.top1, "lr": point.lr}
-        speed = {"images_per_s": point.images_per_s, "data_wait": point.data_wait}
-        data = {"broken": point.broken}
-        faults = {"skipped": point.skipped}
-        device = {name: round(value, 3) for name, value in asdict(point.usage).items() if value is not None}
-        self._write("train", point.step, {"epoch": point.epoch, **learning, **speed, **data, **faults, **device})
-        self._scalars("train", point.step, learning)
-        self._scalars("data", point.step, data)
-        self._scalars("throughput", point.step, speed)
-        self._scalars("device", point.step, device)
-        self._console.training(point.line(), point.step, point.total_steps)
+        groups = {**point.groups(), "run": {"skipped": point.counts.skipped, "restarts": self._restarts}}
+        self._journal.write("train", point.step, {"epoch": point.epoch, **dict(flat(groups))})
+        scalars = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
+        if shown(point.step, self._setup.site.log_every, self._plan.steps_per_epoch, self._total_steps):
+            self._board.scalars(point.step, scalars)
+            compared = {f"train_{name}": groups["train"][name] for name in ("loss", "top1", "lr")}
+            self._board.by_images(point.counts.images_seen, compared)
+            self._trackers.log(scalars, point.step)
+        self._setup.console.training(point.line(), point.step, point.total_steps)
+        self._waits.look(point)
 
-    def evaluation(self, state: TrainState, found: list[Scores]) -> None:
+    def evaluation(self, state: TrainState, found: Sequence[Scores], took: Took) -> None:
         """Log an evaluation of the raw weights, and of the averaged ones where there are such."""
+        times = {"evaluation_s": round(took.evaluation_s, 3), "epoch_s": round(took.epoch_s, 3)}
+        images_seen = self._plan.images_seen(state.step)
+        scalars: Values = {"time/evaluation": took.evaluation_s / took.epoch_s}
         for kind, scores in zip(("eval", "eval_ema"), found, strict=False):
-            shown = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
-            counts = {"images": scores.images, "broken": scores.broken}
-            self._write(kind, state.step, {"epoch": state.evaluated, **shown, **counts})
-            self._scalars(kind, state.step, shown)
+            figures = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
+            counts = {"images": scores.images, "broken": scores.broken, "images_seen": images_seen}
+            self._journal.write(kind, state.step, {"epoch": state.evaluated, **figures, **counts, **times})
+            scalars |= {f"{kind}/{name}": value for name, value in figures.items()}
+            self._board.by_images(images_seen, {f"{kind}_{name}": value for name, value in figures.items()})
+        self._board.scalars(state.step, scalars)
         self._board.flush()
-        self._console.say("\n".join(_evaluation(state, found)))
+        self._trackers.log(scalars, state.step)
+        self._setup.console.say("\n".join(_evaluation(state, found)))
+
+    def batch(self, step: int, images: Tensor, targets: Tensor) -> None:
+        """Show training images as the network sees them in a step.
+
+        Args:
+            step: Number of the step, from 1.
+            images: (N, 3, H, W) float, normalised.
+            targets: (N,) int64, or (N, C) shares of the classes.
+        """
+        self._board.picture(
+            "images/training", step, sheets.batch(images, targets, self._setup.recipe.input, self._names)
+        )
+
+    def mistakes(self, step: int, found: Sequence[Mistake]) -> None:
+        """Show the validation images that were worst mistaken."""
+        if found:
+            self._board.picture("images/mistakes", step, sheets.mistakes(found, self._names))
+            self._board.flush()
 
     def close(self) -> None:
         """Write everything out."""
-        self._metrics.close()
+        self._journal.close()
         self._board.close()
-        self._console.close()
+        self._trackers.close()
+        self._setup.console.close()
 
-    def _write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        self._metrics.write(
-            json.dumps({"kind": kind, "step": step, **values, "time": round(time.time(), 3)}, allow_nan=False) + "\n"
-        )
-        self._metrics.flush()
+    def _open(self, state: TrainState, environment: dict[str, Any]) -> None:
+        recipe = self._setup.recipe
+        if not self._restarts:
+            kinds = ("eval_ema", "eval") if recipe.ema.decay else ("eval",)
+            metrics = (*(f"{kind}/{name}" for kind in kinds for name in ("top1", "top5", "loss")), "train/loss")
+            self._board.describe(settings.leaves(recipe), (*metrics, "throughput/images_per_s"))
+            self._board.text("recipe", 0, f"```yaml\n{dump(recipe)}```")
+        self._board.text("environment", state.step, f"```json\n{json.dumps(environment, indent=2)}\n```")
+        self._board.flush()
+        self._journal.write("start", state.step, {"schema": SCHEMA, **environment})
 
-    def _scalars(self, group: str, step: int, values: Mapping[str, float]) -> None:
-        for name, value in values.items():
-            self._board.add_scalar(f"{group}/{name}", value, step)
+
+def conclude(run: RunDirectory, step: int) -> None:
+    """Let TensorBoard have the report of a finished run, with its verdict, and know that it is finished."""
+    lines = run.report.read_text(encoding="utf-8").splitlines()
+    board = Board(run.path)
+    board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # a picture beside it
+    board.end()
+    board.close()
 
 
-def _evaluation(state: TrainState, found: list[Scores]) -> list[str]:
+class _Waits:
+    """Says once if waiting for data takes a good part of the time."""
+
+    def __init__(self, say: Any) -> None:
+        self._say, self._points, self._said = say, 0, False
+        self._waited = self._seconds = 0.0
+
+    def look(self, point: Point) -> None:
+        self._points += 1
+        if self._points == 1 or self._said:  # the first has the loader's start in it
+            return
+        seconds = sum(point.pace.lap.step_ms) / 1e3
+        self._waited, self._seconds = self._waited + point.pace.data_wait * seconds, self._seconds + seconds
+        if self._points > 2 and self._waited > WAIT * self._seconds:
+            self._said = True
+            share = self._waited / self._seconds
+            self._say(
+                f"waiting for data takes {share:.0%} of the time: without it training would be "
+                f"{1 / (1 - min(share, 0.99)):.1f} times as fast; python -m trainer doctor says what to change"
+            )
+
+
+def _evaluation(state: TrainState, found: Sequence[Scores]) -> list[str]:
     names = ("", ", averaged weights")
     lines = [
         f"epoch {state.evaluated}{name}: top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f} "
@@ -147,14 +164,3 @@ def _evaluation(state: TrainState, found: list[Scores]) -> list[str]:
     ]
     lines[-1] += f"; best top-1 {state.best_top1:.2f} %"
     return lines
-
-
-def _drop_after(run: RunDirectory, state: TrainState) -> None:
-    kept = [record for record in run.records() if _stands(record, state)]
-    write_text(run.metrics, "".join(json.dumps(record) + "\n" for record in kept))
-
-
-def _stands(record: dict[str, Any], state: TrainState) -> bool:
-    if record["kind"] in ("eval", "eval_ema"):
-        return record["epoch"] <= state.evaluated
-    return record["kind"] == "start" or record["step"] <= state.step

@@ -18,13 +18,16 @@ class Usage:
     """Most memory held so far, 1e9 bytes: PyTorch's on a GPU, on a CPU the whole process's."""
     power_w: float | None
     """What the device draws now; None where it does not say."""
+    host_memory_gb: float
+    """Most main memory held so far, 1e9 bytes."""
 
 
 def usage(device: torch.device) -> Usage:
     """What this process has taken up to now."""
+    host = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_BYTES / 1e9
     if device.type != "cuda":
-        return Usage(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * _RSS_BYTES / 1e9, None)
-    return Usage(torch.cuda.max_memory_allocated(device) / 1e9, _power_w(device))
+        return Usage(host, None, host)
+    return Usage(torch.cuda.max_memory_allocated(device) / 1e9, _power_w(device), host)
 
 
 def _power_w(device: torch.device) -> float | None:

@@ -4,47 +4,45 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.trainer.record import states
+from tests.trainer.telemetry import watched
+from tests.trainer.telemetry.watched import point
 from trainer.metrics import Scores
 from trainer.rundir import RunDirectory
 from trainer.state import TrainState
-from trainer.telemetry.console import Console
-from trainer.telemetry.telemetry import Point, Telemetry, Waiting
-from trainer.telemetry.usage import Usage
+from trainer.telemetry.board import BY_IMAGES
+from trainer.telemetry.measured import MEASURED
+from trainer.telemetry.telemetry import Telemetry, Took, conclude
 
 
 def state(step: int, evaluated: int) -> TrainState:
     return states.state(step=step, evaluated=evaluated)
 
 
-def point(step: int, loss: float) -> Point:
-    return Point(
-        step=step,
-        total_steps=40,
-        epoch=(step - 1) // 10,
-        epochs=4,
-        scores=Scores(loss=loss, top1=50.0, top5=90.0, images=64),
-        broken=step // 20,
-        skipped=step // 30,
-        lr=0.1,
-        images_per_s=1234.5,
-        data_wait=0.25,
-        eta_s=61.0,
-        usage=Usage(memory_gb=1.5004, power_w=250.0 if step % 2 else None),
-    )
+def opened(run: RunDirectory, start: TrainState) -> Telemetry:
+    setup = watched.setup(run.path)
+    return Telemetry(setup, watched.plan(setup), start, {"host": "here"})
 
 
 def stretch(run: RunDirectory, start: TrainState, last: int, offset: float) -> None:
     """Log steps up to `last`, with an evaluation every ten, as a process does that is then killed."""
-    telemetry = Telemetry(run, start, Console(), {"host": "here"})
+    if start.step:
+        time.sleep(1)  # files are read in the order of the seconds in their names, and a start takes some
+    telemetry = opened(run, start)
     for step in range(start.step + 1, last + 1):
         telemetry.train(point(step, loss=step + offset))
         if step % 10 == 0:
             scores = Scores(loss=1.0, top1=step + offset, top5=99.0, images=100)
-            telemetry.evaluation(state(step, step // 10), [scores, replace(scores, top1=step + 0.25)])
+            found = [scores, replace(scores, top1=step + 0.25)]
+            telemetry.evaluation(state(step, step // 10), found, Took(evaluation_s=5.0, epoch_s=20.0))
     telemetry.close()
+
+
+def board(folder: Path) -> EventAccumulator:
+    return EventAccumulator(str(folder), size_guidance={"scalars": 0, "images": 0, "tensors": 0}).Reload()
 
 
 def test_a_restart_leaves_one_curve_without_overlap_or_gap(tmp_path: Path) -> None:
@@ -55,58 +53,105 @@ def test_a_restart_leaves_one_curve_without_overlap_or_gap(tmp_path: Path) -> No
     records = run.records()
     assert [r["step"] for r in records if r["kind"] == "train"] == list(range(1, 31))
     assert [r["loss"] for r in records if r["kind"] == "train"] == [*(s + 0.5 for s in range(1, 16)), *range(16, 31)]
+    assert [r["restarts"] for r in records if r["kind"] == "train"] == [0] * 15 + [1] * 15
     assert [(r["epoch"], r["top1"]) for r in records if r["kind"] == "eval"] == [(1, 10.5), (2, 20), (3, 30)]
-    assert [r["step"] for r in records if r["kind"] == "start"] == [0, 15]
+    assert [(r["step"], r["schema"]) for r in records if r["kind"] == "start"] == [(0, 1), (15, 1)]
 
-    board = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
-    assert [(e.step, e.value) for e in board.Scalars("train/loss")] == [
+    curves = board(tmp_path)
+    assert [(e.step, e.value) for e in curves.Scalars("train/loss")] == [
         *((s, s + 0.5) for s in range(1, 16)),
         *((s, s) for s in range(16, 31)),
     ]
-    assert [e.value for e in board.Scalars("data/broken")] == [0] * 19 + [1] * 11
-    assert [(e.step, e.value) for e in board.Scalars("eval/top1")] == [(10, 10.5), (20, 20), (30, 30)]
-    assert [(e.step, e.value) for e in board.Scalars("eval_ema/top1")] == [(10, 10.25), (20, 20.25), (30, 30.25)]
+    assert [e.value for e in curves.Scalars("data/replaced")] == [0] * 19 + [1] * 11
+    assert [(e.step, e.value) for e in curves.Scalars("eval/top1")] == [(10, 10.5), (20, 20), (30, 30)]
+    assert [(e.step, e.value) for e in curves.Scalars("eval_ema/top1")] == [(10, 10.25), (20, 20.25), (30, 30.25)]
+
+
+def test_curves_by_images_seen_are_one_curve_as_well(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    stretch(run, state(0, 0), last=25, offset=0.5)
+    stretch(run, state(15, 1), last=30, offset=0.0)
+    curves = board(tmp_path / BY_IMAGES)
+    assert [(e.step, e.value) for e in curves.Scalars("images_seen/eval_top1")] == [(80, 10.5), (160, 20), (240, 30)]
+    assert [e.step for e in curves.Scalars("images_seen/train_loss")] == [8 * step for step in range(1, 31)]
 
 
 def test_an_evaluation_that_the_state_does_not_know_of_is_dropped(tmp_path: Path) -> None:
     """A kill between an evaluation's record and the checkpoint behind it: both are done again."""
     run = RunDirectory(tmp_path)
     stretch(run, state(0, 0), last=10, offset=0.0)
-    Telemetry(run, state(10, 0), Console(), {}).close()
+    opened(run, state(10, 0)).close()
     assert [r["kind"] for r in run.records()] == ["start", *["train"] * 10, "start"]
 
 
 def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    telemetry = Telemetry(run, state(0, 0), Console(), {"host": "here"})
+    telemetry = opened(run, state(0, 0))
     telemetry.train(point(1, loss=2.0))
     first, second = map(json.loads, run.metrics.read_text().splitlines())
     telemetry.close()
     assert (first["kind"], first["host"]) == ("start", "here")
-    assert {
-        key: second[key]
-        for key in ("kind", "step", "epoch", "loss", "top1", "lr", "images_per_s", "data_wait", "broken", "skipped")
-    } == {
-        "kind": "train",
-        "step": 1,
-        "epoch": 0,
-        "loss": 2.0,
-        "top1": 50.0,
-        "lr": 0.1,
-        "images_per_s": 1234.5,
-        "data_wait": 0.25,
-        "broken": 0,
-        "skipped": 0,
+    times = {"data_wait": 0.25, "forward": 0.5, "backward": 0.25}
+    speed = {"images_per_s": 1234.5, "images_per_s_per_device": 617.25, "tflops_per_s": 25.0, "mfu": 0.25}
+    steps = {"step_p50_ms": 1000.0, "step_p95_ms": 1000.0, "step_max_ms": 1000.0}
+    device = {"memory_gb": 1.5004, "power_w": 250.0, "host_memory_gb": 2.0, "restarts": 0, "time": second["time"]}
+    assert {name: value for name, value in second.items() if name in MEASURED} == times | speed | steps | device
+    assert {name: value for name, value in second.items() if name not in MEASURED} == {
+        **{"kind": "train", "step": 1, "epoch": 0, "loss": 2.0, "top1": 50.0, "top5": 90.0, "lr": 0.1},
+        **{"weight_norm": 12.5, "gradient_norm": 2.5},
+        **{"images_seen": 8, "replaced": 0, "quarantined": 3, "skipped": 0},
     }
-    assert (second["memory_gb"], second["power_w"]) == (1.5, 250.0)
 
 
-def test_a_device_that_does_not_say_what_it_draws_has_no_such_field(tmp_path: Path) -> None:
+def test_what_is_not_known_has_no_field(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     stretch(run, state(0, 0), last=2, offset=0.0)
-    assert ["power_w" in record for record in run.records() if record["kind"] == "train"] == [True, False]
-    board = EventAccumulator(str(tmp_path), size_guidance={"scalars": 0}).Reload()
-    assert [(e.step, e.value) for e in board.Scalars("device/memory_gb")] == [(1, 1.5), (2, 1.5)]
+    train = [record for record in run.records() if record["kind"] == "train"]
+    for name in ("power_w", "mfu", "gradient_norm"):
+        assert [name in record for record in train] == [True, False]
+    assert [(e.step, e.value) for e in board(tmp_path).Scalars("device/power_w")] == [(1, 250.0)]
+
+
+def test_an_evaluation_tells_its_share_of_the_epoch(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    stretch(run, state(0, 0), last=10, offset=0.0)
+    (record,) = (record for record in run.records() if record["kind"] == "eval")
+    assert (record["evaluation_s"], record["epoch_s"], record["images_seen"]) == (5.0, 20.0, 80)
+    assert [(e.step, e.value) for e in board(tmp_path).Scalars("time/evaluation")] == [(10, 0.25)]
+
+
+def test_recipe_and_settings_are_told_once_and_the_environment_at_each_start(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    for start in (state(0, 0), state(5, 0)):
+        stretch(run, start, last=6, offset=0.0)
+    found = board(tmp_path)
+    texts = {tag: found.Tensors(f"{tag}/text_summary") for tag in ("recipe", "environment")}
+    assert [event.step for event in texts["recipe"]] == [0]
+    assert b"resnet20" in texts["recipe"][0].tensor_proto.string_val[0]
+    assert [event.step for event in texts["environment"]] == [0, 5]
+    assert b'"host": "here"' in texts["environment"][1].tensor_proto.string_val[0]
+
+
+def test_the_report_of_a_finished_run_is_a_text_without_pictures(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.report.write_text("# A run\n\n**Reproduced.**\n\n![curves](curves.png)\n")
+    stretch(run, state(0, 0), last=2, offset=0.0)
+    conclude(run, 2)
+    (shown,) = board(tmp_path).Tensors("report/text_summary")
+    text = shown.tensor_proto.string_val[0].decode()
+    assert shown.step == 2
+    assert "**Reproduced.**" in text
+    assert "curves.png" not in text
+
+
+def test_a_training_batch_is_shown(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    telemetry = opened(run, state(0, 0))
+    telemetry.batch(1, torch.zeros(8, 3, 32, 32), torch.arange(8) % 4)
+    telemetry.close()
+    (shown,) = board(tmp_path).Images("images/training")
+    assert shown.step == 1
+    assert shown.encoded_image_string[:2] == b"\xff\xd8"  # a JPEG
 
 
 def test_the_line_holds_what_a_user_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -116,17 +161,32 @@ def test_the_line_holds_what_a_user_watches(tmp_path: Path, capsys: pytest.Captu
     )
 
 
-def test_broken_images_and_skipped_steps_are_said_where_there_are_any() -> None:
-    assert "broken images 2  skipped steps 1  ETA" in point(40, loss=1.0).line()
+@pytest.mark.parametrize(
+    ("waits", "said"),
+    [
+        pytest.param([0.9, 0.04, 0.04, 0.04], 0, id="the loader's start is no wait"),
+        pytest.param([0.0, 0.5, 0.5, 0.5, 0.5], 1, id="once"),
+        pytest.param([0.0, 0.05, 0.05, 0.4], 1, id="in the mean, 17 %"),
+        pytest.param([0.0, 0.05, 0.05, 0.15], 0, id="in the mean, 8 %"),
+    ],
+)
+def test_waiting_for_data_is_said_once_where_it_takes_over_a_tenth_of_the_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], waits: list[float], said: int
+) -> None:
+    telemetry = opened(RunDirectory(tmp_path), state(0, 0))
+    for step, wait in enumerate(waits, start=1):
+        telemetry.train(point(step, data_wait=wait))
+    telemetry.close()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "trainer doctor" in line]
+    assert len(lines) == said
 
 
-def test_waiting_counts_the_source_s_time_and_not_the_consumer_s() -> None:
-    def slow() -> object:
-        for item in range(3):
-            time.sleep(0.02)
-            yield item
-
-    source = Waiting(slow())  # pyright: ignore[reportArgumentType]
-    for _ in source:
-        time.sleep(0.05)
-    assert 0.06 <= source.seconds < 0.15
+def test_the_word_on_waiting_says_how_much_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    telemetry = opened(RunDirectory(tmp_path), state(0, 0))
+    for step in (1, 2, 3):
+        telemetry.train(point(step, data_wait=0.5))
+    telemetry.close()
+    assert (
+        "waiting for data takes 50% of the time: without it training would be 2.0 times as fast; "
+        "python -m trainer doctor says what to change\n"
+    ) in capsys.readouterr().out

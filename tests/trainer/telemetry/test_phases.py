@@ -1,0 +1,102 @@
+import time
+
+import pytest
+import torch
+
+from trainer.telemetry.phases import KEPT, PHASES, Phases
+
+CPU = torch.device("cpu")
+
+
+def step(phases: Phases, **seconds: float) -> None:
+    for phase, duration in seconds.items():
+        phases.begin(phase)  # pyright: ignore[reportArgumentType]
+        time.sleep(duration)
+    phases.begin("other")
+
+
+def test_shares_are_those_of_the_phases_and_make_one() -> None:
+    phases = Phases(CPU)
+    phases.restart()
+    for _ in range(3):
+        step(phases, data_wait=0.02, forward=0.01, backward=0.02, optimizer=0.01)
+    lap = phases.lap()
+    assert sum(lap.shares.values()) == pytest.approx(1)
+    assert tuple(lap.shares) == PHASES
+    assert lap.shares["data_wait"] == pytest.approx(1 / 3, abs=0.15)
+    assert lap.shares["data_wait"] > lap.shares["forward"]
+    assert lap.shares["checkpoint"] == 0
+    assert lap.host_to_device is None
+
+
+def test_each_step_is_timed_from_the_end_of_the_one_before_wherever_a_lap_ends() -> None:
+    phases = Phases(CPU)
+    phases.restart()
+    step(phases, forward=0.03)
+    step(phases, forward=0.01)
+    first, second = phases.lap().step_ms
+    assert first >= 30
+    assert 10 <= second < first
+    time.sleep(0.02)  # a log, in the time of the step that follows
+    step(phases, forward=0.01)
+    (third,) = phases.lap().step_ms
+    assert 30 <= third < 200
+
+
+def test_what_was_before_a_restart_belongs_to_no_lap() -> None:
+    phases = Phases(CPU)
+    phases.restart()
+    step(phases, forward=0.2)
+    phases.restart()
+    step(phases, backward=0.01)
+    lap = phases.lap()
+    assert lap.shares["forward"] == 0
+    assert lap.step_ms[0] < 150
+
+
+def test_a_lap_of_nothing_has_nothing() -> None:
+    phases = Phases(CPU)
+    assert (phases.lap().shares, phases.lap().step_ms, phases.lap().percentile(50)) == ({}, (), None)
+
+
+def test_percentiles() -> None:
+    phases = Phases(CPU)
+    phases.restart()
+    for duration in (0.001, 0.001, 0.05):
+        step(phases, forward=duration)
+    lap = phases.lap()
+    assert lap.percentile(100) == max(lap.step_ms)
+    assert lap.percentile(50) == sorted(lap.step_ms)[1]
+
+
+def test_memory_is_bounded_where_nobody_looks() -> None:
+    phases = Phases(CPU)
+    phases.restart()
+    for _ in range(KEPT):
+        phases.begin("forward")
+        phases.begin("other")
+    assert len(phases.lap().step_ms) < KEPT
+
+
+@pytest.mark.gpu
+def test_a_gpu_that_waits_for_its_host_waits_for_data() -> None:
+    phases, device = Phases(torch.device("cuda")), torch.device("cuda")
+    work = torch.rand(4096, 4096, device=device)
+    (work @ work).sum().item()
+    phases.restart()
+    for _ in range(4):
+        phases.begin("data_wait")
+        time.sleep(0.1)
+        with phases.copying():
+            work.copy_(work.cpu().pin_memory(), non_blocking=True)
+        phases.begin("forward")
+        for _ in range(3):
+            work = torch.nn.functional.normalize(work @ work)
+        phases.begin("other")
+    work.sum().item()
+    lap = phases.lap()
+    assert lap.shares["data_wait"] > 0.6
+    assert 0 < lap.shares["forward"] < 0.4
+    assert lap.host_to_device is not None and lap.host_to_device > 0
+    assert len(lap.step_ms) == 4
+    assert all(duration >= 100 for duration in lap.step_ms)

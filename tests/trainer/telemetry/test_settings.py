@@ -1,0 +1,17 @@
+from dataclasses import replace
+
+from tests.trainer.telemetry.watched import RECIPE
+from trainer.config import Recipe
+from trainer.telemetry.settings import FIRST, leaves
+
+
+def test_every_setting_has_its_dotted_name() -> None:
+    found = leaves(replace(RECIPE, seed=3))
+    assert set(FIRST) < set(found)
+    assert (found["model.name"], found["seed"], found["optimizer.lr"]) == ("resnet20", 3, RECIPE.optimizer.lr)
+    assert found["input.mean"] == " ".join(map(str, RECIPE.input.mean))
+    assert {type(value) for value in found.values()} <= {bool, int, float, str}
+
+
+def test_no_two_recipes_have_the_same_settings() -> None:
+    assert leaves(Recipe(clip_norm=1.0)) != leaves(Recipe())

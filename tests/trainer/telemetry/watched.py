@@ -1,0 +1,86 @@
+"""A run to be watched: what its telemetry is built from, and points of it."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from data.config import InputConfig
+from data.manifest import Manifest
+from data.plan.plan import TrainPlan
+from models.config import ModelConfig
+from trainer.config import Recipe, SiteConfig
+from trainer.metrics import Scores
+from trainer.preempt import StopFlag
+from trainer.runtime import Runtime
+from trainer.setup import Setup
+from trainer.telemetry.console import Console
+from trainer.telemetry.phases import Lap
+from trainer.telemetry.point import Counts, Learning, Pace, Point
+from trainer.telemetry.usage import Usage
+from trainer.world import World
+
+STEPS = 10  # an epoch
+RECIPE = Recipe(
+    model=ModelConfig(name="resnet20", num_classes=4),
+    input=InputConfig(train_size=32),
+    epochs=4,
+    global_batch=8,
+    micro_batch=8,
+)
+
+
+def setup(run: Path, recipe: Recipe = RECIPE, **site: Any) -> Setup:
+    return Setup(
+        recipe=recipe,
+        site=SiteConfig(data=run, output=run, log_every=1, **site),
+        runtime=Runtime(World(), recipe.precision, threads=1),
+        stop=StopFlag(),
+        console=Console(),
+    )
+
+
+def plan(watched: Setup, classes: tuple[str, ...] = ("ant", "bee", "cat", "dog")) -> TrainPlan:
+    count = STEPS * watched.recipe.global_batch
+    zeros, nothing = np.zeros(count, np.int64), np.zeros(0, np.uint8)
+    columns = ("targets", "widths", "heights", "sizes", "mtimes", "offsets", "archive", "formats", "modes")
+    manifest = Manifest(
+        root=Path(),
+        classes=classes,
+        archives=(),
+        hashes=np.zeros((count, 16), np.uint8),
+        names=nothing,
+        ends=zeros,
+        orientations=zeros,
+        **dict.fromkeys(columns, zeros),
+    )
+    return TrainPlan(
+        manifest=manifest,
+        config=watched.recipe.input,
+        seed=0,
+        global_batch=watched.recipe.global_batch,
+        micro_batch=watched.recipe.micro_batch,
+        shard=watched.runtime.shard,
+    )
+
+
+def point(step: int, loss: float = 1.0, data_wait: float = 0.25, step_ms: float = 1000.0) -> Point:
+    shares = {"data_wait": data_wait, "forward": 0.75 - data_wait, "backward": 0.25}
+    return Point(
+        step=step,
+        total_steps=40,
+        epoch=(step - 1) // STEPS,
+        epochs=4,
+        scores=Scores(loss=loss, top1=50.0, top5=90.0, images=64),
+        counts=Counts(images_seen=8 * step, replaced=step // 20, quarantined=3, skipped=step // 30),
+        learning=Learning(lr=0.1, weight_norm=12.5, gradient_norm=None if step == 2 else 2.5, loss_scale=None),
+        pace=Pace(
+            images_per_s=1234.5,
+            images_per_s_per_device=617.25,
+            tflops_per_s=25.0,
+            peak_tflops_per_s=100.0 if step % 2 else None,
+            lap=Lap(shares, None, (step_ms,)),  # pyright: ignore[reportArgumentType]
+        ),
+        eta_s=61.0,
+        usage=Usage(memory_gb=1.50041, power_w=250.0 if step % 2 else None, host_memory_gb=2.0),
+    )

@@ -1,0 +1,39 @@
+"""metrics.jsonl, the record of a run: one JSON object a line, as soon as it is known. Rank 0 only."""
+
+import json
+import time
+from typing import Any
+
+from trainer.rundir import RunDirectory, write_text
+from trainer.state import TrainState
+
+SCHEMA = 1
+"""Of the records, in each `start`: fields may be added, and a reader passes over what it does not know."""
+
+
+class Journal:
+    """The writer of one process's stretch of a run."""
+
+    def __init__(self, run: RunDirectory, state: TrainState) -> None:
+        """Drop what was logged past the state that training goes on from."""
+        kept = [record for record in run.records() if _stands(record, state)]
+        write_text(run.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+        self.starts = sum(record["kind"] == "start" for record in kept)
+        """Of this run before this one."""
+        self._stream = run.metrics.open("a", encoding="utf-8")
+
+    def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Add a record, for others to read at once."""
+        record = {"kind": kind, "step": step, **values, "time": round(time.time(), 3)}
+        self._stream.write(json.dumps(record, allow_nan=False) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Write everything out."""
+        self._stream.close()
+
+
+def _stands(record: dict[str, Any], state: TrainState) -> bool:
+    if record["kind"] in ("eval", "eval_ema"):
+        return record["epoch"] <= state.evaluated
+    return record["kind"] == "start" or record["step"] <= state.step

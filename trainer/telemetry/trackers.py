@@ -1,0 +1,88 @@
+"""Experiment trackers beside TensorBoard, by Accelerate's names. Rank 0 only.
+
+A tracker that fails is left out with a word: a service that is away must not end a run of days.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from trainer.rundir import write_text
+from trainer.setup import Setup
+from trainer.telemetry.settings import leaves
+
+PROJECT = "provenet"
+_IDENTITY = {"wandb": "id", "mlflow": "run_id"}  # what these call the number of a run that goes on
+
+
+class TrackerError(RuntimeError):
+    """A tracker cannot be opened; the message says which, and why."""
+
+
+class Trackers:
+    """The trackers that the site asks for."""
+
+    def __init__(self, setup: Setup) -> None:
+        """Open them, wandb's and mlflow's run of an earlier start again.
+
+        Raises:
+            TrackerError: One cannot be opened.
+        """
+        self._say, self._file = setup.console.say, setup.run.trackers
+        known = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+        self._open: dict[str, Any] = {}
+        for name in setup.site.trackers:
+            options = _options(name, setup, known.get(name))
+            try:
+                tracker = setup.runtime.open_tracker(name, PROJECT, setup.run.path, options)
+                tracker.store_init_configuration(leaves(setup.recipe))
+            except Exception as error:  # whatever a package raises that we do not know
+                self.close()
+                raise TrackerError(f"--trackers {name}: {_first_line(error)}; leave it out to train without") from error
+            self._open[name] = tracker
+        found = {name: run for name, tracker in self._open.items() if (run := _identity(name, tracker))}
+        if found:
+            write_text(self._file, json.dumps(known | found) + "\n")
+
+    def log(self, values: Mapping[str, float], step: int) -> None:
+        """Give each the values."""
+        for name, tracker in list(self._open.items()):
+            try:
+                tracker.log(dict(values), step=step)
+            except Exception as error:  # as above
+                self._say(f"--trackers {name} is left out from here on: {_first_line(error)}")
+                del self._open[name]
+
+    def close(self) -> None:
+        """Let each end its run."""
+        for name, tracker in self._open.items():
+            try:
+                tracker.finish()
+            except Exception as error:  # as above
+                self._say(f"--trackers {name}: {_first_line(error)}")
+        self._open = {}
+
+
+def _options(name: str, setup: Setup, known: str | None) -> dict[str, Any]:
+    """What a tracker is opened with, beside the project."""
+    title, folder = setup.run.path.resolve().name, str(setup.run.path)
+    options: dict[str, dict[str, Any]] = {
+        "wandb": {"name": title, "dir": folder, **({"resume": "allow"} if known else {})},
+        "mlflow": {} if known else {"run_name": title},
+    }
+    identity = {_IDENTITY[name]: known} if known else {}
+    return {**options.get(name, {}), **identity}
+
+
+def _identity(name: str, tracker: Any) -> str | None:
+    match name:
+        case "wandb":
+            return tracker.tracker.id
+        case "mlflow":
+            return tracker.tracker.info.run_id
+        case _:
+            return None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or type(error).__name__).splitlines()[0]
