@@ -5,8 +5,12 @@ from pathlib import Path
 import pytest
 
 from tests.trainer.telemetry import watched
+from trainer import preflight
+from trainer.config import SiteConfig
+from trainer.recipe import load
 from trainer.setup import Setup
 from trainer.telemetry.trackers import TrackerError, Trackers
+from trainer.world import World
 
 
 def logged(run: Path) -> list[list[float]]:
@@ -64,3 +68,10 @@ def test_a_tracker_that_fails_on_the_way_is_left_out_with_a_word(
     trackers.close()
     said = capsys.readouterr().out
     assert said.count("--trackers wandb is left out from here on: ") == 1
+
+
+def test_a_package_that_is_missing_is_named_before_anything_starts(images: Path, tmp_path: Path) -> None:
+    site = SiteConfig(data=images, output=tmp_path / "run", trackers=("comet_ml", "wandb"))
+    problems = preflight.problems(load("demo"), site, World())
+    assert "--trackers comet_ml: its package is not installed; pip install comet-ml" in problems
+    assert not any("wandb" in problem for problem in problems)

@@ -1,0 +1,53 @@
+import math
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.telemetry import watched
+from trainer import build
+from trainer.step import Normalize, TrainStep
+from trainer.telemetry.meter import Meter
+
+MULTIPLY_ADDS = 40.55e6  # of ResNet-20 at 32 px: models/table.py
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> tuple[Meter, build.TrainState, TrainStep]:
+    setup = watched.setup(tmp_path)
+    state = build.train_state(setup.recipe, setup.site, setup.runtime)
+    normalize = Normalize(setup.recipe.input, setup.runtime.device, channels_last=True)
+    step = TrainStep(setup.runtime, state.model, state, normalize, setup.recipe)
+    return Meter(setup, watched.plan(setup), step, state), state, step
+
+
+def test_pace_is_images_and_arithmetic_over_the_time_since_the_last_lap(
+    parts: tuple[Meter, build.TrainState, TrainStep],
+) -> None:
+    meter, state, _ = parts
+    state.step = 3
+    meter.restart()
+    time.sleep(0.2)
+    state.step = 5
+    pace, step_s = meter.lap()
+    assert 0.1 <= step_s < 0.5
+    assert pace.images_per_s == pytest.approx(watched.RECIPE.global_batch / step_s)
+    assert pace.images_per_s_per_device == pace.images_per_s
+    assert pace.tflops_per_s == pytest.approx(pace.images_per_s * 6 * MULTIPLY_ADDS / 1e12, rel=0.02)
+    assert pace.mfu is None or math.isfinite(pace.mfu)
+
+
+def test_the_norm_of_the_weights_is_that_of_all_together(parts: tuple[Meter, build.TrainState, TrainStep]) -> None:
+    meter, state, step = parts
+    with torch.no_grad():
+        for weight in state.model.parameters():
+            weight.fill_(0.5)
+    count = sum(weight.numel() for weight in state.model.parameters())
+    learning = meter.learning(0.1)
+    assert learning.weight_norm == pytest.approx(0.5 * math.sqrt(count), rel=1e-4)
+    assert (learning.lr, learning.gradient_norm, learning.loss_scale) == (0.1, None, None)
+    step.gradient_norm = torch.tensor(2.5)
+    assert meter.learning(0.1).gradient_norm == 2.5
+    step.gradient_norm = torch.tensor(torch.inf)  # of a step that was passed over
+    assert meter.learning(0.1).gradient_norm is None
