@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data import schema
 from data.durable import flush
+from data.schema import NewerSchemaError
 from data.types import BrokenImage
 
 SCHEMA = 2
@@ -145,6 +147,7 @@ def load(file: Path, root: Path) -> Manifest:
     """
     try:
         with file.open("rb") as stream, np.load(stream) as stored:
+            schema.check(int(stored["schema"]), SCHEMA, file)
             if int(stored["schema"]) != SCHEMA:
                 raise ValueError(f"version {stored['schema']}, this program reads {SCHEMA}")
             columns = {name: stored[name].astype(dtype) for name, dtype in COLUMNS.items()}
@@ -154,6 +157,8 @@ def load(file: Path, root: Path) -> Manifest:
                 **{name: tuple(stored[name].tolist()) for name in TEXTS},
                 **columns,
             )
+    except NewerSchemaError as error:
+        raise DamagedManifestError(f"{error}, or delete it to have it made anew") from None
     except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DamagedManifestError(f"{file} is no manifest: {error}; delete it to have it made anew") from None
 

@@ -7,8 +7,13 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from data import schema
+from data.schema import NewerSchemaError
+from launch.folder import DamagedRecordError
 from trainer.exits import BAD_INPUT, FAILED
 from trainer.keep import files
+
+SCHEMA = 1
 
 Then = Literal["again", "done", "stopped", "cancelled"]
 
@@ -50,17 +55,24 @@ class End:
 
 
 def read(file: Path) -> list[Attempt]:
-    """All attempts so far; a line that a lost node cut short is passed over."""
+    """All attempts so far; a line that a lost node cut short is passed over.
+
+    Raises:
+        DamagedRecordError: A newer version wrote it.
+    """
     found: dict[int, Attempt] = {}
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
     for line in lines:
         try:
             content = json.loads(line)
             if content.pop("event") == "begin":
-                found[content["number"]] = Attempt(**content)
+                schema.check(content.get("schema"), SCHEMA, file)
+                found[content["number"]] = Attempt(**schema.known_fields(Attempt, content))
             else:
                 number = content.pop("number")
-                found[number] = replace(found[number], end=End(**content))
+                found[number] = replace(found[number], end=End(**schema.known_fields(End, content)))
+        except NewerSchemaError as error:
+            raise DamagedRecordError(str(error)) from None
         except (ValueError, TypeError, KeyError, AttributeError):
             continue
     return list(found.values())
@@ -72,7 +84,7 @@ def begin(file: Path, *, job: str, restart: int, nodes: str, step: int) -> Attem
     attempt = Attempt(number=number, job=job, restart=restart, nodes=nodes, step=step, time=time.time())
     fields = asdict(attempt)
     del fields["end"]
-    _append(file, {"event": "begin", **fields})
+    _append(file, {"event": "begin", "schema": SCHEMA, **fields})
     return attempt
 
 

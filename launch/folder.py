@@ -10,6 +10,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from data import schema
+from data.schema import NewerSchemaError
 from trainer.rundir import write_text
 
 SCHEMA = 1
@@ -93,11 +95,12 @@ class LaunchFolder:
         """
         try:
             content = json.loads(self._submission.read_text(encoding="utf-8"))
-            if content.pop("schema") != SCHEMA:
-                raise ValueError(f"of another version; this one reads schema {SCHEMA}")
-            return Submission(**content)
+            schema.check(content["schema"], SCHEMA, self._submission)
+            return Submission(**schema.known_fields(Submission, content))
         except FileNotFoundError:
             return None
+        except NewerSchemaError as error:
+            raise DamagedRecordError(f"{error}, or remove it and submit again") from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             mend = "remove it and submit again"
             raise DamagedRecordError(f"{self._submission}: cannot be read ({error}); {mend}") from None

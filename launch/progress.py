@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
+from data import schema
 from launch.tail import backwards
+from trainer.rundir import METRICS_SCHEMA
 
 Record = dict[str, Any]
 
@@ -41,6 +43,7 @@ def progress(file: Path) -> Progress:
     """Read the newest record of each kind; damaged lines, and a last one that is cut, are passed over.
 
     Raises:
+        NewerSchemaError: A newer version wrote it.
         OSError: The file is there and cannot be read.
     """
     try:
@@ -50,6 +53,8 @@ def progress(file: Path) -> Progress:
             first = _record(stream.readline(_LINE)) or {}  # each attempt writes a start, of the same number of steps
     except FileNotFoundError:
         return Progress()
+    for started in (first, newest.get("start", {})):
+        schema.check(started.get("schema"), METRICS_SCHEMA, file)
     train, evaluated = newest.get("train", {}), newest.get("evaluation", {})
     written = (_number(record, "time") for record in newest.values())
     step = max((found for record in (train, evaluated) if (found := _whole(record, "step")) is not None), default=None)

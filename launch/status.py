@@ -10,6 +10,7 @@ from typing import Annotated
 
 import tyro
 
+from data.schema import NewerSchemaError
 from launch import board, screen
 from launch.board import Board, Row
 from launch.progress import Progress, progress
@@ -168,7 +169,7 @@ def _progress(run: RunDirectory, recipes: Recipes | None) -> tuple[Progress, Rec
         return far, recipes.read(run.recipe) if recipes else None, ""
     except InvalidConfigError as error:
         return far, None, error.problems[0]
-    except OSError as error:
+    except (OSError, NewerSchemaError) as error:
         return far, None, str(error)
 
 

@@ -3,6 +3,8 @@
 import json
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -186,12 +188,25 @@ class RunDirectory:
     def _newer(self) -> list[str]:
         """Files that a newer version wrote: to go on without them would lose what it did."""
         try:
-            self.records()
             self.finished()
+            for number in self._schemas():
+                schema.check(number, METRICS_SCHEMA, self.metrics)
         except InvalidConfigError as error:
             return [f"--output: {problem}" for problem in error.problems]
+        except NewerSchemaError as error:
+            return [f"--output: {error}"]
         checkpoints = files.newer(self.checkpoints)
         return [f"--output: {checkpoints}"] if checkpoints else []
+
+    def _schemas(self) -> Iterator[object]:
+        """Of all `start` records; the many others are not read closely, and damage is passed over."""
+        if not self.metrics.exists():
+            return
+        with self.metrics.open(encoding="utf-8", errors="replace") as lines:
+            for line in lines:
+                with suppress(ValueError):
+                    if line.startswith('{"kind": "start"'):
+                        yield json.loads(line).get("schema")
 
     def _recipe_problems(self, recipe: Recipe) -> list[str]:
         try:

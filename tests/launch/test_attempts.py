@@ -7,6 +7,7 @@ import pytest
 
 from launch import attempts
 from launch.attempts import Attempt, End, Then, meaning, newest_step, read, stuck, verdict
+from launch.folder import DamagedRecordError
 from tests.launch import stand_ins
 
 
@@ -139,3 +140,14 @@ def test_the_newest_whole_checkpoint_counts(tmp_path: Path) -> None:
     (stand_ins.checkpoint(tmp_path, 60) / "state.pt").write_bytes(b"cut")
     (tmp_path / "step-0000000080.tmp").mkdir()
     assert newest_step(tmp_path) == 40
+
+
+def test_a_field_that_is_not_known_is_passed_over_and_a_newer_file_refused(tmp_path: Path) -> None:
+    file = tmp_path / "attempts.jsonl"
+    begun = attempts.begin(file, job="1", restart=0, nodes="n1", step=0)
+    begin = json.loads(file.read_text())
+    file.write_text(json.dumps({**begin, "colour": "red"}) + "\n")
+    assert read(file) == [begun]
+    file.write_text(json.dumps({**begin, "schema": 9}) + "\n")
+    with pytest.raises(DamagedRecordError, match=r"attempts\.jsonl: schema 9, this version reads up to 1"):
+        read(file)

@@ -1,3 +1,4 @@
+import json
 import os
 from dataclasses import replace
 from pathlib import Path
@@ -25,11 +26,23 @@ def test_a_submission_is_read_back_and_the_last_one_counts(folder: LaunchFolder)
         assert folder.submission() == submission
 
 
-@pytest.mark.parametrize("content", ["", "null", "[]", "{}", '{"schema": 2}', '{"schema": 1, "job": "12"}'])
+@pytest.mark.parametrize("content", ["", "null", "[]", "{}", '{"schema": 1, "job": "12"}'])
 def test_a_damaged_submission_is_named_with_the_mend(folder: LaunchFolder, content: str) -> None:
     (folder.path / "submission.json").write_text(content)
     with pytest.raises(
         DamagedRecordError, match=r"launch/submission\.json: cannot be read .*; remove it and submit again"
+    ):
+        folder.submission()
+
+
+def test_a_newer_submission_is_refused_and_a_field_that_is_not_known_is_passed_over(folder: LaunchFolder) -> None:
+    file = folder.path / "submission.json"
+    folder.record(SUBMISSION)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "colour": "red"}))
+    assert folder.submission() == SUBMISSION
+    file.write_text(json.dumps({"schema": 2}))
+    with pytest.raises(
+        DamagedRecordError, match=r"submission\.json: schema 2, .* up to 1; .*, or remove it and submit"
     ):
         folder.submission()
 

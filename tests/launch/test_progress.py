@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from data.schema import NewerSchemaError
 from launch.progress import Progress, progress
 
 START = {"kind": "start", "step": 0, "host": "vm", "total_steps": 36, "steps_per_epoch": 6, "time": 100.0}
@@ -58,3 +59,9 @@ def test_of_a_long_run_only_the_ends_are_read(tmp_path: Path) -> None:
     found = progress(file)
     assert (found.step, found.total_steps) == (9, 36)
     assert found.top1 is None  # further back than is looked
+
+
+@pytest.mark.parametrize("records", [[{**START, "schema": 9}, TRAIN], [START, TRAIN, {**START, "schema": 9}]])
+def test_records_of_a_newer_version_are_refused(tmp_path: Path, records: list[object]) -> None:
+    with pytest.raises(NewerSchemaError, match=r"metrics\.jsonl: schema 9, this version reads up to 1"):
+        progress(written(tmp_path, *records))

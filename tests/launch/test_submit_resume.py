@@ -87,7 +87,11 @@ def test_a_resume_goes_on_elsewhere_with_what_was_named_from_another_folder(
     [
         (None, [], "was never submitted: it holds no launch/submission.json; submit it first: python -m launch submit"),
         ("{", [], "launch/submission.json: cannot be read (Expecting property name"),
-        ('{"schema": 9}', [], "of another version; this one reads schema 1); remove it and submit again"),
+        (
+            '{"schema": 9}',
+            [],
+            "launch/submission.json: schema 9, this version reads up to 1; use the version of Provenet that",
+        ),
         ({"request": {"nodes": "two"}}, [], "remove it and submit again: nodes: 'two'; expected a whole number"),
         ({"request": {"nodse": 2}}, [], "remove it and submit again: nodse: unknown; did you mean nodes?"),
         ({"site": {}}, [], "holds what this version does not read; remove it and submit again"),

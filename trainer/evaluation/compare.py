@@ -13,6 +13,7 @@ from trainer.evaluation import statistics
 from trainer.evaluation.predictions import Predictions
 from trainer.rundir import write_text
 
+SCHEMA = 1
 COMPARISON = "comparison.json"
 DIFFERENCES = "differences.csv"
 HEAD = ("image", "class", "right", "first's answer", "its probability", "second's answer", "its probability")
@@ -108,7 +109,7 @@ def write(found: Comparison, first: Predictions, second: Predictions, folder: Pa
         writer = csv.writer(stream)
         writer.writerow(HEAD)
         writer.writerows(differences(first, second))
-    write_text(folder / COMPARISON, json.dumps(asdict(found), indent=2) + "\n")
+    write_text(folder / COMPARISON, json.dumps({"schema": SCHEMA, **asdict(found)}, indent=2) + "\n")
 
 
 def differences(first: Predictions, second: Predictions) -> list[tuple[Any, ...]]:

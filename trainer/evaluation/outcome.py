@@ -21,6 +21,7 @@ from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS
 from trainer.evaluation.source import PREDICTIONS
 from trainer.rundir import write_text
 
+SCHEMA = 1
 SUMMARY = "evaluation.json"
 CLASSES = "classes.csv"
 HEAD = ("class", "name", "images", "top1", "top5", "most often taken for", "times")
@@ -89,7 +90,8 @@ def write(found: Predictions, labels: Labels, folder: Path) -> None:
         writer = csv.writer(stream)
         writer.writerow(HEAD)
         writer.writerows(row.cells for row in classes(found, labels))
-    write_text(folder / SUMMARY, json.dumps(found.about, indent=2, allow_nan=False) + "\n")
+    content = {"schema": SCHEMA, **found.about}
+    write_text(folder / SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from data import schema
 from data.durable import flush
+from data.schema import NewerSchemaError
 
 SCHEMA = 1
 ANSWERS = 5
@@ -82,9 +84,10 @@ def load(file: Path) -> Predictions:
     """
     try:
         with file.open("rb") as stream, np.load(stream) as stored:
-            if int(stored["schema"]) != SCHEMA:
-                raise ValueError(f"version {stored['schema']}, this program reads {SCHEMA}")
+            schema.check(int(stored["schema"]), SCHEMA, file)
             about = json.loads(str(stored["about"]))
             return Predictions(about=about, **{name: stored[name] for name in COLUMNS})
+    except NewerSchemaError as error:
+        raise DamagedPredictionsError(f"{error}, or evaluate again") from None
     except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
         raise DamagedPredictionsError(f"{file} holds no predictions: {error}; evaluate again to write them") from None

@@ -14,7 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data import schema
 from data.durable import flush
+from data.schema import NewerSchemaError
 
 SCHEMA = 2
 MODEL, EMA, STATE, MANIFEST = "model.safetensors", "ema.safetensors", "state.pt", "manifest.json"
@@ -23,7 +25,7 @@ _NAME = re.compile(r"step-(\d{10})(\.old)?")
 
 
 class OtherSchemaError(ValueError):
-    """The checkpoint was written by another version, which may be whole."""
+    """The checkpoint was written by an older version than this reads."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -72,23 +74,37 @@ def read_manifest(path: Path) -> Manifest:
     """A checkpoint's manifest.
 
     Raises:
-        OtherSchemaError: Another version wrote it.
+        OtherSchemaError: An older version wrote it.
+        NewerSchemaError: A newer version wrote it.
         ValueError: It is damaged.
         OSError: There is none.
     """
     content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
     if not isinstance(content, dict) or "schema" not in content:
         raise ValueError(f"{MANIFEST} is damaged: it names no schema")
+    schema.check(content["schema"], SCHEMA, path / MANIFEST)
     if content["schema"] != SCHEMA:
         raise OtherSchemaError(f"schema {content['schema']}, this version reads {SCHEMA}")
     try:
-        manifest = Manifest(**{name: value for name, value in content.items() if name != "schema"})
+        manifest = Manifest(**schema.known_fields(Manifest, content))
         missing = {MODEL, STATE} - manifest.files.keys()
     except (TypeError, AttributeError) as error:
         raise ValueError(f"{MANIFEST} is damaged: {error}") from None
     if missing:
         raise ValueError(f"{MANIFEST} does not list {', '.join(sorted(missing))}")
     return manifest
+
+
+def newer(folder: Path) -> str | None:
+    """Why a run may not go on here: a newer version wrote one of its checkpoints. None: none did."""
+    for path in newest_first(folder):
+        try:
+            read_manifest(path)
+        except NewerSchemaError as error:
+            return str(error)
+        except (OSError, ValueError):  # a restart says so
+            continue
+    return None
 
 
 def damage(path: Path, *, hashes: bool = True) -> str | None:

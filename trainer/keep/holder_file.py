@@ -8,6 +8,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
+from data import schema
+
+SCHEMA = 1
+
 _RECORD = 1024  # bytes: of one size, a record replaces another in a single write, with nothing left over to cut off
 
 
@@ -76,8 +80,11 @@ def look(file: Path) -> Look:
         return Look()
     touched = (stat.st_ino, stat.st_mtime_ns)
     try:
-        return Look(holder=Holder(**json.loads(text)), touched=touched)
-    except (ValueError, TypeError):  # damaged, by a person or a crash
+        content = json.loads(text)
+        known = schema.known_fields(Holder, content)
+        schema.check(content.get("schema"), SCHEMA, file)
+        return Look(holder=Holder(**known), touched=touched)
+    except (ValueError, TypeError):  # newer than this version, or damaged, by a person or a crash
         return Look(touched=touched)
 
 
@@ -88,7 +95,8 @@ def open_file(file: Path) -> int:
 
 def write(descriptor: int, holder: Holder) -> None:
     """Replace what the file holds."""
-    os.pwrite(descriptor, json.dumps(asdict(holder)).encode().ljust(_RECORD - 1) + b"\n", 0)
+    text = json.dumps({"schema": SCHEMA, **asdict(holder)})
+    os.pwrite(descriptor, text.encode().ljust(_RECORD - 1) + b"\n", 0)
     os.ftruncate(descriptor, _RECORD)
     os.fsync(descriptor)  # NFS sends nothing to its server before
 

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from data.schema import NewerSchemaError
 from trainer.config import SiteConfig
 from trainer.keep import checkpoint, files, retention
 from trainer.keep.retention import GB, Existing, Limits
@@ -158,7 +159,7 @@ class Saver:
         for path in files.newest_first(self._folder):
             try:
                 top1 = files.read_manifest(path).top1
-            except files.OtherSchemaError:
+            except (files.OtherSchemaError, NewerSchemaError):
                 continue
             except (OSError, ValueError):
                 top1 = None

@@ -9,13 +9,15 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from data import known, manifest
+from data import known, manifest, schema
 from data.folder import SPLITS
 from data.manifest import Manifest
+from data.schema import NewerSchemaError
 from data.types import BrokenImage
 from trainer import recipe as recipes
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, differences, encode
+from trainer.evaluation import outcome
 from trainer.evaluation.source import own_protocol
 from trainer.record.identity import weights_hash
 from trainer.rundir import RunDirectory
@@ -187,6 +189,7 @@ def _evaluations(folder: Path) -> list[Score]:
 def _evaluation(file: Path) -> Score:
     try:
         found = json.loads(file.read_text(encoding="utf-8"))
+        schema.check(found.get("schema"), outcome.SCHEMA, file)
         low, high = found["top1_interval"]
         return Score(
             top1=float(found["top1"]),
@@ -200,7 +203,9 @@ def _evaluation(file: Path) -> Score:
             weights_sha256=found["weights_sha256"],
             interval=(float(low), float(high)),
         )
-    except (ValueError, TypeError, KeyError) as error:
+    except NewerSchemaError as error:
+        raise InvalidConfigError([str(error)]) from None
+    except (ValueError, TypeError, KeyError, AttributeError) as error:
         mend = "remove its folder, and evaluate again"
         raise InvalidConfigError([f"{file}: damaged ({error!r}); {mend}"]) from None
 

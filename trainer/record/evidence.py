@@ -14,6 +14,7 @@ from trainer.commit import commit
 from trainer.config import Recipe
 from trainer.evaluation.source import own_protocol
 from trainer.record.identity import recipe_hash
+from trainer.rundir import RESULT_SCHEMA
 from trainer.runtime import Runtime
 from trainer.state import TrainState, headline
 
@@ -51,6 +52,7 @@ def result(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan) -
     """The accuracy after the last epoch, with everything needed to know what it means."""
     raw = {"raw_weights": state.scores["raw"]} if "ema" in state.scores else {}
     return {
+        "schema": RESULT_SCHEMA,
         **headline(state),
         **raw,
         "train_replaced": state.broken,

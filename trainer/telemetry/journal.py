@@ -7,9 +7,6 @@ from typing import Any
 from trainer.rundir import RunDirectory, write_text
 from trainer.state import TrainState
 
-SCHEMA = 1
-"""Of the records, in each `start`: fields may be added, and a reader passes over what it does not know."""
-
 
 class Journal:
     """The writer of one process's stretch of a run."""

@@ -13,12 +13,12 @@ from torch import Tensor
 from data.plan.plan import TrainPlan
 from trainer.metrics import Scores
 from trainer.recipe import dump
-from trainer.rundir import RunDirectory
+from trainer.rundir import METRICS_SCHEMA, RunDirectory
 from trainer.setup import Setup
 from trainer.state import TrainState
 from trainer.telemetry import settings, sheets
 from trainer.telemetry.board import Board, shown
-from trainer.telemetry.journal import SCHEMA, Journal
+from trainer.telemetry.journal import Journal
 from trainer.telemetry.mistakes import Mistake
 from trainer.telemetry.point import Point, Values, flat
 from trainer.telemetry.trackers import Trackers
@@ -121,7 +121,7 @@ class Telemetry:
             self._board.text("recipe", 0, f"```yaml\n{dump(recipe)}```")
         self._board.text("environment", state.step, f"```json\n{json.dumps(environment, indent=2)}\n```")
         self._board.flush()
-        self._journal.write("start", state.step, {"schema": SCHEMA, **environment})
+        self._journal.write("start", state.step, {"schema": METRICS_SCHEMA, **environment})
 
 
 def conclude(run: RunDirectory, step: int) -> None:

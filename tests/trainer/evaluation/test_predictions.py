@@ -34,10 +34,6 @@ def foreign(file: Path) -> None:
     np.savez(file, weights=np.zeros(3))
 
 
-def newer(file: Path) -> None:
-    np.savez(file, schema=99)
-
-
 def lone(file: Path) -> None:
     with file.open("wb") as stream:
         np.save(stream, np.zeros(3))
@@ -51,13 +47,20 @@ def empty(file: Path) -> None:
     file.write_bytes(b"")
 
 
-@pytest.mark.parametrize("harm", [damaged, cut, foreign, newer, lone, text, empty])
+@pytest.mark.parametrize("harm", [damaged, cut, foreign, lone, text, empty])
 def test_a_file_that_holds_no_predictions_is_refused_by_its_name(harm, tmp_path: Path) -> None:
     file = tmp_path / "predictions.npz"
     many = np.random.default_rng(0).integers(0, 10, 500).tolist()
     answered(many, many, [0.5] * 500).save(file)
     harm(file)
     with pytest.raises(DamagedPredictionsError, match=r"predictions.npz holds no predictions: .*; evaluate again"):
+        load(file)
+
+
+def test_predictions_of_a_newer_version_are_refused_with_the_mend(tmp_path: Path) -> None:
+    file = tmp_path / "predictions.npz"
+    np.savez(file, schema=99)
+    with pytest.raises(DamagedPredictionsError, match=r"predictions.npz: schema 99, .* up to 1; .*, or evaluate again"):
         load(file)
 
 

@@ -1,3 +1,4 @@
+import json
 from pathlib import Path
 
 import torch
@@ -52,3 +53,15 @@ def test_without_hashes_only_sizes_are_compared(tmp_path: Path) -> None:
     assert files.damage(path) == "state.pt differs from the manifest"
     (path / "state.pt").write_bytes(content[:-1])
     assert files.damage(path, hashes=False) == "state.pt differs from the manifest"
+
+
+def test_a_field_that_is_not_known_is_passed_over_and_a_newer_checkpoint_is_named(tmp_path: Path) -> None:
+    path = write(tmp_path, 1)
+    manifest = path / files.MANIFEST
+    content = json.loads(manifest.read_text())
+    manifest.write_text(json.dumps({**content, "colour": "red"}))
+    assert files.damage(path) is None
+    assert files.newer(tmp_path) is None
+    manifest.write_text(json.dumps({**content, "schema": 9}))
+    assert files.damage(path) == f"NewerSchemaError: {files.newer(tmp_path)}"
+    assert str(files.newer(tmp_path)).startswith(f"{manifest}: schema 9, this version reads up to 2; use the version")

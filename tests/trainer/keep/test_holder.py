@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from trainer.keep import holder_file
 from trainer.keep.holder import FencedError, HeldError, Hold
 from trainer.preempt import StopRequestedError
 
@@ -240,3 +241,18 @@ def test_the_holder_mends_its_file(tmp_path: Path, damage: Callable[[Path], obje
         assert not hold.lost
         with process(tmp_path / "holder.json") as second:
             assert line(second).startswith("refused")
+
+
+def test_a_holder_s_unknown_fields_are_passed_over_and_a_newer_one_is_none_that_makes_sense(tmp_path: Path) -> None:
+    file = tmp_path / "holder.json"
+    ours = holder_file.ourselves()
+    descriptor = holder_file.open_file(file)
+    holder_file.write(descriptor, ours)
+    os.close(descriptor)
+    content = json.loads(file.read_text())
+    file.write_text(json.dumps({**content, "colour": "red"}))
+    assert holder_file.look(file).holder == ours
+    file.write_text(json.dumps({**content, "schema": 9}))
+    seen = holder_file.look(file)
+    assert seen.holder is None
+    assert seen.touched
