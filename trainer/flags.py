@@ -21,4 +21,4 @@ def _flag(name: str, field: Any, value: Any) -> Iterator[str]:
         yield f"--{flag}" if value else f"--no-{flag}"
     else:
         yield f"--{flag}"
-        yield str(encode(value))
+        yield from map(str, encode(value) if isinstance(value, tuple) else [encode(value)])

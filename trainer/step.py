@@ -43,7 +43,7 @@ class TrainStep:
         self, runtime: Runtime, model: nn.Module, state: TrainState, normalize: Normalize, recipe: Recipe
     ) -> None:
         """`model` is the distributed, perhaps compiled one of the state's."""
-        self.phases = Phases(runtime.device)
+        self.phases = phases = Phases(runtime.device)
         """Where the time of the steps goes."""
         self.gradient_norm: Tensor | None = None
         """() norm of the newest gradient that was looked at: of all steps where it is clipped, else when asked for."""
@@ -56,8 +56,10 @@ class TrainStep:
         micro_batches = recipe.accumulation(runtime.world.world_size)
         needed = micro_batches > 1 or recipe.max_skipped > 0
         self._statistics = Accumulated(state.model, micro_batches) if needed else None
-        if runtime.world.world_size > 1:  # its gradient comes last; what the backward pass takes then is to wait
-            self._weights[0].register_post_accumulate_grad_hook(lambda _: self.phases.begin("all_reduce"))
+        if runtime.world.world_size > 1:
+            # the first weight's gradient comes last; what the backward pass takes from there on is to wait. No `self`
+            # in the hook: a circle would keep DDP, and with it gloo's threads, until the interpreter ends
+            self._weights[0].register_post_accumulate_grad_hook(lambda _: phases.begin("all_reduce"))
 
     def __call__(self, batches: Sequence[Batch], step: int, lr: float, images: int, *, observe: bool = False) -> Tensor:
         """Update the weights (collective).

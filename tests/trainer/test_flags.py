@@ -20,6 +20,8 @@ def departure(field: Field[Any]) -> Any:
         (kind,) = (member for member in get_args(kind) if member is not type(None))
     if get_origin(kind) is Literal:
         return next(choice for choice in get_args(kind) if choice != field.default)
+    if get_origin(kind) is tuple:
+        return get_args(get_args(kind)[0])[:2]
     return {bool: not field.default, int: 7, float: 1e-05, str: 'it\'s "x"', Path: Path("/a b")}[kind]
 
 

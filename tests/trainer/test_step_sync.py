@@ -64,7 +64,7 @@ def test_a_step_reads_no_number_from_the_device(name: str) -> None:
     step(given, 0, 0.1, 8)
     with profile(activities=[ProfilerActivity.CPU]) as recorded:
         for number in (1, 2):
-            step(given, number, 0.1, 8)
+            step(given, number, 0.1, 8, observe=True)
     calls = {event.key: event.count for event in recorded.key_averages()}
     assert calls["aten::conv2d"] >= 2 * 19 * len(given)  # autocast has each call twice
     assert {call: calls[call] for call in READS if call in calls} == {}
@@ -78,10 +78,10 @@ def test_a_gpu_is_never_waited_for(name: str) -> None:
     runtime = Runtime(World(), recipe.precision, threads=1)
     step, given = stepper(recipe, runtime), batches(recipe, runtime.device)
     for number in range(3):  # cuDNN tries its algorithms, optimizers take their memory
-        step(given, number, 0.1, 8)
+        step(given, number, 0.1, 8, observe=True)
     torch.cuda.set_sync_debug_mode("error")
     try:
         for number in range(3, 6):
-            step(given, number, 0.1, 8)
+            step(given, number, 0.1, 8, observe=True)
     finally:
         torch.cuda.set_sync_debug_mode("default")
