@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from data.bench.command import BenchCommand
+from data.commandline import hush, plain_refusals, union
 from data.config import Synth
 from data.ending import FAILED, INTERRUPTED, refuse, say
 from data.pack.command import PackCommand
@@ -34,6 +35,8 @@ class SynthCommand:
     """What is drawn."""
     workers: int | Literal["auto"] = "auto"
     """Processes that draw, 1 to 256; auto: one for each CPU core that this process may use."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """Write the tree and say what there is.
@@ -76,7 +79,8 @@ def main(argv: list[str] | None = None) -> int:
         Exit code: 0 done, 1 failed, 2 bad input and nothing was done, 130 interrupted.
     """
     try:
-        command = tyro.extras.subcommand_cli_from_dict(COMMANDS, args=argv, prog="python -m data")
+        command = parse(sys.argv[1:] if argv is None else argv)
+        hush(command.quiet)
         return command.run()
     except BrokenPipeError:  # the reader of --help has seen enough
         return 0
@@ -87,3 +91,14 @@ def main(argv: list[str] | None = None) -> int:
     except OSError as error:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         return say(f"failed: {reason}; once that is mended, the same command goes on from here", FAILED)
+
+
+def parse(arguments: list[str]) -> Any:
+    """The command that was asked for."""
+    with plain_refusals(arguments):
+        return tyro.cli(commands(arguments), args=arguments, prog="python -m data")
+
+
+def commands(arguments: list[str]) -> Any:
+    """The type of all commands, as the parser takes it."""
+    return union(COMMANDS, arguments)

@@ -10,10 +10,16 @@ from data import cifar, manifest, shards, tree
 from data.folder import SPLITS, manifest_file
 from data.listing import Listing
 from data.manifest import DamagedManifestError, Manifest
+from data.tree import Progress
 
 
-def listing(root: Path, split: str) -> Listing:
+def listing(root: Path, split: str, progress: Progress = tree.unwatched) -> Listing:
     """Where the images of a split lie.
+
+    Args:
+        root: The data set.
+        split: train or val.
+        progress: Told how many classes of a tree are listed, of how many.
 
     Raises:
         OSError: A file or folder cannot be read.
@@ -21,7 +27,7 @@ def listing(root: Path, split: str) -> Listing:
     """
     if cifar.found(root):
         return cifar.listing(root, split)
-    return shards.listing(root, split) if shards.found(root, split) else tree.listing(root, split)
+    return shards.listing(root, split) if shards.found(root, split) else tree.listing(root, split, progress)
 
 
 def journal_file(folder: Path, split: str) -> Path:

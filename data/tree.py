@@ -1,7 +1,7 @@
 """An image tree on disk: ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG. Standard library only."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -9,6 +9,14 @@ from pathlib import Path
 from data.listing import Entry, Listing
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
+
+Progress = Callable[[int, int], object]
+"""Told what is done, and what there is in all."""
+
+
+def unwatched(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+    del done, total
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,14 +36,13 @@ class Tree:
         """Number of image files; stops counting at `most`."""
         return sum(1 for _ in islice((file for name in self.classes for file in self._walk(name, {})), most))
 
-    def listing(self) -> Listing:
-        """Every image of the split."""
+    def listing(self, progress: Progress = unwatched) -> Listing:
+        """Every image of the split; `progress` is told of each class."""
         folders = {"": self.root.stat().st_mtime_ns}
-        entries = [
-            Entry(target, image)
-            for target, name in enumerate(self.classes)
-            for image in sorted(self._walk(name, folders))
-        ]
+        entries: list[Entry] = []
+        for target, name in enumerate(self.classes):
+            entries += [Entry(target, image) for image in sorted(self._walk(name, folders))]
+            progress(target + 1, len(self.classes))
         return Listing(root=self.root, classes=self.classes, entries=entries, folders=folders)
 
     def _walk(self, folder: str, folders: dict[str, int]) -> Iterator[str]:
@@ -73,13 +80,13 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return False
 
 
-def listing(root: Path, split: str) -> Listing:
-    """The images below ROOT/SPLIT, sorted by class and name.
+def listing(root: Path, split: str, progress: Progress = unwatched) -> Listing:
+    """The images below ROOT/SPLIT, sorted by class and name; `progress` is told of each class.
 
     Raises:
         OSError: A folder cannot be read.
     """
-    return read(root, split).listing()
+    return read(root, split).listing(progress)
 
 
 def read(root: Path, split: str) -> Tree:

@@ -3,13 +3,15 @@
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import tyro
 
+from data.commandline import hush, plain_refusals, union
 from launch import run
 from launch.array.command import Array
 from launch.cancel import Cancel
+from launch.completion import Completion
 from launch.drill.command import Drill
 from launch.folder import DamagedRecordError
 from launch.logs import Logs
@@ -32,8 +34,8 @@ class Run:
     TERM, INT (Ctrl-C), USR2 and HUP are passed on. Without an NVIDIA GPU, also sets what makes a CPU fast. A variable
     that is set already is left as it is.
 
-    Example: python -m launch run --grace-s 600 -- torchrun --standalone --nproc-per-node 8 -m trainer train resnet50
-    --data /imagenet --output runs/r50
+    Example: python -m launch run --grace-s 600 -- torchrun --standalone --nproc-per-node 8 -m trainer train
+    resnet50 --data /imagenet --output runs/r50
     """
 
     command: Annotated[tuple[str, ...], tyro.conf.Positional, _LAST] = ()
@@ -49,7 +51,7 @@ class Run:
         return refuse(problems) if problems else run.run(self.command, self.grace_s).code
 
 
-Command = Submit | Array | Status | Logs | Cancel | Resume | Plan | Drill | Run
+Command = Submit | Array | Status | Logs | Cancel | Resume | Plan | Drill | Run | Completion
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -60,7 +62,9 @@ def main(arguments: list[str] | None = None) -> int:
         the trainer's own.
     """
     try:
-        return parse(sys.argv[1:] if arguments is None else arguments).run()
+        command = parse(sys.argv[1:] if arguments is None else arguments)
+        hush(isinstance(command, Drill | Plan) and command.quiet)
+        return command.run()
     except InvalidConfigError as error:
         return refuse(error.problems)
     except DamagedRecordError as error:
@@ -80,34 +84,34 @@ def parse(arguments: list[str]) -> Command:
     Raises:
         InvalidConfigError: The recipe or the submission cannot be read.
     """
+    end = arguments.index("--") if arguments[:1] == ["run"] and "--" in arguments else len(arguments)
+    words = arguments[:end]  # what follows is the command's: tyro takes num_procs and num-procs for the same
+    with plain_refusals(words):
+        command: Command = tyro.cli(
+            commands(arguments), args=words, prog="python -m launch", config=(tyro.conf.AvoidSubcommands,)
+        )
+    return replace(command, command=tuple(arguments[end + 1 :])) if isinstance(command, Run) else command
+
+
+def commands(arguments: list[str]) -> Any:
+    """The type of all commands, as the parser takes it.
+
+    Raises:
+        InvalidConfigError: The recipe or the submission cannot be read.
+    """
     nowhere = SiteConfig(data=tyro.MISSING, output=tyro.MISSING)
     verb = arguments[0] if arguments[:1] in (["submit"], ["plan"], ["drill"]) else "submit"
     recipe = named_recipe(arguments, verb)
     cluster, site = _stored(arguments) or (ClusterConfig(), nowhere)
-    submit = Submit(recipe=tyro.MISSING, cluster=ClusterConfig(), site=nowhere, settings=recipe)
-    resume = Resume(run_directory=tyro.MISSING, cluster=cluster, site=site)
-    commands = (
-        Annotated[Submit, tyro.conf.subcommand("submit", default=submit)]
-        | Annotated[Resume, tyro.conf.subcommand("resume", default=resume)]
-        | Annotated[
-            Array,
-            tyro.conf.subcommand("array", default=Array(sweep=tyro.MISSING, cluster=ClusterConfig(), site=nowhere)),
-        ]
-        | Annotated[Status, tyro.conf.subcommand("status")]
-        | Annotated[Logs, tyro.conf.subcommand("logs")]
-        | Annotated[Cancel, tyro.conf.subcommand("cancel")]
-        | Annotated[Plan, tyro.conf.subcommand("plan", default=Plan(recipe=tyro.MISSING, settings=recipe))]
-        | Annotated[Drill, tyro.conf.subcommand("drill", default=Drill(recipe=tyro.MISSING, settings=recipe))]
-        | Annotated[Run, tyro.conf.subcommand("run")]
-    )
-    end = arguments.index("--") if arguments[:1] == ["run"] and "--" in arguments else len(arguments)
-    command = tyro.cli(
-        commands,  # pyright: ignore[reportArgumentType] - a union of annotated types is a type form
-        args=arguments[:end],  # what follows is the command's: tyro takes num_procs and num-procs for the same
-        prog="python -m launch",
-        config=(tyro.conf.AvoidSubcommands,),
-    )
-    return replace(command, command=tuple(arguments[end + 1 :])) if isinstance(command, Run) else command
+    kinds: tuple[type, ...] = (Submit, Resume, Array, Status, Logs, Cancel, Plan, Drill, Run, Completion)
+    defaults = {
+        "submit": Submit(recipe=tyro.MISSING, cluster=ClusterConfig(), site=nowhere, settings=recipe),
+        "resume": Resume(run_directory=tyro.MISSING, cluster=cluster, site=site),
+        "array": Array(sweep=tyro.MISSING, cluster=ClusterConfig(), site=nowhere),
+        "plan": Plan(recipe=tyro.MISSING, settings=recipe),
+        "drill": Drill(recipe=tyro.MISSING, settings=recipe),
+    }
+    return union({kind.__name__.lower(): kind for kind in kinds}, arguments, defaults)
 
 
 def _stored(arguments: list[str]) -> tuple[ClusterConfig, SiteConfig] | None:

@@ -19,7 +19,7 @@ from trainer.exits import refuse
 from trainer.recipe import load
 from trainer.rundir import RunDirectory
 
-CLUSTER = (tyro.conf.arg(name=""), tyro.conf.UseAppendAction)
+CLUSTER = (tyro.conf.OmitArgPrefixes, tyro.conf.UseAppendAction)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -31,15 +31,15 @@ class Submit:
     that waits. At its time limit, after a preemption, a lost node or a killed process the run goes on from its last
     checkpoint.
 
-    Example: python -m launch submit resnet50 --data /imagenet --output runs/r50 --nodes 2 --gpus-per-node 8
-    --cpus-per-process 12 --partition gpu --hours 12
+    Example: python -m launch submit resnet50 --data /imagenet --output runs/r50 --nodes 2 --partition
+    gpu --gpus-per-node 8 --cpus-per-process 12 --hours 12
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Name or path of a recipe."""
     cluster: Annotated[ClusterConfig, *CLUSTER]
     """What is asked of the cluster."""
-    site: Annotated[SiteConfig, tyro.conf.arg(name="")]
+    site: tyro.conf.OmitArgPrefixes[SiteConfig]
     """Where it runs."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")]
     """What is learned."""
@@ -65,7 +65,7 @@ class Resume:
     """Run directory."""
     cluster: Annotated[ClusterConfig, *CLUSTER]
     """What is asked of the cluster."""
-    site: Annotated[SiteConfig, tyro.conf.arg(name="")]
+    site: tyro.conf.OmitArgPrefixes[SiteConfig]
     """Where it runs."""
     new_code: bool = False
     """Take the code as it is now; the last bits may then be others."""

@@ -3,79 +3,21 @@
 import logging
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 import tyro
 
 from models import registry
+from models.commandline import BAD_INPUT, hush, plain_refusals, union
+from models.commands import Export, List, Model, Summary, Validate
 from models.config import ModelConfig
-from models.console import progress, show
+from models.console import busy, progress, show
 from models.table import TABLE
 
-BAD_INPUT = 2
 DIFFERENT = 1
 INTERRUPTED = 130  # 128 + SIGINT, as shells say
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Model(ModelConfig):
-    """A network, its name first."""
-
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = tyro.MISSING
-    """A name of `python -m models list`, or timm/<name> or torchvision/<name>."""
-
-    num_classes: int = 0
-    """Classes; 0: as many as the paper's data set has."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class List:
-    """Names with parameters, FLOPs (multiply-adds of one image at the paper's size), paper and reference."""
-
-    pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = "*"
-    """Part of a name, or a pattern with * and ?."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
-    """A network layer by layer: output shapes, parameters, multiply-adds, memory."""
-
-    model: Annotated[Model, tyro.conf.arg(name="")]
-    batch: int = 64
-    """Images."""
-    image_size: int | None = None
-    """Side of the images, pixels; the paper's where not given."""
-    format: Literal["table", "csv", "keras"] = "table"
-    """table and csv as torchsummary counts, keras as Keras does (ResNet family)."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Validate:
-    """Compare a network with its public counterpart, weight for weight; exit code 1 on a difference."""
-
-    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
-    """A name of `python -m models list`, or all."""
-    image_size: int | None = None
-    """Side of the images, pixels; the paper's where not given."""
-    batch: int = 2
-    """Images."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Export:
-    """Write a trained network as a file, any batch size, and compare the file's logits with the network's."""
-
-    model: Annotated[Model, tyro.conf.arg(name="")]
-    weights: str
-    """A safetensors or torch file (ours, torchvision's or timm's), or timm or torchvision for their hubs."""
-    to: Literal["onnx", "pt2", "safetensors"]
-    """onnx: ONNX program. pt2: torch.export. safetensors: weights alone."""
-    output: Path | None = None
-    """Where it goes; NAME with the format as suffix where not given."""
-    image_size: int | None = None
-    """Side of the images, pixels; the paper's where not given."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -87,6 +29,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     logging.basicConfig(format="%(message)s")  # to stderr
     logging.getLogger("models").setLevel(logging.INFO)  # not the exporters, which narrate
     command = parse(sys.argv[1:] if arguments is None else arguments)
+    hush(not isinstance(command, Summary) and command.quiet)
     try:
         return _COMMANDS[type(command)](command)
     except ValueError as error:
@@ -98,18 +41,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def parse(arguments: Sequence[str]) -> List | Summary | Validate | Export:
-    commands = (
-        Annotated[List, tyro.conf.subcommand("list")]
-        | Annotated[Summary, tyro.conf.subcommand("summary")]
-        | Annotated[Validate, tyro.conf.subcommand("validate")]
-        | Annotated[Export, tyro.conf.subcommand("export")]
-    )
-    return tyro.cli(commands, args=arguments, prog="python -m models")  # pyright: ignore[reportArgumentType, reportCallIssue]
+    """The command that was asked for."""
+    with plain_refusals(arguments):
+        return tyro.cli(commands(arguments), args=arguments, prog="python -m models")
+
+
+def commands(arguments: Sequence[str]) -> Any:
+    """The type of all commands, as the parser takes it."""
+    return union({kind.__name__.lower(): kind for kind in _COMMANDS}, arguments)
 
 
 def refuse(problems: Sequence[str]) -> int:
     """Say on one screen why nothing was done."""
-    sys.stderr.write("".join(f"{problem}\n" for problem in problems))
+    sys.stderr.write("cannot start; nothing was written\n" + "".join(f"  {problem}\n" for problem in problems))
     return BAD_INPUT
 
 
@@ -118,7 +62,7 @@ def list_networks(command: List) -> int:
     from models.trace import multiply_adds, parameter_count, skeleton
 
     rows: list[tuple[str, ...]] = []
-    for name in progress(names):
+    for name in progress(names, "networks"):
         row = TABLE[name]
         network = skeleton(ModelConfig(name=name, num_classes=row.num_classes))
         flops = f"{multiply_adds(network, row.image_size) / 1e9:6.3f} G"
@@ -157,7 +101,7 @@ def validate(command: Validate) -> int:
     equal: list[bool] = []
 
     def rows() -> Iterator[tuple[str, ...]]:
-        for name, dtype in progress(pairs):
+        for name, dtype in progress(pairs, "comparisons"):
             result = compare(name, dtype, command.image_size, command.batch)
             equal.append(result.equal)
             counts = (f"{ours:,}" if ours == theirs else f"{ours:,}, not {theirs:,}" for ours, theirs in result.counts)
@@ -186,7 +130,8 @@ def export(command: Export) -> int:
     network = registry.build(config)
     weights.load(network, command.weights, config)
     try:
-        difference = write(network, config, path, command.to, size)
+        with busy(f"writing {path}, and comparing it with the network"):
+            difference = write(network, config, path, command.to, size)
     except ParityError as error:
         sys.stderr.write(f"{error}\n")
         return DIFFERENT

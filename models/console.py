@@ -1,11 +1,18 @@
-"""What `python -m models` shows: tables as plain text, a bar on a terminal."""
+"""What `python -m models` shows: tables as plain text, and how far it is, on a terminal in a bar."""
 
+import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from time import monotonic
 from typing import TypeVar
 
 from rich.console import Console
 from rich.progress import track
+
+from models.commandline import QUIET_VARIABLE
+
+LINE_EVERY_S = 5.0
 
 Item = TypeVar("Item")
 
@@ -22,7 +29,34 @@ def show(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
             sys.stdout.write("  ".join(cells).rstrip() + "\n")
 
 
-def progress(items: Sequence[Item]) -> Iterable[Item]:
-    """The items, with a bar on stderr while someone watches."""
-    console = Console(stderr=True)
-    return track(items, description="", console=console, transient=True, disable=not console.is_terminal)
+def progress(items: Sequence[Item], what: str = "done") -> Iterable[Item]:
+    """The items, with a bar on stderr while someone watches, and a line now and then in a log file."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if os.environ.get(QUIET_VARIABLE):
+        return items
+    if console.is_terminal:
+        return track(items, description=what, console=console, transient=True)
+    return _in_lines(items, what, console)
+
+
+@contextmanager
+def busy(what: str) -> Iterator[None]:
+    """Say on stderr what takes its time, while it does: of that no share is known."""
+    console = Console(stderr=True, soft_wrap=True, highlight=False)
+    if os.environ.get(QUIET_VARIABLE):
+        yield
+    elif console.is_terminal:
+        with console.status(what):
+            yield
+    else:
+        console.print(what, markup=False)
+        yield
+
+
+def _in_lines(items: Sequence[Item], what: str, console: Console) -> Iterator[Item]:
+    last = monotonic()
+    for done, item in enumerate(items):
+        if monotonic() - last >= LINE_EVERY_S:
+            last = monotonic()
+            console.print(f"{what}: {done:,} of {len(items):,}", markup=False)
+        yield item

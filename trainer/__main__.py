@@ -25,6 +25,6 @@ def run() -> int:
 
 
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["train"]:
+    if sys.argv[1:2] in (["train"], ["doctor"]):
         keep_memory()
     sys.exit(run())

@@ -91,7 +91,8 @@ def _listed(setup: Setup, split: str) -> Manifest:
         stored = dataset.load(folder, root, split)
         return stored if few is None else stored.spread(few)
     try:
-        listing = dataset.listing(root, split)
+        with counting(f"listing {root / split}", "classes") as show:
+            listing = dataset.listing(root, split, show)
         listing = listing if few is None else listing.spread(few)
     except ValueError as error:  # an archive that is not as it should be
         raise UnusableDataError(str(error)) from None

@@ -43,6 +43,8 @@ class BenchCommand:
     """Also show where the time of the plain threads goes: reading, decoding, resizing, and the rest."""
     json: Path | None = None
     """Also write what was found to this file."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """Measure and show."""

@@ -40,6 +40,8 @@ class PackCommand:
     """How."""
     workers: int | Literal["auto"] = "auto"
     """Processes that pack, 1 to 256; auto: one for each CPU core that this process may use."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """Pack both splits, list their images, and say what there is.
@@ -55,13 +57,20 @@ class PackCommand:
         workers = number(self.workers)
         try:
             self._check(workers)
-            for split, listing in [(split, dataset.listing(self.source, split)) for split in dataset.SPLITS]:
+            for split, listing in [(split, self._listing(split)) for split in dataset.SPLITS]:
                 self._pack(listing, split, workers)
         except ValueError as error:  # every refusal is one
             return refuse(str(error))
         except pack.TooManyBrokenSourcesError as error:
             return say(f"stopped\n{indent(str(error), '  ')}", FAILED)
         return 0
+
+    def _listing(self, split: str) -> Listing:
+        from data import dataset
+        from data.progress import counting
+
+        with counting(f"listing {split}", "classes") as progress:
+            return dataset.listing(self.source, split, progress)
 
     def _check(self, workers: int) -> None:
         from data.workers import bad_workers

@@ -28,8 +28,8 @@ class Imagenet:
     order is that of the class numbers everywhere. Before anything is written, the archives are found whole, with
     1,281,167 and 50,000 images. These are taken straight from the inner archives, which need no room of their own.
 
-    Example: python -m data prepare imagenet /imagenet --train-tar ILSVRC2012_img_train.tar
-    --val-tar ILSVRC2012_img_val.tar --devkit ILSVRC2012_devkit_t12.tar.gz
+    Example: python -m data prepare imagenet /imagenet --train-tar
+    ILSVRC2012_img_train.tar --val-tar ILSVRC2012_img_val.tar --devkit ILSVRC2012_devkit_t12.tar.gz
     """
 
     out: Out
@@ -48,6 +48,8 @@ class Imagenet:
     """Accept archives that hold a part of ImageNet; validation images of classes that train lacks are left out."""
     workers: int | Literal["auto"] = "auto"
     """Processes that read and write, 1 to 256; auto: one for each CPU core that this process may use."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """Write the data set and say what there is.
@@ -88,6 +90,8 @@ class _OneArchive:
     """The official archive."""
     partial: Partial = False
     """Accept other images than the official ones, or a part of them."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """Write the data set and say what there is.
@@ -177,6 +181,11 @@ class PrepareCommand:
         tyro.conf.OmitSubcommandPrefixes,
     ]
     """Data set."""
+
+    @property
+    def quiet(self) -> bool:
+        """Whether to show no progress."""
+        return self.data_set.quiet
 
     def run(self) -> int:
         """Prepare it.

@@ -10,6 +10,7 @@ from data.archive import ArchiveError, Member
 from data.folder import SPLITS, RefusedError, refuse, some
 from data.prepare import unpack
 from data.prepare.prepared import Prepared, Source, start
+from data.progress import counting
 from data.tree import is_image
 
 SITE = "https://github.com/fastai/imagenette"
@@ -67,7 +68,7 @@ def prepare(root: Path, path: Path, name: Name, *, partial: bool = False) -> Pre
     if contents:
         return Prepared(contents=contents, written=0)
     try:
-        images = _images(path)
+        images = _images(path, OFFICIAL[name].train + OFFICIAL[name].val)
     except ArchiveError as error:
         raise RefusedError(str(error)) from None
     refuse(_problems(images, name, partial=partial))
@@ -75,11 +76,12 @@ def prepare(root: Path, path: Path, name: Name, *, partial: bool = False) -> Pre
     return unpack.fill(place, folders, lambda lacking: unpack.zipped(path, root, lacking))
 
 
-def _images(path: Path) -> dict[str, dict[str, list[Member]]]:
+def _images(path: Path, expected: int) -> dict[str, dict[str, list[Member]]]:
     """The images of the archive by split and class, with the names of the files alone."""
     images: dict[str, dict[str, list[Member]]] = {split: {} for split in SPLITS}
     tops: set[str] = set()
-    with archive.unzipped(path) as stream:
+    found = 0
+    with archive.unzipped(path) as stream, counting("check", "images") as progress:
         for member in archive.members(stream, str(path)):
             # other files, and what other systems hide beside them, are no images of the set
             match = re.fullmatch(r"([^/]+)/(train|val)/([^/.][^/]*)/([^/.][^/]*)", member.name)
@@ -87,6 +89,7 @@ def _images(path: Path) -> dict[str, dict[str, list[Member]]]:
                 top, split, wnid, name = match.groups()
                 tops.add(top)
                 images[split].setdefault(wnid, []).append(Member(name, member.offset, member.size))
+                progress(found := found + 1, max(found, expected))
         archive.drain(stream)
     if len(tops) > 1:
         raise ArchiveError(f"{path}: holds more than one data set: {some(sorted(tops))}")

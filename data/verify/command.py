@@ -41,6 +41,8 @@ class VerifyCommand:
     """Folder of the lists, made where there is none. None: ROOT."""
     workers: int | Literal["auto"] = "auto"
     """Processes that decode, 1 to 256; auto: one for each CPU core that this process may use."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """Scan both splits and say what was found.
@@ -81,8 +83,10 @@ class VerifyCommand:
             ValueError: There are none, or they cannot be listed.
         """
         from data import dataset
+        from data.progress import counting
 
-        listing = dataset.listing(self.root, split)
+        with counting(f"listing {split}", "classes") as progress:
+            listing = dataset.listing(self.root, split, progress)
         if not listing.entries:
             raise ValueError(f"{listing.root} holds no image; expected {listing.root}/<class>/*.JPEG")
         return listing

@@ -39,7 +39,7 @@ class Array:
     """YAML file."""
     cluster: Annotated[ClusterConfig, *CLUSTER]
     """What each run asks of the cluster."""
-    site: Annotated[SiteConfig, tyro.conf.arg(name="")]
+    site: tyro.conf.OmitArgPrefixes[SiteConfig]
     """Where they run; --output is the folder of the run directories."""
     parallel: int = field(default=16, metadata={"min": 1, "max": 10_000})
     """Runs at a time: 1 to 10,000."""
@@ -50,6 +50,8 @@ class Array:
 
     def run(self) -> int:
         """Check every run, then queue those that need it."""
+        if not self.sweep.exists():
+            return refuse([f"SWEEP: {self.sweep} does not exist"])
         tasks = sweep.load(self.sweep)
         if self.summary:
             return self._summarize(tasks)

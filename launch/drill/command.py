@@ -7,13 +7,15 @@ import signal
 import sys
 import tempfile
 import time
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
+from data.progress import counting
 from launch.drill import small
 from launch.drill.cluster import SCRIPT, Cluster, ClusterError
 from launch.drill.disturbances import DISTURBANCES, Disturbance, Name
@@ -74,6 +76,8 @@ class Drill:
     """Disturbances to rehearse. None given: all."""
     parallel: int = field(default=4, metadata={"min": 1, "max": 16})
     """Runs at a time, 1 to 16, each on nodes of its own."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """Rehearse, and print the table."""
@@ -105,6 +109,7 @@ class Drill:
             whole = pool.submit(self._train, cluster, "undisturbed", None)
             ended = [pool.submit(self._train, cluster, name, DISTURBANCES[name]) for name in self.only or DISTURBANCES]
             try:
+                _watch([whole, *ended])
                 return [_outcome(future.result(), whole.result()) for future in ended]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
@@ -127,7 +132,8 @@ class Drill:
         finally:
             withdraw(run)
         seconds = time.monotonic() - start
-        sys.stderr.write(f"{name}: {seconds:.0f} s\n")
+        if not self.quiet:
+            sys.stderr.write(f"{name}: {seconds:.0f} s\n")
         return _Ended(name=name, text=disturbance.text if disturbance else name, run=run, seconds=seconds)
 
     @property
@@ -145,6 +151,15 @@ class _Ended:
     text: str
     run: Running
     seconds: float
+
+
+def _watch(runs: Sequence[Future[_Ended]]) -> None:
+    """Show which runs have ended until all have, or one has failed."""
+    with counting("drill", "runs") as progress:
+        progress(0, len(runs))
+        for done, run in enumerate(as_completed(runs), 1):
+            run.result()
+            progress(done, len(runs))
 
 
 def _outcome(ended: _Ended, whole: _Ended) -> Outcome:

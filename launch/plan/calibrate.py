@@ -19,6 +19,7 @@ from launch.plan.config import PlanConfig
 from launch.plan.model import Speeds
 from launch.plan.network import Network, ask, checkpoint_bytes
 from models import registry
+from models.console import busy
 from trainer.bench.config import LoopTask
 from trainer.bench.images import ready
 from trainer.bench.process import Contestant
@@ -60,10 +61,15 @@ def speeds(config: PlanConfig, recipe: Recipe, network: Network) -> tuple[Speeds
     with TemporaryDirectory(prefix="plan-") as name:
         folder = Path(name)
         task = _task(recipe, folder / "training")
-        stall_bytes_per_s, write_bytes_per_s = save_rates(task, network)
+        with busy("timing a checkpoint (1 of 3)"):
+            stall_bytes_per_s, write_bytes_per_s = save_rates(task, network)
+        with busy("timing the training loop (2 of 3)"):
+            images_per_s = training_rate(task)
+        with busy("timing the loader (3 of 3)"):
+            core_images_per_s = loader_rate(recipe.input.train_size, config.data, folder)
         found = Speeds(
-            images_per_s=training_rate(task),
-            core_images_per_s=loader_rate(recipe.input.train_size, config.data, folder),
+            images_per_s=images_per_s,
+            core_images_per_s=core_images_per_s,
             link_gb_s=published.link_gb_s(config),
             stall_bytes_per_s=stall_bytes_per_s,
             write_bytes_per_s=write_bytes_per_s,

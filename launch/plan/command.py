@@ -31,10 +31,14 @@ class Plan:
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Name or path of a recipe."""
-    config: Annotated[PlanConfig, tyro.conf.arg(name="")] = field(default_factory=PlanConfig)
+    config: Annotated[PlanConfig, tyro.conf.OmitArgPrefixes, tyro.conf.arg(name="plan")] = field(
+        default_factory=PlanConfig
+    )
     """The cluster, the images and the speeds."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
     """What is learned."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """Print the plan.

@@ -55,7 +55,7 @@ def test_help_loads_nothing_that_takes_long(arguments: list[str]) -> None:
     code, output, errors = finish(data(*arguments))
     assert (code, errors) == (0, "")
     assert not SLOW & commands.loads("data", *arguments)
-    assert "Example: python -m data synth" in output
+    assert "make a procedural data set" in output.lower()
 
 
 def test_help_states_ranges_units_and_defaults() -> None:

@@ -123,3 +123,11 @@ def test_imagenet_s_flat_validation_folder_is_recognised(tmp_path: Path) -> None
     (tmp_path / "val").mkdir()
     Image.new("RGB", (8, 8)).save(tmp_path / "val" / "ILSVRC2012_val_00000001.JPEG")
     assert "its images must be sorted into class folders" in tree.problems(tmp_path, 1, 1)[0]
+
+
+def test_a_listing_tells_how_many_classes_are_done(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        (tmp_path / "train" / name).mkdir(parents=True)
+    seen: list[tuple[int, int]] = []
+    tree.listing(tmp_path, "train", lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]

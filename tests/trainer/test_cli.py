@@ -3,7 +3,10 @@ from pathlib import Path
 
 import pytest
 
+from data.config import Synth
+from data.synth.synth import write
 from tests import commands
+from tests.terminal import on_terminal, without_terminal
 from trainer.cli import main
 
 DEMO = ("train", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "16")
@@ -164,6 +167,32 @@ def test_the_first_rank_of_another_machine_says_in_a_line_what_it_lacks(tmp_path
     (line,) = done.stderr.splitlines()
     assert line.startswith("rank 1 on ")
     assert f"--data: {tmp_path / 'lost'} does not exist" in line
+
+
+TINY = (*DEMO, "--model.name", "resnet20", "--input.train-size", "32", "--epochs", "1", "--log-every", "2")
+
+
+@pytest.mark.slow
+def test_a_terminal_shows_training_and_evaluation_in_one_bar(tmp_path: Path) -> None:
+    images = tmp_path / "images"
+    write(images, Synth(classes=4, train_per_class=24, val_per_class=40), workers=1)
+    large = ("--input.eval-resize", "144", "--input.eval-crop", "128")  # for a bar that is drawn ten times a second
+    text, code = on_terminal("-m", "trainer", *TINY, *large, "--data", images, "--output", tmp_path / "run")
+    assert code == 0
+    for part in ("starting", "step 2/", "━", "evaluating 64 of 160 images", "epoch 1: top-1", "finished: top-1"):
+        assert part in text
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("show", [on_terminal, without_terminal])
+def test_a_quiet_run_tells_its_results_alone(images: Path, tmp_path: Path, show: type) -> None:
+    text, code = show("-m", "trainer", *TINY, "--data", images, "--output", tmp_path, "--quiet")
+    assert code == 0
+    first, second, *places = text.splitlines()
+    assert first.startswith("epoch 1: top-1 ")
+    assert second.startswith("finished: top-1 ")
+    assert places
+    assert all(line.startswith("  ") for line in places)
 
 
 @pytest.mark.slow

@@ -29,13 +29,13 @@ class Evaluate:
     WEIGHTS is a run directory, a file of weights (safetensors or a PyTorch file), or weights that timm or torchvision
     publish, with their own preprocessing. Writes evaluation.json, classes.csv and predictions.npz.
 
-    Examples:
-      python -m trainer evaluate runs/r50 --data /imagenet --protocol ten-crop
-      python -m trainer evaluate torchvision/resnet50.IMAGENET1K_V2 --data /imagenet
-      python -m trainer evaluate runs/r50 --data /imagenet --labels real
-      python -m trainer evaluate --compare runs/r50 timm/resnet50.a1_in1k --data /imagenet
-
     It also starts by `accelerate launch -m trainer evaluate ...`, `torchrun` and `srun`.
+
+    Example: python -m trainer evaluate runs/r50 --data /imagenet --protocol ten-crop
+
+    Example: python -m trainer evaluate torchvision/resnet50.IMAGENET1K_V2 --data /imagenet --labels real
+
+    Example: python -m trainer evaluate --compare runs/r50 timm/resnet50.a1_in1k --data /imagenet
     """
 
     weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")] = ""
@@ -65,6 +65,8 @@ class Evaluate:
     """Share of the images that may be broken, 0 to 1; they are left out and counted."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
     """CPU threads per process, 1 to 1,024. None: its share of the machine's cores."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self, world: World) -> int:
         """Evaluate, or compare."""

@@ -35,6 +35,8 @@ class Checkpoints:
     """Step of the checkpoint to export. None: the newest valid one."""
     ema: bool = False
     """Export the moving average of the weights."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """List, or export."""
@@ -63,7 +65,7 @@ class Checkpoints:
 
     def _list(self) -> int:
         paths = files.newest_first(self._folder)
-        found = {path: files.damage(path) for path in progress(paths)}
+        found = {path: files.damage(path) for path in progress(paths, "verifying checkpoints")}
         if found:
             epoch_steps = self._steps_per_epoch()
             show(HEAD, [_row(path, damage, epoch_steps) for path, damage in found.items()])

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from models.console import show
+from models.console import progress, show
 from trainer.exits import FAILED, refuse
 from trainer.rundir import RunDirectory
 
@@ -29,6 +29,8 @@ class Report:
     """Run directories, or folders that hold run directories."""
     markdown: bool = False
     """Print the table as Markdown, for a README."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """Write the reports, then print how the runs stand."""
@@ -40,7 +42,7 @@ class Report:
 
         accounts = [read(run) for run in self._found()]  # all, before anything is written
         try:
-            for account in accounts:
+            for account in progress(accounts, "writing reports"):
                 report.write_files(account, judge([account]))
         except OSError as error:
             sys.stderr.write(f"failed: {error.filename}: {error.strerror}\n")

@@ -14,6 +14,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from data.progress import counting
 from trainer import recipe as recipes
 from trainer.decode import range_problems
 from trainer.exits import FAILED, INTERRUPTED, refuse
@@ -36,8 +37,8 @@ class Reproduce:
 
     Ends with 0 when all runs have finished, with 75 while some have not.
 
-    Example: python -m trainer reproduce resnet50 --data /imagenet --output runs/r50 --seeds 3 -- --gpus-per-node 8
-    --partition gpu --hours 12
+    Example: python -m trainer reproduce resnet50 --data /imagenet --output runs/r50 --seeds 3 -- --partition
+    gpu --gpus-per-node 8 --hours 12
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
@@ -52,6 +53,8 @@ class Reproduce:
     """Where they run: on Slurm, or on this machine, one after the other unless --parallel says otherwise."""
     wait: bool = False
     """Stay until all have finished or failed; Ctrl-C leaves them running."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
     launch: tyro.conf.Suppress[tuple[str, ...]] = ()
     """What follows after --."""
 
@@ -62,12 +65,18 @@ class Reproduce:
         if code := self._queue():
             return code
         try:
-            while self.wait and self._under_way():
-                time.sleep(LOOK_S)
+            if self.wait:
+                self._await()
         except KeyboardInterrupt:
             sys.stderr.write("the runs go on; the same command comes back to them\n")
             return INTERRUPTED
         return self._report()
+
+    def _await(self) -> None:
+        with counting("reproduce", "runs") as progress:
+            while self._under_way():
+                progress(sum(run.finished() is not None for run in self._runs), self.seeds)
+                time.sleep(LOOK_S)
 
     def behind(self, words: list[str]) -> "Reproduce":
         """The command with what follows after --."""
