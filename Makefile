@@ -1,11 +1,18 @@
-# make train | test | check | help. Settings: PYTHON, VENV, CUDA, DATA, RECIPE, OUTPUT, FLAGS, PROCESSES.
+# `make help` lists targets, and the settings that a line with #: describes.
 
+#: Python to make the environment with; 3.11 to 3.13. Empty: the first that is found
 PYTHON ?=
+#: folder of the environment
 VENV ?= .venv
+#: 13 or 12: which build of PyTorch and DALI to install
 CUDA ?= $(if $(wildcard $(VENV)/.installed-cuda12),12,13)
+#: images to train on; empty: an embedded data set, drawn into datasets/synth
 DATA ?=
+#: recipe to train; resnet50 with DATA, otherwise demo
 RECIPE ?= $(if $(DATA),resnet50,demo)
+#: run directory
 OUTPUT ?= runs/$(basename $(notdir $(RECIPE)))
+#: more flags of `python -m trainer train`
 FLAGS ?=
 
 OTHER := $(if $(filter 12,$(CUDA)),13,12)
@@ -15,6 +22,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constr
 PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4
 IMAGES := $(or $(DATA),datasets/synth)
 GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
+#: processes to train with; a GPU each, or one without
 PROCESSES ?= $(if $(filter 0,$(GPUS)),1,$(GPUS))
 
 # accelerate launch --cpu starts one process, whatever --num_processes says; --multi_gpu starts them all, on CPUs too
@@ -25,8 +33,10 @@ LAUNCH := $(BIN)/python -m launch run -- $(BIN)/accelerate launch --quiet $(DEVI
 .PHONY: help train test check lint quick env env-dev system screenshot clean
 .DEFAULT_GOAL := help
 
-help:  ## Show what can be made.
-	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+help:  ## Show what can be made, and by which settings.
+	@sed -nE 's/^([a-z-]+):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
+	@echo "Settings, as in make train DATA=/imagenet RECIPE=resnet50:"
+	@sed -nE '/^#: /{s/^#: //;h;n;s/^([A-Z]+).*/  \1\t/;G;s/\n//;p;}' $(MAKEFILE_LIST) | expand -t 20
 
 train: env  ## Train on an embedded data set, or on DATA=/imagenet with RECIPE=resnet50; goes on where it was stopped.
 	@$(if $(DATA),:,$(BIN)/python -m data synth "$(IMAGES)")
@@ -47,9 +57,9 @@ lint: env-dev  ## Check format, lint, types and layers.
 quick: env-dev  ## Run the quick tests.
 	@$(PYTEST) -m "not slow and not slurm and not browser"
 
-env: $(VENV)/.installed-cuda$(CUDA)
+env: $(VENV)/.installed-cuda$(CUDA)  ## Install what training needs into VENV.
 
-env-dev: $(VENV)/.installed-dev
+env-dev: $(VENV)/.installed-dev  ## Install what the tests and rule-keepers need as well.
 
 $(VENV)/.installed-cuda$(CUDA): pyproject.toml .ci/constraints.txt
 	@test -x $(BIN)/python || { python=$$(.ci/find-python $(PYTHON)) && $$python -m venv $(VENV); }

@@ -1,12 +1,24 @@
 """What the data verbs can be told, and the ranges they accept."""
 
 from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
+
+from data.augment import own
 
 Scale = Literal["full", "small"]
-Policy = Literal[
-    "none", "randaugment", "trivialaugment", "autoaugment_imagenet", "autoaugment_cifar10", "autoaugment_svhn"
-]
+_POLICIES = (
+    "none",
+    "randaugment",
+    "trivialaugment",
+    "autoaugment_imagenet",
+    "autoaugment_cifar10",
+    "autoaugment_svhn",
+    *own.POLICIES,
+)
+if TYPE_CHECKING:
+    Policy = str
+else:
+    Policy = Literal[_POLICIES]
 Backend = Literal["threads", "dali", "dali_gpu"]
 Interpolation = Literal["bilinear", "bicubic"]
 

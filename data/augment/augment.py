@@ -17,7 +17,7 @@ from torchvision.transforms.v2 import functional as F
 from data.augment import adjust, warps
 from data.augment.adjust import on_device
 from data.augment.policies import Choices
-from data.augment.policy_tables import Op
+from data.augment.policy_tables import OWN, Op
 from data.plan.draws import Floats, Ints
 
 Change = Callable[[Tensor, Floats], Tensor]
@@ -116,5 +116,6 @@ OPERATIONS: Mapping[int, Change] = MappingProxyType(
         Op.AUTO_CONTRAST: partial(_alone, adjust.autocontrast),
         Op.EQUALIZE: partial(_alone, F.equalize),
         Op.INVERT: partial(_alone, F.invert),
+        **{len(Op) + number: operation for number, operation in enumerate(OWN)},
     }
 )

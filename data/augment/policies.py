@@ -13,9 +13,9 @@ from data.augment.policy_tables import (
     DRAWN_OPS,
     FIRST_SIGNED,
     LAST_SIGNED,
-    PAIRS,
     RANDAUGMENT,
     TRIVIALAUGMENT,
+    coded,
     magnitudes,
 )
 from data.config import AugmentConfig, Policy
@@ -108,7 +108,7 @@ def _trivialaugment(draws: Floats, size: int) -> _Drawn:
 
 
 def _autoaugment(policy: Policy, draws: Floats, size: int) -> _Drawn:
-    table = np.array(PAIRS[policy])  # (pairs, 2, 3): operation, probability, bin
+    table = coded(policy)
     pairs = table[_pick(draws[:, 0], len(table))]  # (N, 2, 3)
     ops = np.where(draws[:, 1:3] < pairs[..., 1], pairs[..., 0], 0).astype(np.int64)
     strengths = magnitudes(AUTOAUGMENT, size)[ops, pairs[..., 2].astype(np.int64)]

@@ -5,33 +5,12 @@ Reference:
 """
 
 from dataclasses import dataclass
-from enum import IntEnum
 
 import numpy as np
 
-from data.config import Policy
+from data.augment import own
+from data.augment.ops import Op, Own
 from data.plan.draws import Floats
-
-
-class Op(IntEnum):
-    """Operations, in torchvision's order: the first 14 are those of RandAugment and TrivialAugment."""
-
-    NONE = 0
-    SHEAR_X = 1
-    SHEAR_Y = 2
-    TRANSLATE_X = 3
-    TRANSLATE_Y = 4
-    ROTATE = 5
-    BRIGHTNESS = 6
-    COLOR = 7
-    CONTRAST = 8
-    SHARPNESS = 9
-    POSTERIZE = 10
-    SOLARIZE = 11
-    AUTO_CONTRAST = 12
-    EQUALIZE = 13
-    INVERT = 14
-
 
 DRAWN_OPS = 14  # RandAugment and TrivialAugment never invert
 FIRST_SIGNED, LAST_SIGNED = Op.SHEAR_X, Op.SHARPNESS  # those between have a direction, drawn with even odds
@@ -55,6 +34,11 @@ class Space:
     """Greatest translation as a share of the image's side; None: `PIXELS`, whatever the side."""
 
 
+OWN: tuple[Own, ...] = tuple(
+    dict.fromkeys(op for pairs in own.POLICIES.values() for pair in pairs for op, *_ in pair if not isinstance(op, Op))
+)
+"""Operations that `data.augment.own` adds: their codes follow those of `Op`."""
+
 PIXELS = 32.0
 RANDAUGMENT = Space(bins=31, shear=0.3, degrees=30.0, factor=0.9, bits=4, share=150.0 / 331.0)
 AUTOAUGMENT = Space(bins=10, shear=0.3, degrees=30.0, factor=0.9, bits=4, share=150.0 / 331.0)
@@ -62,7 +46,7 @@ TRIVIALAUGMENT = Space(bins=31, shear=0.99, degrees=135.0, factor=0.99, bits=6, 
 
 
 def magnitudes(space: Space, size: int) -> Floats:
-    """(operations, bins) unsigned magnitudes, 0 for operations without one.
+    """(operations, bins) unsigned magnitudes, 0 for operations without one; those of `OWN` come last.
 
     These are float64. torchvision's are float32, and their last bits depend on the processor; it may make 15 pixels of
     TrivialAugment's 16.
@@ -83,17 +67,18 @@ def magnitudes(space: Space, size: int) -> Floats:
         Op.CONTRAST: space.factor,
         Op.SHARPNESS: space.factor,
     }
-    table = np.zeros((len(Op), space.bins))
+    table = np.zeros((len(Op) + len(OWN), space.bins))
     for op, end in greatest.items():
         table[op] = np.linspace(0.0, end, space.bins)
     table[Op.POSTERIZE] = np.rint(8 - np.arange(space.bins) / ((space.bins - 1) / space.bits))
     table[Op.SOLARIZE] = np.linspace(1.0, 0.0, space.bins)
+    table[len(Op) :] = np.linspace(0.0, 1.0, space.bins)
     return table
 
 
-Pair = tuple[tuple[Op, float, int], tuple[Op, float, int]]  # each: operation, probability, bin of its magnitude
+_Pair = tuple[tuple[Op, float, int], tuple[Op, float, int]]  # each: operation, probability, bin of its magnitude
 
-PAIRS: dict[Policy, tuple[Pair, ...]] = {
+PAIRS: dict[str, tuple[_Pair, ...]] = {
     "autoaugment_imagenet": (
         ((Op.POSTERIZE, 0.4, 8), (Op.ROTATE, 0.6, 9)),
         ((Op.SOLARIZE, 0.6, 5), (Op.AUTO_CONTRAST, 0.6, 0)),
@@ -176,3 +161,11 @@ PAIRS: dict[Policy, tuple[Pair, ...]] = {
         ((Op.SHEAR_X, 0.7, 2), (Op.INVERT, 0.1, 0)),
     ),
 }
+
+
+def coded(policy: str) -> Floats:
+    """(pairs, 2, 3) a policy's pairs: code of the operation, probability, bin of its magnitude."""
+    codes = {op: op.value for op in Op} | {op: len(Op) + number for number, op in enumerate(OWN)}
+    pairs = PAIRS[policy] if policy in PAIRS else own.POLICIES[policy]
+    rows = [[(codes[op], share, magnitude) for op, share, magnitude in pair] for pair in pairs]
+    return np.array(rows, np.float64)

@@ -1,0 +1,35 @@
+"""Names of operations on pixels, and what a policy is made of. Standard library only."""
+
+from collections.abc import Callable
+from enum import IntEnum
+from typing import Any
+
+
+class Op(IntEnum):
+    """Operations, in torchvision's order: the first 14 are those of RandAugment and TrivialAugment."""
+
+    NONE = 0
+    SHEAR_X = 1
+    SHEAR_Y = 2
+    TRANSLATE_X = 3
+    TRANSLATE_Y = 4
+    ROTATE = 5
+    BRIGHTNESS = 6
+    COLOR = 7
+    CONTRAST = 8
+    SHARPNESS = 9
+    POSTERIZE = 10
+    SOLARIZE = 11
+    AUTO_CONTRAST = 12
+    EQUALIZE = 13
+    INVERT = 14
+
+
+Own = Callable[[Any, Any], Any]
+"""An operation that has no name here: images (N, 3, H, W) uint8 and (N,) numbers from 0 to 1, to images like these."""
+
+Draw = tuple[Op | Own, float, int]
+"""Operation, probability, and its magnitude from 0 to 9."""
+
+Pair = tuple[Draw, Draw]
+"""Operations done one after the other."""

@@ -1,0 +1,117 @@
+"""What the pages say of the project is so: links, messages, make's targets and settings, commands."""
+
+import ast
+import re
+import subprocess
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+from tests import commands
+
+ROOT = Path(__file__).parents[2]
+ROOMS = ("launch", "trainer", "models", "data")
+MAKEFILE = (ROOT / "Makefile").read_text()
+README = (ROOT / "README.md").read_text()
+
+
+def kept(*patterns: str) -> list[Path]:
+    """Files that git keeps, or would."""
+    command = ["git", "-C", str(ROOT), "ls-files", "--cached", "--others", "--exclude-standard", *patterns]
+    names = subprocess.run(command, check=True, capture_output=True, text=True).stdout.splitlines()
+    return sorted(ROOT / name for name in names if (ROOT / name).is_file())
+
+
+PAGES = kept("*.md")
+
+
+def name(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def prose(page: Path) -> str:
+    """A page without its blocks of code."""
+    return re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
+
+
+def anchors(page: Path) -> set[str]:
+    """Names of a page's headings, as GitHub makes them."""
+    titles = re.findall(r"^#+ (.*)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", prose(page)) if "://" not in link]
+    lost = []
+    for link in links:
+        file, _, anchor = link.partition("#")
+        target = (page.parent / file).resolve() if file else page
+        if not target.exists() or (anchor and anchor not in anchors(target)):
+            lost.append(link)
+    assert lost == []
+
+
+def test_the_readme_can_be_read_in_ten_minutes() -> None:
+    assert len(README.splitlines()) <= 300
+
+
+def test_the_top_level_is_what_it_is_said_to_be() -> None:
+    tops = {path.relative_to(ROOT).parts[0] for path in kept() if not path.relative_to(ROOT).parts[0].startswith(".")}
+    rooms = {*ROOMS, "tests", "slurm"}
+    assert tops == rooms | {"README.md", "CHANGELOG.md", "LICENSE", "Makefile", "pyproject.toml"}
+
+
+@cache
+def said() -> str:
+    """Every text in the rooms, with a … for what a program puts in."""
+    texts = []
+    for room in ROOMS:
+        for path in (ROOT / room).rglob("*.py"):
+            for node in ast.walk(ast.parse(path.read_text())):
+                if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                    texts.append(re.sub(r"%[sdr]", "…", node.value))
+                if isinstance(node, ast.JoinedStr):
+                    parts = [part.value if isinstance(part, ast.Constant) else "…" for part in node.values]
+                    texts.append("".join(map(str, parts)))
+    return "\n\n".join(texts)
+
+
+def messages() -> list[str]:
+    """The first column of the table of messages."""
+    table = README.split("| message | means | do |")[1].split("\n\n")[0]
+    return re.findall(r"^\| `(.+?)` \|", table, re.MULTILINE)
+
+
+def test_there_are_messages() -> None:
+    assert len(messages()) >= 15
+
+
+@pytest.mark.parametrize("message", messages())
+def test_a_message_is_printed_as_the_readme_has_it(message: str) -> None:
+    parts = [re.escape(part.strip()) for part in message.split("…") if part.strip()]
+    assert re.search(r".{0,80}?".join(parts), said()), "no text in the source reads like this"
+
+
+@pytest.mark.parametrize("target", re.search(r"^\.PHONY: (.*)$", MAKEFILE, re.MULTILINE)[1].split())  # type: ignore[index]
+def test_make_help_documents_every_target(target: str) -> None:
+    assert target in re.findall(r"^([a-z-]+):.*## \S", MAKEFILE, re.MULTILINE)
+
+
+def test_make_help_shows_targets_and_settings() -> None:
+    done = subprocess.run(
+        ["make", "--no-print-directory", "help"], cwd=ROOT, check=True, capture_output=True, text=True
+    )
+    settings = re.findall(r"^([A-Z]+) \?=", MAKEFILE, re.MULTILINE)
+    assert len(settings) >= 8
+    assert [word for word in ("make train", "make test", *settings) if word not in done.stdout] == []
+
+
+@pytest.mark.parametrize("program", ROOMS)
+def test_each_command_of_the_readme_is_one(program: str) -> None:
+    overview = re.search(r"\{([\w,]+)\}", commands.run(program, "--help").stdout.replace("\n", ""))
+    assert overview
+    for line in re.findall(rf"python -m {program} ([a-z][a-z \\|]*)", README):
+        verbs = re.split(r" \\\| ", line) if "|" in line else line.split()[:1]
+        assert set(filter(None, map(str.strip, verbs))) <= set(overview[1].split(","))
