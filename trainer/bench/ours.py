@@ -81,7 +81,7 @@ def fit_parts(task: LoopTask, world: World, stack: ExitStack) -> Fit:
     model = build.forward(recipe, state, runtime)
     normalize = Normalize(recipe.input, runtime.device, channels_last=task.channels_last)
     loader = Resident(_batch(task, runtime.device), task.steps)
-    manifest = _manifest(task.steps * recipe.global_batch)
+    manifest = _manifest(task.steps * recipe.global_batch, task.num_classes)
     plans = build.plans(setup, (manifest, manifest))
     saver = _saver(setup, stack) if runtime.is_main else None
     watched = runtime.is_main and task.loop != "silent"
@@ -145,13 +145,13 @@ def _batch(task: LoopTask, device: torch.device) -> Batch:
     )
 
 
-def _manifest(count: int) -> Manifest:
+def _manifest(count: int, num_classes: int) -> Manifest:
     """As many images as an epoch has; no file stands behind them."""
     zeros, nothing = np.zeros(count, np.int64), np.zeros(0, np.uint8)
     columns = ("targets", "widths", "heights", "sizes", "mtimes", "offsets", "archive", "formats", "modes")
     return Manifest(
         root=Path(),
-        classes=("resident",),
+        classes=tuple(map(str, range(num_classes))),
         archives=(),
         hashes=np.zeros((count, 16), np.uint8),
         names=nothing,

@@ -19,3 +19,15 @@ def test_both_loops_do_the_same_work(tmp_path: Path) -> None:
     for name, tensor in own.network.state_dict().items():
         torch.testing.assert_close(tensor, expected[name], rtol=1e-3, atol=1e-5)
     assert '"kind": "train", "step": 3,' in (tmp_path / "metrics.jsonl").read_text()
+
+
+def test_a_silent_loop_trains_the_same_and_writes_nothing(tmp_path: Path) -> None:
+    states = []
+    for loop in ("ours", "silent"):
+        task = replace(tiny(tmp_path / loop), loop=loop, batch=8, steps=3, folder=tmp_path / loop)  # pyright: ignore[reportArgumentType]
+        with ExitStack() as stack:
+            opened = ours.open_loop(task, World(), stack)
+            opened.turn()
+            states.append({name: value.clone() for name, value in opened.network.state_dict().items()})
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    assert not (tmp_path / "silent" / "metrics.jsonl").exists()
