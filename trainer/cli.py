@@ -6,11 +6,14 @@ from typing import Annotated, Any
 
 import tyro
 
+from data.commandline import hush, plain_refusals, union
 from trainer import network, preflight, recipe, smoke
 from trainer.bench.command import Bench
 from trainer.config import Recipe, SiteConfig
 from trainer.cpu import rest_at_barriers
 from trainer.decode import InvalidConfigError
+from trainer.doctor.command import Doctor
+from trainer.doctor.config import DoctorConfig, DoctorSite
 from trainer.evaluation.command import Evaluate
 from trainer.exits import INTERRUPTED, refuse
 from trainer.keep.command import Checkpoints
@@ -23,7 +26,7 @@ from trainer.world import World, WorldError, from_environment, speaks
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Train:
-    """Train a recipe, evaluate it after each epoch, and write checkpoints, metrics and a report to the run directory.
+    """Train a recipe, evaluate it after each epoch, and write checkpoints, metrics and a report.
 
     RECIPE is the name of a recipe or the path of a YAML file, and comes first. The fields of the recipe are flags, all
     but the kinds of its optimizer and schedule; the values shown are those of the recipe. A run directory that holds
@@ -31,17 +34,19 @@ class Train:
 
     Start it with `accelerate launch -m trainer train ...`, `torchrun -m trainer train ...` or `srun python -m trainer
     train ...`, or, for one process, `python -m trainer train ...`.
+
+    Example: python -m trainer train resnet50 --data /imagenet --output runs/r50
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Name or path of a recipe."""
-    site: Annotated[SiteConfig, tyro.conf.arg(name="")]
+    site: tyro.conf.OmitArgPrefixes[SiteConfig]
     """Where it runs."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")]
     """What is learned."""
 
 
-Command = Train | Evaluate | Report | Reproduce | Checkpoints | Bench
+Command = Train | Evaluate | Report | Reproduce | Checkpoints | Bench | Doctor
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -52,12 +57,14 @@ def main(arguments: list[str] | None = None) -> int:
         order, 130 interrupted.
     """
     try:
-        match command := parse(sys.argv[1:] if arguments is None else arguments):
+        command = parse(sys.argv[1:] if arguments is None else arguments)
+        hush(command.site.quiet if isinstance(command, Train | Doctor) else command.quiet)
+        match command:
             case Train():
                 return train(command, from_environment())
             case Report() | Checkpoints() | Reproduce():
                 return command.run()
-            case Bench() | Evaluate():
+            case Bench() | Evaluate() | Doctor():
                 return command.run(from_environment())
     except (InvalidConfigError, WorldError) as error:
         return refuse(str(error).splitlines())
@@ -74,28 +81,31 @@ def parse(arguments: list[str]) -> Command:
     Raises:
         InvalidConfigError: The recipe cannot be read.
     """
-    settings = named_recipe(arguments, "train")
-    default = Train(recipe=tyro.MISSING, settings=settings, site=SiteConfig(data=tyro.MISSING, output=tyro.MISSING))
-    train_command = Annotated[Train, tyro.conf.subcommand("train", default=default)]
-    verbs: dict[str, type] = {
-        "evaluate": Evaluate,
-        "report": Report,
-        "reproduce": Reproduce,
-        "checkpoints": Checkpoints,
-        "bench": Bench,
-    }
-    commands: Any = train_command
-    for name, kind in verbs.items():
-        commands |= Annotated[kind, tyro.conf.subcommand(name)]
     words, rest = _split(arguments)
-    command: Command = tyro.cli(
-        commands,
-        args=words,
-        prog="python -m trainer",
-        config=(tyro.conf.AvoidSubcommands,),
-        console_outputs=speaks(),
-    )
+    with plain_refusals(words):
+        command: Command = tyro.cli(
+            commands(arguments),
+            args=words,
+            prog="python -m trainer",
+            config=(tyro.conf.AvoidSubcommands,),
+            console_outputs=speaks(),
+        )
     return command.behind(rest) if isinstance(command, Reproduce) else command
+
+
+def commands(arguments: list[str]) -> Any:
+    """The type of all commands, as the parser takes it.
+
+    Raises:
+        InvalidConfigError: The recipe cannot be read.
+    """
+    site = SiteConfig(data=tyro.MISSING, output=tyro.MISSING)
+    default = Train(recipe=tyro.MISSING, settings=named_recipe(arguments, "train"), site=site)
+    looked_at = Doctor(
+        recipe=tyro.MISSING, settings=named_recipe(arguments, "doctor"), site=DoctorSite(), patience=DoctorConfig()
+    )
+    kinds: tuple[type, ...] = (Train, Evaluate, Report, Reproduce, Checkpoints, Bench, Doctor)
+    return union({kind.__name__.lower(): kind for kind in kinds}, arguments, {"train": default, "doctor": looked_at})
 
 
 def _split(arguments: list[str]) -> tuple[list[str], list[str]]:

@@ -17,6 +17,7 @@ from launch.site import ClusterConfig
 from models.config import ModelConfig
 from trainer.bench.config import BenchConfig, EquivalenceConfig
 from trainer.config import Recipe, SiteConfig
+from trainer.doctor.config import DoctorConfig
 from trainer.evaluation.command import Evaluate
 from trainer.learn.config import EmaConfig, LossConfig, MixingConfig
 from trainer.learn.optim_config import AnyOptimizer, OptimizerConfig
@@ -25,7 +26,7 @@ from trainer.learn.schedule_config import AnySchedule, ScheduleConfig
 KINDS: list[Any] = [
     *(Recipe, OptimizerConfig, *get_args(AnyOptimizer), ScheduleConfig, *get_args(AnySchedule)),
     *(LossConfig, MixingConfig, EmaConfig, ModelConfig, InputConfig, AugmentConfig),
-    *(SiteConfig, Evaluate, BenchConfig, EquivalenceConfig, config.BenchConfig),
+    *(SiteConfig, DoctorConfig, Evaluate, BenchConfig, EquivalenceConfig, config.BenchConfig),
     *(ClusterConfig, PlanConfig, Synth, PackOptions),
 ]
 BOUNDED = [(kind, field) for kind in KINDS for field in dataclasses.fields(kind) if field.metadata]

@@ -1,0 +1,1 @@
+"""What bounds a run on the machine at hand, and which setting to change."""
