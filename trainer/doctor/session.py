@@ -1,5 +1,6 @@
 """One process of a doctor's visit, from its parts to its words."""
 
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ from time import perf_counter
 
 import torch
 
+from data.commandline import QUIET_VARIABLE
 from data.load import backends
 from trainer import build
 from trainer.config import Recipe, SiteConfig
@@ -196,7 +198,7 @@ class _Examination:
         )
 
     def _say(self, text: str) -> None:
-        if self._runtime.is_main:
+        if self._runtime.is_main and not os.environ.get(QUIET_VARIABLE):
             sys.stderr.write(f"{perf_counter() - self._begun:5.1f} s  {text}\n")
 
 
