@@ -43,7 +43,7 @@ def batch(images: Tensor, targets: Tensor, config: InputConfig, names: Sequence[
 def mistakes(found: Sequence[Mistake], names: Sequence[str]) -> Picture:
     """Images with what they were taken for, and what they are."""
     captions = [
-        (f"{names[mistake.answer]}, {mistake.confidence:.0%} sure", f"is: {names[mistake.target]}") for mistake in found
+        (f"{mistake.confidence:.0%} {names[mistake.answer]}", f"is {names[mistake.target]}") for mistake in found
     ]
     return grid([mistake.image for mistake in found], captions)
 
