@@ -1,14 +1,15 @@
 """A run to be watched: what its telemetry is built from, and points of it."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from data.config import InputConfig
-from data.manifest import Manifest
 from data.plan.plan import TrainPlan
 from models.config import ModelConfig
+from tests.data.making import imagined
 from trainer.config import Recipe, SiteConfig
 from trainer.metrics import Scores
 from trainer.preempt import StopFlag
@@ -41,21 +42,9 @@ def setup(run: Path, recipe: Recipe = RECIPE, **site: Any) -> Setup:
 
 
 def plan(watched: Setup, classes: tuple[str, ...] = ("ant", "bee", "cat", "dog")) -> TrainPlan:
-    count = STEPS * watched.recipe.global_batch
-    zeros, nothing = np.zeros(count, np.int64), np.zeros(0, np.uint8)
-    columns = ("targets", "widths", "heights", "sizes", "mtimes", "offsets", "archive", "formats", "modes")
-    manifest = Manifest(
-        root=Path(),
-        classes=classes,
-        archives=(),
-        hashes=np.zeros((count, 16), np.uint8),
-        names=nothing,
-        ends=zeros,
-        orientations=zeros,
-        **dict.fromkeys(columns, zeros),
-    )
+    sides = np.full(STEPS * watched.recipe.global_batch, 32)
     return TrainPlan(
-        manifest=manifest,
+        manifest=replace(imagined(sides, sides), classes=classes),
         config=watched.recipe.input,
         seed=0,
         global_batch=watched.recipe.global_batch,
