@@ -4,7 +4,11 @@ import gzip
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.system.running import points, records, same_bits, state, train
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_profiled_run_of_two_processes_ends_with_the_same_bits(
