@@ -22,6 +22,11 @@ _BY_NETWORK = ("list", "summary", "validate", "export")
 # bash, and zsh with its bashcompinit. What precedes -m may be python, torchrun or accelerate launch; of two programs in
 # a line, as in `launch run -- torchrun -m trainer`, the last counts. No words: the shell offers files.
 _SCRIPT = """\
+if [[ -n $ZSH_VERSION ]]; then
+  autoload -U compinit bashcompinit
+  type compdef > /dev/null || compinit -u
+  bashcompinit
+fi
 _provenet() {{
   local i at=0 line current=${{COMP_WORDS[COMP_CWORD]}} words=""
   COMPREPLY=()
@@ -56,8 +61,8 @@ complete -o default -o bashdefault -F _provenet python python3 torchrun accelera
 class Completion:
     """Print what lets bash or zsh complete commands, flags, choices, recipes and networks at TAB.
 
-    For bash, this line in ~/.bashrc, with the environment at hand: . <(python -m launch completion). For zsh, in
-    ~/.zshrc, the same behind: autoload -U bashcompinit compinit && compinit && bashcompinit.
+    For bash and zsh, this line in ~/.bashrc or ~/.zshrc, with the environment at hand:
+    . <(python -m launch completion).
 
     Example: python -m launch completion
     """

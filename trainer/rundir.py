@@ -113,9 +113,7 @@ class RunDirectory:
         if folder == Path.cwd() and not self.recipe.exists() and any(folder.iterdir()):
             return ["--output: is the current folder, which holds other files; name a folder for the run"]
         if not self.recipe.exists():
-            strays = [item.name for item in (self.metrics, self.checkpoints, self.result) if item.exists()]
-            mend = "name another folder or clear this one"
-            return [f"--output: {self.path} holds {', '.join(strays)} but no recipe.yaml; {mend}"] if strays else []
+            return self._stray_problems()
         return self._newer() or self._recipe_problems(recipe)
 
     def make(self) -> None:
@@ -208,6 +206,14 @@ class RunDirectory:
                     if line.startswith('{"kind": "start"'):
                         yield json.loads(line).get("schema")
 
+    def _stray_problems(self) -> list[str]:
+        """What lies in a folder that is no run directory yet and would be mixed up with the run's."""
+        if others := sorted(item.parent.name for item in self.path.glob("*/recipe.yaml"))[:4]:
+            return [f"--output: {self.path} holds other runs ({', '.join(others)}); name a folder for this one in it"]
+        strays = [item.name for item in (self.metrics, self.checkpoints, self.result) if item.exists()]
+        mend = "name another folder or clear this one"
+        return [f"--output: {self.path} holds {', '.join(strays)} but no recipe.yaml; {mend}"] if strays else []
+
     def _recipe_problems(self, recipe: Recipe) -> list[str]:
         try:
             stored = load(str(self.recipe))
@@ -218,7 +224,8 @@ class RunDirectory:
             return []
         lines = "".join(f"\n      {path}: {_show(old)} there, {_show(new)} asked for" for path, old, new in changed[:8])
         more = f"\n      and {len(changed) - 8} more" if len(changed) > 8 else ""
-        mend = "\n    name another --output, or drop the flags that differ to go on with that run"
+        mend = "\n    name another --output, or give the values that are there to go on with that run"
+        mend += "\n    --smoke shortens a recipe: such a run has a folder of its own"
         return [f"--output: {self.path} holds a run of another recipe{lines}{more}{mend}"]
 
 

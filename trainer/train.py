@@ -102,7 +102,7 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], hold: Hold | None, s
         plan=plans[0],
         eval_plan=plans[1],
         meter=Meter(setup, plans[0], train_step, state),
-        profiler=Profiler(setup, stack),
+        profiler=Profiler(setup, recipe.epochs * plans[0].steps_per_epoch - state.step, stack),
         telemetry=_telemetry(setup, state, plans, chosen, stack) if runtime.is_main else None,
     )
 
@@ -154,5 +154,5 @@ def _conclude(setup: Setup, images: tuple[Manifest, Manifest], finished: TrainSt
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     report.write(run)
     if finished:
-        conclude(run, finished.step)
+        conclude(setup, finished.step)
     sys.stdout.write(run.guide())

@@ -113,3 +113,13 @@ def test_a_file_for_checkpoints_is_refused(tmp_path: Path) -> None:
     run.checkpoints.touch()
     (problem,) = run.problems(Recipe(), IMAGES)
     assert "checkpoints is a file" in problem
+
+
+def test_a_folder_of_runs_is_no_place_for_one_more_among_them(tmp_path: Path) -> None:
+    for name in ("r18", "r50"):
+        run = RunDirectory(tmp_path / name)
+        run.make()
+        run.begin(Recipe())
+    (problem,) = RunDirectory(tmp_path).problems(Recipe(), IMAGES)
+    assert problem == f"--output: {tmp_path} holds other runs (r18, r50); name a folder for this one in it"
+    assert RunDirectory(tmp_path / "r34").problems(Recipe(), IMAGES) == []

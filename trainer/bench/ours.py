@@ -99,7 +99,7 @@ def fit_parts(task: LoopTask, world: World, stack: ExitStack) -> Fit:
         plan=plans[0],
         eval_plan=plans[1],
         meter=Meter(setup, plans[0], train_step, state),
-        profiler=Profiler(setup, stack),
+        profiler=Profiler(setup, 0, stack),
         telemetry=_telemetry(setup, plans[0], state, stack) if watched else None,
     )
 

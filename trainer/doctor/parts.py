@@ -83,7 +83,7 @@ def build_fit(way: Way, stack: ExitStack, *, distributed: bool = True) -> Fit:
         plan=plans[0],
         eval_plan=plans[1],
         meter=Meter(setup, plans[0], train_step, state),
-        profiler=Profiler(setup, stack),
+        profiler=Profiler(setup, 0, stack),
         telemetry=None,
     )
 

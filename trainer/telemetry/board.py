@@ -1,21 +1,21 @@
 """TensorBoard's files of a run: one curve over all restarts, small enough to be watched over a network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 # pyright: reportAttributeAccessIssue=false
-from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from torch.utils.tensorboard.summary import custom_scalars, hparams, text
-from torch.utils.tensorboard.writer import FileWriter
 
+from trainer.telemetry.events import Events
 from trainer.telemetry.pictures import Picture
 from trainer.telemetry.settings import FIRST
 
+Say = Callable[[str], None]
+
 POINTS = 10_000  # of each curve: TensorBoard shows 1,000, and 90 epochs of ImageNet stay below 50 MB
-FLUSH_S = 30  # others read the files while they are written, perhaps over a network
 BY_IMAGES = "by_images"  # whose steps are images seen: readers tell by the steps what a restart has made void
 
 LAYOUT = {
@@ -45,26 +45,27 @@ def shown(step: int, log_every: int, steps_per_epoch: int, total_steps: int) -> 
 class Board:
     """The writer of one process's stretch of a run."""
 
-    def __init__(self, folder: Path, purge_step: int | None = None, purge_images: int | None = None) -> None:
+    def __init__(self, folder: Path, say: Say, purge_step: int | None = None, purge_images: int | None = None) -> None:
         """Open new files beside those of earlier starts.
 
         Args:
             folder: The run directory.
+            say: Is told if the files cannot be written any more, once for each.
             purge_step: Readers forget what was written before of this step or a later one.
             purge_images: The same in images seen.
         """
-        self._folder, self._purge_images = folder, purge_images
-        self._files = _opened(folder, purge_step)
-        self._by_images: FileWriter | None = None
+        self._folder, self._say, self._purge_images = folder, say, purge_images
+        self._events = Events(folder, purge_step, say)
+        self._by_images: Events | None = None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
         """Points of any number of curves, in one record: half the bytes of one record each."""
-        _write(self._files, step, values)
+        _write(self._events, step, values)
 
     def by_images(self, images_seen: int, values: Mapping[str, float]) -> None:
         """Points whose place is the number of images seen, so that runs of other batch sizes compare."""
         if self._by_images is None:
-            self._by_images = _opened(self._folder / BY_IMAGES, self._purge_images)
+            self._by_images = Events(self._folder / BY_IMAGES, self._purge_images, self._say)
         _write(self._by_images, images_seen, {f"images_seen/{tag}": value for tag, value in values.items()})
 
     def picture(self, tag: str, step: int, picture: Picture) -> None:
@@ -72,11 +73,11 @@ class Board:
         image = Summary.Image(
             height=picture.height, width=picture.width, colorspace=3, encoded_image_string=picture.encoded
         )
-        self._files.add_summary(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
+        self._events.add(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
     def text(self, tag: str, step: int, markdown: str) -> None:
         """A page of text."""
-        self._files.add_summary(text(tag, markdown), step)
+        self._events.add(text(tag, markdown), step)
 
     def describe(self, settings: Mapping[str, bool | float | str], metrics: tuple[str, ...]) -> None:
         """What the HParams tab compares runs by, and which charts the Custom Scalars tab has.
@@ -86,27 +87,27 @@ class Board:
             metrics: Tags of curves whose last value a run is judged by.
         """
         experiment, session, _ = hparams(dict(settings), dict.fromkeys(metrics, 0.0))
-        self._files.add_summary(_with_first(experiment, FIRST))
-        self._files.add_summary(session)
-        self._files.add_summary(custom_scalars(LAYOUT))
+        self._events.add(_with_first(experiment, FIRST))
+        self._events.add(session)
+        self._events.add(custom_scalars(LAYOUT))
 
     def end(self) -> None:
         """Say that the run is finished."""
-        self._files.add_summary(hparams({}, {})[2])
+        self._events.add(hparams({}, {})[2])
 
     def flush(self) -> None:
         """Hand everything to the file system."""
-        for writer in self._writers:
-            writer.flush()
+        for events in self._files:
+            events.flush()
 
     def close(self) -> None:
         """The same, and end."""
-        for writer in self._writers:
-            writer.close()
+        for events in self._files:
+            events.close()
 
     @property
-    def _writers(self) -> list[FileWriter]:
-        return [self._files, *([self._by_images] if self._by_images else [])]
+    def _files(self) -> list[Events]:
+        return [self._events, *([self._by_images] if self._by_images else [])]
 
 
 def _with_first(experiment: Any, names: Sequence[str]) -> Any:
@@ -119,13 +120,6 @@ def _with_first(experiment: Any, names: Sequence[str]) -> Any:
     return experiment
 
 
-def _opened(folder: Path, purge_step: int | None) -> FileWriter:
-    files = FileWriter(str(folder), flush_secs=FLUSH_S)
-    if purge_step is not None:
-        files.add_event(Event(session_log=SessionLog(status=SessionLog.START)), purge_step)
-    return files
-
-
-def _write(files: FileWriter, step: int, values: Mapping[str, float]) -> None:
+def _write(events: Events, step: int, values: Mapping[str, float]) -> None:
     points = [Summary.Value(tag=tag, simple_value=value) for tag, value in values.items()]
-    files.add_summary(Summary(value=points), step)
+    events.add(Summary(value=points), step)

@@ -16,8 +16,8 @@ class Console:
         self._terminal = Terminal(soft_wrap=True, highlight=False)
         self._quiet = quiet
         self._bar = Progress(
+            BarColumn(bar_width=12),  # first: a narrow terminal cuts the line behind it
             TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
             console=self._terminal,
             transient=True,
             disable=quiet or not self._terminal.is_terminal,

@@ -94,9 +94,10 @@ class Point:
     def line(self) -> str:
         """The point in one line."""
         return (
-            f"epoch {self.epoch + 1}/{self.epochs}  step {self.step}/{self.total_steps}  loss {self.scores.loss:.3f}  "
+            f"epoch {self.epoch + 1}/{self.epochs}  step {self.step}/{self.total_steps}  "
+            f"ETA {timedelta(seconds=round(self.eta_s))}  loss {self.scores.loss:.3f}  "
             f"top-1 {self.scores.top1:.1f} %  {self.pace.images_per_s:.0f} images/s  "
-            f"waiting for data {self.pace.data_wait:.0%}{self._trouble}  ETA {timedelta(seconds=round(self.eta_s))}"
+            f"waiting for data {self.pace.data_wait:.0%}{self._trouble}"
         )
 
     def groups(self) -> dict[str, Values]:

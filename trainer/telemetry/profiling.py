@@ -13,10 +13,18 @@ WARM = 2  # steps that the profiler takes to start, and leaves out
 class Profiler:
     """Counts steps, and records some of them where the site asks for it. Changes nothing of what is computed."""
 
-    def __init__(self, setup: Setup, stack: ExitStack) -> None:
-        """`stack` ends the recording; what a run that ends early has recorded is kept."""
+    def __init__(self, setup: Setup, left: int, stack: ExitStack) -> None:
+        """Begin to count.
+
+        Args:
+            setup: The run.
+            left: Steps to its end; where they are few, the first are recorded too, or fewer.
+            stack: Ends the recording; what a run that ends early has recorded is kept.
+        """
         self._profile: profile | None = None
-        if steps := setup.site.profile:
+        steps = min(setup.site.profile or 0, left - 1)  # the first that the profiler sees is skewed
+        if steps > 0:
+            warm = min(WARM, left - steps)
             folder, rank = setup.run.profile, setup.runtime.world.rank
             activities = [ProfilerActivity.CPU]
             if setup.runtime.device.type == "cuda":
@@ -24,7 +32,7 @@ class Profiler:
             self._profile = stack.enter_context(
                 profile(
                     activities=activities,
-                    schedule=schedule(wait=SETTLED, warmup=WARM, active=steps, repeat=1),
+                    schedule=schedule(wait=min(SETTLED, left - steps - warm), warmup=warm, active=steps, repeat=1),
                     on_trace_ready=tensorboard_trace_handler(str(folder), f"rank{rank}", use_gzip=True),
                 )
             )

@@ -13,7 +13,7 @@ from torch import Tensor
 from data.plan.plan import TrainPlan
 from trainer.metrics import Scores
 from trainer.recipe import dump
-from trainer.rundir import METRICS_SCHEMA, RunDirectory
+from trainer.rundir import METRICS_SCHEMA
 from trainer.setup import Setup
 from trainer.state import TrainState
 from trainer.telemetry import settings, sheets
@@ -54,7 +54,7 @@ class Telemetry:
         self._journal = Journal(setup.run, state)
         self._restarts = self._journal.starts
         # readers of the events forget points from this step on: a restart gives one curve, without an overlap
-        self._board = Board(setup.run.path, state.step + 1, plan.images_seen(state.step) + 1)
+        self._board = Board(setup.run.path, setup.console.say, state.step + 1, plan.images_seen(state.step) + 1)
         self._trackers = Trackers(setup)
         self._open(state, environment)
 
@@ -124,10 +124,10 @@ class Telemetry:
         self._journal.write("start", state.step, {"schema": METRICS_SCHEMA, **environment})
 
 
-def conclude(run: RunDirectory, step: int) -> None:
+def conclude(setup: Setup, step: int) -> None:
     """Let TensorBoard have the report of a finished run, with its verdict, and know that it is finished."""
-    lines = run.report.read_text(encoding="utf-8").splitlines()
-    board = Board(run.path)
+    lines = setup.run.report.read_text(encoding="utf-8").splitlines()
+    board = Board(setup.run.path, setup.console.say)
     board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # a picture beside it
     board.end()
     board.close()

@@ -92,7 +92,7 @@ def test_small_passes_are_found_and_larger_ones_are_quicker(images: Path, tmp_pa
 @pytest.mark.slow
 def test_frequent_checkpoints_are_found_and_fewer_are_quicker(images: Path, tmp_path: Path) -> None:
     # a network of 45 MB, and with its momenta twice that, that trains in steps of a few milliseconds
-    big = ("--model.name", "resnet18", "--global-batch", "2", "--micro-batch", "2", "--save-steps", "4")
+    big = ("--model.name", "resnet18", "--global-batch", "2", "--micro-batch", "2", "--save-steps", "1")
     result = found(tmp_path, "--data", str(images), *big, "--threads", "1", "--seconds", "6")
     assert result["diagnosis"]["bound"] == "checkpoints"
     assert "--save-steps" in [flags.split()[0] for flags in advised(result)]

@@ -18,7 +18,7 @@ def bytes_in(folder: Path) -> int:
 def test_ninety_epochs_of_imagenet_take_less_than_50_mb(tmp_path: Path) -> None:
     import numpy as np
 
-    board = Board(tmp_path)
+    board = Board(tmp_path, print)
     total, points = EPOCHS * STEPS_PER_EPOCH, 0
     groups = point(1).groups()
     scalars = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
@@ -49,7 +49,7 @@ def test_points_are_as_many_as_are_wanted_and_the_last_is_among_them(
 
 
 def test_settings_metrics_and_layout_are_for_tensorboard_s_tabs(tmp_path: Path) -> None:
-    board = Board(tmp_path)
+    board = Board(tmp_path, print)
     board.describe({"seed": 1, "optimizer.lr": 0.1, "model.name": "resnet20"}, ("eval/top1",))
     board.scalars(1, {"eval/top1": 50.0})
     board.end()
@@ -62,7 +62,7 @@ def test_settings_metrics_and_layout_are_for_tensorboard_s_tabs(tmp_path: Path) 
 
 
 def test_what_is_flushed_can_be_read_while_the_file_is_open(tmp_path: Path) -> None:
-    board = Board(tmp_path)
+    board = Board(tmp_path, print)
     board.scalars(1, {"train/loss": 2.5})
     board.by_images(256, {"train_loss": 2.5})
     board.flush()

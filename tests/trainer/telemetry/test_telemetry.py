@@ -136,7 +136,7 @@ def test_the_report_of_a_finished_run_is_a_text_without_pictures(tmp_path: Path)
     run = RunDirectory(tmp_path)
     run.report.write_text("# A run\n\n**Reproduced.**\n\n![curves](curves.png)\n")
     stretch(run, state(0, 0), last=2, offset=0.0)
-    conclude(run, 2)
+    conclude(watched.setup(run.path), 2)
     (shown,) = board(tmp_path).Tensors("report/text_summary")
     text = shown.tensor_proto.string_val[0].decode()
     assert shown.step == 2
@@ -157,7 +157,7 @@ def test_a_training_batch_is_shown(tmp_path: Path) -> None:
 def test_the_line_holds_what_a_user_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     stretch(RunDirectory(tmp_path), state(0, 0), last=1, offset=0.0)
     assert capsys.readouterr().out == (
-        "epoch 1/4  step 1/40  loss 1.000  top-1 50.0 %  1234 images/s  waiting for data 25%  ETA 0:01:01\n"
+        "epoch 1/4  step 1/40  ETA 0:01:01  loss 1.000  top-1 50.0 %  1234 images/s  waiting for data 25%\n"
     )
 
 
