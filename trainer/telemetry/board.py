@@ -95,13 +95,8 @@ class Board:
         """Say that the run is finished."""
         self._events.add(hparams({}, {})[2])
 
-    def flush(self) -> None:
-        """Hand everything to the file system."""
-        for events in self._files:
-            events.flush()
-
     def close(self) -> None:
-        """The same, and end."""
+        """End."""
         for events in self._files:
             events.close()
 

@@ -13,8 +13,6 @@ from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.summary.writer.record_writer import RecordWriter
 
-FLUSH_S = 30  # others read the file while it is written, perhaps over a network
-
 _NUMBERS = count()  # tells files apart that one process opens within a second
 
 
@@ -36,30 +34,25 @@ class Events:
         folder.mkdir(parents=True, exist_ok=True)
         # readers take files in the order of their names: the second first
         name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBERS)}"
-        self._say, self._flushed = say, time.monotonic()
+        self._say = say
         self._records: RecordWriter | None = RecordWriter((folder / name).open("xb"))
         self._add(Event(file_version="brain.Event:2"))
         if purge_step is not None:
             self._add(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
 
     def add(self, summary: Summary, step: int = 0) -> None:
-        """Write a summary of a step."""
+        """Write a summary of a step, for others to read at once."""
         self._add(Event(step=step, summary=summary))
-        if time.monotonic() - self._flushed >= FLUSH_S:
-            self.flush()
-
-    def flush(self) -> None:
-        """Hand what was written to the file system."""
-        self._flushed = time.monotonic()
-        self._tried(lambda records: records.flush())
 
     def close(self) -> None:
-        """The same, and end."""
+        """End."""
         self._tried(lambda records: records.close())
 
     def _add(self, event: Event) -> None:
         event.wall_time = time.time()
         self._tried(lambda records: records.write(event.SerializeToString()))
+        # a point that a kill took with it would be missing: training goes on from a checkpoint behind it
+        self._tried(lambda records: records.flush())
 
     def _tried(self, work: Callable[[RecordWriter], object]) -> None:
         records = self._records

@@ -83,7 +83,6 @@ class Telemetry:
             scalars |= {f"{kind}/{name}": value for name, value in figures.items()}
             self._board.by_images(images_seen, {f"{kind}_{name}": value for name, value in figures.items()})
         self._board.scalars(state.step, scalars)
-        self._board.flush()
         self._trackers.log(scalars, state.step)
         self._setup.console.say("\n".join(_evaluation(state, found)))
 
@@ -103,7 +102,6 @@ class Telemetry:
         """Show the validation images that were worst mistaken."""
         if found:
             self._board.picture("images/mistakes", step, sheets.mistakes(found, self._names))
-            self._board.flush()
 
     def close(self) -> None:
         """Write everything out."""
@@ -120,7 +118,6 @@ class Telemetry:
             self._board.describe(settings.leaves(recipe), (*metrics, "throughput/images_per_s"))
             self._board.text("recipe", 0, f"```yaml\n{dump(recipe)}```")
         self._board.text("environment", state.step, f"```json\n{json.dumps(environment, indent=2)}\n```")
-        self._board.flush()
         self._journal.write("start", state.step, {"schema": METRICS_SCHEMA, **environment})
 
 

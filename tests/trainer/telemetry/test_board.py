@@ -61,11 +61,10 @@ def test_settings_metrics_and_layout_are_for_tensorboard_s_tabs(tmp_path: Path) 
     assert {tag.rpartition("/")[2] for tag in hparams} == {"experiment", "session_start_info", "session_end_info"}
 
 
-def test_what_is_flushed_can_be_read_while_the_file_is_open(tmp_path: Path) -> None:
+def test_what_is_written_can_be_read_while_the_file_is_open(tmp_path: Path) -> None:
     board = Board(tmp_path, print)
     board.scalars(1, {"train/loss": 2.5})
     board.by_images(256, {"train_loss": 2.5})
-    board.flush()
     read = [EventAccumulator(str(folder)).Reload() for folder in (tmp_path, tmp_path / "by_images")]
     assert read[0].Scalars("train/loss")[0].value == 2.5
     assert read[1].Scalars("images_seen/train_loss")[0].step == 256
