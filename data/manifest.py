@@ -3,6 +3,7 @@
 import hashlib
 import os
 import zipfile
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
@@ -161,6 +162,17 @@ def load(file: Path, root: Path) -> Manifest:
         raise DamagedManifestError(f"{error}, or delete it to have it made anew") from None
     except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
         raise DamagedManifestError(f"{file} is no manifest: {error}; delete it to have it made anew") from None
+
+
+def names(file: Path, rows: Iterable[int]) -> list[str]:
+    """What `Manifest.name` gives for some rows of a stored manifest, of which little is read.
+
+    Raises:
+        OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile: It cannot be read, or has no such rows.
+    """
+    with file.open("rb") as stream, np.load(stream) as stored:
+        text, ends = stored["names"], stored["ends"]
+    return [os.fsdecode(text[int(ends[row - 1]) if row else 0 : int(ends[row])].tobytes()) for row in rows]
 
 
 def _packed(column: NDArray[Any]) -> NDArray[Any]:

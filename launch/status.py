@@ -15,7 +15,7 @@ from launch import board, screen
 from launch.board import Board, Row
 from launch.progress import Progress, progress
 from launch.scheduler import JobState
-from launch.standing import Evidence, Standing, job_states, read, settled, standing
+from launch.standing import Evidence, Standing, State, job_states, read, settled, standing
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, range_problems
 from trainer.exits import refuse
@@ -26,6 +26,7 @@ from trainer.rundir import RunDirectory
 DEPTH = 4
 WATCH_S = 5.0
 
+_IDLE = ("not running", "lost", "stopped", "cancelled", "waiting", "queued")  # what lies there is of a dead process
 _QUIET_S = 15 * 60.0  # without a record: longer than an epoch's evaluation or a compilation takes
 
 
@@ -144,7 +145,7 @@ def _row(run: Path, root: Path, seen: Evidence | str, states: dict[Path, JobStat
     stands = Standing("unknown", seen) if isinstance(seen, str) else settled(seen) or standing(seen, states[seen.path])
     far, recipe, trouble = _progress(RunDirectory(run), None if stands.state == "finished" else recipes)
     submission = None if isinstance(seen, str) else seen.submission
-    at_work = stands.state == "running"
+    running = stands.state == "running"
     return Row(
         run=str(run.relative_to(root)),
         state=stands.state,
@@ -156,8 +157,10 @@ def _row(run: Path, root: Path, seen: Evidence | str, states: dict[Path, JobStat
         top1=far.top1,
         images_per_s=far.images_per_s,
         restarts=None if isinstance(seen, str) or not submission else max(len(seen.attempts) - 1, 0),
-        eta_s=_eta_s(far, recipe) if at_work else None,
-        note="; ".join(filter(None, (trouble, stands.note, _quiet(far) if at_work else ""))),
+        eta_s=_eta_s(far, recipe) if running else None,
+        note="; ".join(
+            filter(None, (trouble, stands.note, _died(RunDirectory(run), stands.state), _quiet(far) if running else ""))
+        ),
     )
 
 
@@ -177,6 +180,15 @@ def _eta_s(far: Progress, recipe: Recipe | None) -> float | None:
     if recipe is None or far.step is None or not far.total_steps or not far.images_per_s:
         return None
     return max(far.total_steps - far.step, 0) * recipe.global_batch / far.images_per_s
+
+
+def _died(run: RunDirectory, state: State) -> str:
+    """A word on processes that left without one."""
+    if state not in _IDLE or not run.at_work.exists():
+        return ""
+    from trainer import at_work  # loads numpy
+
+    return at_work.summary(at_work.deaths(run))
 
 
 def _quiet(far: Progress) -> str:

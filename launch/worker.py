@@ -3,6 +3,7 @@
 import sys
 from pathlib import Path
 
+from data.ending import trace_crashes
 from launch.folder import unsafe
 from trainer.exits import refuse
 
@@ -18,4 +19,5 @@ def main(folder: Path) -> int:
 
 
 if __name__ == "__main__":
+    trace_crashes()
     sys.exit(main(Path(sys.argv[1])))

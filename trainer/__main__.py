@@ -3,6 +3,7 @@
 import sys
 import traceback
 
+from data.ending import trace_crashes
 from trainer.cpu import keep_memory
 from trainer.exits import BROKE_OFF, record
 from trainer.preempt import go_deaf
@@ -27,4 +28,5 @@ def run() -> int:
 if __name__ == "__main__":
     if sys.argv[1:2] in (["train"], ["doctor"]):
         keep_memory()
+    trace_crashes()
     sys.exit(run())

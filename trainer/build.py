@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from data.config import EvalViews
 from data.load import backends
 from data.load.backends import Chosen
+from data.load.note import Note
 from data.manifest import Manifest
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
@@ -53,8 +54,14 @@ def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, E
     return train, EvalPlan(manifest=images[1], views=EvalViews.of(recipe.input), batch=batch, shard=shard)
 
 
-def loaders(setup: Setup, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, stack: ExitStack) -> tuple[Loader, Loader]:
-    """This process's share of train and val; `stack` closes them."""
+def loaders(
+    setup: Setup,
+    plans: tuple[TrainPlan, EvalPlan],
+    chosen: Chosen,
+    stack: ExitStack,
+    notes: tuple[Note | None, Note | None] = (None, None),
+) -> tuple[Loader, Loader]:
+    """This process's share of train and val, with a note of what is at work in each; `stack` closes them."""
     train, val = (
         backends.open_loader(
             plan,
@@ -62,8 +69,9 @@ def loaders(setup: Setup, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, sta
             device=setup.runtime.device,
             threads=setup.runtime.threads,
             max_broken=setup.site.max_broken,
+            note=note,
         )
-        for plan in plans
+        for plan, note in zip(plans, notes, strict=True)
     )
     return stack.enter_context(closing(train)), stack.enter_context(closing(val))
 

@@ -53,6 +53,11 @@ class RunDirectory:
         return self.path / "holder.json"
 
     @property
+    def at_work(self) -> Path:
+        """Folder of what each process was decoding; after a process has died, until the next start tells of it."""
+        return self.path / "at_work"
+
+    @property
     def weights(self) -> Path:
         """The weights that the result is of, under torchvision's or timm's names; of a finished run only."""
         return self.path / "model.safetensors"

@@ -10,7 +10,7 @@ from data.load.backends import Chosen
 from data.manifest import Manifest
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
-from trainer import build
+from trainer import at_work, build
 from trainer.config import Recipe, SiteConfig
 from trainer.evaluation import aim
 from trainer.images import list_images
@@ -65,6 +65,8 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         recipe = begin(recipe, runtime, site)
         setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
         images = list_images(setup)
+        if runtime.is_main:  # before any process opens its own notes, for which all must have restored the state
+            at_work.tell(setup.run, setup.console.say)
         with ExitStack() as stack, advising(recipe):
             parts = _parts(setup, images, hold, stack)
             finished = fit(parts)
@@ -86,7 +88,8 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], hold: Hold | None, s
     normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
     plans = build.plans(setup, images)
     chosen = backends.choose(setup.site.loader, images[0], runtime.device)
-    train_loader, eval_loader = build.loaders(setup, plans, chosen, stack)
+    notes = at_work.begin(run, runtime.world.rank, (plans[0].max_batch, plans[1].max_batch), stack)
+    train_loader, eval_loader = build.loaders(setup, plans, chosen, stack, notes)
     saver = Saver(run.checkpoints, setup.site, hold.check, hold.token) if hold else None
     if saver:
         stack.callback(saver.finish)

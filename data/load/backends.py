@@ -10,6 +10,7 @@ from data.formats import RAW
 from data.installed import has_dali
 from data.load.images import Images
 from data.load.loader import PlanLoader, Stream
+from data.load.note import Note
 from data.load.threads import ThreadStream
 from data.manifest import Manifest
 from data.plan.samples import Plan, Samples
@@ -49,7 +50,15 @@ def problem(backend: Backend, manifest: Manifest | None, device: torch.device) -
     return f"--loader {backend}: {lacking}; use --loader threads" if lacking else None
 
 
-def open_loader(plan: Plan, backend: Backend, *, device: torch.device, threads: int, max_broken: float) -> PlanLoader:
+def open_loader(
+    plan: Plan,
+    backend: Backend,
+    *,
+    device: torch.device,
+    threads: int,
+    max_broken: float,
+    note: Note | None = None,
+) -> PlanLoader:
     """A loader over a backend.
 
     Args:
@@ -58,6 +67,7 @@ def open_loader(plan: Plan, backend: Backend, *, device: torch.device, threads: 
         device: Where the batches are used; those on the host are page-locked for a GPU.
         threads: CPU threads that decode, at least 1.
         max_broken: Share of the images that may turn out to be broken, 0 to 1.
+        note: Where to write down what the backend has in hand.
     """
     images, pinned = Images(plan.manifest), device.type == "cuda"
 
@@ -69,7 +79,7 @@ def open_loader(plan: Plan, backend: Backend, *, device: torch.device, threads: 
         place = device if backend == "dali_gpu" else torch.device("cpu")
         return DaliStream(images, plan, samples, threads=threads, device=place, pinned=pinned)
 
-    return PlanLoader(plan, stream, max_broken)
+    return PlanLoader(plan, stream, max_broken, note)
 
 
 def _lacking(backend: Backend, manifest: Manifest | None, device: torch.device) -> str | None:

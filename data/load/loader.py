@@ -4,6 +4,7 @@ import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
+from data.load.note import Note
 from data.plan.samples import Plan, Samples
 from data.types import Batch, BrokenImage, TooManyBrokenError
 
@@ -29,15 +30,22 @@ class PlanLoader:
     asked for another batch than the next.
     """
 
-    def __init__(self, plan: Plan, open_stream: Callable[[Iterator[Samples]], Stream], max_broken: float) -> None:
+    def __init__(
+        self,
+        plan: Plan,
+        open_stream: Callable[[Iterator[Samples]], Stream],
+        max_broken: float,
+        note: Note | None = None,
+    ) -> None:
         """Prepare; reading starts with the first batch asked for.
 
         Args:
             plan: What to do with the images.
             open_stream: The backend.
             max_broken: Share of the split's images that may turn out to be broken, 0 to 1.
+            note: Where to write down what the backend has in hand.
         """
-        self._plan, self._open = plan, open_stream
+        self._plan, self._open, self._note = plan, open_stream, note
         self._tolerance = Tolerance(max_broken, len(plan.manifest))
         self._stream: Stream | None = None
         self._next = (-1, -1)
@@ -51,10 +59,13 @@ class PlanLoader:
         """The epoch's batches from `first_batch` on; see `data.types.Loader`."""
         if self._stream is None or self._next != (epoch, first_batch):
             self.close()
-            self._stream = self._open(self._plan.samples(epoch, first_batch))
+            samples = self._plan.samples(epoch, first_batch)
+            self._stream = self._open(self._note.follow(samples) if self._note else samples)
         for batch in range(first_batch, self.batches_per_epoch):
             self._next = (-1, -1)  # what an interruption or an error leaves is not gone on with
             ready = self._stream.pull()
+            if self._note:
+                self._note.came_out()
             self._tolerance.bear(ready.broken)
             self._next = (epoch + 1, 0) if batch + 1 == self.batches_per_epoch else (epoch, batch + 1)
             yield ready
@@ -63,6 +74,8 @@ class PlanLoader:
         """Stop the threads and free the memory."""
         if self._stream:
             self._stream.close()
+            if self._note:
+                self._note.clear()
         self._stream, self._next = None, (-1, -1)
 
 

@@ -2,6 +2,7 @@
 
 import re
 import shlex
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -81,6 +82,21 @@ sys.exit(", ".join(name for name in slow if name in sys.modules) or 0)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("program", [*PROGRAMS, "launch.worker"])
+def test_a_process_that_dies_of_a_signal_says_where_it_was(program: str) -> None:
+    code = f"""
+import os, runpy, signal, sys
+sys.argv = ["{program}", "--help"]
+try:
+    runpy.run_module("{program}", run_name="__main__")
+except (SystemExit, OSError):
+    os.kill(os.getpid(), signal.SIGSEGV)
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == -signal.SIGSEGV
+    assert "Fatal Python error: Segmentation fault" in done.stderr
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """What a run survives beside signals: a full disk, a lost folder, a second start, a loss that is no number."""
 
 import json
+import os
 import re
 import resource
 import signal
@@ -8,7 +9,21 @@ from pathlib import Path
 
 import pytest
 
-from tests.system.running import await_step, curves, finish, last_step, points, same_bits, start, state, stop_at, train
+from launch.cli import main
+from tests import commands
+from tests.system.running import (
+    await_step,
+    curves,
+    finish,
+    last_step,
+    points,
+    processes,
+    same_bits,
+    start,
+    state,
+    stop_at,
+    train,
+)
 from trainer.exits import BAD_INPUT, BROKE_OFF, FAILED
 from trainer.preempt import START_AGAIN
 
@@ -115,3 +130,33 @@ def test_a_process_whose_directory_was_taken_over_stops_without_writing(images: 
     assert "Traceback" not in output
     assert json.loads(holder.read_text()) == taken
     assert state(tmp_path)["step"] <= standing + 1  # one was already whole but for its name
+
+
+@pytest.mark.parametrize(("launcher", "loader", "rank"), [("python", "threads", 0), ("torchrun x2", "dali", 1)])
+def test_after_a_death_by_a_signal_status_and_the_next_start_say_what_was_decoded(
+    images: Path, tmp_path: Path, launcher: str, loader: str, rank: int
+) -> None:
+    run, flags = tmp_path / "run", ("--loader", loader, "--epochs", "1000")
+    process = start(images, run, *flags, launcher=launcher)
+    await_step(process, run, 3)
+    assert "of the last start" not in commands.call(main, "status", str(run)).stdout
+    os.kill(processes(run, rank if rank else None)[0], signal.SIGSEGV)
+    finish(process, code=None)
+
+    said = (
+        rf"rank {rank} of the last start died of signal 11 \(SIGSEGV\); it had \d+ images in hand to decode: '(.*?)', "
+    )
+    shown = commands.call(main, "status", str(run)).stdout
+    assert "not running" in shown
+    found = re.search(said, shown)
+    assert found
+    assert (images / found[1]).exists()
+
+    again = start(images, run, *flags, launcher=launcher)
+    stop_at(again, run, last_step(run) + 1, signal.SIGTERM)
+    assert re.search(said, finish(again, code=None if rank else START_AGAIN))
+    kept = (run / "deaths.txt").read_text()
+    assert f"  '{found[1]}'\n" in kept
+    assert "Fatal Python error: Segmentation fault" in kept
+    assert not (run / "at_work").exists()
+    assert "of the last start" not in commands.call(main, "status", str(run)).stdout
