@@ -145,7 +145,7 @@ def _row(run: Path, root: Path, seen: Evidence | str, states: dict[Path, JobStat
     stands = Standing("unknown", seen) if isinstance(seen, str) else settled(seen) or standing(seen, states[seen.path])
     far, recipe, trouble = _progress(RunDirectory(run), None if stands.state == "finished" else recipes)
     submission = None if isinstance(seen, str) else seen.submission
-    running = stands.state == "running"
+    at_work = stands.state == "running"
     return Row(
         run=str(run.relative_to(root)),
         state=stands.state,
@@ -157,10 +157,8 @@ def _row(run: Path, root: Path, seen: Evidence | str, states: dict[Path, JobStat
         top1=far.top1,
         images_per_s=far.images_per_s,
         restarts=None if isinstance(seen, str) or not submission else max(len(seen.attempts) - 1, 0),
-        eta_s=_eta_s(far, recipe) if running else None,
-        note="; ".join(
-            filter(None, (trouble, stands.note, _died(RunDirectory(run), stands.state), _quiet(far) if running else ""))
-        ),
+        eta_s=_eta_s(far, recipe) if at_work else None,
+        note="; ".join(filter(None, (trouble, stands.note, _died(run, stands.state), _quiet(far) if at_work else ""))),
     )
 
 
@@ -182,13 +180,13 @@ def _eta_s(far: Progress, recipe: Recipe | None) -> float | None:
     return max(far.total_steps - far.step, 0) * recipe.global_batch / far.images_per_s
 
 
-def _died(run: RunDirectory, state: State) -> str:
+def _died(run: Path, state: State) -> str:
     """A word on processes that left without one."""
-    if state not in _IDLE or not run.at_work.exists():
+    if state not in _IDLE or not RunDirectory(run).at_work.exists():
         return ""
     from trainer import at_work  # loads numpy
 
-    return at_work.summary(at_work.deaths(run))
+    return at_work.summary(at_work.deaths(RunDirectory(run)))
 
 
 def _quiet(far: Progress) -> str:

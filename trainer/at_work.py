@@ -4,7 +4,6 @@ import faulthandler
 import os
 import re
 import shutil
-import signal
 import sys
 import time
 import zipfile
@@ -12,7 +11,6 @@ from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 from data import manifest
 from data.folder import SPLITS
@@ -23,7 +21,6 @@ from trainer.rundir import RunDirectory
 DEATHS = "deaths.txt"
 
 _MOST_IMAGES, _MOST_RANKS = 3, 16
-_FAULTS = (signal.SIGSEGV, signal.SIGBUS, signal.SIGABRT, signal.SIGILL, signal.SIGFPE)  # those of faulthandler
 _DAMAGED = (OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile)
 
 
@@ -39,51 +36,44 @@ class Death:
 
     def __str__(self) -> str:
         """How it ended, and the first images."""
+        fault = self.trace.partition("\n")[0].removeprefix("Fatal Python error: ")
+        end = f"died of a signal ({fault})" if fault else "was killed or lost its machine"
         first = ", ".join(self.images[:_MOST_IMAGES]) + ", ..." * (len(self.images) > _MOST_IMAGES)
-        had = f"it had {len(self.images)} images in hand to decode: {first}" if first else "it was decoding no image"
-        return f"rank {self.rank} of the last start {self._end()}; {had}"
-
-    def _end(self) -> str:
-        reason = self.trace.partition("\n")[0].removeprefix("Fatal Python error: ")
-        for number in _FAULTS:
-            if reason.lower() == str(signal.strsignal(number)).lower():
-                return f"died of signal {number:d} ({number.name})"
-        return f"died of a fault ({reason})" if reason else "was killed or lost its machine"
+        had = f"images that it was decoding or would have next ({len(self.images)}): {first}"
+        return f"rank {self.rank} of the last start {end}; {had if first else 'it was decoding no image'}"
 
 
 def begin(run: RunDirectory, rank: int, most: tuple[int, int], stack: ExitStack) -> tuple[Note | None, Note | None]:
-    """Open this process's notes on train and val, and a file for the fault handler; `stack` removes them.
+    """Open this process's notes on train and val, of `most` images a batch, and a file for the fault handler.
 
-    Args:
-        run: Where they lie.
-        rank: Of this process.
-        most: Images in a batch of each split, at most.
-        stack: Closed at every end but a death.
+    `stack`, closed at every end but a death, removes them.
     """
     notes: list[Note | None] = [None, None]
     with suppress(OSError):  # a full disk ends no run
         run.at_work.mkdir(exist_ok=True)
-        stack.callback(partial(_leave, run.at_work))
+        stack.callback(partial(_remove_empty, run))
         for place, split in enumerate(SPLITS):
             notes[place] = opened = Note(run.at_work / f"rank{rank}-{split}", most[place])
             stack.callback(opened.remove)
-        _trace_into(run.at_work / f"rank{rank}-trace.txt", stack)
+        trace = run.at_work / f"rank{rank}-trace.txt"
+        descriptor = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        stack.callback(partial(note.remove, descriptor, trace))
+        faulthandler.enable(descriptor)
+        stack.callback(lambda: faulthandler.enable(sys.__stderr__) if sys.__stderr__ else faulthandler.disable())
     return notes[0], notes[1]
 
 
 def deaths(run: RunDirectory) -> list[Death]:
     """The processes that died in the newest start, those first whose fault is known; of one that trains, all."""
-    found = (re.fullmatch(r"rank(\d+)-.*", file.name) for file in run.at_work.glob("rank*"))
+    found = (re.match(r"rank(\d+)-", file.name) for file in run.at_work.glob("rank*"))
     ranks = sorted({int(name[1]) for name in found if name})
     return sorted((_death(run, rank) for rank in ranks), key=lambda death: not death.trace)
 
 
 def summary(found: list[Death]) -> str:
     """The deaths in a line; empty where there are none."""
-    if not found:
-        return ""
-    others = f"; {len(found) - 1} more left as suddenly" if len(found) > 1 else ""
-    return f"{found[0]}{others}"
+    others = f"; so did {len(found) - 1} more, or were killed" if len(found) > 1 else ""
+    return f"{found[0]}{others}" if found else ""
 
 
 def tell(run: RunDirectory, say: Callable[[str], None]) -> None:
@@ -92,39 +82,24 @@ def tell(run: RunDirectory, say: Callable[[str], None]) -> None:
         file = run.path / DEATHS
         say(f"{summary(found)}; all are listed in {file}")
         with suppress(OSError), file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-            stream.write("".join(map(_entry, found[:_MOST_RANKS])))
+            for death in found[:_MOST_RANKS]:
+                lines = "".join(f"  {image}\n" for image in death.images)
+                stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {death}\n{lines}{death.trace}\n")
     shutil.rmtree(run.at_work, ignore_errors=True)
 
 
-def _trace_into(file: Path, stack: ExitStack) -> None:
-    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
-    stack.callback(partial(note.remove, descriptor, file))
-    faulthandler.enable(descriptor)
-    stack.callback(lambda: faulthandler.enable(sys.__stderr__) if sys.__stderr__ else faulthandler.disable())
-
-
-def _leave(folder: Path) -> None:
+def _remove_empty(run: RunDirectory) -> None:
     with suppress(OSError):  # other processes are still at work
-        folder.rmdir()
+        run.at_work.rmdir()
 
 
 def _death(run: RunDirectory, rank: int) -> Death:
-    place = run.at_work / f"rank{rank}"
-    trace = ""
+    images, trace = list[str](), ""
+    for split in SPLITS:
+        with suppress(*_DAMAGED):  # by whatever ended the machine
+            rows = note.read(run.at_work / f"rank{rank}-{split}")
+            names = manifest.names(run.manifest(split), rows) if rows else []
+            images += [repr(f"{split}/{name}") for name in names]
     with suppress(OSError):
-        trace = place.with_name(f"{place.name}-trace.txt").read_text(encoding="utf-8", errors="replace")
-    images = (name for split in SPLITS for name in _images(run, split, place.with_name(f"{place.name}-{split}")))
+        trace = (run.at_work / f"rank{rank}-trace.txt").read_text(encoding="utf-8", errors="replace")
     return Death(rank=rank, images=tuple(images), trace=trace)
-
-
-def _images(run: RunDirectory, split: str, file: Path) -> list[str]:
-    try:
-        rows = note.read(file)
-        return [repr(f"{split}/{name}") for name in manifest.names(run.manifest(split), rows)] if rows else []
-    except _DAMAGED:  # by whatever ended the machine
-        return []
-
-
-def _entry(death: Death) -> str:
-    lines = "".join(f"  {image}\n" for image in death.images)
-    return f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {death}\n{lines}{death.trace}\n"

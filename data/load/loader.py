@@ -74,8 +74,6 @@ class PlanLoader:
         """Stop the threads and free the memory."""
         if self._stream:
             self._stream.close()
-            if self._note:
-                self._note.clear()
         self._stream, self._next = None, (-1, -1)
 
 

@@ -42,7 +42,8 @@ class Note:
         os.ftruncate(self._descriptor, _HEAD.size + SLOTS * self._slot)
 
     def follow(self, samples: Iterator[Samples]) -> Iterator[Samples]:
-        """The same batches, each written down before it is handed on."""
+        """The same batches, each written down before it is handed on; those of an earlier call are given up."""
+        self._done = self._begun
         for batch in samples:
             self._begun += 1
             rows = batch.indices.astype("<i4").tobytes()
@@ -52,20 +53,13 @@ class Note:
 
     def came_out(self) -> None:
         """The oldest batch is decoded."""
-        self._forget(self._done + 1)
-
-    def clear(self) -> None:
-        """All batches are decoded or given up."""
-        self._forget(self._begun)
+        self._done += 1
+        self._write(struct.pack("<i", self._done), 8)
 
     def remove(self) -> None:
         """End the note; nothing may be decoded any more."""
         remove(self._descriptor, self._file)
         self._descriptor = -1
-
-    def _forget(self, done: int) -> None:
-        self._done = done
-        self._write(struct.pack("<i", done), 8)
 
     def _write(self, content: bytes, place: int) -> None:
         with suppress(OSError):  # a batch that is not written down is not named

@@ -20,6 +20,7 @@ from trainer.at_work import Death
 from trainer.rundir import RunDirectory
 
 NAMES = (b"n1/a.JPEG", b"n1/new\nline.JPEG", b"n2/\xff\x1b[2J.JPEG", "n2/\u732b.JPEG".encode())
+IMAGES = "images that it was decoding or would have next"
 
 
 def listed(names: tuple[bytes, ...]) -> Manifest:
@@ -72,17 +73,16 @@ def pytest_s_own_handler() -> object:
 def test_the_fault_handler_s_words_give_the_signal(number: signal.Signals) -> None:
     code = f"import faulthandler, os; faulthandler.enable(); os.kill(os.getpid(), {number:d})"
     trace = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True).stderr
-    death = Death(rank=3, images=("'train/a'",), trace=trace)
-    expected = f"rank 3 of the last start died of signal {number:d} ({number.name}); it had 1 images in hand to decode"
-    assert str(death) == f"{expected}: 'train/a'"
+    found = str(Death(rank=3, images=("'train/a'",), trace=trace)).replace("-", " ")
+    assert found.startswith(f"rank 3 of the last start died of a signal ({signal.strsignal(number)}); images that")
 
 
 @pytest.mark.parametrize(
     ("trace", "images", "expected"),
     [
         ("", (), "was killed or lost its machine; it was decoding no image"),
-        ("Fatal Python error: Odd\n", ("a",), "died of a fault (Odd); it had 1 images in hand to decode: a"),
-        ("", tuple("abcd"), "was killed or lost its machine; it had 4 images in hand to decode: a, b, c, ..."),
+        ("Fatal Python error: Bus error\n", ("a",), f"died of a signal (Bus error); {IMAGES} (1): a"),
+        ("", tuple("abcd"), f"was killed or lost its machine; {IMAGES} (4): a, b, c, ..."),
     ],
 )
 def test_only_what_is_known_is_said(trace: str, images: tuple[str, ...], expected: str) -> None:
@@ -103,10 +103,8 @@ def test_a_start_tells_of_the_deaths_before_it_once_and_keeps_them(run: RunDirec
     said: list[str] = []
     at_work.tell(run, said.append)
     (line,) = said
-    assert line.startswith(
-        "rank 2 of the last start died of signal 7 (SIGBUS); it had 4 images in hand to decode: 'train/"
-    )
-    assert line.endswith(f", ...; 1 more left as suddenly; all are listed in {run.path / at_work.DEATHS}")
+    assert line.startswith(f"rank 2 of the last start died of a signal (Bus error); {IMAGES} (4): 'train/")
+    assert line.endswith(f", ...; so did 1 more, or were killed; all are listed in {run.path / at_work.DEATHS}")
     kept = (run.path / at_work.DEATHS).read_text()
     assert kept.count("'train/n1/a.JPEG'\n") == 2
     assert '  File "x"\n' in kept
@@ -150,5 +148,5 @@ def test_what_the_end_has_damaged_is_no_obstacle(run: RunDirectory, damage: str)
         case _:
             listed(NAMES[:1]).save(run.manifest("train"))
     (death,) = at_work.deaths(run)
-    assert "SIGSEGV" in str(death)
+    assert "Segmentation fault" in str(death)
     assert death.images == ()

@@ -48,7 +48,6 @@ def test_what_a_loader_has_in_hand_is_written_down(backend: Backend, plan: Train
         assert len(note.read(file)) < note.SLOTS * 4  # else some would have been lost
         next(loader.epoch(0, 5))  # opened anew: nothing of before is at work
         assert note.read(file)[:4] == ahead[6]
-    assert note.read(file) == []
     at_work.remove()
     assert list(tmp_path.iterdir()) == []
 
