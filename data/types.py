@@ -49,6 +49,8 @@ class Batch:
     """(MIX_DRAWS,) float64, uniform in [0, 1): what mixup and cutmix draw for this batch."""
     broken: tuple[BrokenImage, ...] = ()
     """Images that broke since the manifest was made, replaced in training and not valid in evaluation."""
+    refusals: int = 0
+    """Times that DALI could not decode the batch and was started again, with substitutes or without this batch."""
 
 
 class Loader(Protocol):

@@ -4,12 +4,14 @@ import math
 import os
 import shutil
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import torch
 from torch import Tensor, nn
 
-from data.config import EvalViews
+from data.config import Backend, EvalViews
 from data.load import backends
 from data.load.backends import Chosen
 from data.load.note import Note
@@ -54,6 +56,21 @@ def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, E
     return train, EvalPlan(manifest=images[1], views=EvalViews.of(recipe.input), batch=batch, shard=shard)
 
 
+def chosen_loader(setup: Setup, images: Manifest) -> Chosen:
+    """What decodes: as asked for, or as at the run's first start, or what suits this machine (collective).
+
+    Raises:
+        UnusableBackendError: The loader asked for cannot do its work here.
+    """
+    runtime = setup.runtime
+    records = setup.run.records() if runtime.is_main else []
+    begun = next((record.get("loader") for record in records if record["kind"] == "start"), None)
+    chosen = backends.choose(setup.site.loader, images, runtime.device, runtime.threads, begun)
+    every = get_args(Backend)
+    vote = torch.tensor(every.index(chosen.backend) if runtime.is_main else 0)  # ranks may have other numbers of CPUs
+    return replace(chosen, backend=every[int(runtime.sum(vote))])
+
+
 def loaders(
     setup: Setup,
     plans: tuple[TrainPlan, EvalPlan],
@@ -65,13 +82,13 @@ def loaders(
     train, val = (
         backends.open_loader(
             plan,
-            chosen.backend,
+            backend,
             device=setup.runtime.device,
             threads=setup.runtime.threads,
             max_broken=setup.site.max_broken,
             note=note,
         )
-        for plan, note in zip(plans, notes, strict=True)
+        for plan, backend, note in zip(plans, (chosen.backend, backends.evaluating(chosen.backend)), notes, strict=True)
     )
     return stack.enter_context(closing(train)), stack.enter_context(closing(val))
 

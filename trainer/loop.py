@@ -59,6 +59,8 @@ def train_epoch(parts: Fit) -> None:
         taken = list(islice(batches, micro_batches))
         if broken := sum(len(batch.broken) for batch in taken):
             state.sums[metrics.BROKEN] += broken
+        if refusals := sum(batch.refusals for batch in taken):
+            state.sums[metrics.REFUSALS] += refusals
         state.sums += parts.train_step(taken, step, lr, parts.plan.images_in(step), observe=logged and watched)
         state.step = step + 1
         if step % per_epoch == 0:
@@ -93,6 +95,7 @@ def log(parts: Fit, lr: float) -> None:
             images_seen=parts.plan.images_seen(state.step),
             replaced=state.broken,
             quarantined=sum(len(plan.manifest.broken) for plan in (parts.plan, parts.eval_plan)),
+            refusals=round(sums[metrics.REFUSALS].item()),  # sync
             skipped=skipped,
         )
         point = Point(

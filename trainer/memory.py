@@ -1,6 +1,7 @@
 """What to do where a micro-batch does not fit into memory."""
 
 import gc
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,14 +13,21 @@ from trainer.config import Recipe
 from trainer.learn.loss import losses
 from trainer.runtime import Runtime
 
+# in the words of PyTorch, CUDA, cuDNN, cuBLAS, NCCL, DALI and its nvImageCodec (codes 5 and 15), and C++
+SHORT = re.compile(
+    r"out of memory|DefaultCPUAllocator|can't allocate|bad_alloc|ALLOC(ATION)?_FAILED|cudaErrorMemoryAllocation"
+    r"|CUDA (allocation failed|malloc|calloc|host alloc)|ALLOCATOR_FAILURE|nvImageCodec failure: '#1?5'",
+    re.IGNORECASE,
+)
+
 
 class MemoryShortError(RuntimeError):
     """The device's memory does not hold a micro-batch; the message says what to lower."""
 
 
-def is_short(error: RuntimeError) -> bool:
+def is_short(error: Exception) -> bool:
     """Whether an error says that memory ran out, on a GPU or on the host."""
-    return isinstance(error, torch.OutOfMemoryError) or "DefaultCPUAllocator" in str(error)
+    return isinstance(error, torch.OutOfMemoryError | MemoryError) or SHORT.search(str(error)) is not None
 
 
 @contextmanager
@@ -31,9 +39,12 @@ def advising(recipe: Recipe) -> Iterator[None]:
     """
     try:
         yield
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if is_short(error):
-            raise MemoryShortError(advice(recipe)) from error
+            decoder = (
+                "\n  DALI ran out of it: --loader threads decodes without it" if "nvidia.dali" in str(error) else ""
+            )
+            raise MemoryShortError(advice(recipe) + decoder) from error
         raise
 
 
@@ -70,7 +81,7 @@ def _runs_out(recipe: Recipe, runtime: Runtime, channels_last: bool) -> bool:
     """Whether two steps of a network that is thrown away run out of memory."""
     try:
         _try_step(recipe, runtime, channels_last)
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_short(error):
             raise
         return True

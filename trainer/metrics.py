@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-FIELDS = 5  # loss, top-1, top-5, images, broken images
-BROKEN = 4
+FIELDS = 6  # loss, top-1, top-5, images, broken images, refusals
+BROKEN, REFUSALS = 4, 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,20 +46,20 @@ def totals(logits: Tensor, targets: Tensor, valid: Tensor, losses: Tensor | None
         losses: (N,) float; the cross-entropy where None.
 
     Returns:
-        (FIELDS,) float64 on the device: loss, top-1, top-5, images, and 0 for broken ones, which the loader counts.
+        (FIELDS,) float64 on the device: loss, top-1, top-5, images, and 0 for what the loader counts.
     """
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices
     hits = best == targets[:, None]  # (N, 5)
     if losses is None:
         losses = F.cross_entropy(logits.float(), targets, reduction="none")
     ones = torch.ones_like(losses).double()
-    columns = torch.stack([losses.double(), hits[:, 0].double(), hits.any(1).double(), ones, 0 * ones])
+    columns = torch.stack([losses.double(), hits[:, 0].double(), hits.any(1).double(), ones, 0 * ones, 0 * ones])
     return columns.where(valid, 0).sum(1)  # (FIELDS, N) -> (FIELDS,)
 
 
 def scores(sums: Tensor) -> Scores:
     """Means from sums over all processes."""
-    loss, top1, top5, count, broken = sums.tolist()  # sync
+    loss, top1, top5, count, broken, _ = sums.tolist()  # sync
     divisor = count or math.nan  # no images, no mean
     return Scores(
         loss=loss / divisor,

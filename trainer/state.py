@@ -6,6 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.amp import GradScaler  # pyright: ignore[reportPrivateImportUsage] - its public place
+from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from trainer.learn import batchnorm
@@ -91,11 +92,12 @@ class TrainState:
         self.step, self.evaluated, self.broken = tree["step"], tree["evaluated"], tree["broken"]
         self.best_top1, self.scores = tree["best_top1"], tree["scores"]
         ranks = tree["ranks"]
+        sums = F.pad(ranks["sums"], (0, FIELDS - ranks["sums"].shape[1]))  # version 0.1.0 counted no refusals
         if len(ranks["sums"]) == world_size:
             batchnorm.put(self.networks, ranks["statistics"][rank])
-            self.sums.copy_(ranks["sums"][rank])
+            self.sums.copy_(sums[rank])
         else:
-            self.sums.copy_(ranks["sums"].sum(0) if rank == 0 else torch.zeros(FIELDS))
+            self.sums.copy_(sums.sum(0) if rank == 0 else torch.zeros(FIELDS))
         self.faults.copy_(ranks["faults"].amax(0))
 
 

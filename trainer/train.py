@@ -5,7 +5,6 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
-from data.load import backends
 from data.load.backends import Chosen
 from data.manifest import Manifest
 from data.plan.evaluation import EvalPlan
@@ -87,7 +86,7 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], hold: Hold | None, s
         advise_grace(setup, state)
     normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
     plans = build.plans(setup, images)
-    chosen = backends.choose(setup.site.loader, images[0], runtime.device)
+    chosen = build.chosen_loader(setup, images[0])
     notes = at_work.begin(run, runtime.world.rank, (plans[0].max_batch, plans[1].max_batch), stack)
     train_loader, eval_loader = build.loaders(setup, plans, chosen, stack, notes)
     saver = Saver(run.checkpoints, setup.site, hold.check, hold.token) if hold else None

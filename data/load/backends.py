@@ -1,7 +1,8 @@
 """Which backend carries a plan out on this machine, and why."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import get_args
 
 import torch
 
@@ -14,6 +15,11 @@ from data.load.note import Note
 from data.load.threads import ThreadStream
 from data.manifest import Manifest
 from data.plan.samples import Plan, Samples
+
+ENOUGH_CPUS = 6
+"""Of a process that keep its GPU fed: an H100 trains ResNet-50 on 3,000 images/s, which take threads 1.3 to 1.7 CPU ms
+each (measured), so the time of up to five CPUs; one more starts kernels. Threads hold Python's lock for 0.033 ms an
+image, a tenth of the time at that rate."""
 
 
 class UnusableBackendError(ValueError):
@@ -28,20 +34,47 @@ class Chosen:
     reason: str
 
 
-def choose(wanted: Backend | None, manifest: Manifest, device: torch.device) -> Chosen:
-    """The backend for a data set on a device; `wanted` None leaves the choice to this function.
+def choose(
+    wanted: Backend | None, manifest: Manifest, device: torch.device, cpus: int, begun: Backend | None = None
+) -> Chosen:
+    """The backend for a data set on a device.
+
+    Args:
+        wanted: By the user; None leaves the choice to this function.
+        manifest: The images.
+        device: That trains on them.
+        cpus: Of this process, for its threads.
+        begun: What the run was begun with and keeps, where it can and the user does not want another.
 
     Raises:
         UnusableBackendError: The backend asked for cannot do its work here.
     """
+    if wanted and (reason := problem(wanted, manifest, device)):
+        raise UnusableBackendError(reason)
     if wanted:
-        if reason := problem(wanted, manifest, device):
-            raise UnusableBackendError(reason)
-        return Chosen(wanted, "as asked for")
+        chosen = Chosen(wanted, "as asked for")
+    elif begun and begun in get_args(Backend) and not _lacking(begun, manifest, device):
+        chosen = Chosen(begun, "as the run began")
+    else:
+        chosen = _suited(manifest, device, cpus)
+    if begun in (None, chosen.backend):
+        return chosen
+    return replace(chosen, reason=f"{chosen.reason}; the run began with {begun}, whose pixels differ by rounding")
+
+
+def evaluating(backend: Backend) -> Backend:
+    """What evaluates beside a backend that trains: no pixel of `dali_gpu` has been compared with torchvision's yet."""
+    return "dali" if backend == "dali_gpu" else backend
+
+
+def _suited(manifest: Manifest, device: torch.device, cpus: int) -> Chosen:
     if device.type != "cuda":
         return Chosen("threads", "the fastest on CPUs")
-    lacking = _lacking("dali_gpu", manifest, device)
-    return Chosen("threads", lacking) if lacking else Chosen("dali_gpu", "the GPU decodes beside its training")
+    if cpus >= ENOUGH_CPUS:
+        return Chosen("threads", f"the cheapest on CPUs, of which {ENOUGH_CPUS} feed any GPU; this process has {cpus}")
+    if lacking := _lacking("dali_gpu", manifest, device):
+        return Chosen("threads", lacking)
+    return Chosen("dali_gpu", f"the GPU decodes, as {cpus} CPUs of this process may not feed it")
 
 
 def problem(backend: Backend, manifest: Manifest | None, device: torch.device) -> str | None:

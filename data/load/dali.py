@@ -1,9 +1,10 @@
 """NVIDIA DALI carries the plan out: decodes what is needed, resizes and flips, on its own threads or on the GPU."""
 
+import logging
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -13,7 +14,7 @@ import torch
 from nvidia.dali.pipeline import Pipeline
 from torch import Tensor
 
-from data.load.dali_pipeline import own, pipeline
+from data.load.dali_pipeline import insert, number, own, pipeline, refusal
 from data.load.images import Images
 from data.load.regions import at_border, regions
 from data.load.rendering import Resized, batch_of, render, substituted
@@ -21,6 +22,8 @@ from data.load.threads import compute_alone, parts
 from data.manifest import Bytes
 from data.plan.samples import Plan, Samples, patched
 from data.types import Batch, BrokenImage, BrokenImageError
+
+_log = logging.getLogger(__name__)
 
 BLANK_SIDE = 8
 BLANK = np.frombuffer(simplejpeg.encode_jpeg(np.zeros((BLANK_SIDE, BLANK_SIDE, 3), np.uint8)), np.uint8)
@@ -35,6 +38,8 @@ class _Work:
     """What has been replaced in it already."""
     by_pillow: bool = False
     """Keep it from DALI altogether, which refuses something here that Pillow decodes."""
+    refusals: int = 0
+    """Times that DALI could not decode it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +93,7 @@ class DaliStream:
             pinned: Give batches of the CPU in page-locked memory.
         """
         self._images, self._plan, self._threads = images, plan, threads
-        self._device, self._pinned = device, pinned
+        self._gpu, self._pinned = number(device), pinned
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="files", initializer=compute_alone)
         self._reading = deque[tuple[_Work, list[Future[list[_Row]]]]]()
         self._given = deque[_Given]()  # to the pipeline, and not yet come out
@@ -121,20 +126,22 @@ class DaliStream:
         self._images.close()
 
     def _output(self) -> Any:
+        stream = None if self._gpu is None else torch.cuda.current_stream(self._gpu)
         while True:
             assert self._pipeline is not None
             try:
-                (images,) = self._pipeline.run()
-            except RuntimeError:
-                if not self._given or not self._mend():
+                (images,) = self._pipeline.run(stream)  # on the GPU in the stream's order, without a wait
+            except RuntimeError as error:
+                message = refusal(error)
+                if not message or not self._given or not self._repair(message):
                     raise
             else:
                 return images
 
     def _start(self) -> None:
         self._pipeline = None  # its threads end before others begin
-        gpu = self._device.index if self._device.type == "cuda" else None
-        self._pipeline = pipeline(self._feed, self._plan.max_batch, self._threads, gpu=gpu, padded=self._plan.padded)
+        plan = self._plan
+        self._pipeline = pipeline(self._feed, plan.max_batch, self._threads, gpu=self._gpu, padded=plan.padded)
 
     def _feed(self) -> tuple[Any, ...]:
         """What DALI asks for, one batch; the next one is being read meanwhile."""
@@ -171,46 +178,50 @@ class DaliStream:
         render(self._images, samples, row, ready, last)
         return _Row(samples, broken, BLANK, ready)
 
-    def _mend(self) -> bool:
+    def _repair(self, message: str) -> bool:
         """Begin anew with the batches at hand, with substitutes in the first of them that has broken images.
 
+        Args:
+            message: What DALI said.
+
         Returns:
-            False where the images are not to blame, and there is nothing to mend.
+            False where the images are not to blame, and nothing can be repaired.
         """
         work = [given.work for given in self._given] + [work for work, _ in self._reading]
         self._given.clear()
         self._reading.clear()
-        for place, batch in enumerate(work):
-            mended = self._mended(batch)
-            if mended.broken != batch.broken:
-                work[place] = mended
+        for place in range(len(work)):
+            repaired = self._substituted(work[place])
+            if repaired.broken != work[place].broken:
+                what = "its broken images are replaced"
                 break
         else:
             if work[0].by_pillow:
                 return False
-            work[0] = _Work(work[0].samples, work[0].broken, by_pillow=True)
+            place, repaired, what = 0, replace(work[0], by_pillow=True), "Pillow decodes it"
+        _log.warning("DALI could not decode a batch (%s): %s, and DALI starts again", message, what)
+        work[place] = replace(repaired, refusals=repaired.refusals + 1)
         self._work = chain(work, self._work)
         self._start()
         return True
 
-    def _mended(self, work: _Work) -> _Work:
+    def _substituted(self, work: _Work) -> _Work:
         rows, broken = dict[int, Samples](), list(work.broken)
         for row in range(len(work.samples.indices)):
             samples, found = substituted(self._images, self._plan, work.samples, row)
             if found:
                 rows[row] = samples
                 broken += found
-        return _Work(patched(work.samples, rows), tuple(broken), work.by_pillow)
+        return replace(work, samples=patched(work.samples, rows), broken=tuple(broken))
 
     def _finish(self, given: _Given, output: Any) -> tuple[Batch, list[Future[None]]]:
         """A batch, and what is still to be done on it."""
         samples = given.samples
-        images = own(output, self._device, pinned=self._pinned)
-        for row, read in enumerate(given.rows):
-            if read.ready is not None:
-                images[row] = read.ready
+        images = own(output, on_gpu=self._gpu is not None, pinned=self._pinned)
+        insert(images, {row: read.ready for row, read in enumerate(given.rows) if read.ready is not None})
         broken = chain(given.work.broken, *(read.broken for read in given.rows))
-        return batch_of(images, samples, self._images.manifest, broken), self._augment(images, samples)
+        batch = batch_of(images, samples, self._images.manifest, broken)
+        return replace(batch, refusals=given.work.refusals), self._augment(images, samples)
 
     def _augment(self, images: Tensor, samples: Samples) -> list[Future[None]]:
         if samples.choices is None:

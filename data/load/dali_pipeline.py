@@ -1,5 +1,6 @@
-"""The graph of DALI's operators, and how its output becomes a tensor."""
+"""The graph of DALI's operators, how its output becomes a tensor, and what its errors mean."""
 
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -7,13 +8,23 @@ import torch
 from nvidia.dali import fn as operators
 from nvidia.dali import types as constants
 from nvidia.dali.pipeline import Pipeline
-from nvidia.dali.plugin.pytorch.torch_utils import feed_ndarray
+from nvidia.dali.plugin.pytorch.torch_utils import to_torch_tensor
 from torch import Tensor
 
 fn: Any = operators  # DALI makes both from its native library: its stubs do not know all their names
 types: Any = constants
 
 QUEUE = 2  # batches decoded ahead; more changes little (measured) and costs memory
+DECODER = "operator `nvidia.dali.fn.decoders."
+# what no image is to blame for; 5, 15 and 21 are nvImageCodec's codes for a failed allocation and a failed CUDA call
+DEVICE = re.compile(r"CUDA|cudaError|allocat|bad_alloc|out of memory|failure: '#(5|15|21)'")
+
+
+def number(device: torch.device) -> int | None:
+    """CUDA's number of a GPU, None for the CPU; "cuda" alone means the current GPU."""
+    if device.type != "cuda":
+        return None
+    return torch.cuda.current_device() if device.index is None else device.index
 
 
 def pipeline(source: Callable[[], Any], batch: int, threads: int, *, gpu: int | None, padded: bool) -> Pipeline:
@@ -45,7 +56,8 @@ def pipeline(source: Callable[[], Any], batch: int, threads: int, *, gpu: int | 
             shape=shape,
             axes=[0, 1],
             adjust_orientation=False,
-            device="cpu" if gpu is None else "mixed",
+            # nvJPEG would repeat chroma where the CPU's decoder interpolates it: up to 59 levels off (emulated)
+            **({"device": "cpu"} if gpu is None else {"device": "mixed", "jpeg_fancy_upsampling": True}),
         )
         if padded:
             images = fn.slice(
@@ -60,16 +72,41 @@ def pipeline(source: Callable[[], Any], batch: int, threads: int, *, gpu: int | 
     return graph
 
 
-def own(images: Any, device: torch.device, *, pinned: bool) -> Tensor:
-    """A copy of a pipeline's output: DALI writes a later batch into the same memory.
+def own(images: Any, *, on_gpu: bool, pinned: bool) -> Tensor:
+    """A pipeline's output as a tensor that no later batch overwrites.
+
+    DALI keeps an output in host memory for as long as a tensor refers to it. It takes GPU memory back in the order of
+    the stream that `run` was given, and knows of no other that reads it: such an output is copied on PyTorch's current
+    stream into memory of PyTorch's allocator.
 
     Args:
         images: The output, N images of one size.
-        device: Where it lies, and the copy will.
+        on_gpu: It lies on a GPU, in the order of PyTorch's current stream.
         pinned: Copy to page-locked memory; for output on the host.
 
     Returns:
         (N, H, W, 3) uint8.
     """
-    theirs = images.as_tensor()
-    return feed_ndarray(theirs, torch.empty(theirs.shape(), dtype=torch.uint8, device=device, pin_memory=pinned))
+    tensor = to_torch_tensor(images.as_tensor(), copy=on_gpu)
+    return torch.empty_like(tensor, pin_memory=True).copy_(tensor) if pinned and not on_gpu else tensor
+
+
+def insert(images: Tensor, ready: dict[int, Tensor]) -> None:
+    """Replace rows of a batch by ones decoded on the host; from page-locked memory, so that nothing waits for a GPU.
+
+    Args:
+        images: (N, H, W, 3) uint8, changed in place.
+        ready: (H, W, 3) uint8 by row.
+    """
+    if images.is_cuda and ready:
+        ready = dict(zip(ready, torch.stack([*ready.values()]).pin_memory(), strict=True))
+    for row, image in ready.items():
+        images[row].copy_(image, non_blocking=True)
+
+
+def refusal(error: RuntimeError) -> str | None:
+    """What a decoder says of an image, which it need not name; None where anything else failed."""
+    operator, _, message = str(error).partition("encountered:")
+    if DECODER not in operator or DEVICE.search(message):
+        return None
+    return message.strip().splitlines()[0]

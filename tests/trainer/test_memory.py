@@ -7,7 +7,7 @@ import torch
 from data.config import InputConfig
 from models.config import ModelConfig
 from trainer.config import Recipe
-from trainer.memory import MemoryShortError, advising, fitted
+from trainer.memory import MemoryShortError, advising, fitted, is_short
 from trainer.runtime import Runtime
 from trainer.world import World
 
@@ -49,6 +49,43 @@ def test_memory_that_runs_out_names_the_settings_to_lower() -> None:
         torch.empty(2**60, dtype=torch.uint8)
     assert "--micro-batch 32 keeps global_batch 256" in str(caught.value)
     assert "--accumulate auto" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError("Unable to allocate 6.00 TiB for an array"),
+        torch.OutOfMemoryError("Tried to allocate 2.00 GiB"),
+        RuntimeError("CUDA error: out of memory"),
+        RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`"),
+        RuntimeError("cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED"),
+        RuntimeError("NCCL error: unhandled cuda error. Last error:\nFailed to CUDA calloc async 4 bytes"),
+        RuntimeError(
+            "ncclUnhandledCudaError: Call to CUDA function failed. Last error: Cuda failure 2 'out of memory'"
+        ),
+        RuntimeError("Error in MIXED operator `nvidia.dali.fn.resize`: Can't allocate 150528 bytes on device 0."),
+        RuntimeError("Critical error in pipeline: CUDA allocation failed"),
+    ],
+    ids=str,
+)
+def test_every_library_s_words_for_memory_that_ran_out_are_known(error: Exception) -> None:
+    assert is_short(error)
+    with pytest.raises(MemoryShortError) as raised, advising(Recipe()):
+        raise error
+    assert ("--loader threads" in str(raised.value)) == ("nvidia.dali" in str(error))
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        "CUDA error: an illegal memory access was encountered",
+        "CUDA error: CUBLAS_STATUS_EXECUTION_FAILED when calling `cublasGemmEx`",
+        "cuDNN error: CUDNN_STATUS_EXECUTION_FAILED",
+        "Failed to decode sample #1 : ",
+    ],
+)
+def test_other_failures_of_a_device_are_none_of_memory(message: str) -> None:
+    assert not is_short(RuntimeError(message))
 
 
 def test_other_errors_pass() -> None:

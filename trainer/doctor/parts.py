@@ -69,7 +69,7 @@ def build_fit(way: Way, stack: ExitStack, *, distributed: bool = True) -> Fit:
     normalize = Normalize(recipe.input, runtime.device, channels_last=way.site.channels_last)
     images = way.sample.filled(4 * recipe.global_batch)
     plans = build.plans(setup, images)
-    chosen = backends.choose(way.site.loader, images[0], runtime.device)
+    chosen = backends.choose(way.site.loader, images[0], runtime.device, runtime.threads)
     train_loader, eval_loader = build.loaders(setup, plans, chosen, stack)
     train_step = TrainStep(runtime, model, state, normalize, recipe)
     return Fit(

@@ -105,7 +105,7 @@ def _attempt(one: _Try, known: Known, found: Found) -> None:
                 found.changes.append(result)
     except UntriedError as error:
         found.untried.append(f"{one.name}: {error}")
-    except RuntimeError as error:
+    except (RuntimeError, MemoryError) as error:
         if not is_short(error):
             raise
         found.untried.append(f"{one.name}: does not fit into memory")
@@ -144,7 +144,7 @@ def _micro_batch(known: Known) -> Iterator[Passes]:
     for size in reversed(sizes):
         try:
             large = stepped(with_change(way, _passes_of(size)), _batch_of(known.rig, size), known.rig.seconds)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if is_short(error) and size != sizes[0]:
                 continue
             raise
@@ -203,7 +203,7 @@ def _ratio(known: Known, found: Pace) -> float:
 
 def _other_loaders(rig: Rig) -> list[Backend]:
     images, device = rig.fit.plan.manifest, rig.runtime.device
-    current = backends.choose(rig.way.site.loader, images, device).backend
+    current = backends.choose(rig.way.site.loader, images, device, rig.runtime.threads).backend
     every: tuple[Backend, ...] = get_args(Backend)
     return [name for name in every if name != current and backends.problem(name, images, device) is None]
 
@@ -234,7 +234,7 @@ def _packed(known: Known) -> Iterator[Change]:
     failure = aside(rig.runtime, lambda: packing.write(taken(images, rows), out, side))
     if rig.runtime.any(failure is not None):
         raise UntriedError(str(failure or "rank 0 could not make them"))
-    backend = backends.choose(way.site.loader, images, rig.runtime.device).backend
+    backend = backends.choose(way.site.loader, images, rig.runtime.device, rig.runtime.threads).backend
     whole, less = (_loaded(known, of, backend) for of in (taken(images, rows), dataset.load(out, out, "train")))
     yield Change(
         kind="pack",

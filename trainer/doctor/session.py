@@ -101,7 +101,7 @@ class _Examination:
         self._say("images")
         images = sample(wish.recipe, wish.site, self._runtime, draw=wish.draws)
         way = Way(recipe=wish.recipe, site=wish.site, runtime=self._runtime, sample=images, passes=1)
-        backend = backends.choose(wish.site.loader, images.train, self._runtime.device).backend
+        backend = backends.choose(wish.site.loader, images.train, self._runtime.device, self._runtime.threads).backend
         self._say("first steps")
         rig = measures.warm(way, backend, self._stretch_s, stack)
         figures = self._tried(self._run(rig, backend, images, stack), rig)

@@ -67,7 +67,7 @@ def try_out(advice: Advice, figures: Figures, rig: Rig, folder: Path) -> Trial |
             fits = parts.saving(rig.fit, stack)[0], parts.saving(build_fit(way, stack), stack)[0]
             least = _least_steps(figures, rig, None), _least_steps(figures, rig, advice)
             found = _in_turns(rig, fits, least)
-        except RuntimeError as error:
+        except (RuntimeError, MemoryError) as error:
             if is_short(error):
                 return None
             raise

@@ -56,7 +56,8 @@ def measure(task: Task, runtime: Runtime) -> Predictions:
         StopRequestedError: Asked to stop.
     """
     whole = task.protocol.kind == "multi-scale"  # which threads alone can read
-    backend = "threads" if whole else backends.choose(task.loader, task.images, runtime.device).backend
+    chosen = backends.choose(None if whole else task.loader, task.images, runtime.device, runtime.threads)
+    backend = "threads" if whole else backends.evaluating(chosen.backend)
     supply = passes.Supply(images=task.images, backend=backend, batch=task.batch, max_broken=task.max_broken)
     work = _pass(task, runtime)
     with _progress(f"{task.subject.source.text}, {task.protocol.name}", runtime) as advance:

@@ -55,7 +55,7 @@ def evaluate(options: Evaluate, sources: list[Source], world: World) -> int:
     except REFUSED as error:
         return refuse(str(error).splitlines(), world)
     except Exception as error:
-        if isinstance(error, RuntimeError) and is_short(error):
+        if isinstance(error, RuntimeError | MemoryError) and is_short(error):
             sys.stderr.write(f"failed: out of memory: lower --batch, which is {options.batch}\n")
             return FAILED
         if (code := told(error, world)) is None:

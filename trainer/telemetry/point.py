@@ -65,6 +65,8 @@ class Counts:
     """Images that could not be read or decoded on the way, and for which others stood in."""
     quarantined: int
     """Images that were left out from the start, of training and validation."""
+    refusals: int
+    """Times since the last point that DALI could not decode a batch and was started again."""
     skipped: int
     """Steps that were passed over, as their loss or gradient was not finite."""
 
@@ -129,6 +131,7 @@ class Point:
                 "images_seen": self.counts.images_seen,
                 "replaced": self.counts.replaced,
                 "quarantined": self.counts.quarantined,
+                "decoder_restarts": self.counts.refusals,
             },
         }
 

@@ -1,8 +1,10 @@
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from torchvision import transforms
 
 from data.config import AugmentConfig, Backend, InputConfig
 from data.formats import RAW
-from data.load.backends import UnusableBackendError, choose
+from data.load.backends import UnusableBackendError, choose, evaluating
 from data.manifest import Manifest
 from data.types import Shard
 from tests.data.load.loading import BACKENDS, CONFIG, eval_loader, rows, same, train_loader
@@ -146,19 +148,59 @@ def test_the_training_size_changes_within_an_epoch(images: Manifest, backend: Ba
     assert sides == [32] * 4 + [64] * 4 + [96] * 8
 
 
-def test_the_backend_is_chosen_by_the_machine_and_the_images() -> None:
-    images = imagined(np.full(4, 32), np.full(4, 32))
-    raw = replace(images, formats=images.formats * 0 + RAW)
-    cpu, gpu = torch.device("cpu"), torch.device("cuda", 0)
-    assert choose(None, images, cpu).backend == "threads"
-    assert choose(None, images, gpu).backend == "dali_gpu"
-    assert choose(None, raw, gpu).backend == "threads"
-    assert "nothing to decode" in choose(None, raw, gpu).reason
-    assert choose("dali", images, gpu).backend == "dali"
+FOUR = imagined(np.full(4, 32), np.full(4, 32))
+RAWS = replace(FOUR, formats=FOUR.formats * 0 + RAW)
+CPU, GPU = torch.device("cpu"), torch.device("cuda", 0)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "images", "device", "cpus", "begun", "chosen", "reason"),
+    [
+        (None, FOUR, CPU, 64, None, "threads", "the fastest on CPUs"),
+        (None, FOUR, GPU, 6, None, "threads", "6 feed any GPU; this process has 6"),
+        (None, FOUR, GPU, 24, None, "threads", "this process has 24"),
+        (None, FOUR, GPU, 5, None, "dali_gpu", "5 CPUs of this process may not feed it"),
+        (None, FOUR, torch.device("cuda"), 1, None, "dali_gpu", "may not feed it"),
+        (None, RAWS, GPU, 1, None, "threads", "nothing to decode"),
+        ("dali", FOUR, GPU, 1, None, "dali", "as asked for"),
+        ("dali_gpu", FOUR, GPU, 64, "dali_gpu", "dali_gpu", "as asked for"),
+        (None, FOUR, GPU, 64, "dali_gpu", "dali_gpu", "as the run began"),
+        (None, FOUR, GPU, 1, "threads", "threads", "as the run began"),
+        (None, FOUR, CPU, 2, "dali", "dali", "as the run began"),
+        ("threads", FOUR, GPU, 1, "dali_gpu", "threads", "as asked for; the run began with dali_gpu, whose pixels"),
+        (None, FOUR, CPU, 2, "dali_gpu", "threads", "the fastest on CPUs; the run began with dali_gpu, whose pixels"),
+        (None, FOUR, GPU, 8, "of a later version", "threads", "the run began with of a later version"),
+    ],
+)
+def test_the_backend_is_chosen_by_the_machine_the_images_and_the_run(
+    wanted: Backend | None,
+    images: Manifest,
+    device: torch.device,
+    cpus: int,
+    begun: Any,
+    chosen: Backend,
+    reason: str,
+) -> None:
+    found = choose(wanted, images, device, cpus, begun)
+    assert found.backend == chosen
+    assert reason in found.reason
+
+
+def test_a_gpu_without_dali_is_fed_by_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "nvidia", None)  # as where it is not installed
+    found = choose(None, FOUR, GPU, 2)
+    assert (found.backend, found.reason) == ("threads", "NVIDIA DALI is not installed")
+
+
+def test_a_backend_that_cannot_work_here_is_refused() -> None:
     with pytest.raises(UnusableBackendError, match="--loader dali_gpu: there is no GPU; use --loader threads"):
-        choose("dali_gpu", images, cpu)
+        choose("dali_gpu", FOUR, CPU, 2)
     with pytest.raises(UnusableBackendError, match="raw pixels"):
-        choose("dali", raw, cpu)
+        choose("dali", RAWS, CPU, 2)
+
+
+def test_no_evaluation_is_decoded_by_the_gpu() -> None:
+    assert [evaluating(backend) for backend in get_args(Backend)] == ["threads", "dali", "dali"]
 
 
 def test_a_closed_loader_leaves_no_threads_and_no_files(images: Manifest, backend: Backend) -> None:

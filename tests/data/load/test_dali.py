@@ -4,8 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from nvidia.dali.pipeline import Pipeline
 
 from data.load import dali
+from data.manifest import Manifest
 from tests.data.load.loading import train_loader
 from tests.data.making import picture, scanned
 
@@ -21,3 +23,38 @@ def test_a_dali_that_decodes_nothing_is_an_error_and_no_endless_attempt(
     with closing(train_loader("dali", scanned(tmp_path))) as loader, pytest.raises(RuntimeError) as raised:
         list(loader.epoch(0))
     assert re.search("decode|image", str(raised.value), re.IGNORECASE)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Manifest:
+    (tmp_path / "train" / "a").mkdir(parents=True)
+    for number in range(8):
+        picture(40, 40, number).save(tmp_path / "train" / "a" / f"{number}.JPEG")
+    return scanned(tmp_path)
+
+
+def test_what_is_no_image_s_fault_ends_the_run_at_once(tree: Manifest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a GPU whose memory is full, which decoding by Pillow would hide, at the price of a pipeline for each batch."""
+    message = "Error in MIXED operator `nvidia.dali.fn.decoders.image_slice`,\nencountered:\n\nCUDA allocation failed"
+    runs = []
+
+    def fail(*_: object) -> None:
+        runs.append(1)
+        raise RuntimeError(message)
+
+    monkeypatch.setattr(Pipeline, "run", fail)
+    with closing(train_loader("dali", tree)) as loader, pytest.raises(RuntimeError, match="CUDA allocation failed"):
+        next(loader.epoch(0))
+    assert len(runs) == 1
+
+
+def test_each_new_start_of_dali_is_logged_and_counted(tree: Manifest, caplog: pytest.LogCaptureFixture) -> None:
+    content = tree.path(3).read_bytes()
+    tree.path(3).write_bytes(content[: len(content) // 2] + bytes(len(content) - len(content) // 2))
+    with closing(train_loader("dali", tree, max_broken=0.5)) as loader:
+        batches = [*loader.epoch(0), *loader.epoch(1)]
+    assert sum(batch.refusals for batch in batches) == 2
+    assert all(bool(batch.refusals) == bool(batch.broken) for batch in batches)
+    said = [record.getMessage() for record in caplog.records if "DALI could not decode a batch" in record.getMessage()]
+    assert len(said) >= 2  # the loader runs ahead into a third epoch
+    assert all("broken images are replaced" in line for line in said)

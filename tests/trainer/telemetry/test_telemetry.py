@@ -99,7 +99,7 @@ def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path
     assert {name: value for name, value in second.items() if name not in MEASURED} == {
         **{"kind": "train", "step": 1, "epoch": 0, "loss": 2.0, "top1": 50.0, "top5": 90.0, "lr": 0.1},
         **{"weight_norm": 12.5, "gradient_norm": 2.5},
-        **{"images_seen": 8, "replaced": 0, "quarantined": 3, "skipped": 0},
+        **{"images_seen": 8, "replaced": 0, "quarantined": 3, "decoder_restarts": 0, "skipped": 0},
     }
 
 
