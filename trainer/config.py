@@ -71,7 +71,8 @@ class SiteConfig:
     manifests: Path | None = None
     """Folder of the manifests of `python -m data verify`. None: DATA, or where it has none the run makes its own."""
     loader: Backend | None = None
-    """What decodes: threads, dali (both on the CPU) or dali_gpu. None: what is fastest here."""
+    """What decodes: threads, dali (both on the CPU) or dali_gpu, which evaluates on the CPU. None: as the run began, or
+    what suits the machine."""
     max_broken: float = field(default=0.001, metadata={"min": 0, "max": 1})
     """Share of the images that may be broken, from the start or found by a process on its way, 0 to 1."""
     channels_last: bool = True
