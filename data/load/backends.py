@@ -18,8 +18,8 @@ from data.plan.samples import Plan, Samples
 
 ENOUGH_CPUS = 6
 """Of a process that keep its GPU fed: an H100 trains ResNet-50 on 3,000 images/s, which take threads 1.3 to 1.7 CPU ms
-each (measured), so the time of up to five CPUs; one more starts kernels. Threads hold Python's lock for 0.033 ms an
-image, a tenth of the time at that rate."""
+each (measured), so the time of up to five CPUs; one more starts kernels. Threads hold the GIL for 0.033 ms an image, a
+tenth of the time at that rate. No `dali` by itself: it takes 1.2 times the CPU time of threads (measured)."""
 
 
 class UnusableBackendError(ValueError):

@@ -15,6 +15,7 @@ fn: Any = operators  # DALI makes both from its native library: its stubs do not
 types: Any = constants
 
 QUEUE = 2  # batches decoded ahead; more changes little (measured) and costs memory
+GPU_THREADS = 8  # each has buffers of its own, on the GPU and in page-locked memory
 DECODER = "operator `nvidia.dali.fn.decoders."
 # what no image is to blame for; 5, 15 and 21 are nvImageCodec's codes for a failed allocation and a failed CUDA call
 DEVICE = re.compile(r"CUDA|cudaError|allocat|bad_alloc|out of memory|failure: '#(5|15|21)'")
@@ -34,11 +35,12 @@ def pipeline(source: Callable[[], Any], batch: int, threads: int, *, gpu: int | 
         source: Gives, of one batch, the encoded images, the columns of `Regions` in `data.load.regions` (those of the
             padding only where there is any) and the sides of the output.
         batch: Most images in a batch.
-        threads: Decoding threads on the CPU.
+        threads: Of the CPU; beside a GPU at most `GPU_THREADS` are taken.
         gpu: Number of the GPU that decodes and resizes, or None.
         padded: Regions may be padded.
     """
-    graph = Pipeline(batch, threads, gpu, prefetch_queue_depth=QUEUE)
+    workers = threads if gpu is None else min(threads, GPU_THREADS)
+    graph = Pipeline(batch, workers, gpu, prefetch_queue_depth=QUEUE)
     with graph:
         whole = 4 if padded else 2  # columns of whole pixels
         encoded, start, shape, *padding, low, high, side = fn.external_source(
