@@ -173,7 +173,9 @@ class DaliStream:
     def _row(self, work: _Work, samples: Samples, row: int, broken: list[BrokenImage], last: Resized) -> _Row:
         index = int(samples.indices[row])
         if self._images.plain(index) and not work.by_pillow and not _only_pillow(samples, row):
-            return _Row(samples, broken, self._images.encoded(index))
+            encoded = self._images.encoded(index)
+            if self._images.parses(encoded, index):
+                return _Row(samples, broken, encoded)
         ready = torch.empty((samples.side, samples.side, 3), dtype=torch.uint8)
         render(self._images, samples, row, ready, last)
         return _Row(samples, broken, BLANK, ready)

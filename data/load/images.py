@@ -2,30 +2,18 @@
 
 import io
 import os
-import struct
 from contextlib import suppress
 from threading import Lock
 
 import numpy as np
 import simplejpeg
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
+from data.decoding import decoding
 from data.formats import GREY, JPEG, RAW, RGB
+from data.load import jpeg_header
 from data.manifest import Bytes, Manifest
 from data.types import BrokenImageError
-
-# what Pillow's parsers raise on broken files
-UNREADABLE = (
-    OSError,
-    ValueError,
-    SyntaxError,
-    struct.error,
-    EOFError,
-    IndexError,
-    KeyError,
-    OverflowError,
-    MemoryError,
-)
 
 
 class Images:
@@ -58,15 +46,20 @@ class Images:
         height, width = int(self.manifest.heights[index]), int(self.manifest.widths[index])
         if self.manifest.formats[index] == RAW:
             return encoded.reshape(3, height, width).transpose(1, 2, 0)  # (C, H, W) -> (H, W, C)
-        pixels = _decoded(encoded, plain=self.plain(index))
-        if pixels.shape != (height, width, 3):
-            raise BrokenImageError(f"{pixels.shape[1]}x{pixels.shape[0]} pixels, listed with {width}x{height}")
-        return pixels
+        with decoding():
+            plain = self.plain(index) and self.parses(encoded, index)
+            pixels = _decoded(encoded, width, height, plain=plain)
+            _check(pixels.shape[1], pixels.shape[0], width, height)
+            return pixels
 
     def plain(self, index: int) -> bool:
         """Whether the image is a JPEG in colour or grey, which all decoders turn into the same pixels as Pillow."""
         manifest = self.manifest
         return bool(manifest.formats[index] == JPEG and manifest.modes[index] in (RGB, GREY))
+
+    def parses(self, encoded: Bytes, index: int) -> bool:
+        """Whether the header is one of a JPEG of the listed size, as every decoder understands it."""
+        return jpeg_header.parses(encoded, int(self.manifest.widths[index]), int(self.manifest.heights[index]))
 
     def close(self) -> None:
         """Close the archives."""
@@ -109,14 +102,15 @@ def _filled(descriptor: int, size: int, offset: int) -> Bytes:
     return content
 
 
-def _decoded(encoded: Bytes, *, plain: bool) -> Bytes:
+def _decoded(encoded: Bytes, width: int, height: int, *, plain: bool) -> Bytes:
     if plain:
         with suppress(ValueError):  # raised for mere warnings too, with which Pillow decodes: it has the last word
             return simplejpeg.decode_jpeg(encoded, "RGB")
-    try:
-        with Image.open(io.BytesIO(encoded.data)) as image:
-            return np.array(image.convert("RGB"))
-    except UnidentifiedImageError:  # whose message holds an address in memory
-        raise BrokenImageError("no image, by its first bytes") from None
-    except UNREADABLE as error:
-        raise BrokenImageError(str(error)) from None
+    with Image.open(io.BytesIO(encoded.data)) as image:
+        _check(*image.size, width, height)  # before a damaged header takes memory
+        return np.array(image.convert("RGB"))
+
+
+def _check(width: int, height: int, listed_width: int, listed_height: int) -> None:
+    if (width, height) != (listed_width, listed_height):
+        raise BrokenImageError(f"{width}x{height} pixels, listed with {listed_width}x{listed_height}")

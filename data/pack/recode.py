@@ -6,7 +6,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from data.decoding import decoding
 from data.pack.record import PackOptions
+from data.types import BrokenImageError
 from data.verify.inspection import decode
 
 
@@ -46,9 +48,9 @@ def prepared(content: bytes, suffix: str, raw: tuple[int, int] | None, options: 
 def _listed_size(content: bytes) -> tuple[int, int]:
     """Width and height as the header has them; a broken one counts as small, and is told where it is decoded."""
     try:
-        with Image.open(BytesIO(content)) as image:
+        with decoding(), Image.open(BytesIO(content)) as image:
             return image.size
-    except Exception:
+    except BrokenImageError:
         return 0, 0
 
 

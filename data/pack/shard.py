@@ -15,12 +15,14 @@ from typing import IO, NamedTuple
 from data import archive
 from data import listing as listings
 from data.archive import Member
+from data.decoding import decoding
 from data.durable import flush
 from data.folder import replace
 from data.listing import Entry, Listing, digest
 from data.pack.recode import Prepared, prepared
 from data.pack.record import Packed, PackOptions
-from data.verify.inspection import LONGEST_REASON, decode
+from data.types import BrokenImageError
+from data.verify.inspection import decode
 
 BLOCK = tarfile.BLOCKSIZE
 END = bytes(2 * BLOCK)  # of an archive
@@ -105,9 +107,10 @@ def _write(job: Job, plan: Plan, path: Path) -> tuple[list[Meant], list[tuple[st
         for sample, entry in plan.entries:
             _heed_interrupt()
             try:
-                stored = image(job.source, entry, job.options)
-            except Exception as error:  # whatever Pillow's parsers stumble over is the image's fault
-                broken.append((entry.name, _reason(error)))
+                with decoding():
+                    stored = image(job.source, entry, job.options)
+            except BrokenImageError as error:
+                broken.append((entry.name, str(error)))
                 continue
             meant.append(_add(file, sample, entry.target, stored))
         file.write(END)
@@ -156,12 +159,6 @@ def member(name: str, content: bytes) -> bytes:
     info.size = len(content)
     header = info.tobuf(tarfile.GNU_FORMAT, "utf-8", "surrogateescape")
     return b"".join((header, content, bytes(-len(content) % BLOCK)))
-
-
-def _reason(error: Exception) -> str:
-    """In one line, without the name of the file, which is told beside it."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:LONGEST_REASON] or type(error).__name__
 
 
 def _heed_interrupt() -> None:

@@ -14,10 +14,10 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
+from data.decoding import decoding
 from data.formats import FORMATS, MODES, RAW, RGB, number
 from data.listing import Entry, digest
-
-LONGEST_REASON = 200
+from data.types import BrokenImageError
 
 
 class Facts(NamedTuple):
@@ -71,12 +71,13 @@ class Inspector:
     def _finding(self, entry: Entry, size: int, mtime: int) -> Finding:
         path = self.root / (entry.name if entry.archive < 0 else self.archives[entry.archive])
         try:
-            if size >= 0 and _state(path.stat(), entry) == (size, mtime):
-                return None
-            content, changed = _read(path, entry)
-            return Facts(len(content), changed, *self._decode(content), digest(content))
-        except Exception as error:  # whatever Pillow's parsers stumble over is the image's fault
-            return _reason(error)
+            with decoding():
+                if size >= 0 and _state(path.stat(), entry) == (size, mtime):
+                    return None
+                content, changed = _read(path, entry)
+                return Facts(len(content), changed, *self._decode(content), digest(content))
+        except BrokenImageError as error:
+            return str(error)
 
     def _decode(self, content: bytes) -> tuple[int, int, int, int, int]:
         if not content:
@@ -91,13 +92,21 @@ def decode(content: bytes) -> tuple[int, int, int, int, int]:
         Exception: Of any kind, as Pillow's parsers raise them; the image cannot be decoded to its last byte.
     """
     try:
+        return _decoded(content, reduced=True)
+    except Exception:  # a lossless JPEG, for one, has no smaller size
+        return _decoded(content, reduced=False)
+
+
+def _decoded(content: bytes, *, reduced: bool) -> tuple[int, int, int, int, int]:
+    try:
         image = Image.open(BytesIO(content))
     except UnidentifiedImageError:
         raise ValueError(_unidentified(content)) from None
     with image:
         width, height = image.size
-        # a JPEG's every byte is parsed at an eighth of its size too, with the same errors, in two thirds of the time
-        image.draft(None, (1, 1))  # type: ignore[arg-type]
+        if reduced:
+            # every byte of a JPEG is parsed at an eighth of its size too, in two thirds of the time
+            image.draft(None, (1, 1))  # type: ignore[arg-type]
         image.load()
         facts = number(image.format, FORMATS), number(image.mode, MODES), _orientation(image)
         image.convert("RGB")
@@ -142,9 +151,3 @@ def _state(status: os.stat_result, entry: Entry) -> tuple[int, int]:
     if entry.archive < 0:
         return (status.st_size if stat.S_ISREG(status.st_mode) else -1), status.st_mtime_ns
     return (entry.size if status.st_size >= entry.offset + entry.size else -1), status.st_mtime_ns
-
-
-def _reason(error: Exception) -> str:
-    """In one line, without the name of the file, which is told beside it."""
-    text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return " ".join(text.split())[:LONGEST_REASON] or type(error).__name__
