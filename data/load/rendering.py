@@ -9,6 +9,7 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.load import resampling
 from data.load.images import Images
 from data.manifest import Bytes, Manifest
 from data.plan.draws import Ints
@@ -16,6 +17,7 @@ from data.plan.samples import Plan, Samples
 from data.types import Batch, BrokenImage, BrokenImageError
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+LARGEST = 1 << 24  # pixels of a resized image; of larger ones, as of 1 x 65,500, only the crop is computed
 TRIES = 100  # images that may be broken in a row before nothing is left to put in their place
 
 
@@ -25,7 +27,8 @@ class Resized:
 
     key: tuple[int, ...] | None = None
     """Its row of the manifest, its height and width."""
-    image: Image.Image | None = None
+    image: Image.Image | Bytes | None = None
+    """Resized; as it is, where that would be too large."""
 
 
 def render(images: Images, samples: Samples, row: int, out: Tensor, last: Resized) -> None:
@@ -47,7 +50,7 @@ def render(images: Images, samples: Samples, row: int, out: Tensor, last: Resize
         if last.image is None or last.key != key:
             cut = _cut(images.pixels(index), samples.windows[row].tolist())
             last.key, last.image = key, _whole_resized(cut, samples.sizes[row], samples)
-        square = _part(last.image, samples.corners[row], samples.side)
+        square = _part(last.image, samples, row)
     else:
         square = _resized(_cut(images.pixels(index), samples.windows[row].tolist()), samples.side)
     out.copy_(square.flip(1) if samples.flips[row] else square)
@@ -108,18 +111,23 @@ def _cut(pixels: Bytes, window: list[int]) -> Bytes:
     return np.pad(part, ((above, below), (before, behind), (0, 0)))
 
 
-def _whole_resized(pixels: Bytes, size: Ints, samples: Samples) -> Image.Image:
-    """The image resized to `size`, by Pillow: the very pixels of torchvision.
+def _whole_resized(pixels: Bytes, size: Ints, samples: Samples) -> Image.Image | Bytes:
+    """The image resized to `size`, by Pillow: the very pixels of torchvision. As it is, where that would be too large.
 
     Neither PyTorch's kernel, whose weights have 16 bits, nor Pillow's resize of a part, whose box has 32, is as exact:
     single pixels are two levels off.
     """
     height, width = size.tolist()
+    if height * width > LARGEST:
+        return pixels
     return Image.fromarray(pixels).resize((width, height), RESAMPLING[samples.interpolation])
 
 
-def _part(image: Image.Image, corner: Ints, side: int) -> Tensor:
-    """(side, side, 3) what lies at `corner`."""
+def _part(image: Image.Image | Bytes, samples: Samples, row: int) -> Tensor:
+    """(side, side, 3) the row's crop of what `_whole_resized` returned."""
+    corner, side = samples.corners[row], samples.side
+    if isinstance(image, np.ndarray):
+        return torch.from_numpy(resampling.part(image, samples.sizes[row], corner, side, samples.interpolation))
     top, left = corner.tolist()
     return torch.from_numpy(np.array(image.crop((left, top, left + side, top + side))))
 

@@ -22,6 +22,7 @@ from data.plan.samples import Samples
 from data.types import BrokenImage, BrokenImageError, Shard
 
 AHEAD = 2  # batches decoded ahead
+LARGEST = 1 << 25  # pixels of a scaled image: 80 times as long as wide at 640 px, and no network bears much more
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,9 +94,9 @@ class WholeLoader:
             return ()
         try:
             image = Image.fromarray(images.pixels(index))
+            return tuple(resized(image, scale, self._plan.views.interpolation) for scale in self._scales)
         except BrokenImageError as error:
             return str(error)
-        return tuple(resized(image, scale, self._plan.views.interpolation) for scale in self._scales)
 
     def _batch(self, samples: Samples, coming: list[Future[tuple[Tensor, ...] | str]]) -> WholeBatch:
         found, manifest = [future.result() for future in coming], self._plan.manifest
@@ -123,6 +124,14 @@ def plan_of(manifest: Manifest, interpolation: Interpolation, batch: int, shard:
 
 
 def resized(image: Image.Image, shorter: int, interpolation: Interpolation) -> Tensor:
-    """(H, W, 3) uint8, the shorter side so many pixels."""
+    """(H, W, 3) uint8, the shorter side so many pixels.
+
+    Raises:
+        BrokenImageError: It would be too large.
+    """
     ((height, width),) = crops.eval_sizes(np.array([image.width]), np.array([image.height]), shorter).tolist()
+    if height * width > LARGEST:
+        raise BrokenImageError(
+            f"{image.width}x{image.height} pixels, {width}x{height} when scaled: too long and narrow"
+        )
     return torch.from_numpy(np.array(image.resize((width, height), RESAMPLING[interpolation])))
