@@ -13,6 +13,8 @@ import pytest
 from PIL import Image
 
 from data import tree
+from data.formats import GREY, RGB
+from data.load.images import Images
 from data.manifest import Manifest
 from data.verify import verify
 from data.verify.inspection import decode
@@ -172,3 +174,13 @@ def test_a_reason_is_one_short_line(tmp_path: Path) -> None:
     found = beside_a_good_one(tmp_path, b"P6\n" + b"9" * 5000)
     assert "\n" not in found.broken[0].reason
     assert len(found.broken[0].reason) <= 200
+
+
+def test_a_lossless_jpeg_which_decodes_at_no_smaller_size_is_sound(tmp_path: Path) -> None:
+    """8 x 8 pixels of middle grey: each as its neighbours foretell."""
+    table = bytes.fromhex("ffc4 0014 00 01") + bytes(15) + b"\0"
+    frame = bytes.fromhex("ffc3 000b 08 0008 0008 01 01 11 00")
+    lossless = b"\xff\xd8" + table + frame + bytes.fromhex("ffda 0008 01 01 00 01 00 00") + bytes(8) + b"\xff\xd9"
+    found = beside_a_good_one(tmp_path, lossless)
+    assert (found.broken, found.widths.tolist(), found.modes.tolist()) == ((), [8, 64], [GREY, RGB])
+    assert (Images(found).pixels(0) == 128).all()
