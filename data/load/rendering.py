@@ -17,7 +17,7 @@ from data.plan.samples import Plan, Samples
 from data.types import Batch, BrokenImage, BrokenImageError
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
-LARGEST = 1 << 24  # pixels of a resized image; of larger ones, as of 1 x 65,500, only the crop is computed
+LARGEST = 1 << 25  # pixels of a resized image: 512 times as long as wide at 256 px
 TRIES = 100  # images that may be broken in a row before nothing is left to put in their place
 
 
@@ -112,7 +112,7 @@ def _cut(pixels: Bytes, window: list[int]) -> Bytes:
 
 
 def _whole_resized(pixels: Bytes, size: Ints, samples: Samples) -> Image.Image | Bytes:
-    """The image resized to `size`, by Pillow: the very pixels of torchvision. As it is, where that would be too large.
+    """The image resized to `size`, by Pillow: the very pixels of torchvision. As it is, where that would take too much.
 
     Neither PyTorch's kernel, whose weights have 16 bits, nor Pillow's resize of a part, whose box has 32, is as exact:
     single pixels are two levels off.

@@ -16,8 +16,9 @@ def part(pixels: Bytes, size: Ints, corner: Ints, side: int, interpolation: Inte
     """What lies at `corner` of the image resized to `size`.
 
     Pillow filters along rows and then along columns, each output pixel independently of its neighbours, and rounds to
-    bytes in between. The pixels that a part needs are computed here in the same way, in whole numbers. (Where the
-    height shrinks far more than the width, Pillow 13 begins with the columns; an evaluation scales both alike.)
+    bytes in between. The pixels that a part needs are computed here in the same way, in whole numbers. Where the height
+    shrinks, Pillow 13 may filter the columns first, and single pixels then differ by what it rounds in between; no JPEG
+    shrinks whose resize to 512 px would be too large.
 
     Args:
         pixels: (H, W, 3) the image.

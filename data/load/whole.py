@@ -13,7 +13,7 @@ from torch import Tensor
 from data.config import EvalViews, Interpolation
 from data.load.images import Images
 from data.load.loader import Tolerance
-from data.load.rendering import RESAMPLING
+from data.load.rendering import LARGEST, RESAMPLING
 from data.load.threads import compute_alone
 from data.manifest import Manifest
 from data.plan import crops
@@ -22,7 +22,6 @@ from data.plan.samples import Samples
 from data.types import BrokenImage, BrokenImageError, Shard
 
 AHEAD = 2  # batches decoded ahead
-LARGEST = 1 << 25  # pixels of a scaled image: 80 times as long as wide at 640 px, and no network bears much more
 
 
 @dataclass(frozen=True, slots=True)
