@@ -22,6 +22,7 @@ from launch import scheduler
 from launch.job import TrainJob
 from launch.site import ClusterConfig
 
+VISIBLE_GPUS = "PROVENET_VISIBLE_GPUS"  # CUDA_VISIBLE_DEVICES of a local job, which submitit overwrites
 HOPELESS = ("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints")
 
 _FOREVER_MIN = 10_000_000
@@ -111,7 +112,9 @@ def log(folder: Path, job: str) -> Path:
 
 
 def work(folder: Path) -> None:
-    """Do the job that this process was started for."""
+    """Do the job that this process was started for, on the GPUs that the user has chosen."""
+    if chosen := os.environ.pop(VISIBLE_GPUS, None):
+        os.environ["CUDA_VISIBLE_DEVICES"] = chosen
     process_job(folder)
 
 
@@ -137,19 +140,18 @@ def _submit_here(jobs: list[TrainJob], cluster: ClusterConfig, folder: Path, cod
     executor.update_parameters(
         timeout_min=_FOREVER_MIN,
         gpus_per_node=cluster.gpus_per_node,
-        visible_gpus=_visible(os.environ.get("CUDA_VISIBLE_DEVICES", ""), cluster.gpus_per_node),
         tasks_per_node=1,
         stderr_to_stdout=True,
     )
-    with _detached(_variables(cluster, code)):
+    chosen = _visible(os.environ.get("CUDA_VISIBLE_DEVICES", ""), cluster.gpus_per_node)
+    with _detached({**_variables(cluster, code), **chosen}):
         return [executor.submit(job).job_id for job in jobs]
 
 
-def _visible(given: str, wanted: int) -> tuple[int, ...]:
-    """The user's own choice of GPUs, where there are as many as are wanted; submitit would take the first ones."""
-    numbers = given.split(",")
-    chosen = tuple(int(number) for number in numbers if number.strip().isdigit())
-    return chosen if len(chosen) == len(numbers) and 0 < wanted <= len(chosen) else ()
+def _visible(given: str, wanted: int) -> dict[str, str]:
+    """The user's own choice of GPUs, for `work`: submitit takes no UUIDs and, without numbers, the first GPUs."""
+    chosen = [name.strip() for name in given.split(",")][:wanted]
+    return {VISIBLE_GPUS: ",".join(chosen)} if any(chosen) else {}
 
 
 @contextmanager

@@ -110,9 +110,27 @@ def test_everything_is_given_back_where_the_start_fails(capfd: pytest.CaptureFix
 
 @pytest.mark.parametrize(
     ("given", "wanted", "expected"),
-    [("2,3", 2, (2, 3)), ("2, 3", 1, (2, 3)), ("", 2, ()), ("2", 2, ()), ("GPU-1a2b", 1, ()), ("0,1", 0, ())],
+    [
+        ("2,3", 2, "2,3"),
+        ("2, 3", 1, "2"),
+        ("2", 2, "2"),  # too few: the run refuses two processes on one GPU
+        ("GPU-1a2b,GPU-3c4d", 2, "GPU-1a2b,GPU-3c4d"),
+        ("MIG-1a2b", 1, "MIG-1a2b"),
+        ("", 2, None),
+        ("0,1", 0, None),  # on CPUs
+    ],
 )
-def test_a_local_run_keeps_to_the_gpus_that_the_user_has_chosen(
-    given: str, wanted: int, expected: tuple[int, ...]
+def test_a_local_run_keeps_to_the_gpus_that_the_user_has_chosen(given: str, wanted: int, expected: str | None) -> None:
+    assert slurm._visible(given, wanted) == ({slurm.VISIBLE_GPUS: expected} if expected else {})
+
+
+@pytest.mark.parametrize(("chosen", "seen"), [("GPU-1a2b,GPU-3c4d", "GPU-1a2b,GPU-3c4d"), (None, "0,1")])
+def test_a_local_job_sees_the_user_s_gpus_where_submitit_has_put_the_first_ones(
+    chosen: str | None, seen: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    assert slurm._visible(given, wanted) == expected
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0,1")
+    monkeypatch.setenv(slurm.VISIBLE_GPUS, chosen or "")
+    monkeypatch.setattr(slurm, "process_job", lambda _: None)
+    slurm.work(tmp_path)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == seen
+    assert slurm.VISIBLE_GPUS not in os.environ
