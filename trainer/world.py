@@ -89,7 +89,7 @@ def from_environment(
     if world.port > 65_535:
         raise WorldError(f"MASTER_PORT is {world.port}; expected 1 to 65535")
     for rank, size in ((world.rank, world.world_size), (world.local_rank, world.local_world_size)):
-        if rank >= size:
+        if rank >= size and world.world_size > 1:  # alone, a local rank by hand names its GPU
             raise WorldError(f"rank {rank} does not exist in a world of {size} ({world.launcher})")
     return world
 

@@ -46,6 +46,11 @@ def test_torchrun_and_accelerate_launch_are_read() -> None:
     assert from_environment(TORCHRUN) == World(3, 4, 1, 2, "node1", 29500, "torchrun")
 
 
+def test_a_process_alone_may_have_the_local_rank_of_its_gpu() -> None:
+    alone = {"RANK": "0", "WORLD_SIZE": "1", "LOCAL_RANK": "3", "LOCAL_WORLD_SIZE": "1"}
+    assert from_environment({**TORCHRUN, **alone}) == World(0, 1, 3, 1, "node1", 29500, "torchrun")
+
+
 def test_srun_is_read_and_its_processes_meet_on_the_first_node() -> None:
     assert from_environment(SRUN) == World(3, 4, 1, 2, "gpu07", 20000 + 7 * 1234 % 10000, "srun")
 
