@@ -1,13 +1,20 @@
 """Whether this machine can meet the others of its world: seconds here, minutes in torch. Standard library only."""
 
+import ipaddress
 import os
 import socket
-from collections.abc import Iterator, Mapping, Sequence
+import struct
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping, Sequence
+from contextlib import suppress
 
 from trainer.world import World
 
 GLOO = "GLOO_SOCKET_IFNAME"
 NCCL = "NCCL_SOCKET_IFNAME"
+
+_ANYWHERE = "192.0.2.1"  # RFC 5737: nobody's address, so the default route leads there
+_SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
 
 
 def problems(world: World, environment: Mapping[str, str] = os.environ) -> list[str]:
@@ -38,6 +45,77 @@ def address_problems(world: World) -> Iterator[str]:
             f"MASTER_ADDR is {world.address!r}, which {socket.gethostname()} cannot find ({error}); "
             "expected a name or an address of rank 0's machine that every machine of the run knows"
         )
+
+
+def choose_interface(world: World, environment: MutableMapping[str, str] = os.environ) -> str | None:
+    """Set GLOO_SOCKET_IFNAME where gloo would offer other machines a loopback address; gives a line for the user.
+
+    Gloo takes the address of this machine's own name, and many machines resolve that to 127.0.1.1.
+    """
+    if world.world_size == world.local_world_size or environment.get(GLOO) or _is_loopback(world.address):
+        return None
+    name = socket.gethostname()
+    address = own_address(name)
+    if not _is_loopback(address):
+        return None
+    routes = [route for target in (world.address, _ANYWHERE) if (route := _source(target, world.port))]
+    if not (interface := outward(interfaces(), routes)):
+        return f"{name} resolves to {address}, which other machines cannot reach; set {GLOO} to a network interface"
+    environment[GLOO] = interface
+    return f"{name} resolves to {address}, which other machines cannot reach: gloo uses {interface} ({GLOO})"
+
+
+def own_address(name: str) -> str:
+    """The address that gloo takes for this machine of that name: the first that can be bound, or else loopback."""
+    with suppress(OSError, UnicodeError):
+        for family, kind, protocol, _, address in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM):
+            with suppress(OSError), socket.socket(family, kind, protocol) as probe:
+                probe.bind(address)
+                return str(address[0])
+    return "127.0.0.1"
+
+
+def outward(interfaces: Mapping[str, str], routes: Sequence[str]) -> str | None:
+    """The interface by which other machines reach this one, or None where that cannot be told.
+
+    Args:
+        interfaces: IPv4 address of each network interface.
+        routes: Addresses that this machine sends from, those that are surest first.
+    """
+    others = {address: name for name, address in interfaces.items() if not _is_loopback(address)}
+    known = [others[route] for route in routes if route in others]
+    if not known and len(others) == 1:
+        known = list(others.values())
+    return known[0] if known else None
+
+
+def interfaces() -> dict[str, str]:
+    """IPv4 address of each network interface that has one; empty where the system is not Linux."""
+    found: dict[str, str] = {}
+    if sys.platform != "linux":
+        return found
+    from fcntl import ioctl
+
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
+        for _, name in socket.if_nameindex():
+            with suppress(OSError):  # it has no IPv4 address
+                answer = ioctl(any_socket, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
+                found[name] = socket.inet_ntoa(answer[20:24])
+    return found
+
+
+def _is_loopback(address: str) -> bool:
+    with suppress(ValueError):  # a name
+        return ipaddress.ip_address(address).is_loopback
+    return address == "localhost"
+
+
+def _source(target: str, port: int) -> str | None:
+    """The IPv4 address from which this machine would send there; nothing is sent."""
+    with suppress(OSError, UnicodeError), socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.connect((target, port))
+        return str(probe.getsockname()[0])
+    return None
 
 
 def _gloo_knows(value: str, interfaces: Sequence[str]) -> bool:

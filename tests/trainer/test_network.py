@@ -53,3 +53,59 @@ def test_an_address_that_means_nothing_here_is_named(address: str) -> None:
 )
 def test_each_library_reads_its_variable_in_its_own_way(name: str, value: str, fine: bool) -> None:
     assert (list(network.interface_problems({name: value}, INTERFACES)) == []) == fine
+
+
+@pytest.mark.parametrize(
+    ("addresses", "routes", "expected"),
+    [
+        ({"lo": "127.0.0.1", "eth0": "10.0.0.7", "ib0": "10.1.0.7"}, ["10.1.0.7", "10.0.0.7"], "ib0"),
+        # rank 0's machine: the route to itself is loopback, so the default route's
+        ({"lo": "127.0.0.1", "eth0": "10.0.0.1", "docker0": "172.17.0.1"}, ["127.0.0.1", "10.0.0.1"], "eth0"),
+        ({"lo": "127.0.0.1", "eth0": "10.0.0.1"}, ["127.0.0.1"], "eth0"),  # without a default route
+        ({"lo": "127.0.0.1", "eth0": "10.0.0.1", "ib0": "10.1.0.1"}, [], None),
+        ({"lo": "127.0.0.1"}, ["127.0.0.1"], None),
+        ({}, [], None),
+    ],
+)
+def test_the_interface_of_the_route_to_rank_0_is_chosen(
+    addresses: dict[str, str], routes: list[str], expected: str | None
+) -> None:
+    assert network.outward(addresses, routes) == expected
+
+
+def test_this_machine_has_a_loopback_interface() -> None:
+    assert network.interfaces()["lo"] == "127.0.0.1"
+
+
+@pytest.mark.parametrize("name", ["localhost", "no.such.host.invalid"])
+def test_gloo_takes_loopback_for_a_name_that_means_no_other_address(name: str) -> None:
+    assert network.own_address(name) in ("127.0.0.1", "::1")
+
+
+@pytest.mark.parametrize(
+    ("address", "own", "given", "said"),
+    [
+        ("10.255.0.9", "127.0.1.1", {}, "resolves to 127.0.1.1"),
+        ("10.255.0.9", "10.0.0.7", {}, None),
+        ("10.255.0.9", "127.0.1.1", {"GLOO_SOCKET_IFNAME": "eth0"}, None),
+        ("localhost", "127.0.1.1", {}, None),  # all processes are on this machine
+    ],
+)
+def test_a_host_name_that_means_loopback_is_said_and_replaced(
+    address: str, own: str, given: dict[str, str], said: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (own, 0))]
+    monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
+    monkeypatch.setattr(socket.socket, "bind", lambda *_: None)
+    environment = dict(given)
+    line = network.choose_interface(pair(address), environment)
+    assert (line is None) == (said is None)
+    assert said is None or (line and said in line and "GLOO_SOCKET_IFNAME" in line)
+    if said and (outside := set(network.interfaces()) - {"lo"}):
+        assert environment["GLOO_SOCKET_IFNAME"] in outside
+    else:
+        assert environment == given
+
+
+def test_processes_of_one_machine_need_no_other_address() -> None:
+    assert network.choose_interface(World(0, 2, 0, 2, "node1", 29500, "torchrun"), {}) is None
