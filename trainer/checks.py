@@ -47,6 +47,31 @@ def world_problems(recipe: Recipe, world_size: int) -> list[str]:
     ]
 
 
+def compile_problems(recipe: Recipe, world_size: int, *, lowers: bool) -> list[str]:
+    """Why gradients would be wrong: CUDA graphs overwrite those of the micro-batch before.
+
+    Args:
+        recipe: The recipe.
+        world_size: Processes.
+        lowers: Whether `micro_batch` may be lowered at the start, by `accumulate: auto`.
+
+    Reference: pytorch issues 169545 and 96693.
+    """
+    passes = recipe.accumulation(world_size)
+    if recipe.compile not in ("reduce-overhead", "max-autotune") or (passes <= 1 and not lowers):
+        return []
+    if passes > 1:
+        whole, micro = recipe.global_batch, recipe.micro_batch
+        why = f"a step has {passes} micro-batches here"
+        single = f" --micro-batch {whole // world_size} or {whole // micro} processes make it one;"
+    else:
+        why, single = "--accumulate auto may make a step of several micro-batches", " leave that out;"
+    return [
+        f"compile: {recipe.compile} uses CUDA graphs, which give wrong gradients where they are accumulated, and {why};"
+        f"{single} --compile max-autotune-no-cudagraphs accumulates rightly"
+    ]
+
+
 def _optimizer_problems(optimizer: AnyOptimizer) -> list[str]:
     if isinstance(optimizer, SgdConfig | LarsConfig) and optimizer.nesterov and optimizer.momentum == 0:
         return ["optimizer.nesterov: looks ahead by the momentum; set optimizer.momentum above 0"]

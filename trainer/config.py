@@ -43,15 +43,16 @@ class Recipe:
     max_skipped: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
     """Steps, 0 to 1,000,000, that a run may pass over as their gradient is not finite; one more ends it."""
     sync_bn: bool = False
-    """BatchNorm takes its statistics over the whole `global_batch`, on GPUs; then nothing may be accumulated."""
+    """BatchNorm takes its statistics over the whole `global_batch`, on GPUs, which wait for each other at each such
+    layer; then nothing may be accumulated."""
     precise_bn: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
     """Training images, 0 to 1,000,000, over which BatchNorm's statistics are taken anew before each evaluation."""
     gradient_compression: Literal["none", "bf16", "fp16"] = "none"
     """What gradients are rounded to on their way between processes; half the traffic."""
     precision: Precision = "bf16"
     """Arithmetic of the forward pass: fp32, tf32 (on GPUs), or autocast to bf16 or, its gradients scaled, to fp16."""
-    compile: Literal["off", "default", "reduce-overhead", "max-autotune"] = "off"
-    """Mode of torch.compile; reduce-overhead and max-autotune use CUDA graphs."""
+    compile: Literal["off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "off"
+    """Mode of torch.compile; reduce-overhead and max-autotune use CUDA graphs, and take no accumulated gradients."""
     seed: int = field(default=0, metadata={"min": 0, "below": 2**32})
     """Decides the initial weights, the order of the images, every crop and flip: from 0, below 4,294,967,296."""
 
@@ -78,7 +79,7 @@ class SiteConfig:
     channels_last: bool = True
     """Lay images and convolution weights out as NHWC in memory; faster, same mathematics."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads per process, 1 to 1,024, also for the model without a GPU. None: its share of the machine's cores."""
+    """CPU threads per process, 1 to 1,024, also for the model without a GPU. None: its share, by a GPU at most 16."""
     numa: bool = True
     """Where a machine has several NUMA nodes: stay on CPUs near the GPU, unless the launcher has chosen some."""
     log_every: int = field(default=20, metadata={"min": 1, "max": 1_000_000})

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from data.installed import has_dali
 from models import registry
-from trainer.checks import recipe_problems, world_problems
+from trainer.checks import compile_problems, recipe_problems, world_problems
 from trainer.config import Recipe, SiteConfig
 from trainer.decode import range_problems
 from trainer.recipe import load
@@ -30,6 +30,7 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
     return [
         *recipe_problems(recipe),
         *world_problems(recipe, world.world_size),
+        *compile_problems(recipe, world.world_size, lowers=site.accumulate == "auto"),
         *_model_problems(recipe),
         *(_on_disk("--data", lambda: _data_problems(recipe, site)) if with_data else []),
         *_on_disk("--output", lambda: RunDirectory(site.output).problems(recipe, site.data)),

@@ -1,9 +1,10 @@
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
 from data.config import AugmentConfig, InputConfig
-from trainer.checks import recipe_problems, world_problems
+from trainer.checks import compile_problems, recipe_problems, world_problems
 from trainer.config import Recipe
 from trainer.learn.config import EmaConfig, LossConfig, MixingConfig
 from trainer.learn.optim_config import AdamWConfig, LambConfig, LarsConfig, RmspropTfConfig, SgdConfig
@@ -29,6 +30,27 @@ from trainer.learn.schedule_config import (
 def test_a_global_batch_must_be_dealt_out_evenly(whole: int, micro: int, world: int, mend: str | None) -> None:
     found = world_problems(Recipe(global_batch=whole, micro_batch=micro), world)
     assert [problem.split("; use ")[1] for problem in found] == ([mend] if mend else [])
+
+
+@pytest.mark.parametrize(
+    ("mode", "micro", "world", "lowers", "fix"),
+    [
+        ("reduce-overhead", 32, 1, False, "--micro-batch 256 or 8 processes make it one; --compile max-autotune-no"),
+        ("max-autotune", 32, 4, False, "--micro-batch 64 or 8 processes make it one; --compile max-autotune-no"),
+        ("reduce-overhead", 256, 1, True, "leave that out; --compile max-autotune-no-cudagraphs"),
+        ("reduce-overhead", 256, 1, False, None),
+        ("max-autotune", 32, 8, False, None),
+        ("max-autotune-no-cudagraphs", 32, 1, True, None),
+        ("default", 32, 1, True, None),
+        ("off", 32, 1, True, None),
+    ],
+)
+def test_cuda_graphs_take_no_accumulated_gradients(
+    mode: Any, micro: int, world: int, lowers: bool, fix: str | None
+) -> None:
+    found = compile_problems(Recipe(compile=mode, micro_batch=micro), world, lowers=lowers)
+    assert len(found) == (fix is not None)
+    assert all(problem.startswith(f"compile: {mode} uses CUDA graphs") and str(fix) in problem for problem in found)
 
 
 @pytest.mark.parametrize(
