@@ -6,16 +6,17 @@ kernel does better, and only the number of CPUs counts.
 """
 
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from pathlib import Path
-
-from trainer.world import World
 
 Cpus = frozenset[int]
 
 _SYSTEM = Path("/sys/devices/system")
 _PCI = Path("/sys/bus/pci/devices")
+_BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +45,11 @@ def gpu_node(bus_id: str, devices: Path = _PCI) -> int | None:
     return int(text) if text.isdigit() else None  # -1: none
 
 
+def boot_id(file: Path = _BOOT_ID) -> str:
+    """What no other machine has, and this one until it starts again; empty where the kernel does not say."""
+    return _text(file).strip()
+
+
 def cpus_in(text: str) -> Cpus:
     """The CPUs of a list as the kernel writes it: `0-2,8` gives {0, 1, 2, 8}."""
     parts = (part.partition("-") for part in text.strip().split(",") if part)
@@ -57,33 +63,44 @@ def allowed() -> Cpus:
     return frozenset(range(os.cpu_count() or 1))
 
 
-def count(world: World, cpus: int, environment: Mapping[str, str] = os.environ) -> int:
-    """How many CPUs are this process's, of so many that it may run on, which others of its machine may share."""
+def count(launcher: str, cpus: Cpus, masks: Sequence[Cpus], environment: Mapping[str, str] = os.environ) -> int:
+    """How many CPUs are this process's: an n-th of each that n processes may run on.
+
+    Args:
+        launcher: What started it, as in `World`.
+        cpus: What it may run on.
+        masks: What each process of its machine may run on, itself among them.
+        environment: Variables of this process.
+    """
     own = environment.get("SLURM_CPUS_PER_TASK", "")
-    if world.launcher == "srun" and own.isdigit():
-        return max(1, min(cpus, int(own)))
-    return max(1, cpus // world.local_world_size)
+    if launcher == "srun" and own.isdigit():
+        return max(1, min(len(cpus), int(own)))
+    sharers = Counter(cpu for mask in masks for cpu in mask)
+    return max(1, int(sum(Fraction(1, sharers[cpu]) for cpu in cpus)))
 
 
-def share(world: World, cpus: Cpus, machine: Machine, gpu_nodes: Sequence[int | None], own: int) -> Cpus | None:
+def share(
+    place: int, masks: Sequence[Cpus], machine: Machine, gpu_nodes: Sequence[int | None], own: int
+) -> Cpus | None:
     """The CPUs that this process should keep to, or None for all that it may run on.
 
     Args:
-        world: Who it is.
-        cpus: What it may run on.
+        place: Which of the processes of its machine it is.
+        masks: What each of them may run on.
         machine: The machine.
-        gpu_nodes: NUMA node of each local rank's GPU; empty without GPUs.
+        gpu_nodes: NUMA node of each one's GPU, None without one.
         own: How many CPUs are its own, see `count`.
     """
+    cpus = masks[place]
     nodes = [node & cpus for node in machine.nodes if node & cpus]
-    if world.local_world_size == 1 or len(nodes) < 2 or len(cpus) <= own:
+    if len(masks) == 1 or len(nodes) < 2 or len(cpus) <= own or len(set(masks)) > 1:
         return None  # alone, or nothing to choose between, or placed already
-    homes = [_home(rank, world.local_world_size, nodes, machine, gpu_nodes) for rank in range(world.local_world_size)]
-    home = homes[world.local_rank]
-    beside = [rank for rank, other in enumerate(homes) if other == home]
+    homes = [_home(other, len(masks), nodes, machine, near) for other, near in enumerate(gpu_nodes)]
+    home = homes[place]
+    neighbours = [other for other, theirs in enumerate(homes) if theirs == home]
     ordered = _by_core(nodes[home], machine)
-    size = min(own, len(ordered) // len(beside))
-    first = beside.index(world.local_rank) * (len(ordered) // len(beside))
+    size = min(own, len(ordered) // len(neighbours))
+    first = neighbours.index(place) * (len(ordered) // len(neighbours))
     return frozenset(ordered[first : first + size]) or None
 
 
@@ -93,14 +110,13 @@ def bind(cpus: Cpus | None) -> None:
         os.sched_setaffinity(0, cpus)
 
 
-def _home(rank: int, ranks: int, nodes: Sequence[Cpus], machine: Machine, gpu_nodes: Sequence[int | None]) -> int:
-    """Which of the nodes a local rank belongs to: its GPU's, or else the ranks in order over the nodes."""
-    near = gpu_nodes[rank] if rank < len(gpu_nodes) else None
+def _home(place: int, processes: int, nodes: Sequence[Cpus], machine: Machine, near: int | None) -> int:
+    """Which of the nodes a process belongs to: its GPU's, or else the processes in order over the nodes."""
     if near is not None and near < len(machine.nodes):
         at_hand = [index for index, node in enumerate(nodes) if node <= machine.nodes[near]]
         if at_hand:
             return at_hand[0]
-    return rank * len(nodes) // ranks
+    return place * len(nodes) // processes
 
 
 def _by_core(cpus: Iterable[int], machine: Machine) -> list[int]:

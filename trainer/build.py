@@ -1,8 +1,6 @@
 """Small builders, each returning one part of a run, none called from the loop."""
 
 import math
-import os
-import shutil
 from contextlib import ExitStack, closing
 from dataclasses import replace
 from pathlib import Path
@@ -17,28 +15,23 @@ from data.load.backends import Chosen
 from data.load.note import Note
 from data.manifest import Manifest
 from data.plan.evaluation import EvalPlan
-from data.plan.plan import TrainPlan
+from data.plan.plan import TrainPlan, training_sizes
 from data.types import Loader
-from data.workers import cores
 from models import registry
 from models.trace import skeleton
-from trainer import binding, metrics
-from trainer.config import Recipe, SiteConfig
+from trainer import devices, metrics
+from trainer.config import Precision, Recipe, SiteConfig
 from trainer.keep import checkpoint
 from trainer.learn.ema import Ema
 from trainer.learn.loss import losses
 from trainer.learn.optim import build_optimizer
-from trainer.runtime import Runtime
+from trainer.runtime import Runtime, device_of
 from trainer.setup import Setup
 from trainer.state import TrainState
+from trainer.step import Normalize
 from trainer.world import World
 
 EVAL_BATCH = 64  # images per process and forward pass; the scores do not depend on it
-
-
-def threads(wanted: int | None, world: World) -> int:
-    """CPU threads of this process: as wanted, or one for each CPU that is its own."""
-    return wanted or binding.count(world, cores())
 
 
 def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:
@@ -84,7 +77,7 @@ def loaders(
             plan,
             backend,
             device=setup.runtime.device,
-            threads=setup.runtime.threads,
+            threads=devices.decoders(chosen.backend, setup.runtime.threads),
             max_broken=setup.site.max_broken,
             note=note,
         )
@@ -93,10 +86,9 @@ def loaders(
     return stack.enter_context(closing(train)), stack.enter_context(closing(val))
 
 
-def loader_problems(site: SiteConfig) -> list[str]:
+def loader_problems(site: SiteConfig, world: World) -> list[str]:
     """Why the loader asked for cannot do its work on this machine."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    problem = backends.problem(site.loader, None, device) if site.loader else None
+    problem = backends.problem(site.loader, None, device_of(world)) if site.loader else None
     return [problem] if problem else []
 
 
@@ -129,16 +121,21 @@ def _refusal(network: nn.Module, batch: int, size: int) -> str | None:
 
 def device_problems(recipe: Recipe, world: World) -> list[str]:
     """What the recipe asks of a device that this machine has not."""
-    if torch.cuda.is_available():
-        return []
-    problems: list[str] = []
-    if recipe.precision == "tf32":
-        problems.append("precision: tf32 needs an NVIDIA GPU; use bf16 or fp32")
-    if recipe.sync_bn and world.world_size > 1:
+    on_gpu, problems = device_of(world).type == "cuda", precision_problems(recipe.precision, world)
+    if not on_gpu and recipe.sync_bn and world.world_size > 1:
         problems.append("sync_bn: PyTorch's SyncBatchNorm needs GPUs; train on one process, or without it")
-    if recipe.compile != "off" and not any(map(shutil.which, ("g++", "clang++", os.environ.get("CXX", "")))):
-        problems.append("compile: torch.compile needs a C++ compiler on a CPU; install g++, or use --compile off")
+    if recipe.compile != "off":
+        problems += [*devices.compiler_problems(gpu=on_gpu), *devices.header_problems()]
     return problems
+
+
+def precision_problems(precision: Precision, world: World) -> list[str]:
+    """Why this process's device cannot do the arithmetic."""
+    device = device_of(world)
+    if device.type == "cuda":
+        facts = torch.cuda.get_device_properties(device)
+        return devices.precision_problems(precision, facts.name, (facts.major, facts.minor))
+    return ["precision: tf32 needs an NVIDIA GPU; use bf16 or fp32"] if precision == "tf32" else []
 
 
 def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainState:
@@ -157,28 +154,41 @@ def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainStat
     )
 
 
-def forward(recipe: Recipe, state: TrainState, runtime: Runtime) -> nn.Module:
+def forward(recipe: Recipe, state: TrainState, runtime: Runtime, normalize: Normalize) -> nn.Module:
     """The network as a step calls it: distributed and then, as PyTorch advises, compiled (collective)."""
     compiles = recipe.compile != "off"
     static = recipe.accumulation(runtime.world.world_size) == 1 and not compiles
     model = runtime.distribute(state.model, compression=recipe.gradient_compression, static=static)
     if compiles:  # a size at a time: shapes change only where the training size grows
+        allow_graphs(training_sizes(recipe.input))
         model = torch.compile(model, mode=recipe.compile, dynamic=False)
     if runtime.world.world_size > 2:
-        _settle_buckets(model, state, recipe, runtime)  # pyright: ignore[reportArgumentType]
+        _settle_buckets(model, normalize, state, recipe, runtime)  # pyright: ignore[reportArgumentType]
     return model  # pyright: ignore[reportReturnType]
 
 
-def _settle_buckets(model: nn.Module, state: TrainState, recipe: Recipe, runtime: Runtime) -> None:
+def allow_graphs(sizes: int) -> None:
+    """Let torch.compile compile a network for each of so many sizes: past its limit it runs the rest uncompiled."""
+    from torch._dynamo import config  # loads the compiler
+
+    limit = sizes + 8  # its default stays in reserve for what else this process compiles
+    config.recompile_limit = max(config.recompile_limit, limit)
+    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, limit)
+
+
+def _settle_buckets(
+    model: nn.Module, normalize: Normalize, state: TrainState, recipe: Recipe, runtime: Runtime
+) -> None:
     """Spend two passes on black images (collective).
 
     After its first pass, or where the graph is static its second, DDP puts the gradients into other buckets, in the
     order in which they come. Three ranks or more add up each part of a bucket in another order, so a run that goes on
-    would round its first steps otherwise than one that never stopped.
+    would round its first steps otherwise than one that never stopped. The images come as a loader's, or a compiled
+    network would be compiled once more for them.
     """
     buffers = [buffer.clone() for buffer in state.model.buffers()]
     size = recipe.input.start_size or recipe.input.train_size
-    images = torch.zeros(recipe.micro_batch, 3, size, size, device=runtime.device)
+    images = normalize(torch.zeros(recipe.micro_batch, size, size, 3, dtype=torch.uint8))
     targets = torch.zeros(recipe.micro_batch, dtype=torch.int64, device=runtime.device)
     for _ in range(2):
         with runtime.autocast():

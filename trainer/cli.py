@@ -152,7 +152,7 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
     from trainer.train import train
 
     settings, site = command.settings, command.site
-    problems = [*loader_problems(site), *device_problems(settings, world), *network_problems(settings)]
+    problems = [*loader_problems(site, world), *device_problems(settings, world), *network_problems(settings)]
     if problems := problems or _make_folder(site, world):
         return refuse(problems, world)
     try:

@@ -5,6 +5,7 @@ import sys
 from data.load.backends import UnusableBackendError
 from data.manifest import DamagedManifestError
 from data.types import BrokenImageError, TooManyBrokenError
+from trainer.devices import SharedGpuError
 from trainer.divergence import DivergedError
 from trainer.exits import BROKE_OFF, FAILED, refuse
 from trainer.images import PeerFailedError, UnusableDataError
@@ -27,7 +28,7 @@ def told(error: Exception, world: World) -> int | None:
     match error:
         case StopRequestedError():
             return _say(f"stopped by {error} before the first step; the same command starts again", START_AGAIN)
-        case HeldError():
+        case HeldError() | SharedGpuError():
             return refuse(str(error).splitlines(), world)
         case PeerFailedError():  # which says why
             return FAILED

@@ -1,6 +1,7 @@
 """The one place that talks to other processes and to the device: accelerate and torch.distributed end here."""
 
 import os
+import sys
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from datetime import timedelta
@@ -9,14 +10,17 @@ from typing import Any
 
 import torch
 import torch.distributed as dist
-from accelerate import Accelerator
+from accelerate import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
-from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs
+from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs, parse_flag_from_env
 from torch import Tensor, nn
+from torch.distributed.distributed_c10d import Store
+from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
+from torch.utils import deterministic as deterministic_settings
 
 from data.types import Shard
-from trainer import binding
+from trainer import binding, devices, network
 from trainer.config import Precision
 from trainer.world import World
 
@@ -30,32 +34,53 @@ def lost_contact(error: RuntimeError) -> bool:
     return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
+def device_of(world: World) -> torch.device:
+    """Where this process computes: a GPU with its number, or the CPU. Decided here alone."""
+    if parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", devices.index(world.local_rank, torch.cuda.device_count()))
+
+
 class Runtime:
     """This process among the others, and its device.
 
     Every method marked `collective` must be called by all ranks, in the same order.
     """
 
-    def __init__(self, world: World, precision: Precision, threads: int, *, deterministic: bool = False) -> None:
-        """Join the process group (collective) and pick the device.
+    def __init__(
+        self, world: World, precision: Precision, threads: int | None = None, *, deterministic: bool = False
+    ) -> None:
+        """Pick the device and join the process group (collective).
 
         Args:
             world: Who this process is.
             precision: Arithmetic of the forward pass.
-            threads: CPU threads for the model.
+            threads: CPU threads. None: one for each CPU of its own, with a GPU at most `devices.LOADER_THREADS`.
             deterministic: Use only algorithms that repeat bit for bit on a GPU.
+
+        Raises:
+            devices.SharedGpuError: Two processes have the same GPU.
         """
-        self.world, self.threads = world, threads
-        # accelerate launch sets this to 1 whatever the machine; accelerate itself guesses and warns where it is missing
-        os.environ["OMP_NUM_THREADS"] = str(threads)
-        torch.set_num_threads(threads)
-        on_gpu = torch.cuda.is_available()
+        self.world, self.device = world, device_of(world)
+        on_gpu = self.device.type == "cuda"
         if on_gpu:
+            torch.cuda.set_device(self.device)
             _choose_algorithms(precision, deterministic=deterministic)
-        if world.launcher != "python":
-            self._join(on_gpu)
-        self._accelerator = Accelerator(cpu=not on_gpu, mixed_precision="no")
-        self.device = self._accelerator.device
+        own = devices.place(world, _gpu(self.device))
+        store = self._meet()
+        everyone = devices.exchanged(own, world, store) if store else [own]
+        self._beside = devices.beside(own, everyone)
+        self._place = self._beside.index(own)
+        self.own_cpus = binding.count(world.launcher, own.cpus, [place.cpus for place in self._beside])
+        """CPUs that are this process's own, before it is kept to some."""
+        self.threads = threads or min(self.own_cpus, devices.LOADER_THREADS if on_gpu else self.own_cpus)
+        # accelerate launch sets this to 1 whatever the machine; accelerate itself guesses and warns where it is missing
+        os.environ["OMP_NUM_THREADS"] = str(self.threads)
+        torch.set_num_threads(self.threads)
+        if store:
+            self._join(store)
+        # for the trackers; by itself it takes an index from the environment, or for a single process none
+        PartialState(cpu=not on_gpu).device = self.device
         self._precision: Precision = precision
         self._deterministic = deterministic
         self._autocast = _AUTOCAST.get(precision)
@@ -87,11 +112,8 @@ class Runtime:
 
     def keep_near(self) -> None:
         """Stay on CPUs near this process's GPU, or on its share of a NUMA node, where there are several."""
-        cpus = binding.allowed()
-        gpus = range(min(self.world.local_world_size, torch.cuda.device_count()))
-        homes = [binding.gpu_node(_bus_id(gpu)) for gpu in gpus]
-        own = binding.count(self.world, len(cpus))
-        binding.bind(binding.share(self.world, cpus, binding.machine(), homes, own))
+        masks, nodes = zip(*((place.cpus, place.gpu_node) for place in self._beside), strict=True)
+        binding.bind(binding.share(self._place, masks, binding.machine(), nodes, self.own_cpus))
 
     def place(self, model: nn.Module, *, channels_last: bool) -> nn.Module:
         """Move a model to the device, in the memory layout its convolutions will see."""
@@ -106,14 +128,18 @@ class Runtime:
             compression: What gradients are rounded to on their way: none, bf16 or fp16.
             static: Whether each pass uses the same weights and is followed by an update: DDP refuses `no_sync` then.
         """
+        if self.world.world_size == 1:
+            return model
         hook = {"bf16": DDPCommunicationHookType.BF16, "fp16": DDPCommunicationHookType.FP16}.get(compression)
-        self._accelerator.ddp_handler = DistributedDataParallelKwargs(  # pyright: ignore[reportAttributeAccessIssue]
-            gradient_as_bucket_view=True, static_graph=static, comm_hook=hook or DDPCommunicationHookType.NO
+        # Accelerator.prepare_model takes the local rank for a GPU's number, and compiles or shards as ACCELERATE_* say
+        wrapped = DistributedDataParallel(
+            model,
+            device_ids=[self.device.index] if self.device.type == "cuda" else None,
+            gradient_as_bucket_view=True,
+            static_graph=static,
         )
-        # placed already: to place it again would give a CPU's model other buffers than an average follows
-        wrapped = self._accelerator.prepare_model(model, device_placement=False)
-        if isinstance(wrapped, DistributedDataParallel):
-            wrapped.broadcast_buffers = False  # BatchNorm's statistics are averaged where they are read
+        wrapped.broadcast_buffers = False  # BatchNorm's statistics are averaged where they are read
+        DistributedDataParallelKwargs(comm_hook=hook or DDPCommunicationHookType.NO).register_comm_hook(wrapped)
         return wrapped
 
     def seed(self, seed: int) -> None:
@@ -180,17 +206,38 @@ class Runtime:
         if dist.is_initialized():
             dist.destroy_process_group()
 
-    def _join(self, on_gpu: bool) -> None:
+    def _meet(self) -> Store | None:
+        """Come to rank 0's store, by which processes find each other before they are a group (collective)."""
+        if self.world.launcher == "python":
+            os.environ.pop("LOCAL_RANK", None)  # for which accelerate would look for others
+            return None
         os.environ.update(self.world.as_environment())
-        if on_gpu:
-            torch.cuda.set_device(self.world.local_rank)
-        # gloo beside NCCL carries the stop flag without a host sync
-        dist.init_process_group("cpu:gloo,cuda:nccl" if on_gpu else "gloo", timeout=TIMEOUT)
+        store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
+        store.set_timeout(TIMEOUT)
+        return store
+
+    def _join(self, store: Store) -> None:
+        line = network.choose_interface(self.world)
+        if line and self.world.local_rank == 0:
+            sys.stderr.write(f"{line}\n")
+        on_gpu = self.device.type == "cuda"
+        dist.init_process_group(
+            # gloo beside NCCL carries the stop flag without a host sync
+            "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+            store=store,
+            rank=self.world.rank,
+            world_size=self.world.world_size,
+            timeout=TIMEOUT,
+            device_id=self.device if on_gpu else None,
+        )
 
 
-def _bus_id(gpu: int) -> str:
-    found = torch.cuda.get_device_properties(gpu)
-    return f"{found.pci_domain_id:04x}:{found.pci_bus_id:02x}:{found.pci_device_id:02x}.0"
+def _gpu(device: torch.device) -> tuple[str, str] | None:
+    """PCI address and UUID of a GPU."""
+    if device.type != "cuda":
+        return None
+    facts = torch.cuda.get_device_properties(device)
+    return f"{facts.pci_domain_id:04x}:{facts.pci_bus_id:02x}:{facts.pci_device_id:02x}.0", str(facts.uuid)
 
 
 def _choose_algorithms(precision: Precision, *, deterministic: bool) -> None:
@@ -200,3 +247,4 @@ def _choose_algorithms(precision: Precision, *, deterministic: bool) -> None:
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
         torch.use_deterministic_algorithms(True)
+        deterministic_settings.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue] - costs time

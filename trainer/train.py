@@ -54,9 +54,10 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         MemoryShortError: A micro-batch does not fit into memory.
         SaveFailedError: A checkpoint cannot be written.
         TrackerError: A tracker cannot be opened.
+        SharedGpuError: Two processes have the same GPU.
         PeerFailedError: Rank 0 raises one of these.
     """
-    runtime = Runtime(world, recipe.precision, build.threads(site.threads, world), deterministic=site.deterministic)
+    runtime = Runtime(world, recipe.precision, site.threads, deterministic=site.deterministic)
     if site.numa:
         runtime.keep_near()
     with ExitStack() as holding:
@@ -80,11 +81,11 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], hold: Hold | None, s
     """Build the run; `stack` closes what has to be closed."""
     recipe, runtime, run = setup.recipe, setup.runtime, setup.run
     state = build.train_state(recipe, setup.site, runtime)
-    model = build.forward(recipe, state, runtime)
+    normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
+    model = build.forward(recipe, state, runtime, normalize)
     build.restore(state, run.checkpoints, runtime)
     if runtime.is_main:
         advise_grace(setup, state)
-    normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
     plans = build.plans(setup, images)
     chosen = build.chosen_loader(setup, images[0])
     notes = at_work.begin(run, runtime.world.rank, (plans[0].max_batch, plans[1].max_batch), stack)

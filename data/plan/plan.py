@@ -4,6 +4,7 @@ Nothing here remembers what was drawn before, so a run goes on at any position, 
 to restore.
 """
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,11 @@ from data.plan.samples import MIX_DRAWS, Samples
 from data.types import Shard
 
 GROWTH = 32  # pixels by which a growing training size steps: the stride of most networks
+
+
+def training_sizes(config: InputConfig) -> int:
+    """How many sizes the training images of a run can have, see `TrainPlan.side_at`."""
+    return 1 + math.ceil((config.train_size - (config.start_size or config.train_size)) / GROWTH)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -6,22 +6,17 @@ from pathlib import Path
 import pytest
 
 from trainer.binding import Cpus, Machine, count, cpus_in, gpu_node, machine, share
-from trainer.world import World
 
 # two sockets of four cores with two threads each: 0 and 8 are one core, 1 and 9 the next
 FIRST, SECOND = cpus_in("0-3,8-11"), cpus_in("4-7,12-15")
 SOCKETS = Machine((FIRST, SECOND), {cpu: cpu % 8 for cpu in range(16)})
 
 
-def world(local_rank: int, local_world_size: int, launcher: str = "torchrun") -> World:
-    return World(local_rank, local_world_size, local_rank, local_world_size, port=1, launcher=launcher)
-
-
 def shares(
     ranks: int, *gpu_nodes: int | None, cpus: Cpus = FIRST | SECOND, own: int | None = None
 ) -> list[Cpus | None]:
-    each = own or len(cpus) // ranks
-    return [share(world(rank, ranks), cpus, SOCKETS, gpu_nodes, each) for rank in range(ranks)]
+    each, nodes = own or len(cpus) // ranks, gpu_nodes or [None] * ranks
+    return [share(rank, [cpus] * ranks, SOCKETS, nodes, each) for rank in range(ranks)]
 
 
 @pytest.mark.parametrize(
@@ -44,7 +39,7 @@ def test_a_rank_stays_near_its_gpu() -> None:
 
 def test_shares_never_overlap_and_hold_nothing_that_is_not_allowed() -> None:
     cpus = FIRST | {4, 5}
-    for nodes in ((), (0, 0, 1), (0, 1, None)):
+    for nodes in ((None, None, None), (0, 0, 1), (0, 1, None)):
         found = [one for one in shares(3, *nodes, cpus=cpus) if one]
         assert len(found) == 3
         assert sum(map(len, found)) == len(frozenset().union(*found))
@@ -67,23 +62,35 @@ def test_where_there_is_nothing_to_choose_the_process_is_left_alone(ranks: int, 
     assert shares(ranks, cpus=cpus, own=own) == [None] * ranks
 
 
+def test_processes_that_the_launcher_has_placed_stay_where_they_are() -> None:
+    masks = [FIRST | {4, 5}, FIRST | {4, 5}, SECOND | {0, 1}]
+    assert [share(rank, masks, SOCKETS, [1, 0, 0], 3) for rank in range(3)] == [None] * 3
+
+
+ALL, HALVES, OVERLAP = [cpus_in("0-15")] * 4, [FIRST, SECOND], [cpus_in("0-7"), cpus_in("4-11"), cpus_in("4-7")]
+
+
 @pytest.mark.parametrize(
-    ("launcher", "local_world_size", "cpus", "per_task", "expected"),
+    ("launcher", "rank", "masks", "per_task", "expected"),
     [
-        ("python", 1, 16, None, 16),
-        ("torchrun", 4, 16, None, 4),
-        ("torchrun", 4, 2, None, 1),
-        ("torchrun", 2, 16, "4", 8),  # the launcher's task has all CPUs of its ranks
-        ("srun", 4, 12, "12", 12),  # Slurm has given this rank 12 of its own
-        ("srun", 4, 48, "12", 12),  # and here it binds nobody
-        ("srun", 4, 48, None, 12),
+        pytest.param("python", 0, [cpus_in("0-15")], None, 16, id="alone"),
+        pytest.param("torchrun", 3, ALL, None, 4, id="a machine is divided"),
+        pytest.param("torchrun", 0, [cpus_in("0-15")] * 3, None, 5, id="rounded down"),
+        pytest.param("torchrun", 0, [cpus_in("0-1")] * 4, None, 1, id="one at least"),
+        pytest.param("torchrun", 0, ALL[:2], "4", 8, id="the launcher's task has the CPUs of all its ranks"),
+        pytest.param("srun", 1, HALVES, None, 8, id="bound by srun: all its own"),
+        pytest.param("srun", 1, HALVES, "8", 8, id="bound, and said"),
+        pytest.param("srun", 0, ALL, "12", 12, id="not bound, but said"),
+        pytest.param("srun", 0, ALL, None, 4, id="neither"),
+        pytest.param("torchrun", 0, OVERLAP, None, 5, id="4 alone, 4 of three"),
+        pytest.param("torchrun", 2, OVERLAP, None, 1, id="4 of three"),
     ],
 )
-def test_a_process_counts_the_cpus_that_are_its_own(
-    launcher: str, local_world_size: int, cpus: int, per_task: str | None, expected: int
+def test_only_cpus_that_several_processes_may_run_on_are_divided(
+    launcher: str, rank: int, masks: list[Cpus], per_task: str | None, expected: int
 ) -> None:
     environment = {"SLURM_CPUS_PER_TASK": per_task} if per_task else {}
-    assert count(world(0, local_world_size, launcher), cpus, environment) == expected
+    assert count(launcher, masks[rank], masks, environment) == expected
 
 
 def test_the_machine_is_read_from_what_the_kernel_shows(tmp_path: Path) -> None:

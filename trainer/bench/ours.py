@@ -78,8 +78,8 @@ def fit_parts(task: LoopTask, world: World, stack: ExitStack) -> Fit:
     setup = _setup(task, world)
     recipe, runtime = setup.recipe, setup.runtime
     state = build.train_state(recipe, setup.site, runtime)
-    model = build.forward(recipe, state, runtime)
     normalize = Normalize(recipe.input, runtime.device, channels_last=task.channels_last)
+    model = build.forward(recipe, state, runtime, normalize)
     loader = Resident(_batch(task, runtime.device), task.steps)
     manifest = _manifest(task.steps * recipe.global_batch, task.num_classes)
     plans = build.plans(setup, (manifest, manifest))

@@ -63,7 +63,7 @@ class Doctor:
         from trainer.failures import told
 
         settings, site = self.settings, self._site
-        if found := [*loader_problems(site), *device_problems(settings, world), *network_problems(settings)]:
+        if found := [*loader_problems(site, world), *device_problems(settings, world), *network_problems(settings)]:
             return refuse(found, world)
         wish = Wish(
             recipe=settings, site=site, draws=self.site.data is None, seconds=self.patience.seconds, tries=self.trial

@@ -65,8 +65,8 @@ def build_fit(way: Way, stack: ExitStack, *, distributed: bool = True) -> Fit:
     runtime.use()
     setup = Setup(recipe=recipe, site=way.site, runtime=runtime, stop=Alarm(), console=Console())
     state = build.train_state(recipe, way.site, runtime)
-    model = build.forward(recipe, state, runtime) if distributed else state.model
     normalize = Normalize(recipe.input, runtime.device, channels_last=way.site.channels_last)
+    model = build.forward(recipe, state, runtime, normalize) if distributed else state.model
     images = way.sample.filled(4 * recipe.global_batch)
     plans = build.plans(setup, images)
     chosen = backends.choose(way.site.loader, images[0], runtime.device, runtime.threads)

@@ -14,7 +14,6 @@ import torch
 
 from data.commandline import QUIET_VARIABLE
 from data.load import backends
-from trainer import build
 from trainer.config import Recipe, SiteConfig
 from trainer.doctor import machine, measures, probes, saves, sums
 from trainer.doctor.advice import Advice, advise
@@ -74,8 +73,7 @@ def visit(wish: Wish, world: World) -> Visit:
         OSError: Something cannot be read or written.
     """
     recipe, site = wish.recipe, wish.site
-    own_cores = build.threads(None, world)  # before this process is kept to some
-    runtime = Runtime(world, recipe.precision, build.threads(site.threads, world), deterministic=site.deterministic)
+    runtime = Runtime(world, recipe.precision, site.threads, deterministic=site.deterministic)
     if site.numa:
         runtime.keep_near()
     with ExitStack() as stack, _ended_by_terminate():
@@ -83,7 +81,7 @@ def visit(wish: Wish, world: World) -> Visit:
         if site.accumulate == "auto":
             recipe = fitted(recipe, runtime, channels_last=site.channels_last)
         with ExitStack() as parts, advising(recipe):
-            examination = _Examination(replace(wish, recipe=recipe, site=site), runtime, own_cores)
+            examination = _Examination(replace(wish, recipe=recipe, site=site), runtime)
             found = examination.all(parts)
     runtime.close()
     return found
@@ -92,8 +90,8 @@ def visit(wish: Wish, world: World) -> Visit:
 class _Examination:
     """Step by step, each of which says on standard error that it begins."""
 
-    def __init__(self, wish: Wish, runtime: Runtime, own_cores: int) -> None:
-        self._wish, self._runtime, self._own_cores = wish, runtime, own_cores
+    def __init__(self, wish: Wish, runtime: Runtime) -> None:
+        self._wish, self._runtime = wish, runtime
         self._begun, self._stretch_s = perf_counter(), wish.seconds / STRETCHES
 
     def all(self, stack: ExitStack) -> Visit:
@@ -118,7 +116,7 @@ class _Examination:
         """The run as it would be started."""
         self._say("loader and step, alone and together")
         processes = self._runtime.world.local_world_size
-        own = machine.quota(self._own_cores, processes)
+        own = machine.quota(self._runtime.own_cpus, processes)
         found = measures.trio(rig, processes, own)
         self._say("evaluation")
         evaluation, wait = measures.evaluation(rig)
@@ -153,7 +151,7 @@ class _Examination:
             load=figures.load,
             step=figures.step,
             local=local,
-            own_cores=self._own_cores,
+            own_cores=self._runtime.own_cpus,
             folder=self._wish.site.output,
             end=self._begun + _PROBES_END * self._wish.seconds,
             seconds=self._wish.seconds,
@@ -177,7 +175,7 @@ class _Examination:
     def _place(self, found: Trio, own: float, backend: str) -> Place:
         return Place(
             gpu=self._runtime.device.type == "cuda",
-            own_cores=self._own_cores,
+            own_cores=self._runtime.own_cpus,
             cores=own,
             left=found.left,
             threads=self._runtime.threads,

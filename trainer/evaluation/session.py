@@ -43,9 +43,7 @@ def evaluate(options: Evaluate, sources: list[Source], world: World) -> int:
     try:
         stored = [_stored(source) for source in sources]  # first: to read them takes no time
         subjects = [load_subject(source) for source in sources if source.kind != "predictions"]
-        runtime = (
-            Runtime(world, _precision(options, subjects), build.threads(options.threads, world)) if subjects else None
-        )
+        runtime = Runtime(world, _precision(options, subjects, world), options.threads) if subjects else None
         found = iter([_evaluated(options, subject, runtime) for subject in subjects] if runtime else [])
         answers = [next(found) if known is None else known for known in stored]
         if options.compare:
@@ -132,9 +130,12 @@ def _compare(options: Evaluate, sources: list[Source], answers: list[Predictions
     say([f"  {', '.join(map(str, row))}" for row in shown])
 
 
-def _precision(options: Evaluate, subjects: list[Subject]) -> Precision:
+def _precision(options: Evaluate, subjects: list[Subject], world: World) -> Precision:
     found: set[Precision] = {options.precision or subject.precision for subject in subjects}
     if len(found) > 1:
         both = " and ".join(sorted(found))
         raise UnusableWeightsError(f"--compare: the two were trained in {both}; name one of them by --precision")
-    return next(iter(found))
+    (precision,) = found
+    if precision == "bf16" and (problems := build.precision_problems(precision, world)):
+        raise UnusableWeightsError("\n".join(problems))
+    return precision

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from data.config import AugmentConfig, InputConfig
-from data.plan.plan import TrainPlan
+from data.plan.plan import TrainPlan, training_sizes
 from data.plan.samples import Samples
 from data.types import Shard
 from tests.data.making import imagined
@@ -115,6 +115,13 @@ def test_the_training_size_grows_step_by_step() -> None:
     assert sides[3 * steps] == 224
     assert len({sides[step] for step in range(steps, 2 * steps)}) > 1  # within an epoch
     assert next(plan.samples(1, 0)).sizes.tolist() == [[128, 128]] * 4
+
+
+@pytest.mark.parametrize(("start", "end"), [(128, 224), (128, 225), (100, 131), (100, 132), (None, 224), (160, 192)])
+def test_the_training_sizes_are_counted(start: int | None, end: int) -> None:
+    plan = train_plan(config=InputConfig(train_size=end, start_size=start, growth_epochs=(0, 3)))
+    sides = {plan.side_at(epoch, step) for epoch in range(4) for step in range(plan.steps_per_epoch)}
+    assert training_sizes(plan.config) == len(sides)
 
 
 def test_a_replaced_image_is_cropped_by_the_same_draws() -> None:
