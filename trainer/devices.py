@@ -173,7 +173,13 @@ def compiler_problems(
     return []
 
 
-def header_problems(folder: str = sysconfig.get_paths()["include"]) -> list[str]:
+def header_folder() -> str:
+    """Where Python's headers are, as Triton looks for them."""
+    scheme = sysconfig.get_default_scheme()  # Debian's own one names a folder for what the user installs
+    return sysconfig.get_path("include", "posix_prefix" if scheme == "posix_local" else scheme)
+
+
+def header_problems(folder: str) -> list[str]:
     """The same of Python's own headers, which Linux distributions pack apart."""
     if Path(folder, "Python.h").exists():
         return []

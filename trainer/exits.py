@@ -41,4 +41,5 @@ def record(code: int, environment: Mapping[str, str] = os.environ) -> None:
 
 def _is_first_here(environment: Mapping[str, str]) -> bool:
     """Whether this is the first process on its machine: each machine may have a launcher that waits for a code."""
-    return environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0")) == "0"
+    alone = environment.get("WORLD_SIZE") == "1"  # whatever its local rank
+    return alone or environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0")) == "0"

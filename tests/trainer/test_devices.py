@@ -1,3 +1,4 @@
+import sys
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -161,6 +162,10 @@ def test_missing_headers_are_named(tmp_path: Path) -> None:
     assert f"there is no {tmp_path}/Python.h; install python3-dev" in problem
     (tmp_path / "Python.h").touch()
     assert devices.header_problems(str(tmp_path)) == []
+
+
+def test_headers_are_looked_for_where_this_python_would_have_them() -> None:
+    assert f"python{sys.version_info.major}.{sys.version_info.minor}" in devices.header_folder()
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,13 @@ from trainer.exits import record
 
 @pytest.mark.parametrize(
     ("environment", "expected"),
-    [({}, "75"), ({"LOCAL_RANK": "0"}, "75"), ({"LOCAL_RANK": "1"}, ""), ({"SLURM_LOCALID": "1"}, "")],
+    [
+        ({}, "75"),
+        ({"LOCAL_RANK": "0"}, "75"),
+        ({"LOCAL_RANK": "1"}, ""),
+        ({"LOCAL_RANK": "3", "WORLD_SIZE": "1"}, "75"),
+        ({"SLURM_LOCALID": "1"}, ""),
+    ],
 )
 def test_the_first_process_on_a_machine_leaves_its_exit_code(
     tmp_path: Path, environment: dict[str, str], expected: str

@@ -4,6 +4,7 @@ import torch
 from data.load.backends import UnusableBackendError
 from data.manifest import DamagedManifestError
 from data.types import BrokenImageError, TooManyBrokenError
+from trainer.devices import SharedGpuError
 from trainer.divergence import DivergedError
 from trainer.failures import told
 from trainer.images import PeerFailedError, UnusableDataError
@@ -70,6 +71,12 @@ def test_a_process_that_lost_the_others_says_its_rank_and_may_start_again(
 def test_a_stop_before_the_first_step_asks_to_start_again(capsys: pytest.CaptureFixture[str]) -> None:
     assert told(StopRequestedError("SIGTERM"), MAIN) == 75
     assert capsys.readouterr().err == "stopped by SIGTERM before the first step; the same command starts again\n"
+
+
+def test_a_shared_gpu_is_bad_input_which_rank_0_says(capsys: pytest.CaptureFixture[str]) -> None:
+    for world, said in ((MAIN, "cannot start; nothing was written\n  ranks 0 and 1 ...\n"), (OTHER, "")):
+        assert told(SharedGpuError("ranks 0 and 1 ..."), world) == 2
+        assert capsys.readouterr().err == said
 
 
 def test_a_directory_that_is_held_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
