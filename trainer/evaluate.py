@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from data.types import Batch, Loader
 from trainer import metrics
-from trainer.prefetch import on_device
+from trainer.prefetch import Lead, on_device
 from trainer.runtime import Runtime
 
 
@@ -37,10 +37,11 @@ def evaluate(
     for network in networks:
         network.eval()
     sums = torch.stack([metrics.empty(runtime.device) for _ in networks])
-    stopped = False
+    stopped, lead = False, Lead(runtime.device)
     for batch in on_device(loader.epoch(epoch), runtime.device):
         found, logits = _batch(runtime, networks, batch, normalize)
         sums += found
+        lead.step()
         if stopped := each(batch, logits):
             break
     for network, mode in zip(networks, modes, strict=True):

@@ -12,7 +12,7 @@ from trainer import metrics
 from trainer.divergence import check, diverged
 from trainer.learn.schedule import learning_rate
 from trainer.parts import Fit
-from trainer.prefetch import on_device
+from trainer.prefetch import Lead, on_device
 from trainer.state import headline
 from trainer.telemetry.point import Counts, Point
 from trainer.telemetry.sheets import wanted
@@ -44,14 +44,19 @@ def fit(parts: Fit) -> bool:
 
 
 def train_epoch(parts: Fit) -> None:
-    """Train to the end of the epoch that the state is in, or until asked to stop (collective)."""
+    """Train to the end of the epoch that the state is in, or until asked to stop (collective).
+
+    What all ranks do after a step is decided by a vote from before it, so that nobody waits for its answer; none is
+    left open at the end.
+    """
     state, per_epoch, phases = parts.state, parts.steps_per_epoch, parts.train_step.phases
     micro_batches, log_every = parts.plan.batches_per_step, parts.setup.site.log_every
     epoch, first = divmod(state.step, per_epoch)
     source = parts.train_loader.epoch(epoch, first * micro_batches)
     batches = on_device(source, parts.setup.runtime.device, phases)
-    watched = parts.telemetry is not None
+    lead, watched = Lead(parts.setup.runtime.device), parts.telemetry is not None
     parts.meter.restart()
+    parts.keeper.ask()
     for step in range(state.step, (epoch + 1) * per_epoch):
         lr = learning_rate(parts.setup.recipe, step, per_epoch)
         logged = (step + 1) % log_every == 0 or (step + 1) % per_epoch == 0
@@ -63,17 +68,19 @@ def train_epoch(parts: Fit) -> None:
             state.sums[metrics.REFUSALS] += refusals
         state.sums += parts.train_step(taken, step, lr, parts.plan.images_in(step), observe=logged and watched)
         state.step = step + 1
+        stop, due = parts.keeper.answer()  # first: a device that waits for a rank that is gone is waited for in vain
+        lead.step()
         if step % per_epoch == 0:
             show(parts, taken)
         if logged:
             log(parts, lr)
         parts.profiler.step()
-        stop, due = parts.keeper.boundary()
-        if stop:
+        if stop or state.step % per_epoch == 0:  # the end of an epoch is saved once it is evaluated
             return
-        if due and state.step % per_epoch:  # the end of an epoch is saved once it is evaluated
+        if due:
             phases.begin("checkpoint")
             save(parts)
+        parts.keeper.ask()
 
 
 def log(parts: Fit, lr: float) -> None:
@@ -83,6 +90,7 @@ def log(parts: Fit, lr: float) -> None:
         DivergedError: The loss or a gradient is not a number, more often than the recipe bears.
     """
     state = parts.state
+    parts.setup.runtime.meet()
     rows = parts.setup.runtime.gather(torch.cat([state.sums, state.faults]))
     sums = rows[:, : metrics.FIELDS].sum(0)
     skipped = check(parts, sums, rows[:, metrics.FIELDS :].amax(0))
@@ -129,6 +137,7 @@ def save(parts: Fit, top1: float | None = None) -> None:
     Raises:
         DivergedError: The loss is not a number, and the weights are no place to go on from.
     """
+    parts.setup.runtime.meet()
     rows = parts.keeper.rows()
     check(parts, rows["sums"].sum(0), rows["faults"].amax(0))
     weights = [weight.detach() for weight in parts.state.model.parameters()]

@@ -2,6 +2,7 @@
 
 import os
 import sys
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
 from datetime import timedelta
@@ -39,6 +40,11 @@ def device_of(world: World) -> torch.device:
     if parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", devices.index(world.local_rank, torch.cuda.device_count()))
+
+
+def may_hang() -> bool:
+    """Whether a process group with a GPU was not left in good order, as after a failure."""
+    return dist.is_initialized() and torch.cuda.is_initialized()
 
 
 class Runtime:
@@ -169,15 +175,31 @@ class Runtime:
 
     def any(self, flag: bool) -> bool:
         """Whether the flag is set in any process (collective)."""
-        return self.any_of(flag)[0]
+        return self.vote(lambda: flag)()[0]
 
-    def any_of(self, *flags: bool) -> tuple[bool, ...]:
-        """Which flags are set in any process (collective); on the host, so that no GPU is waited for."""
+    def vote(self, *flags: Callable[[], bool]) -> Callable[[], tuple[bool, ...]]:
+        """Ask which flags are set in any process, without waiting (collective); on the host, beside what a GPU does.
+
+        Args:
+            flags: Are looked at now. Where there is no other process they are looked at when the answer is taken.
+
+        Returns:
+            Waits for the answer and gives it; is called once.
+        """
         if self.world.world_size == 1:
-            return flags
-        votes = torch.tensor(flags, dtype=torch.int32)
-        dist.all_reduce(votes, dist.ReduceOp.MAX)
-        return tuple(map(bool, votes.tolist()))
+            return lambda: tuple(flag() for flag in flags)
+        votes = torch.tensor([flag() for flag in flags], dtype=torch.int32)
+        asked = dist.all_reduce(votes, dist.ReduceOp.MAX, async_op=True)
+
+        def answer() -> tuple[bool, ...]:
+            asked.wait()  # pyright: ignore[reportOptionalMemberAccess] - with async_op it is there
+            return tuple(map(bool, votes.tolist()))
+
+        return answer
+
+    def meet(self) -> None:
+        """Notice a process that is gone before NCCL waits for it, which it does for minutes (collective)."""
+        self.any(False)
 
     def gather(self, tensor: Tensor) -> Tensor:
         """(world_size, *shape) what each process has (collective)."""

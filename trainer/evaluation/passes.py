@@ -20,7 +20,7 @@ from trainer import devices
 from trainer.evaluation.predictions import ANSWERS
 from trainer.evaluation.protocol import Protocol
 from trainer.preempt import StopRequestedError
-from trainer.prefetch import on_device
+from trainer.prefetch import Lead, on_device
 from trainer.runtime import Runtime
 from trainer.step import Normalize
 
@@ -104,12 +104,14 @@ def rows(work: Pass, supply: Supply, advance: Advance) -> Tensor:
 
 def _gathered(work: Pass, found: Iterator[Tensor], count: int, batch: int, advance: Advance) -> Tensor:
     parts, everywhere = list[Tensor](), batch * work.runtime.world.world_size
+    lead = Lead(work.runtime.device)
     for done, part in enumerate(found, start=1):
-        parts.append(part.cpu())  # sync: one a batch, and nothing is waiting behind it
+        parts.append(part)  # stays there: some hundred bytes an image
+        lead.step()
         advance(done * everywhere, count * everywhere)
         if work.should_stop():
             raise StopRequestedError("a signal")
-    return work.runtime.gather(torch.cat(parts).to(work.runtime.device)).cpu().flatten(0, 1)
+    return work.runtime.gather(torch.cat(parts)).cpu().flatten(0, 1)
 
 
 def _of_views(work: Pass, batch: Batch, squares: int) -> Tensor:

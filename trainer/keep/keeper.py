@@ -7,7 +7,7 @@ from torch import Tensor
 
 from trainer.images import PeerFailedError
 from trainer.keep import grace
-from trainer.keep.holder import Hold
+from trainer.keep.holder import FencedError, Hold
 from trainer.keep.saving import Saver
 from trainer.keep.snapshot import tree_bytes
 from trainer.setup import Setup
@@ -19,16 +19,29 @@ class SaveFailedError(RuntimeError):
 
 
 class Keeper:
-    """Asks all ranks at each step boundary, and lets rank 0 write."""
+    """Asks all ranks what follows a step, and lets rank 0 write."""
 
     def __init__(self, setup: Setup, state: TrainState, saver: Saver | None, hold: Hold | None) -> None:
         """`saver` and `hold` are rank 0's."""
         self._setup, self._state, self._saver, self._hold = setup, state, saver, hold
         self._said: str | None = None
+        self._fault: Exception | None = None
         self._grace_s = grace.grace_s()
 
-    def boundary(self) -> tuple[bool, bool]:
-        """Whether some rank was asked to stop, and whether a checkpoint is due (collective).
+    def ask(self) -> None:
+        """Ask all ranks what follows the next step, which hides the exchange; `answer` comes after it (collective).
+
+        Called after a checkpoint that this step is due, or the next step would be taken to be due as well.
+        """
+        step = self._state.step + 1
+        self._answer = self._setup.runtime.vote(
+            lambda: self._setup.stop.is_set,
+            lambda: self._saver is not None and self._saver.due(step),
+            self._is_over,
+        )
+
+    def answer(self) -> tuple[bool, bool]:
+        """Whether some rank had been asked to stop at `ask`, and whether a checkpoint is due now (collective).
 
         Raises:
             SaveFailedError: A checkpoint could not be written, and the site wants the run to stop then.
@@ -36,11 +49,15 @@ class Keeper:
             PeerFailedError: Rank 0 raises one of these.
         """
         self._say_failure()
-        due = self._saver.due(self._state.step) if self._saver else False
-        stop, save, over = self._setup.runtime.any_of(self._setup.stop.is_set, due, self._is_over())
+        stop, save, over = self._answer()
         if over:
-            self._end()
+            raise self._fault or PeerFailedError
         return stop, save
+
+    def boundary(self) -> tuple[bool, bool]:
+        """Ask, and wait for the answer (collective); raises what that does."""
+        self.ask()
+        return self.answer()
 
     def rows(self) -> dict[str, Tensor]:
         """What differs from rank to rank, of all ranks (collective)."""
@@ -87,16 +104,21 @@ class Keeper:
             self._grace_s = None
 
     def _is_over(self) -> bool:
+        """Whether this rank has to end the run, and why: by the time of the answer a later write may have succeeded."""
+        failure = self._saver.failure if self._saver else None
+        if failure and self._setup.site.save_failure == "stop":
+            self._fault = self._failed(failure)
         if self._hold and self._hold.lost:
-            return True
-        return bool(self._saver and self._saver.failure and self._setup.site.save_failure == "stop")
-
-    def _end(self) -> None:
-        if self._hold and self._hold.lost:
-            self._hold.check()
-        if self._saver and self._saver.failure:
-            raise self._failed(self._saver.failure)
-        raise PeerFailedError
+            self._fault = _fenced(self._hold)
+        return self._fault is not None
 
     def _failed(self, failure: str) -> SaveFailedError:
         return SaveFailedError(f"{failure}\n  the same command goes on from the newest checkpoint that stands")
+
+
+def _fenced(hold: Hold) -> FencedError:
+    try:
+        hold.check()
+    except FencedError as error:
+        return error
+    return FencedError("another process had taken the run directory over; this process stops without writing more")

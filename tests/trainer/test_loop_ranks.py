@@ -1,0 +1,82 @@
+"""What all ranks agree on while they train: when to stop, save and end. Real processes, over gloo."""
+
+import json
+import os
+import random
+import subprocess
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.ranks import STEPS, End, Scenario, saved
+from trainer.exits import BROKE_OFF, FAILED
+
+STOPS = {
+    "between": random.Random(0).randrange(2 * STEPS, 3 * STEPS - 2),  # in the third epoch
+    "before an epoch's last step": STEPS - 2,
+    "in an epoch's last step": STEPS - 1,
+}
+
+
+@pytest.fixture(scope="module")
+def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Scenario, list[End]]]:
+    """All scenarios, with the ends of their ranks: one after the other, in ranks of processes that load torch once."""
+    root = tmp_path_factory.mktemp("ranks")
+    given = {
+        **{when: {"world_size": 3, "rank": 2, "step": step, "what": "stop"} for when, step in STOPS.items()},
+        "two ranks": {"world_size": 2, "rank": 1, "step": STOPS["between"], "what": "stop"},
+        "saves": {"world_size": 2, "rank": 1, "step": 14, "what": "stop", "save_steps": 4},
+        "kill": {"world_size": 3, "rank": 2, "step": 8, "what": "kill"},
+        "fail": {"world_size": 2, "rank": 1, "step": 8, "what": "fail"},
+        "full": {"world_size": 3, "rank": 0, "step": 0, "what": "full", "save_steps": 2},
+    }
+    scenarios: dict[str, Scenario] = {}
+    for name, fields in given.items():
+        (root / name).mkdir()
+        scenarios[name] = Scenario(folder=str(root / name), **fields)  # pyright: ignore[reportArgumentType]
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.trainer.ranks", *(json.dumps(asdict(one)) for one in scenarios.values())],
+        env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = [
+        [End(**end) for end in ends] for ends in json.loads(done.stdout.splitlines()[-1])
+    ]  # behind what the ranks say
+    return dict(zip(scenarios, zip(scenarios.values(), found, strict=True), strict=True))
+
+
+Ends = dict[str, tuple[Scenario, list[End]]]
+
+
+@pytest.mark.parametrize("name", [*STOPS, "two ranks"])
+def test_all_ranks_stop_at_the_same_step_at_most_one_after_the_signal_s(ends: Ends, name: str) -> None:
+    """The vote on a step is cast before it; the end of an epoch has one of its own, whose answer is waited for."""
+    one, found = ends[name]
+    last = one.step + 1 if one.step == STEPS - 1 else one.step + 2
+    assert found == [End(code=0, step=last)] * one.world_size
+    assert saved(Path(one.folder))[-1] == last
+
+
+def test_checkpoints_are_saved_at_their_steps_and_at_ends_of_epochs(ends: Ends) -> None:
+    one, found = ends["saves"]
+    assert found == [End(code=0, step=16)] * 2
+    assert saved(Path(one.folder)) == [4, 6, 8, 12, 16]
+
+
+@pytest.mark.parametrize(("name", "code"), [("kill", -9), ("fail", BROKE_OFF)])
+def test_ranks_that_lose_one_end_so_that_the_run_is_started_again(ends: Ends, name: str, code: int) -> None:
+    *others, struck = ends[name][1]
+    assert struck.code == code
+    assert {end.code for end in others} == {BROKE_OFF}
+
+
+def test_all_ranks_end_at_the_same_step_where_rank_0_cannot_save(ends: Ends) -> None:
+    found = ends["full"][1]
+    assert [end.code for end in found] == [FAILED] * 3
+    assert len({end.step for end in found}) == 1
