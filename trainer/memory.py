@@ -19,6 +19,7 @@ SHORT = re.compile(
     r"|CUDA (allocation failed|malloc|calloc|host alloc)|ALLOCATOR_FAILURE|nvImageCodec failure: '#1?5'",
     re.IGNORECASE,
 )
+_ROOM = 0.15  # of a GPU, for what a run has beside a step: averaged weights, DDP's buffers, DALI, the next batches
 
 
 class MemoryShortError(RuntimeError):
@@ -65,11 +66,26 @@ def fitted(recipe: Recipe, runtime: Runtime, *, channels_last: bool) -> Recipe:
     Raises:
         MemoryShortError: Not even one image fits.
     """
-    for micro_batch in (recipe.micro_batch, *_smaller(recipe)):
-        smaller = replace(recipe, micro_batch=micro_batch)
-        if not runtime.any(_runs_out(smaller, runtime, channels_last)):
-            return smaller
+    with _leaving_room(runtime.device):
+        for micro_batch in (recipe.micro_batch, *_smaller(recipe)):
+            smaller = replace(recipe, micro_batch=micro_batch)
+            if not runtime.any(_runs_out(smaller, runtime, channels_last)):
+                return smaller
     raise MemoryShortError(advice(replace(recipe, micro_batch=1)))
+
+
+@contextmanager
+def _leaving_room(device: torch.device) -> Iterator[None]:
+    """Try with less than all of a GPU; what is tried is no part of the peak that the run tells."""
+    if device.type != "cuda":
+        yield
+        return
+    torch.cuda.set_per_process_memory_fraction(1 - _ROOM, device.index)
+    try:
+        yield
+    finally:
+        torch.cuda.set_per_process_memory_fraction(1.0, device.index)
+        torch.cuda.reset_peak_memory_stats(device)
 
 
 def _smaller(recipe: Recipe) -> list[int]:

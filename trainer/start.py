@@ -6,6 +6,7 @@ from trainer.config import Recipe, SiteConfig
 from trainer.images import PeerFailedError
 from trainer.keep import grace
 from trainer.keep.holder import HeldError, Hold
+from trainer.keep.snapshot import tree_bytes
 from trainer.memory import fitted
 from trainer.preempt import StopFlag, StopRequestedError
 from trainer.rundir import RunDirectory
@@ -52,12 +53,17 @@ def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
     return recipe
 
 
-def advise_grace(setup: Setup, state: TrainState) -> None:
-    """Say so if a stop would leave too little time to save here (rank 0 only)."""
+def checkpoint_bytes(state: TrainState, world_size: int) -> int:
+    """About what a checkpoint takes, rather more than less; an optimizer's moments may come with the first step."""
+    weights = [network.state_dict() for network in state.networks]
+    moments = 2 * sum(weight.nbytes for weight in state.model.parameters())
+    return tree_bytes(weights) + moments + world_size * tree_bytes(state.own())
+
+
+def advise_grace(setup: Setup, count: int) -> None:
+    """Say so if a stop would leave too little time to save a checkpoint of so many bytes here (rank 0 only)."""
     if (grace_s := grace.grace_s()) is None:
         return
-    weights = sum(weight.nbytes for network in state.networks for weight in network.state_dict().values())
-    count = weights + 2 * sum(weight.nbytes for weight in state.model.parameters())  # an optimizer's moments
     with suppress(OSError):  # the first checkpoint will say it better
         if slow := grace.warning(grace.measured_write_s(setup.run.checkpoints, count), count, grace_s):
             setup.console.say(slow)

@@ -6,6 +6,7 @@ import torch
 
 from data.config import InputConfig
 from models.config import ModelConfig
+from trainer import memory
 from trainer.config import Recipe
 from trainer.memory import MemoryShortError, advising, fitted, is_short
 from trainer.runtime import Runtime
@@ -41,6 +42,18 @@ def test_a_micro_batch_that_fits_stays(runtime: Runtime) -> None:
 def test_where_nothing_fits_the_message_says_so(runtime: Runtime) -> None:
     with pytest.raises(MemoryShortError, match="a micro_batch of 1 images of 1024 px does not fit"):
         fitted(replace(RECIPE, micro_batch=32_749, global_batch=65_498), runtime, channels_last=True)
+
+
+def test_a_trial_on_a_gpu_leaves_room_for_what_it_lacks_and_is_no_part_of_the_peak(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    calls: list[tuple[str, object]] = []
+    monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, _: calls.append(("share", share)))
+    monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: calls.append(("reset", None)))
+    with pytest.raises(MemoryShortError), memory._leaving_room(torch.device("cuda", 0)):
+        calls.append(("trial", None))
+        raise MemoryShortError
+    assert calls == [("share", 0.85), ("trial", None), ("share", 1.0), ("reset", None)]
 
 
 def test_memory_that_runs_out_names_the_settings_to_lower() -> None:

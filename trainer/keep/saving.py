@@ -9,6 +9,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from data.schema import NewerSchemaError
 from trainer.config import SiteConfig
 from trainer.keep import checkpoint, files, retention
@@ -54,6 +56,10 @@ class Saver:
         self._owed = False
         self._failure: str | None = None
         self._error: BaseException | None = None
+
+    def reserve(self, count: int, device: torch.device) -> None:
+        """Take host memory for a checkpoint of so many bytes; see `Snapshot.reserve`."""
+        self._snapshot.reserve(count, device)
 
     @property
     def failure(self) -> str | None:

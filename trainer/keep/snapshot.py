@@ -9,6 +9,7 @@ from torch import Tensor
 
 PLAIN = (type(None), bool, int, float, str)  # what `weights_only` loading gives back, besides tensors
 
+_LINE = 64  # bytes: a buffer begins at a multiple, as any type and the copying instructions want
 _HEADER = 1024  # bytes: name, shape and padding of a tensor in a file, at most
 _REST = 65_536  # bytes: the manifest, the plain values, the files' own headers
 
@@ -21,9 +22,17 @@ class Snapshot:
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[Any, ...], Tensor] = {}
+        self._reserve = torch.empty(0, dtype=torch.uint8)
         self._copied: Sequence[torch.Event] = []
         # one core does not keep the memory busy; torch's _foreach_copy_ is no faster than a loop
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
+
+    def reserve(self, count: int, device: torch.device) -> None:
+        """Take so many bytes of memory for buffers now, page-locked where the tensors lie on a GPU.
+
+        To page-lock hundreds of buffers at the first `take` would hold it up for longer than the copies do.
+        """
+        self._reserve = torch.empty(count, dtype=torch.uint8, pin_memory=device.type == "cuda")
 
     @torch.no_grad()
     def take(self, tree: Any) -> Any:
@@ -38,7 +47,7 @@ class Snapshot:
             TypeError: A value is of another kind, which could be written but not safely loaded.
         """
         sources = dict(_tensors(tree, ()))
-        self._buffers = {path: _fitting(self._buffers.get(path), tensor) for path, tensor in sources.items()}
+        self._buffers = {path: self._fitting(self._buffers.get(path), tensor) for path, tensor in sources.items()}
         pairs = [(self._buffers[path], tensor) for path, tensor in sources.items()]
         other = self._pool.submit(_copy, [pair for pair in pairs[::2] if not pair[1].is_cuda])
         _copy([pair for pair in pairs[::2] if pair[1].is_cuda] + pairs[1::2])
@@ -52,6 +61,23 @@ class Snapshot:
         """Wait until the copies of the last `take` are whole."""
         for event in self._copied:
             event.synchronize()  # sync
+
+    def _fitting(self, buffer: Tensor | None, tensor: Tensor) -> Tensor:
+        # of the same strides too: a copy from NHWC to NCHW in memory is slow, and can wait for the writer
+        if (
+            buffer is not None
+            and (buffer.dtype, buffer.shape, buffer.stride()) == (tensor.dtype, tensor.shape, tensor.stride())
+            and buffer.is_pinned() == tensor.is_cuda
+        ):
+            return buffer
+        if not 0 < tensor.nbytes <= len(self._reserve) or self._reserve.is_pinned() != tensor.is_cuda:
+            return torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda, requires_grad=False)
+        return self._carved(torch.empty_like(tensor, device="meta"))
+
+    def _carved(self, like: Tensor) -> Tensor:
+        """A part of the reserve; by numpy a storage of its own, or a file would get the whole reserve with each."""
+        part, self._reserve = self._reserve[: like.nbytes], self._reserve[-(-like.nbytes // _LINE) * _LINE :]
+        return torch.from_numpy(part.numpy()).view(like.dtype).as_strided(like.shape, like.stride())
 
 
 def _copy(pairs: list[tuple[Tensor, Tensor]]) -> None:
@@ -74,17 +100,6 @@ def _tensors(tree: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...]
     elif type(tree) not in PLAIN:
         place = ".".join(map(str, path))
         raise TypeError(f"{place}: a checkpoint holds tensors and plain values, not {type(tree).__qualname__}")
-
-
-def _fitting(buffer: Tensor | None, tensor: Tensor) -> Tensor:
-    # of the same strides too: a copy from NHWC to NCHW in memory is slow, and can wait for the writer
-    if (
-        buffer is not None
-        and (buffer.dtype, buffer.shape, buffer.stride()) == (tensor.dtype, tensor.shape, tensor.stride())
-        and buffer.is_pinned() == tensor.is_cuda
-    ):
-        return buffer
-    return torch.empty_like(tensor, device="cpu", pin_memory=tensor.is_cuda, requires_grad=False)
 
 
 def _rebuilt(tree: Any, path: tuple[Any, ...], buffers: dict[tuple[Any, ...], Tensor]) -> Any:

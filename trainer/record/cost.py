@@ -25,6 +25,8 @@ class Cost:
     """Estimated from rank 0's device; None where it does not say what it draws."""
     memory_gb: float | None
     """Most that rank 0 held."""
+    device_memory_gb: float | None
+    """Most in use on its GPU at a point, by whomever."""
     images_per_s: float | None
     """Median over the points."""
     data_wait: float | None
@@ -38,13 +40,13 @@ def cost(records: Records) -> Cost:
     starts = [stretch[0] for stretch in stretches]
     powers = [_energy_j(stretch) for stretch in stretches]
     known = [power for power in powers if power is not None]
-    memory = _values(train, "memory_gb")
     return Cost(
         hours=sum(map(_hours, stretches)),
         device_hours=sum(_hours(stretch) * _processes(stretch[0]) for stretch in stretches),
         device_hour="CPU process-hours" if any(_on_cpu(start) for start in starts) else "GPU-hours",
         energy_kwh=sum(known) / (1000 * _HOUR_S) if known else None,
-        memory_gb=max(memory, default=None),
+        memory_gb=max(_values(train, "memory_gb"), default=None),
+        device_memory_gb=max(_values(train, "device_memory_gb"), default=None),
         images_per_s=_median(_values(train, "images_per_s")),
         data_wait=_median(_values(train, "data_wait")),
     )

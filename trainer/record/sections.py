@@ -103,6 +103,7 @@ def time_and_energy(account: Account) -> Section | None:
         ("images/s, median", _known(found.images_per_s)),
         ("waiting for data, median", None if found.data_wait is None else f"{100 * found.data_wait:.1f} % of the time"),
         ("most memory, rank 0", _known(found.memory_gb, "GB")),
+        ("most in use on its GPU", _known(found.device_memory_gb, "GB, DALI and other programs included")),
     ]
     return Section("Time, energy, memory", [facts("of the whole run", rows)])
 

@@ -125,7 +125,10 @@ class Point:
             ),
             "time": _rounded(**self.pace.lap.shares, host_to_device=self.pace.lap.host_to_device),
             "device": _rounded(
-                memory_gb=self.usage.memory_gb, host_memory_gb=self.usage.host_memory_gb, power_w=self.usage.power_w
+                memory_gb=self.usage.memory_gb,
+                device_memory_gb=self.usage.device_memory_gb,
+                host_memory_gb=self.usage.host_memory_gb,
+                power_w=self.usage.power_w,
             ),
             "data": {
                 "images_seen": self.counts.images_seen,

@@ -54,6 +54,22 @@ def test_the_second_copy_takes_the_memory_of_the_first() -> None:
     assert torch.equal(second["model"]["conv"], given["model"]["conv"])
 
 
+def test_buffers_lie_in_the_reserve_as_long_as_it_lasts_each_in_a_storage_of_its_own() -> None:
+    given = {**tree(), "mask": torch.tensor([True, False, True]), "empty": torch.zeros(0), "large": torch.ones(3000)}
+    snapshot = Snapshot()
+    snapshot.reserve(8_000, torch.device("cpu"))
+    reserve = snapshot._reserve
+    copy = snapshot.take(given)
+    begin, end = reserve.data_ptr(), reserve.data_ptr() + len(reserve)
+    assert [begin <= address < end for address in addresses(copy)] == [True, True, True, True, False, False]
+    assert copy["model"]["conv"].stride() == given["model"]["conv"].stride()
+    assert all(address % 64 == 0 for address in addresses(copy))
+    for ours, theirs in ((copy[name], given[name]) for name in ("mask", "empty", "large")):
+        assert torch.equal(ours, theirs)
+        assert ours.untyped_storage().nbytes() == theirs.untyped_storage().nbytes()
+    assert addresses(snapshot.take(given)) == addresses(copy)
+
+
 def test_what_changes_its_shape_dtype_or_layout_is_copied_all_the_same() -> None:
     snapshot = Snapshot()
     for tensor in (

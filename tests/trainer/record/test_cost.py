@@ -34,9 +34,10 @@ def test_a_cpu_gives_process_hours() -> None:
 
 def test_rates_are_medians_and_memory_is_the_most() -> None:
     points = train_records(3)
-    points[1] |= {"images_per_s": 900.0, "data_wait": 1.0, "memory_gb": 7.5}
+    points[1] |= {"images_per_s": 900.0, "data_wait": 1.0, "memory_gb": 7.5, "device_memory_gb": 9.0}
     found = cost([START, *points])
     assert (found.images_per_s, found.data_wait, found.memory_gb) == (100.0, 0.125, 7.5)
+    assert found.device_memory_gb == 9.0
     del points[0]["memory_gb"], points[1]["memory_gb"], points[2]["memory_gb"]  # as older runs are
     assert cost([START, *points]).memory_gb is None
 

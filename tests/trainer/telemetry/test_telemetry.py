@@ -94,7 +94,14 @@ def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path
     times = {"data_wait": 0.25, "forward": 0.5, "backward": 0.25}
     speed = {"images_per_s": 1234.5, "images_per_s_per_device": 617.25, "tflops_per_s": 25.0, "mfu": 0.25}
     steps = {"step_p50_ms": 1000.0, "step_p95_ms": 1000.0, "step_max_ms": 1000.0}
-    device = {"memory_gb": 1.5004, "power_w": 250.0, "host_memory_gb": 2.0, "restarts": 0, "time": second["time"]}
+    device = {
+        "memory_gb": 1.5004,
+        "device_memory_gb": 2.25,
+        "power_w": 250.0,
+        "host_memory_gb": 2.0,
+        "restarts": 0,
+        "time": second["time"],
+    }
     assert {name: value for name, value in second.items() if name in MEASURED} == times | speed | steps | device
     assert {name: value for name, value in second.items() if name not in MEASURED} == {
         **{"kind": "train", "step": 1, "epoch": 0, "loss": 2.0, "top1": 50.0, "top5": 90.0, "lr": 0.1},

@@ -73,5 +73,5 @@ def point(step: int, loss: float = 1.0, data_wait: float = 0.25, step_ms: float 
             lap=Lap(shares, None, (step_ms,)),  # pyright: ignore[reportArgumentType]
         ),
         eta_s=61.0,
-        usage=Usage(memory_gb=1.50041, power_w=250.0 if step % 2 else None, host_memory_gb=2.0),
+        usage=Usage(memory_gb=1.50041, device_memory_gb=2.25, power_w=250.0 if step % 2 else None, host_memory_gb=2.0),
     )
