@@ -19,11 +19,12 @@ from pathlib import Path
 from types import FrameType
 
 from trainer.cpu import ALLOCATOR, RESTING, has_gpu
-from trainer.exits import BAD_INPUT, BROKE_OFF, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
+from trainer.exits import BAD_INPUT, BEGUN, BROKE_OFF, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
 from trainer.keep.grace import GRACE_VARIABLE
 from trainer.preempt import IMPATIENT, START_AGAIN
 
 _LOOK_S = 0.1
+_SIGNALLED = 128  # above it, a shell's and srun's codes are those of signals
 
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
 
@@ -173,8 +174,10 @@ def _meant(code: int, recorded: str, *, asked: bool) -> int:
     """The exit code of a command that ended with `code`, and whose trainer wrote down `recorded` at its end, if any."""
     if code == 0:
         return 0
-    if not recorded and asked:  # before a trainer listened; nothing is lost
+    if asked and recorded in ("", BEGUN):  # before a trainer listened, or with no time to save; what is saved stands
         return START_AGAIN
+    if recorded == BEGUN and 0 < code < _SIGNALLED:  # a process was ended from outside: torchrun says no more than 1
+        return BROKE_OFF
     known = {str(meant): meant for meant in (START_AGAIN, BROKE_OFF, FAILED, BAD_INPUT, INTERRUPTED)}
     return known.get(recorded, code if code > 0 else 128 - code)
 

@@ -1,7 +1,11 @@
 """`python -m trainer`."""
 
+import logging
+import os
 import sys
 import traceback
+from contextlib import suppress
+from typing import NoReturn
 
 from data.ending import trace_crashes
 from trainer.cpu import keep_memory
@@ -25,8 +29,19 @@ def run() -> int:
     return code
 
 
+def leave(code: int) -> NoReturn:
+    """End this process; after a failure at once where a GPU may wait for lost ranks, as its teardown would too."""
+    runtime = sys.modules.get("trainer.runtime")
+    if code and runtime and runtime.may_hang():
+        for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
+            with suppress(OSError, ValueError):  # nobody reads any more
+                flush()
+        os._exit(code)
+    sys.exit(code)
+
+
 if __name__ == "__main__":
     if sys.argv[1:2] in (["train"], ["doctor"]):
         keep_memory()
     trace_crashes()
-    sys.exit(run())
+    leave(run())

@@ -14,6 +14,7 @@ BAD_INPUT = 2
 BROKE_OFF = 70  # sysexits' EX_SOFTWARE: nothing that we foresaw; the same command may well get through
 INTERRUPTED = 130  # 128 + SIGINT, as shells say
 
+BEGUN = "begun"  # stands for the code while processes work together
 EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file in which `python -m launch run` looks for the code
 
 
@@ -32,11 +33,20 @@ def refuse(problems: list[str], world: World | None = None) -> int:
 
 def record(code: int, environment: Mapping[str, str] = os.environ) -> None:
     """Leave the exit code where `python -m launch run` finds it, if that started us: launchers turn it into 1."""
+    _leave(str(code), environment)
+
+
+def begun(environment: Mapping[str, str] = os.environ) -> None:
+    """Note there that the run has begun: where NCCL or the system ends this process, it leaves no code."""
+    _leave(BEGUN, environment)
+
+
+def _leave(text: str, environment: Mapping[str, str]) -> None:
     name = environment.get(EXIT_CODE_VARIABLE)
     if not name or not _is_first_here(environment) or not Path(name).exists():  # on another machine there is none
         return
     with suppress(OSError):  # the code still goes the usual way
-        Path(name).write_text(str(code))
+        Path(name).write_text(text)
 
 
 def _is_first_here(environment: Mapping[str, str]) -> bool:

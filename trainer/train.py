@@ -12,6 +12,7 @@ from data.plan.plan import TrainPlan
 from trainer import at_work, build
 from trainer.config import Recipe, SiteConfig
 from trainer.evaluation import aim
+from trainer.exits import begun
 from trainer.images import list_images
 from trainer.keep import files
 from trainer.keep.holder import Hold
@@ -25,7 +26,7 @@ from trainer.record import evidence
 from trainer.rundir import write_text
 from trainer.runtime import Runtime
 from trainer.setup import Setup
-from trainer.start import advise_grace, begin, take_hold
+from trainer.start import advise_grace, begin, checkpoint_bytes, take_hold
 from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
 from trainer.telemetry.console import Console
@@ -58,6 +59,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, site.threads, deterministic=site.deterministic)
+    begun()
     if site.numa:
         runtime.keep_near()
     with ExitStack() as holding:
@@ -84,8 +86,9 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], hold: Hold | None, s
     normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
     model = build.forward(recipe, state, runtime, normalize)
     build.restore(state, run.checkpoints, runtime)
+    count = checkpoint_bytes(state, runtime.world.world_size)
     if runtime.is_main:
-        advise_grace(setup, state)
+        advise_grace(setup, count)
     plans = build.plans(setup, images)
     chosen = build.chosen_loader(setup, images[0])
     notes = at_work.begin(run, runtime.world.rank, (plans[0].max_batch, plans[1].max_batch), stack)
@@ -93,6 +96,7 @@ def _parts(setup: Setup, images: tuple[Manifest, Manifest], hold: Hold | None, s
     saver = Saver(run.checkpoints, setup.site, hold.check, hold.token) if hold else None
     if saver:
         stack.callback(saver.finish)
+        saver.reserve(count, runtime.device)
     train_step = TrainStep(runtime, model, state, normalize, recipe)
     return Fit(
         setup=setup,

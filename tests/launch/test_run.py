@@ -20,7 +20,8 @@ BIN = Path(sys.executable).parent
 WORKER = """
 import os, signal, sys, time
 from pathlib import Path
-from trainer.exits import record
+from trainer.exits import begun, record
+begun()
 save_s, code = float(sys.argv[1]), int(sys.argv[2])
 rank, heard = os.environ.get("RANK", "0"), []
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
@@ -148,10 +149,35 @@ def test_the_code_of_torchruns_processes_comes_through(tmp_path: Path, code: int
         ("printf 75 > $PROVENET_EXIT_CODE; exit 0", 0),
         ("printf 0 > $PROVENET_EXIT_CODE; exit 3", 3),
         ("printf damaged > $PROVENET_EXIT_CODE; exit 3", 3),
+        ("printf begun > $PROVENET_EXIT_CODE; exit 1", 70),
+        ("printf begun > $PROVENET_EXIT_CODE; exit 0", 0),
+        ("printf begun > $PROVENET_EXIT_CODE; kill -KILL $$", 137),
+        ("printf begun > $PROVENET_EXIT_CODE; exit 134", 134),
     ],
 )
 def test_the_trainers_code_counts_before_the_launchers(script: str, expected: int) -> None:
     assert commands.run("launch", "run", "--", "sh", "-c", script).returncode == expected
+
+
+@pytest.mark.parametrize(("begins", "expected"), [("begun()", 70), ("", 1)])
+def test_a_process_that_was_aborted_after_it_began_broke_off(tmp_path: Path, begins: str, expected: int) -> None:
+    """As NCCL's watchdog aborts the ranks that wait for one that failed: torchrun says 1, and no rank says more."""
+    (tmp_path / "worker.py").write_text(f"""
+import os, sys, time
+from pathlib import Path
+from trainer.exits import begun, record
+{begins}
+if os.environ["RANK"] == "0":
+    Path("waits").touch()
+    time.sleep(600)
+while not Path("waits").exists():
+    time.sleep(0.02)
+record(70)  # of a rank that is not the first on its machine: nobody sees it
+os.abort()
+""")
+    with launched(tmp_path, [*LAUNCHERS["torchrun"], "worker.py"]) as process:
+        process.communicate(timeout=60)
+    assert process.returncode == expected
 
 
 def test_words_of_the_command_stay_as_they_are() -> None:

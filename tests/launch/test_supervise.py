@@ -173,6 +173,12 @@ def test_a_crash_shortly_before_the_time_limit_goes_through_the_queue(supervised
     assert (done.starts, done.requeues) == (1, ["requeue 12"])
 
 
+def test_ranks_that_were_aborted_without_a_word_after_they_began_start_again(supervised: Supervised) -> None:
+    done = supervised("printf begun > $PROVENET_EXIT_CODE; exit 1")
+    assert (done.code, done.requeues) == (75, ["requeue 12"])
+    assert done.why == "broke off; goes on from step 0"
+
+
 @pytest.mark.parametrize(("code", "words"), [(1, "does not mend (exit code 1)"), (2, "cannot start so (exit code 2)")])
 def test_what_no_start_mends_is_not_started_again(supervised: Supervised, code: int, words: str) -> None:
     done = supervised(f"exit {code}")

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
-from trainer.exits import record
+from trainer.exits import begun, record
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,12 @@ def test_the_first_process_on_a_machine_leaves_its_exit_code(
     file.touch()
     record(75, {"PROVENET_EXIT_CODE": str(file), **environment})
     assert file.read_text() == expected
+
+
+def test_a_run_that_has_begun_is_known_until_it_leaves_its_code(tmp_path: Path) -> None:
+    (tmp_path / "code").touch()
+    begun({"PROVENET_EXIT_CODE": str(tmp_path / "code")})
+    assert (tmp_path / "code").read_text() == "begun"
 
 
 def test_a_later_code_replaces_an_earlier_one(tmp_path: Path) -> None:
