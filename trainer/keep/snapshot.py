@@ -30,9 +30,10 @@ class Snapshot:
     def reserve(self, count: int, device: torch.device) -> None:
         """Take so many bytes of memory for buffers now, page-locked where the tensors lie on a GPU.
 
-        To page-lock hundreds of buffers at the first `take` would hold it up for longer than the copies do.
+        To page-lock hundreds of buffers, or to touch them for the first time, holds up a `take` for longer than its
+        copies do.
         """
-        self._reserve = torch.empty(count, dtype=torch.uint8, pin_memory=device.type == "cuda")
+        self._reserve = torch.empty(count, dtype=torch.uint8, pin_memory=device.type == "cuda").zero_()
 
     @torch.no_grad()
     def take(self, tree: Any) -> Any:
