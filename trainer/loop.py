@@ -122,7 +122,8 @@ def log(parts: Fit, lr: float) -> None:
 
 
 def show(parts: Fit, taken: Sequence[Batch]) -> None:
-    """Let TensorBoard have the images of the step just done, in some epochs."""
+    """Let TensorBoard have the images of the step just done, in some epochs (collective)."""
+    parts.setup.runtime.meet()  # rank 0 waits for the device
     if parts.telemetry and wanted((parts.state.step - 1) // parts.steps_per_epoch, parts.setup.recipe.epochs):
         parts.telemetry.batch(parts.state.step, *parts.train_step.as_seen(taken[0]))
 
