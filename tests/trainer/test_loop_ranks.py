@@ -13,15 +13,19 @@ import pytest
 from tests.trainer.ranks import STEPS, End, Scenario, saved
 from trainer.exits import BROKE_OFF, FAILED
 
+pytestmark = pytest.mark.slow
+
 STOPS = {
     "between": random.Random(0).randrange(2 * STEPS, 3 * STEPS - 2),  # in the third epoch
     "before an epoch's last step": STEPS - 2,
     "in an epoch's last step": STEPS - 1,
 }
 
+Ends = dict[str, tuple[Scenario, list[End]]]
+
 
 @pytest.fixture(scope="module")
-def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Scenario, list[End]]]:
+def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
     """All scenarios, with the ends of their ranks: one after the other, in ranks of processes that load torch once."""
     root = tmp_path_factory.mktemp("ranks")
     given = {
@@ -45,13 +49,9 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Scenario, 
         check=False,
     )
     assert done.returncode == 0, done.stderr
-    found = [
-        [End(**end) for end in ends] for ends in json.loads(done.stdout.splitlines()[-1])
-    ]  # behind what the ranks say
+    said = done.stdout.splitlines()[-1]  # behind what the ranks say
+    found = [[End(**end) for end in one] for one in json.loads(said)]
     return dict(zip(scenarios, zip(scenarios.values(), found, strict=True), strict=True))
-
-
-Ends = dict[str, tuple[Scenario, list[End]]]
 
 
 @pytest.mark.parametrize("name", [*STOPS, "two ranks"])
