@@ -6,14 +6,17 @@ from pathlib import Path
 from typing import Literal
 
 Split = Literal["train", "val"]
-Contender = Literal["threads", "dali", "torchvision", "torchvision-v2", "timm", "dali-example", "floor", "decode"]
+Contender = Literal[
+    "threads", "dali", "dali_gpu", "torchvision", "torchvision-v2", "timm", "dali-example", "floor", "decode"
+]
 REFERENCE: Contender = "torchvision"  # every ratio is to it
 FLOOR: Contender = "floor"
-OURS: tuple[Contender, ...] = ("threads", "dali")
+OURS: tuple[Contender, ...] = ("threads", "dali", "dali_gpu")
 
 WHAT: dict[Contender, str] = {
     "threads": "this package, threads",
     "dali": "this package, DALI",
+    "dali_gpu": "this package, DALI on the GPU: compare images/s, as CPU time leaves the GPU's out",
     "torchvision": "torchvision's reference script: Pillow, worker processes, float32",
     "torchvision-v2": "the same with transforms.v2 over decode_image's tensors",
     "timm": "timm's create_loader, without its colour jitter",

@@ -30,15 +30,19 @@ def batches(task: BenchTask) -> Iterator[Tensor]:
     """Batches without end, epoch after epoch, (N, S, S, 3) uint8.
 
     Raises:
-        ModuleNotFoundError: The backend's package is not installed.
+        ModuleNotFoundError: The backend's package, or its GPU, is not there.
     """
     backend = cast(Backend, task.contender)
-    loader = backends.open_loader(
-        _plan(task), backend, device=torch.device("cpu"), threads=task.threads, max_broken=1.0
-    )
+    on_gpu = backend == "dali_gpu"
+    if on_gpu and not torch.cuda.is_available():
+        raise ModuleNotFoundError("there is no GPU", name="an NVIDIA GPU")
+    device = torch.device("cuda", 0) if on_gpu else torch.device("cpu")
+    loader = backends.open_loader(_plan(task), backend, device=device, threads=task.threads, max_broken=1.0)
     try:
         for epoch in count():
             for batch in loader.epoch(epoch):
+                if on_gpu:  # or batches would count that are only queued
+                    torch.cuda.current_stream().synchronize()
                 yield batch.images
     finally:
         loader.close()

@@ -44,7 +44,7 @@ def open_batches(task: BenchTask) -> tuple[Iterator[Tensor], str]:
         ModuleNotFoundError: Its package is not installed.
     """
     match task.contender:
-        case "threads" | "dali":
+        case "threads" | "dali" | "dali_gpu":
             from data.bench import ours
 
             return ours.batches(task), ""

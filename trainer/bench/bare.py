@@ -21,10 +21,11 @@ def open_loop(task: LoopTask, world: World) -> Opened:
 
     In a world of one it loads nothing of ours but the network, and its memory is a bare loop's.
     """
-    torch.set_num_threads(task.threads)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device, agreed = _joined(task, world)
     layout = torch.channels_last if task.channels_last else torch.contiguous_format
-    network, agreed = _distributed(_network(task, device, layout), task, world)
+    network = _network(task, device, layout)
+    if world.world_size > 1:
+        network = DistributedDataParallel(network)
     optimizer = SGD(network.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, fused=True)
     images, targets = (part.to(device) for part in images_and_targets(task))
     mean, std = (255 * torch.tensor(part, device=device).view(1, 3, 1, 1) for part in _statistics())
@@ -48,13 +49,17 @@ def _network(task: LoopTask, device: torch.device, layout: torch.memory_format) 
     return network.train().to(device, memory_format=layout)
 
 
-def _distributed(network: nn.Module, task: LoopTask, world: World) -> tuple[nn.Module, Callable[[bool], bool]]:
-    if world.world_size == 1:
-        return network, bool
-    from trainer.runtime import Runtime  # loads accelerate, to join the process group
+def _joined(task: LoopTask, world: World) -> tuple[torch.device, Callable[[bool], bool]]:
+    """This process's device, and whether any rank says so (collective)."""
+    if world.world_size > 1:
+        from trainer.runtime import Runtime  # loads accelerate, to join the process group
 
-    runtime = Runtime(world, task.precision, task.threads)
-    return DistributedDataParallel(network), runtime.any
+        runtime = Runtime(world, task.precision, task.threads)
+        return runtime.device, runtime.any
+    torch.set_num_threads(task.threads)
+    torch.backends.cudnn.benchmark = True  # as ours: without it the ratio would flatter ours on a GPU
+    torch.backends.cudnn.allow_tf32 = task.precision != "fp32"
+    return torch.device("cuda", 0) if torch.cuda.is_available() else torch.device("cpu"), bool
 
 
 def _statistics() -> tuple[tuple[float, ...], tuple[float, ...]]:

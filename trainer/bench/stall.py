@@ -1,4 +1,4 @@
-"""How long a checkpoint holds the training thread, beside the time in which it would write the same by itself."""
+"""How long a checkpoint holds training, beside the time in which it would write the same by itself."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -33,7 +33,7 @@ def measure(task: LoopTask, config: BenchConfig) -> list[Pair]:
         saver = Saver(task.folder / "behind", parts.setup.site, guard=lambda: None)
         stack.callback(saver.finish)
         ways = (
-            partial(_behind, saver, count(1), tree),
+            partial(_behind, saver, count(1), tree, parts.setup.runtime.device),
             partial(_seconds, lambda: checkpoint.write(task.folder / "synchronous", 0, tree)),
             partial(_seconds, lambda: _torch_save(tree, task.folder / "state.pt")),
         )
@@ -46,12 +46,24 @@ def measure(task: LoopTask, config: BenchConfig) -> list[Pair]:
     ]
 
 
-def _behind(saver: Saver, steps: Iterator[int], tree: dict[str, Any]) -> float:
-    """Seconds that the training thread gives for a checkpoint whose write goes on behind it."""
+def _behind(saver: Saver, steps: Iterator[int], tree: dict[str, Any], device: torch.device) -> float:
+    """Seconds that training gives for a checkpoint whose write goes on behind it.
+
+    On a GPU from the snapshot's begin until the next step's first kernel could run: the copies are only queued by then.
+    """
+    if device.type != "cuda":
+        saver.begin(next(steps), tree)
+        saver.finish()
+        assert saver.stall_s is not None
+        return saver.stall_s
+    torch.cuda.synchronize(device)
+    begun, ended = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+    begun.record()
     saver.begin(next(steps), tree)
+    ended.record()
     saver.finish()
-    assert saver.stall_s is not None
-    return saver.stall_s
+    ended.synchronize()
+    return begun.elapsed_time(ended) / MS
 
 
 def _fill(parts: Fit) -> None:

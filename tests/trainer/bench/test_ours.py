@@ -2,6 +2,7 @@ from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 import torch
 
 from tests.trainer.bench.tasks import tiny
@@ -31,3 +32,13 @@ def test_a_silent_loop_trains_the_same_and_writes_nothing(tmp_path: Path) -> Non
             states.append({name: value.clone() for name, value in opened.network.state_dict().items()})
     assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
     assert not (tmp_path / "silent" / "metrics.jsonl").exists()
+
+
+def test_the_bare_loop_lets_cudnn_choose_its_algorithms_as_ours_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", False)
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    bare.open_loop(tiny(tmp_path), World())
+    assert torch.backends.cudnn.benchmark
+    assert not torch.backends.cudnn.allow_tf32  # in fp32
