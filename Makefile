@@ -12,7 +12,7 @@ DATA ?=
 RECIPE ?= $(if $(DATA),resnet50,demo)
 #: run directory
 OUTPUT ?= runs/$(basename $(notdir $(RECIPE)))
-#: more flags of `python -m trainer train`
+#: more flags of `python -m trainer train`, or with test-gpu of `python -m tests.gpu`
 FLAGS ?=
 
 OTHER := $(if $(filter 12,$(CUDA)),13,12)
@@ -30,7 +30,7 @@ DEVICES := $(if $(filter 1,$(PROCESSES)),$(if $(filter 0,$(GPUS)),--cpu),--multi
 LAUNCH := $(BIN)/python -m launch run -- $(BIN)/accelerate launch --quiet $(DEVICES) --num_processes $(PROCESSES) --num_machines 1 \
   --num_cpu_threads_per_process 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: help train test check lint quick env env-dev system screenshot clean
+.PHONY: help train test test-gpu check lint quick env env-dev system screenshot clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made, and by which settings.
@@ -45,6 +45,9 @@ train: env  ## Train on an embedded data set, or on DATA=/imagenet with RECIPE=r
 
 test: system check  ## Run every check and every test, installing what they need.
 	@$(PYTEST) -m "slow or slurm or browser"
+
+test-gpu: env-dev  ## Test on a GPU what no CPU can, in eight minutes, and print a table of what was measured.
+	@$(BIN)/python -m tests.gpu $(FLAGS)
 
 check: lint quick  ## Run the rule-keepers and the quick tests.
 

@@ -1,0 +1,124 @@
+"""How fast the engine, the loaders and a checkpoint are beside what the card can do."""
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import torch
+
+from tests.gpu.stage import Check, Stage, pace
+from tests.system.running import records, same_bits
+from trainer.bench.config import BenchConfig, LoopTask
+from trainer.bench.measures import Bench
+from trainer.bench.ours import fit_parts
+from trainer.bench.pairs import Pair
+from trainer.keep import checkpoint
+from trainer.loop import save, train_epoch
+from trainer.world import World
+
+WARM_UP = 3  # points: the loader fills, cuDNN tries its algorithms
+STALL_MS = 20
+EQUAL = 0.98  # of the best: rates that are as good as the same
+
+
+def engine(stage: Stage) -> Iterator[Check]:
+    """Our loop beside a bare one on a resident batch, both with cuDNN's benchmark mode."""
+    rate, _, memory = _pairs(stage)
+    (stage.folder / "resident.figure").write_text(str(rate.ours))
+    figure = f"{rate.ratio:.3f}: {rate.ours:,.0f} beside {rate.theirs:,.0f} images/s"
+    yield Check(what=rate.what, figure=figure, goal="at least 0.98", passed=rate.ratio >= 0.98)
+    yield Check(what=memory.what, figure=f"{memory.ratio:.3f}: {memory.ours:,.0f} beside {memory.theirs:,.0f} MB")
+
+
+def end_to_end(stage: Stage) -> Iterator[Check]:
+    """Whole runs by each loader, the default first, beside the rate on a resident batch."""
+    resident = stage.remembered("resident", lambda: _pairs(stage)[0].ours)
+    default = _timed(stage, "default")
+    chosen = next(record["loader"] for record in records(default) if record["kind"] == "start")
+    runs = {chosen: default}
+    for loader in ("threads", *stage.backends):
+        if loader != chosen:
+            runs[loader] = _timed(stage, loader, "--loader", loader)
+    found = {loader: pace(run, WARM_UP) for loader, run in runs.items()}
+    best = max(rate for rate, _ in found.values())
+    for loader, (rate, waiting) in found.items():
+        figure = f"{rate:,.0f} images/s, {rate / resident:.3f} of resident; waiting {waiting:.1%}"
+        yield Check(what=f"a run by {loader}" + ", the default" * (loader == chosen), figure=figure)
+    rate, waiting = found[chosen]
+    stage.remembered("end-to-end", lambda: rate)
+    figure = f"{best / resident:.3f} of {resident:,.0f} images/s"
+    yield Check(what="the best of them", figure=figure, goal="at least 0.97", passed=best >= 0.97 * resident)
+    figure = f"{rate / best:.3f} of the best, waiting {waiting:.1%}"
+    passed = rate >= EQUAL * best and waiting <= 0.03
+    yield Check(what="the default", figure=figure, goal="as fast as the best, waiting at most 3 %", passed=passed)
+
+
+def micro_batch(stage: Stage) -> Iterator[Check]:
+    """What it costs to accumulate over small micro-batches, as published recipes do."""
+    size = stage.size
+    whole = stage.remembered("end-to-end", lambda: pace(_timed(stage, "default"), WARM_UP)[0])
+    parts, _ = pace(_timed(stage, "parts", "--micro-batch", size.micro_batch), WARM_UP)
+    what = f"{size.batch // size.micro_batch} micro-batches of {size.micro_batch} beside one of {size.batch}"
+    yield Check(what=what, figure=f"{parts / whole:.3f}: {parts:,.0f} beside {whole:,.0f} images/s")
+
+
+def checkpoints(stage: Stage) -> Iterator[Check]:
+    """How long a checkpoint holds the training stream, and whether it holds the state of its own step."""
+    stall = _bench(stage).pairs("stall", stage.size.network)[0]
+    figure = f"{stall.ours:.1f} ms; written by itself {stall.theirs:,.0f} ms"
+    yield Check(
+        what=stall.what, figure=figure, goal=f"at most {STALL_MS} ms", passed=stage.rehearsal or stall.ours <= STALL_MS
+    )
+    with ExitStack() as stack:
+        parts = fit_parts(_task(stage), World(), stack)
+        copies = {}
+        for _ in range(3):
+            train_epoch(parts)
+            save(parts)  # only queues the copies on a GPU, and the next steps change the weights behind them
+            copies[parts.state.step] = {name: value.clone() for name, value in parts.state.model.state_dict().items()}
+        train_epoch(parts)
+        parts.keeper.finish()
+        stored = checkpoint.load_newest(parts.setup.run.checkpoints)
+    assert stored
+    expected = {name: value.cpu() for name, value in copies[stored["step"]].items()}
+    same = stored["step"] == max(copies) and same_bits(expected, stored["model"])
+    yield Check(
+        what="a checkpoint holds the weights of its step", figure="yes" if same else "no", goal="yes", passed=same
+    )
+
+
+def _pairs(stage: Stage) -> list[Pair]:
+    return _bench(stage).pairs("engine", stage.size.network)
+
+
+def _bench(stage: Stage) -> Bench:
+    size = stage.size
+    config = BenchConfig(batch=size.batch, image_size=size.side, rounds=size.rounds, steps=size.steps)
+    folder = stage.folder / "bench"
+    folder.mkdir(exist_ok=True)
+    return Bench(config=config, folder=folder, data=None, scripts={})
+
+
+def _task(stage: Stage) -> LoopTask:
+    size = stage.size
+    return LoopTask(
+        loop="ours",
+        network=size.network,
+        num_classes=1000,
+        image_size=size.side,
+        batch=size.batch,
+        steps=5,
+        precision="bf16",
+        channels_last=True,
+        threads=torch.get_num_threads(),
+        folder=stage.folder / "saved",
+    )
+
+
+def _timed(stage: Stage, name: str, *flags: object) -> Path:
+    """A run over all listed images, some eighty steps, with a point each few."""
+    place = stage.folder / name
+    log_every = max(1, stage.size.steps // 4)
+    timed = ("--log-every", log_every, *flags)
+    stage.run(stage.training(name, *timed, manifests=stage.repeated, network=stage.size.network))
+    return place
