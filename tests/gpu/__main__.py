@@ -53,6 +53,8 @@ def _run(options: argparse.Namespace, stage: Stage, rows: Rows) -> None:
         if limit_s < 1:
             return
         rows[name] = _section(name, limit_s, stage)
+        if name == "images" and not all(check.passed for check in rows[name]):
+            return
         if options.output:
             options.output.write_text(table(rows, options.rehearse))
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from tests.gpu.stage import Check, Stage
+from tests.gpu.stage import CLASSES, Check, Stage, guarded
 from tests.system.running import last_step, points, records
 from trainer.evaluation import predictions
 from trainer.evaluation.predictions import Predictions
@@ -30,6 +30,12 @@ KILLED_AT = 11
 
 def compiled(stage: Stage) -> Iterator[Check]:
     """Two image sizes compiled, beside the same steps eagerly; and what is refused."""
+    yield from guarded("two sizes", _graphs(stage))
+    for mode in ("reduce-overhead", "max-autotune"):
+        yield from guarded(f"{mode} with accumulation", _refused(stage, mode))
+
+
+def _graphs(stage: Stage) -> Iterator[Check]:
     start, side = stage.size.sides
     sizes = ("--input.start-size", start, "--input.train-size", side, "--input.growth-epochs", (0, 1))
     flags = (*_short(stage), *sizes)
@@ -41,11 +47,13 @@ def compiled(stage: Stage) -> Iterator[Check]:
     ours, theirs = (np.array(_losses(stage.folder / name)) for name in ("compiled", "eager"))
     apart = float(np.max(np.abs(ours - theirs) / theirs))
     yield Check(what="losses beside eager", figure=f"{apart:.2%} apart", goal="at most 3 %", passed=apart <= 0.03)
-    for mode in ("reduce-overhead", "max-autotune"):
-        parts = ("--micro-batch", _batch(stage) // 2, "--compile", mode)
-        said = stage.run(stage.training("refused", *_short(stage), *parts), code=2)
-        named = "max-autotune-no-cudagraphs" in said
-        yield Check(what=f"{mode} with accumulation", figure="refused", goal="names what works", passed=named)
+
+
+def _refused(stage: Stage, mode: str) -> Iterator[Check]:
+    parts = ("--micro-batch", _batch(stage) // 2, "--compile", mode)
+    said = stage.run(stage.training("refused", *_short(stage), *parts), code=2)
+    named = "max-autotune-no-cudagraphs" in said
+    yield Check(what=f"{mode} with accumulation", figure="refused", goal="names what works", passed=named)
 
 
 def deterministic(stage: Stage) -> Iterator[Check]:
@@ -88,8 +96,8 @@ def _apart(ours: Predictions, theirs: Predictions, what: str, most: float) -> Ch
     return Check(
         what=what,
         figure=f"losses {losses.max():.2g} apart, {others} of {len(ours)} answers differ",
-        goal=f"at most {most:g}; 2 % of the answers",
-        passed=bool(losses.max() <= most and others <= 0.02 * len(ours)),
+        goal=f"at most {most:g}; 5 % of the answers",
+        passed=bool(losses.max() <= most and others <= 0.05 * len(ours)),
     )
 
 
@@ -110,7 +118,7 @@ def _short(stage: Stage) -> tuple[object, ...]:
 
 def _batch(stage: Stage) -> int:
     """Images of a step, so that two epochs of the drawn images have LEARNED steps."""
-    return 10 * stage.size.drawn[0] * 2 // LEARNED
+    return CLASSES * stage.size.drawn * 2 // LEARNED
 
 
 def _losses(run: Path) -> list[float]:

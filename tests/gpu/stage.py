@@ -5,7 +5,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+import traceback
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean, median
@@ -16,6 +17,7 @@ import numpy as np
 from data.bench.talk import last_words
 from data.manifest import COLUMNS, OF_THE_WHOLE, Manifest
 from tests.system.running import records
+from trainer.bench.images import CLASSES
 
 ROOT = Path(__file__).parents[2]
 
@@ -41,8 +43,8 @@ class Size:
     batch: int
     micro_batch: int
     """Part of the batch."""
-    drawn: tuple[int, int]
-    """Images of each of the ten classes, to train on and to evaluate."""
+    drawn: int
+    """Training images of each class."""
     repeats: int
     """Times that each training image is listed for the runs that are timed."""
     rounds: int
@@ -61,8 +63,8 @@ FULL = Size(
     side=224,
     batch=256,
     micro_batch=32,
-    drawn=(40, 10),
-    repeats=50,
+    drawn=46,
+    repeats=44,
     rounds=5,
     steps=20,
     pulls=300,
@@ -75,7 +77,7 @@ SMALL = replace(
     side=32,
     batch=16,
     micro_batch=8,
-    drawn=(8, 2),
+    drawn=8,
     repeats=2,
     rounds=1,
     steps=2,
@@ -137,7 +139,7 @@ class Stage:
     @property
     def listed(self) -> Path:
         """Manifests of the tree."""
-        return self.folder / "listed"
+        return self.folder / "manifests"
 
     @property
     def repeated(self) -> Path:
@@ -164,7 +166,7 @@ class Stage:
             "--manifests": manifests or self.listed,
             "--output": self.folder / run,
             "--model.name": network or size.learner,
-            "--model.num-classes": 10,
+            "--model.num-classes": CLASSES,
             "--optimizer.lr": 0.01,
             "--schedule.warmup-epochs": 0,
             "--precision": "bf16",
@@ -206,6 +208,16 @@ class Stage:
         if not file.exists():
             file.write_text(str(measure()))
         return float(file.read_text())
+
+
+def guarded(what: str, checks: Iterator[Check]) -> Iterator[Check]:
+    """The checks of one part of a section, whose failure is one more check: the parts after it go on."""
+    try:
+        yield from checks
+    except Exception as error:  # whatever a GPU brings up
+        traceback.print_exc()
+        words = (str(error).strip().splitlines() or [""])[-1]
+        yield Check(what=what, figure=f"{type(error).__name__}: {words}", passed=False)
 
 
 def pace(run: Path, warm_up: int) -> tuple[float, float]:
