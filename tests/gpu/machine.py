@@ -7,8 +7,6 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 
-import torch
-
 from data import dataset
 from data.folder import SPLITS, manifest_file
 from data.installed import has_dali
@@ -39,6 +37,8 @@ def images(stage: Stage) -> Iterator[Check]:
 def versions(stage: Stage) -> Iterator[Check]:
     """What is installed, and that DALI is."""
     found = ", ".join(f"{name} {version(name)}" for name in ("torch", "torchvision", "accelerate", "timm", "numpy"))
+    import torch  # which the other parts do without
+
     python = sys.version.split()[0]
     yield Check(what="versions", figure=f"Python {python}, {found}, CUDA {torch.version.cuda}")
     if has_dali():

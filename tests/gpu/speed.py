@@ -1,29 +1,21 @@
-"""How fast the engine, the loaders and a checkpoint are beside what the card can do."""
+"""How fast the engine and whole runs are beside what the card can do."""
 
 from collections.abc import Iterator
-from contextlib import ExitStack
 from pathlib import Path
 
-import torch
-
 from tests.gpu.stage import Check, Stage, guarded, pace
-from tests.system.running import records, same_bits
-from trainer.bench.config import BenchConfig, LoopTask
-from trainer.bench.measures import Bench
-from trainer.bench.ours import fit_parts
+from trainer.bench.config import BenchConfig
+from trainer.bench.measures import Bench, Measure
 from trainer.bench.pairs import Pair
-from trainer.keep import checkpoint
-from trainer.loop import save, train_epoch
-from trainer.world import World
+from trainer.rundir import RunDirectory
 
 WARM_UP = 3  # points: the loader fills, cuDNN tries its algorithms
-STALL_MS = 20
 EQUAL = 0.98  # of the best: rates that are as good as the same
 
 
 def engine(stage: Stage) -> Iterator[Check]:
     """Our loop beside a bare one on a resident batch, both with cuDNN's benchmark mode."""
-    rate, _, memory = _pairs(stage)
+    rate, _, memory = pairs(stage, "engine")
     (stage.folder / "resident.figure").write_text(str(rate.ours))
     figure = f"{rate.ratio:.3f}: {rate.ours:,.0f} beside {rate.theirs:,.0f} images/s"
     yield Check(what=rate.what, figure=figure, goal="at least 0.98", passed=rate.ratio >= 0.98)
@@ -32,9 +24,9 @@ def engine(stage: Stage) -> Iterator[Check]:
 
 def end_to_end(stage: Stage) -> Iterator[Check]:
     """Whole runs by each loader, the default first, beside the rate on a resident batch."""
-    resident = stage.remembered("resident", lambda: _pairs(stage)[0].ours)
+    resident = stage.remembered("resident", lambda: pairs(stage, "engine")[0].ours)
     default = _timed(stage, "default")
-    chosen = next(record["loader"] for record in records(default) if record["kind"] == "start")
+    chosen = next(record["loader"] for record in RunDirectory(default).records() if record["kind"] == "start")
     rates: dict[str, float] = {}
     for loader in sorted({chosen, "threads", *stage.backends}, key=lambda loader: loader != chosen):
         yield from guarded(f"a run by {loader}", _by_loader(stage, loader, chosen, resident, rates))
@@ -63,57 +55,13 @@ def micro_batch(stage: Stage) -> Iterator[Check]:
     yield Check(what=what, figure=f"{parts / whole:.3f}: {parts:,.0f} beside {whole:,.0f} images/s")
 
 
-def checkpoints(stage: Stage) -> Iterator[Check]:
-    """How long a checkpoint holds the training stream, and whether it holds the state of its own step."""
-    stall = _bench(stage).pairs("stall", stage.size.network)[0]
-    figure = f"{stall.ours:.1f} ms; written by itself {stall.theirs:,.0f} ms"
-    yield Check(
-        what=stall.what, figure=figure, goal=f"at most {STALL_MS} ms", passed=stage.rehearsal or stall.ours <= STALL_MS
-    )
-    with ExitStack() as stack:
-        parts = fit_parts(_task(stage), World(), stack)
-        copies = {}
-        for _ in range(3):
-            train_epoch(parts)
-            save(parts)  # only queues the copies on a GPU, and the next steps change the weights behind them
-            copies[parts.state.step] = {name: value.clone() for name, value in parts.state.model.state_dict().items()}
-        train_epoch(parts)
-        parts.keeper.finish()
-        stored = checkpoint.load_newest(parts.setup.run.checkpoints)
-    assert stored
-    expected = {name: value.cpu() for name, value in copies[stored["step"]].items()}
-    same = stored["step"] == max(copies) and same_bits(expected, stored["model"])
-    yield Check(
-        what="a checkpoint holds the weights of its step", figure="yes" if same else "no", goal="yes", passed=same
-    )
-
-
-def _pairs(stage: Stage) -> list[Pair]:
-    return _bench(stage).pairs("engine", stage.size.network)
-
-
-def _bench(stage: Stage) -> Bench:
+def pairs(stage: Stage, measure: Measure) -> list[Pair]:
+    """One of the bench's own measures."""
     size = stage.size
     config = BenchConfig(batch=size.batch, image_size=size.side, rounds=size.rounds, steps=size.steps)
     folder = stage.folder / "bench"
     folder.mkdir(exist_ok=True)
-    return Bench(config=config, folder=folder, data=None, scripts={})
-
-
-def _task(stage: Stage) -> LoopTask:
-    size = stage.size
-    return LoopTask(
-        loop="ours",
-        network=size.network,
-        num_classes=1000,
-        image_size=size.side,
-        batch=size.batch,
-        steps=5,
-        precision="bf16",
-        channels_last=True,
-        threads=torch.get_num_threads(),
-        folder=stage.folder / "saved",
-    )
+    return Bench(config=config, folder=folder, data=None, scripts={}).pairs(measure, size.network)
 
 
 def _timed(stage: Stage, name: str, *flags: object) -> Path:

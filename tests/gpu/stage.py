@@ -16,8 +16,8 @@ import numpy as np
 
 from data.bench.talk import last_words
 from data.manifest import COLUMNS, OF_THE_WHOLE, Manifest
-from tests.system.running import records
 from trainer.bench.images import CLASSES
+from trainer.rundir import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 
@@ -222,7 +222,7 @@ def guarded(what: str, checks: Iterator[Check]) -> Iterator[Check]:
 
 def pace(run: Path, warm_up: int) -> tuple[float, float]:
     """Images/s of a run and the share of time in which it waited for them, after so many points."""
-    points = [point for point in records(run) if point["kind"] == "train"][warm_up:]
+    points = [point for point in RunDirectory(run).records() if point["kind"] == "train"][warm_up:]
     return median(point["images_per_s"] for point in points), fmean(point["data_wait"] for point in points)
 
 

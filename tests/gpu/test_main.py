@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from tests.gpu.__main__ import main, table
-from tests.gpu.section import SECTIONS
+from tests.gpu.section import IMAGES, SECTIONS, Section
 from tests.gpu.stage import ROOT, Check
 
 
@@ -22,6 +22,11 @@ def test_an_unknown_section_is_refused(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         main(["--only", "engines"])
     assert "choose from" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("section", [IMAGES, *SECTIONS.values()], ids=lambda section: section.work)
+def test_each_section_is_a_function_that_says_what_it_shows(section: Section) -> None:
+    assert section.load().__doc__
 
 
 def test_the_table_has_a_row_for_each_check() -> None:
