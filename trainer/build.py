@@ -21,11 +21,12 @@ from models import registry
 from models.trace import skeleton
 from trainer import devices, metrics
 from trainer.config import Precision, Recipe, SiteConfig
+from trainer.gpu import device_of
 from trainer.keep import checkpoint
 from trainer.learn.ema import Ema
 from trainer.learn.loss import losses
 from trainer.learn.optim import build_optimizer
-from trainer.runtime import Runtime, device_of
+from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.state import TrainState
 from trainer.step import Normalize
@@ -77,7 +78,7 @@ def loaders(
             plan,
             backend,
             device=setup.runtime.device,
-            threads=devices.decoders(chosen.backend, setup.runtime.threads),
+            threads=setup.runtime.threads,
             max_broken=setup.site.max_broken,
             note=note,
         )

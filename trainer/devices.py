@@ -19,7 +19,6 @@ from trainer.binding import Cpus
 from trainer.world import World
 
 LOADER_THREADS = 16  # of a process with a GPU: at 1.5 CPU ms an image, three times what an H100 trains of ResNet-50
-DALI_GPU_THREADS = 8  # each holds decoding buffers on the GPU and in page-locked memory
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,11 +134,6 @@ def shared_gpus(everyone: Sequence[Place]) -> list[str]:
                 "CUDA_VISIBLE_DEVICES show each process all of them or one of its own (srun --gpus-per-task=1)"
             )
     return problems
-
-
-def decoders(backend: str, threads: int) -> int:
-    """Threads of a loader, of so many that its process has."""
-    return min(threads, DALI_GPU_THREADS) if backend == "dali_gpu" else threads
 
 
 def precision_problems(precision: str, gpu: str, capability: tuple[int, int]) -> list[str]:

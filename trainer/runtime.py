@@ -13,15 +13,14 @@ import torch
 import torch.distributed as dist
 from accelerate import PartialState
 from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
-from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs, parse_flag_from_env
+from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import Store
 from torch.distributed.rendezvous import rendezvous
 from torch.nn.parallel import DistributedDataParallel
-from torch.utils import deterministic as deterministic_settings
 
 from data.types import Shard
-from trainer import binding, devices, network
+from trainer import binding, devices, gpu, network
 from trainer.config import Precision
 from trainer.world import World
 
@@ -33,13 +32,6 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 def lost_contact(error: RuntimeError) -> bool:
     """Whether the error means that another process, or the way to it, is gone."""
     return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
-
-
-def device_of(world: World) -> torch.device:
-    """Where this process computes: a GPU with its number, or the CPU. Decided here alone."""
-    if parse_flag_from_env("ACCELERATE_USE_CPU") or not torch.cuda.is_available():
-        return torch.device("cpu")
-    return torch.device("cuda", devices.index(world.local_rank, torch.cuda.device_count()))
 
 
 def may_hang() -> bool:
@@ -67,12 +59,12 @@ class Runtime:
         Raises:
             devices.SharedGpuError: Two processes have the same GPU.
         """
-        self.world, self.device = world, device_of(world)
+        self.world, self.device = world, gpu.device_of(world)
         on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(self.device)
-            _choose_algorithms(precision, deterministic=deterministic)
-        own = devices.place(world, _gpu(self.device))
+            gpu.choose_algorithms(precision, deterministic=deterministic)
+        own = devices.place(world, gpu.address(self.device))
         store = self._meet()
         everyone = devices.exchanged(own, world, store) if store else [own]
         self._beside = devices.beside(own, everyone)
@@ -114,7 +106,7 @@ class Runtime:
         """Set what holds for the whole process as it was for this runtime: another may have been in use meanwhile."""
         torch.set_num_threads(self.threads)
         if self.device.type == "cuda":
-            _choose_algorithms(self._precision, deterministic=self._deterministic)
+            gpu.choose_algorithms(self._precision, deterministic=self._deterministic)
 
     def keep_near(self) -> None:
         """Stay on CPUs near this process's GPU, or on its share of a NUMA node, where there are several."""
@@ -252,21 +244,3 @@ class Runtime:
             timeout=TIMEOUT,
             device_id=self.device if on_gpu else None,
         )
-
-
-def _gpu(device: torch.device) -> tuple[str, str] | None:
-    """PCI address and UUID of a GPU."""
-    if device.type != "cuda":
-        return None
-    facts = torch.cuda.get_device_properties(device)
-    return f"{facts.pci_domain_id:04x}:{facts.pci_bus_id:02x}:{facts.pci_device_id:02x}.0", str(facts.uuid)
-
-
-def _choose_algorithms(precision: Precision, *, deterministic: bool) -> None:
-    """Set what PyTorch may do on a GPU; by default its convolutions round to tf32, also where fp32 was asked for."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
-    torch.backends.cudnn.benchmark = not deterministic
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
-        torch.use_deterministic_algorithms(True)
-        deterministic_settings.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue] - costs time

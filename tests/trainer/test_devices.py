@@ -166,12 +166,3 @@ def test_missing_headers_are_named(tmp_path: Path) -> None:
 
 def test_headers_are_looked_for_where_this_python_would_have_them() -> None:
     assert f"python{sys.version_info.major}.{sys.version_info.minor}" in devices.header_folder()
-
-
-@pytest.mark.parametrize(
-    ("backend", "threads", "expected"), [("dali_gpu", 32, 8), ("dali_gpu", 4, 4), ("dali", 32, 32)]
-)
-def test_dali_decodes_on_few_threads_where_each_takes_memory_of_the_gpu(
-    backend: str, threads: int, expected: int
-) -> None:
-    assert devices.decoders(backend, threads) == expected

@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 import torch
 
-from trainer.runtime import Runtime, _choose_algorithms, device_of
+from trainer.gpu import device_of
+from trainer.runtime import Runtime
 from trainer.world import World, from_environment
 
 # what a process of a run says of itself, and whether it takes part in a gradient's mean
@@ -101,20 +102,6 @@ def test_a_bare_process_takes_all_cpus_that_it_may_run_on(monkeypatch: pytest.Mo
     runtime, before = Runtime(from_environment(), "fp32"), torch.get_num_threads()
     assert runtime.threads == runtime.own_cpus == len(os.sched_getaffinity(0)) == before
     assert Runtime(World(), "fp32", 1).threads == 1
-
-
-def test_deterministic_algorithms_fill_no_memory_that_is_written_anyway() -> None:
-    before = torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
-    try:
-        _choose_algorithms("fp32", deterministic=True)
-        assert torch.are_deterministic_algorithms_enabled()
-        assert not torch._C._get_deterministic_fill_uninitialized_memory()
-        assert not torch.backends.cudnn.benchmark
-    finally:
-        torch.use_deterministic_algorithms(False)
-        torch._C._set_deterministic_fill_uninitialized_memory(True)
-        torch.backends.cudnn.benchmark, torch.backends.cudnn.allow_tf32 = before[:2]
-        torch.backends.cuda.matmul.allow_tf32 = before[2]
 
 
 @pytest.mark.gpu

@@ -40,7 +40,7 @@ READS = {"aten::item", "aten::_local_scalar_dense", "aten::is_nonzero"}
 def stepper(recipe: Recipe, runtime: Runtime) -> TrainStep:
     state = train_state(recipe, SiteConfig(data=Path(), output=Path()), runtime)
     normalize = Normalize(recipe.input, runtime.device, channels_last=True)
-    return TrainStep(runtime, forward(recipe, state, runtime), state, normalize, recipe)
+    return TrainStep(runtime, forward(recipe, state, runtime, normalize), state, normalize, recipe)
 
 
 def batches(recipe: Recipe, device: torch.device) -> list[Batch]:

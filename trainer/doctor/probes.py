@@ -12,7 +12,7 @@ from data.config import Backend
 from data.load import backends
 from data.manifest import Manifest
 from data.types import Batch
-from trainer import build, devices
+from trainer import build
 from trainer.checks import recipe_problems, world_problems
 from trainer.config import Recipe
 from trainer.doctor import model, packing, stretch
@@ -218,9 +218,8 @@ def _loaded(known: Known, images: Manifest, backend: Backend) -> Pace:
     """The loader alone, with another backend or on other images."""
     rig, runtime = known.rig, known.rig.runtime
     plan = replace(rig.fit.plan, manifest=cycled(images, 4 * rig.fit.plan.global_batch))
-    threads = devices.decoders(backend, runtime.threads)
     loader = backends.open_loader(
-        plan, backend, device=runtime.device, threads=threads, max_broken=rig.way.site.max_broken
+        plan, backend, device=runtime.device, threads=runtime.threads, max_broken=rig.way.site.max_broken
     )
     return stretch.pace(runtime, [loading(runtime, loader, FILLING[backend], rig.seconds)])
 

@@ -16,7 +16,6 @@ from data.manifest import Manifest
 from data.plan.evaluation import EvalPlan
 from data.types import Batch
 from models.dense import fully_convolutional
-from trainer import devices
 from trainer.evaluation.predictions import ANSWERS
 from trainer.evaluation.protocol import Protocol
 from trainer.preempt import StopRequestedError
@@ -87,9 +86,8 @@ def rows(work: Pass, supply: Supply, advance: Advance) -> Tensor:
         interpolation=protocol.interpolation,
     )
     plan = EvalPlan(manifest=supply.images, views=views, batch=supply.batch, shard=runtime.shard)
-    threads = devices.decoders(supply.backend, runtime.threads)
     loader = backends.open_loader(
-        plan, supply.backend, device=runtime.device, threads=threads, max_broken=supply.max_broken
+        plan, supply.backend, device=runtime.device, threads=runtime.threads, max_broken=supply.max_broken
     )
     with closing(loader):
         batches = on_device(loader.epoch(0), runtime.device)

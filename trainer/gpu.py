@@ -1,0 +1,43 @@
+"""What PyTorch is asked of this process's GPU, and told about it."""
+
+import os
+
+import torch
+from torch.utils import deterministic as deterministic_settings
+
+from trainer import devices
+from trainer.config import Precision
+from trainer.world import World
+
+_YES = ("1", "true", "t", "yes", "y", "on")  # as accelerate reads its variables
+
+
+def device_of(world: World) -> torch.device:
+    """Where this process computes: a GPU with its number, or the CPU. Decided here alone."""
+    if os.environ.get("ACCELERATE_USE_CPU", "").lower() in _YES or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", devices.index(world.local_rank, torch.cuda.device_count()))
+
+
+def address(device: torch.device) -> tuple[str, str] | None:
+    """PCI address and UUID of a GPU; None of a CPU."""
+    if device.type != "cuda":
+        return None
+    facts = torch.cuda.get_device_properties(device)
+    return f"{facts.pci_domain_id:04x}:{facts.pci_bus_id:02x}:{facts.pci_device_id:02x}.0", str(facts.uuid)
+
+
+def choose_algorithms(precision: Precision, *, deterministic: bool) -> None:
+    """Set what PyTorch may do on a GPU; by default its convolutions round to tf32, also where fp32 was asked for."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
+    torch.backends.cudnn.benchmark = not deterministic
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # read when cuBLAS starts
+        torch.use_deterministic_algorithms(True)
+        deterministic_settings.fill_uninitialized_memory = False  # pyright: ignore[reportAttributeAccessIssue] - costs time
+
+
+def wait(device: torch.device) -> None:
+    """Until the device has done all that it was given."""
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
