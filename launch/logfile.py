@@ -1,118 +1,109 @@
-"""A job's log file, from some place on. Standard library only."""
+"""A job's log file as lines of text, of all ranks or of one. Standard library only."""
 
 import os
+import re
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import BinaryIO
 
 from launch import screen
-from launch.feed import BEGIN, Feed, Line, rank_of
-from launch.tail import backwards
 
-_BLOCK = 1 << 20  # bytes
+_BEGIN = re.compile(rb"launch: attempt ([0-9]{1,9}) ")  # of a line with which the supervisor begins an attempt
+_LABEL = re.compile(rb" *(?:([0-9]{1,7})|\[([0-9]{1,7})\]): ?")  # srun's; torchrun's
+_LONGEST = 1 << 20  # bytes: what has no line feed for so long, a progress bar or junk, is read in parts
+_WINDOW = 1 << 20  # bytes at the file's end in which its last lines are looked for first
 
 
+@dataclass(slots=True)
 class LogFile:
-    """What is wanted of a log: a part of it, and then what is added."""
+    """The wanted lines of a log: those that are there, and then what is added."""
 
-    def __init__(self, file: Path, rank: int | None = None, attempt: int | None = None) -> None:
-        """From the file's begin.
+    file: Path
+    rank: int | None = None
+    """Only what this rank wrote, without labels. None: all."""
+    attempt: int | None = None
+    """Only what precedes the begin of another attempt than this. None: all."""
+    place: int = 0
+    """How far it has been read."""
+    is_over: bool = False
+    """Whether another attempt has begun."""
+    _inode: int | None = None
+    _bar: tuple[bytes, int | None] | None = None  # label and rank of a line that has not ended
 
-        Args:
-            file: The log; it need not exist yet.
-            rank: Only what this rank wrote, without labels. None: all.
-            attempt: What comes up to the begin of another attempt than this. None: all.
+    def seek(self, count: int) -> int:
+        """Go to shortly before the last `count` lines, 0 for all; gives how many lines are to be skipped there.
+
+        Raises:
+            FileNotFoundError: There is no log yet.
+            LookupError: It does not hold the attempt; the message says which it holds.
         """
-        self.file, self.is_over = file, False
-        self._rank, self._attempt = rank, attempt
-        self._start, self._place, self._skip = 0, 0, 0
-        self._end: int | None = None
-        self._inode: int | None = None
-        self._feed = Feed()
-        self._begun: list[int] = []
-
-    @property
-    def place(self) -> int:
-        """How far it has been read."""
-        return self._place
-
-    def seek_attempt(self) -> bool:
-        """Begin where the attempt does, if it does."""
         with self.file.open("rb") as stream:
-            for offset, line in backwards(stream):
-                if (number := begins(line)) is None:
-                    continue
-                if number == self._attempt:
-                    self._start = self._place = offset
-                    return True
-                self._end = offset
-                self._begun.append(number)
-        return False
+            first, end = self._range(stream)
+            self.place, window = first, _WINDOW
+            while count:
+                start = stream.seek(max(first, end - window))
+                start += len(stream.readline(_LONGEST)) if start > first else 0
+                self.place = start
+                there = sum(1 for _ in self.more(is_last=True))
+                self.place, self.is_over, self._bar = start, False, None
+                if there >= count or start == first:
+                    return max(0, there - count)
+                window *= 8  # so that all windows together are little more than the last
+        return 0
 
-    def known(self) -> str:
-        """Which attempts the file holds."""
-        return f"holds {', '.join(map(str, reversed(self._begun)))}" if self._begun else "holds none yet"
+    def _range(self, stream: BinaryIO) -> tuple[int, int]:
+        """Offsets of the first line and behind the last."""
+        if self.attempt is None:
+            return 0, os.fstat(stream.fileno()).st_size
+        begun = {int(match[1]): stream.tell() - len(line) for line in _lines(stream) if (match := _BEGIN.match(line))}
+        if self.attempt not in begun:
+            raise LookupError(f"holds {', '.join(map(str, begun)) or 'none yet'}")
+        first = begun[self.attempt]
+        return first, min((place for place in begun.values() if place > first), default=stream.tell())
 
-    def seek_last(self, lines: int) -> None:
-        """Begin with the last so many lines."""
-        count = 0
-        with self.file.open("rb") as stream:
-            self._place = self._end if self._end is not None else os.fstat(stream.fileno()).st_size
-            for offset, line in backwards(stream, self._start, self._end):
-                if more := self._count(line):
-                    self._place, count = offset, count + more
-                if count >= lines:
-                    self._skip = count - lines
-                    return
-
-    def more(self) -> Iterator[Line]:
-        """What was written since and is there now, in whole lines."""
+    def more(self, *, is_last: bool = False) -> Iterator[bytes]:
+        """What was written since: lines that have ended, drawings of a progress bar; `is_last`: also a cut line."""
         try:
             stream = self.file.open("rb")  # anew each time: it may be another file, and NFS asks its server only then
         except FileNotFoundError:
             return
+        own = re.compile(rb" *\[?%d\]?:" % (self.rank or 0))  # a first look, as most lines are of other ranks
         with stream:
-            size = self._notice_change(stream.fileno())
-            stream.seek(self._place)
-            while not self.is_over and (block := stream.read(min(_BLOCK, size - self._place))):
-                self._place += len(block)
-                yield from self._wanted(self._feed.take(block))
+            self._notice_change(os.fstat(stream.fileno()))
+            stream.seek(self.place)
+            for line in _lines(stream):
+                if self.attempt and (match := _BEGIN.match(line)) and int(match[1]) != self.attempt:
+                    self.is_over = True
+                    return
+                is_cut = not (is_last or line.endswith(b"\n") or len(line) == _LONGEST)
+                line = line[: line.rfind(b"\r") + 1] if is_cut else line
+                self.place += len(line)
+                if line and (self.rank is None or own.match(line) or b"\r" in line or self._bar):
+                    yield from self._drawings(line)
+                if is_cut:  # what is written meanwhile belongs to it
+                    return
 
-    def rest(self) -> Iterator[Line]:
-        """A last line without an end."""
-        yield from self._wanted(self._feed.end())
+    def _drawings(self, line: bytes) -> Iterator[bytes]:
+        """What a line of the file shows in turn; one drawing without a label is of the rank of that before it."""
+        before, drawings = self._bar, line.removesuffix(b"\n").split(b"\r")
+        label, rank = before or (b"", None)
+        for text in drawings:
+            if match := _LABEL.match(text):
+                label, rank = match[0], int(match[1] or match[2])
+                text = text[match.end() :]
+            if self.rank in (None, rank) and (text or not (before or len(drawings) > 1)):
+                yield text if self.rank is not None else label + text
+        self._bar = None if line.endswith(b"\n") else (label, rank)
 
-    def _notice_change(self, descriptor: int) -> int:
-        """Begin anew if the file is not what it was; gives its size."""
-        status = os.fstat(descriptor)
-        if status.st_size < self._place or self._inode not in (None, status.st_ino):
+    def _notice_change(self, status: os.stat_result) -> None:
+        """Begin anew if the file is not what it was."""
+        if status.st_size < self.place or self._inode not in (None, status.st_ino):
             screen.say(f"{self.file} was cut or replaced; from its begin")
-            self._place, self._skip, self._feed = 0, 0, Feed()
+            self.place, self._bar = 0, None
         self._inode = status.st_ino
-        return status.st_size
-
-    def _wanted(self, lines: Iterator[Line]) -> Iterator[Line]:
-        for line in lines:
-            if self._attempt and line.begins not in (None, self._attempt):
-                self.is_over = True
-            if self.is_over:
-                return
-            if not self._is_wanted(line):
-                continue
-            if self._skip:
-                self._skip -= 1
-                continue
-            yield line if self._rank is None else line._replace(label=b"")
-
-    def _count(self, line: bytes) -> int:
-        """How many wanted lines a line of the file becomes."""
-        if self._rank is not None and rank_of(line) != self._rank:
-            return 0
-        return sum(1 for _ in Feed().take(line + b"\n")) if b"\r" in line else 1
-
-    def _is_wanted(self, line: Line) -> bool:
-        return self._rank is None or line.rank == self._rank
 
 
-def begins(line: bytes) -> int | None:
-    """Number of the attempt that begins with this line."""
-    return next(Feed().take(line + b"\n")).begins if line.startswith(BEGIN) else None
+def _lines(stream: BinaryIO) -> Iterator[bytes]:
+    return iter(partial(stream.readline, _LONGEST), b"")

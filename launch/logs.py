@@ -4,14 +4,14 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
 from launch import attempts, screen
-from launch.feed import Line
-from launch.folder import DamagedRecordError, LaunchFolder, Submission
+from launch.folder import LaunchFolder, Submission
 from launch.logfile import LogFile
 from trainer.decode import range_problems
 from trainer.exits import refuse
@@ -49,32 +49,24 @@ class Logs:
 
     def _run(self) -> int:
         folder = LaunchFolder(self.run_directory)
-        try:
-            submission = folder.submission()
-        except DamagedRecordError as error:
-            return refuse([str(error)])
-        if submission is None:
+        if (submission := folder.submission()) is None:
             return refuse([_why_none(self.run_directory)])
         if problems := range_problems(self, flags=True):
             return refuse(problems)
-        job = self._job(folder, submission)
-        log = LogFile(_place(folder, submission, job), self.rank, self.attempt)
-        if not log.file.exists():
+        jobs = {attempt.number: attempt.job for attempt in attempts.read(folder.attempts)}
+        job = jobs.get(self.attempt or 0, submission.job)
+        log, skipped = LogFile(_place(folder, submission, job), self.rank, self.attempt), 0
+        try:
+            skipped = log.seek(self.lines)
+        except FileNotFoundError:
             screen.say(f"job {job} has written nothing yet: there is no {log.file}")
-        elif self.attempt and not log.seek_attempt():
-            return refuse([f"--attempt: {self.attempt} has no lines in {log.file}, which {log.known()}"])
-        elif self.lines:
-            log.seek_last(self.lines)
-        _write(log.more())
+        except LookupError as error:
+            return refuse([f"--attempt: {self.attempt} has no lines in {log.file}, which {error}"])
+        _write(islice(log.more(), skipped, None))
         if self.follow:
             self._follow(log, folder, job)
-        _write(log.rest())
+        _write(log.more(is_last=True))
         return 0
-
-    def _job(self, folder: LaunchFolder, submission: Submission) -> str:
-        """The job whose output is wanted."""
-        jobs = {attempt.number: attempt.job for attempt in attempts.read(folder.attempts)}
-        return jobs.get(self.attempt, submission.job) if self.attempt else submission.job
 
     def _follow(self, log: LogFile, folder: LaunchFolder, job: str) -> None:
         ended = False
@@ -116,7 +108,7 @@ def _place(folder: LaunchFolder, submission: Submission, job: str) -> Path:
     return here if here.exists() and not log.exists() else log
 
 
-def _write(lines: Iterator[Line]) -> None:
+def _write(lines: Iterator[bytes]) -> None:
     for line in lines:
-        screen.write(f"{line.label.decode()}{line.text}\n")
+        screen.write(screen.clean(line.decode(errors="replace")) + "\n")
     sys.stdout.flush()

@@ -2,18 +2,18 @@
 
 import json
 import math
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from data import schema
-from launch.tail import backwards
 from trainer.rundir import METRICS_SCHEMA
 
 Record = dict[str, Any]
 
-_LOOK_BACK = 4 << 20  # bytes: more than an epoch of ImageNet with every step logged
+_LOOK_BACK = (1 << 16, 4 << 20)  # bytes: mostly enough; more than an epoch of ImageNet with every step logged
 _LINE = 1 << 16  # bytes: more than a record has
 _LENGTHS = ("total_steps", "steps_per_epoch")
 _KIND = re.compile(rb'"kind": *"(\w+)"')
@@ -74,15 +74,16 @@ def progress(file: Path) -> Progress:
 def _newest(stream: BinaryIO) -> dict[str, Record]:
     """The last record of each kind; one for both evaluations: that of the averaged weights is written second."""
     found: dict[str, Record] = {}
-    seen = 0
-    for _, line in backwards(stream):
-        seen += len(line) + 1
-        match = _KIND.search(line, 0, 64)
-        kind = match[1].decode() if match else ""
-        kind = "evaluation" if kind in ("eval", "eval_ema") else kind
-        if kind and kind not in found and (record := _record(line)):
-            found[kind] = record
-        if seen > _LOOK_BACK or {"train", "evaluation"} <= found.keys():
+    size = stream.seek(0, os.SEEK_END)
+    for window in _LOOK_BACK:
+        stream.seek(max(0, size - window))
+        for line in reversed(stream.read(window).split(b"\n")):
+            match = _KIND.search(line, 0, 64)
+            kind = match[1].decode() if match else ""
+            kind = "evaluation" if kind in ("eval", "eval_ema") else kind
+            if kind and kind not in found and (record := _record(line)):
+                found[kind] = record
+        if size <= window or {"train", "evaluation"} <= found.keys():
             break
     return found
 

@@ -11,6 +11,7 @@ import pytest
 
 from launch import attempts
 from launch.attempts import Attempt, End, Then
+from launch.cli import main
 from launch.folder import LaunchFolder, Submission
 from launch.logs import Logs, has_ended
 from tests import commands
@@ -113,9 +114,9 @@ def test_bad_input_is_refused(run: Path, flags: dict[str, Any], expected: str) -
 
 def test_a_run_without_a_sound_submission_is_refused(run: Path) -> None:
     (run / "launch" / "submission.json").write_text("{")
-    assert "remove it and submit again" in commands.call(lambda _: Logs(run_directory=run).run()).stderr
+    assert "remove it and submit again" in commands.call(main, "logs", run).stderr
     (run / "launch" / "submission.json").unlink()
-    assert "python -m launch submit RECIPE --output" in commands.call(lambda _: Logs(run_directory=run).run()).stderr
+    assert "python -m launch submit RECIPE --output" in commands.call(main, "logs", run).stderr
 
 
 def test_a_job_that_has_written_nothing_is_no_error(run: Path) -> None:
