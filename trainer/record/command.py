@@ -60,8 +60,7 @@ class Report:
         if self.markdown:
             sys.stdout.write(several.as_markdown(found))
             return
-        table = several.table(found)
-        show(table.head, [tuple(map(str, row)) for row in table.rows])
+        show(several.HEAD, several.rows(found))
         sys.stdout.write("\n" + "".join(f"{line}\n" for line in several.notes(found)))
 
     def _found(self) -> list[RunDirectory]:

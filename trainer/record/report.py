@@ -2,9 +2,8 @@
 
 from collections.abc import Mapping
 
-from trainer.record import html, markdown, plots, sections
+from trainer.record import page, plots, sections
 from trainer.record.account import Account, read
-from trainer.record.content import Figure, Page, Section
 from trainer.record.targets import TARGETS, Target
 from trainer.record.verdict import Verdict, judge
 from trainer.rundir import RunDirectory, write_text
@@ -24,21 +23,21 @@ def write(run: RunDirectory) -> None:
 
 def write_files(account: Account, verdict: Verdict, targets: Targets = TARGETS) -> None:
     """The same of a run that has been read and judged."""
-    curves = plots.png(account.records)
-    content = page(account, verdict, curves, targets)
+    curves, title = plots.png(account.records), f"{account.recipe.model.name} in {account.run.path.absolute().name}"
+    text = "\n\n".join([f"# {page.plain(title)}", *_sections(account, verdict, targets)]) + "\n"
     account.run.curves.write_bytes(curves)
-    write_text(account.run.report, markdown.page(content))
-    write_text(account.run.page, html.page(content))
+    write_text(account.run.report, text)
+    write_text(account.run.page, page.html(title, text, verdict.tone, {account.run.curves.name: curves}))
 
 
-def page(account: Account, verdict: Verdict, curves: bytes, targets: Targets = TARGETS) -> Page:
+def _sections(account: Account, verdict: Verdict, targets: Targets) -> list[str]:
     """Everything that a report of one run says."""
     figures = targets.get(account.named.name, ()) if account.named else ()
     found = [
         sections.verdict(verdict),
         sections.result(account),
         sections.published(account, figures),
-        Section("Curves", [Figure(account.run.curves.name, plots.WORDS, curves)]),
+        page.section("Curves", f"![{page.plain(plots.WORDS)}]({account.run.curves.name})"),
         sections.evaluations(account),
         sections.time_and_energy(account),
         sections.provenance(account),
@@ -46,5 +45,4 @@ def page(account: Account, verdict: Verdict, curves: bytes, targets: Targets = T
         sections.starts(account),
         *sections.departures(account),
     ]
-    title = f"{account.recipe.model.name} in {account.run.path.absolute().name}"
-    return Page(title, [section for section in found if section])
+    return [section for section in found if section]

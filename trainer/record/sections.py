@@ -8,9 +8,9 @@ from trainer.config import Recipe
 from trainer.decode import differences as differing
 from trainer.decode import encode
 from trainer.record.account import Account, Departure, Score
-from trainer.record.content import Code, Command, Section, Span, Strong, Table, Text, facts, text
 from trainer.record.cost import cost, figure
 from trainer.record.identity import recipe_hash
+from trainer.record.page import code, command, facts, plain, section, strong, table
 from trainer.record.targets import Target
 from trainer.record.verdict import Verdict
 
@@ -19,19 +19,19 @@ SHOWN_BROKEN = 20
 _LABELS = {"val": "val", "raw": "raw", "ema": "averaged"}
 
 
-def verdict(found: Verdict) -> Section:
+def verdict(found: Verdict) -> str:
     """How it stands beside the published figure, and the command that mends what keeps it from being compared."""
-    said = text(Strong(f"{found.word.capitalize()}."), f" {found.why}", tone=found.tone)
-    return Section("", [said, *([Command(found.mend)] if found.mend else [])])
+    said = f"{strong(f'{found.word.capitalize()}.')} {plain(found.why)}"
+    return f"{said}\n\n{command(found.mend)}" if found.mend else said
 
 
-def result(account: Account) -> Section | None:
+def result(account: Account) -> str | None:
     """The accuracy with all that it is of."""
     found = account.result
     if not found or not account.score:
         return None
-    rows: list[tuple[str, Span | None]] = [
-        ("top-1", Strong(f"{found['top1']:.2f} %")),
+    rows: list[tuple[str, str | None]] = [
+        ("top-1", strong(f"{found['top1']:.2f} %")),
         ("top-5", f"{found['top5']:.2f} %"),
         ("best top-1 after any epoch", _percent(found.get("best_top1"))),
         ("without averaging", _raw(found.get("raw_weights"))),
@@ -39,35 +39,35 @@ def result(account: Account) -> Section | None:
         ("images evaluated", _evaluated(found)),
         ("images seen in training", _seen(found)),
     ]
-    return Section("Result", [facts("result", rows)])
+    return section("Result", facts("result", rows))
 
 
-def provenance(account: Account) -> Section:
+def provenance(account: Account) -> str:
     """What the numbers follow from."""
     commits = dict.fromkeys(r["commit"] for r in account.of_kind("start") if r.get("commit"))
     commit = (account.result or {}).get("commit") or ", ".join(commits)
-    rows: list[tuple[str, Span | None]] = [
+    rows: list[tuple[str, str | None]] = [
         ("recipe follows", account.named.name if account.named else None),
-        ("protocol during training", Code(account.protocol)),
+        ("protocol during training", code(account.protocol)),
         ("seed", str(account.recipe.seed)),
         ("commit", _code(commit)),
-        ("recipe (SHA-256)", Code(recipe_hash(account.recipe))),
+        ("recipe (SHA-256)", code(recipe_hash(account.recipe))),
         ("training images (SHA-256)", _code(account.sha256("train"))),
         ("evaluation images (SHA-256)", _code(account.sha256("val"))),
     ]
-    return Section("Provenance", [facts("this run", rows)])
+    return section("Provenance", facts("this run", rows))
 
 
-def published(account: Account, targets: Sequence[Target]) -> Section | None:
+def published(account: Account, targets: Sequence[Target]) -> str | None:
     """The figures that others have of this recipe."""
     if not targets or not account.named:
         return None
     head = ("whose", "top-1, %", "top-5, %", "data", "protocol", "epochs", "source")
     rows = [
         (
-            *(target.by, target.figure, _or_dash(target.top5, ".2f"), Code(target.data)),
+            *(target.by, target.figure, _or_dash(target.top5, ".2f"), code(target.data)),
             *(
-                Code(target.protocol),
+                code(target.protocol),
                 str(target.epochs),
                 f"{target.source}; {target.hours}" if target.hours else target.source,
             ),
@@ -75,28 +75,28 @@ def published(account: Account, targets: Sequence[Target]) -> Section | None:
         for target in targets
     ]
     aim = f"The first is what the recipe {account.named.name} aims at; tolerance {targets[0].tolerance:.2f} points."
-    return Section("Published figures", [Table(head, rows), text(aim)])
+    return section("Published figures", table(head, rows), plain(aim))
 
 
-def evaluations(account: Account) -> Section | None:
+def evaluations(account: Account) -> str | None:
     """Those made during training, and those made later."""
     blocks = [
-        *([Table(_LATER, [_later(score) for score in account.evaluations])] if account.evaluations else []),
-        *([Table(_DURING, rows)] if (rows := _during(account.records)) else []),
+        *([table(_LATER, [_later(score) for score in account.evaluations])] if account.evaluations else []),
+        *([table(_DURING, rows)] if (rows := _during(account.records)) else []),
     ]
-    return Section("Evaluations", blocks) if blocks else None
+    return section("Evaluations", *blocks) if blocks else None
 
 
 _LATER = ("labels", "protocol", "weights", "top-1, %", "95 % interval", "top-5, %", "images")
 _DURING = ("epoch", "step", "weights", "top-1, %", "top-5, %", "loss")
 
 
-def time_and_energy(account: Account) -> Section | None:
+def time_and_energy(account: Account) -> str | None:
     """What it took."""
     if not account.records:
         return None
     found = cost(account.records)
-    rows: list[tuple[str, Span | None]] = [
+    rows: list[tuple[str, str | None]] = [
         ("hours", f"{figure(found.hours)} from each start to its last record"),
         (found.device_hour, figure(found.device_hours)),
         ("energy", _known(found.energy_kwh, "kWh, estimated from rank 0's device")),
@@ -105,13 +105,13 @@ def time_and_energy(account: Account) -> Section | None:
         ("most memory, rank 0", _known(found.memory_gb, "GB")),
         ("most in use on its GPU", _known(found.device_memory_gb, "GB, DALI and other programs included")),
     ]
-    return Section("Time, energy, memory", [facts("of the whole run", rows)])
+    return section("Time, energy, memory", facts("of the whole run", rows))
 
 
-def images(account: Account) -> Section:
+def images(account: Account) -> str:
     """Which images, and which of them were not used."""
     found, noted = account.images, account.result or {}
-    rows: list[tuple[str, Span | None]] = [("data set", f"{found.data or 'unknown'}: {found.why}")]
+    rows: list[tuple[str, str | None]] = [("data set", f"{found.data or 'unknown'}: {found.why}")]
     for name, split in (("training images", "train"), ("evaluation images", "val")):
         if split in found.splits:
             count, broken = found.splits[split].images, len(found.splits[split].broken)
@@ -122,10 +122,10 @@ def images(account: Account) -> Section:
         "train_replaced", next((r["broken"] for r in account.of_kind("train")[::-1] if "broken" in r), 0)
     )
     rows.append(("images replaced in training", f"{replaced:,}, which could not be read or decoded"))
-    return Section("Images", [facts("images", rows), *_quarantined(account)])
+    return section("Images", facts("images", rows), *_quarantined(account))
 
 
-def starts(account: Account) -> Section | None:
+def starts(account: Account) -> str | None:
     """When, where and with what each stretch of the run began."""
     rows = [
         (
@@ -139,17 +139,17 @@ def starts(account: Account) -> Section | None:
         for r in account.of_kind("start")
     ]
     head = ("time (UTC)", "after step", "where", "how", "packages", "commit")
-    return Section("Starts", [Table(head, rows)]) if rows else None
+    return section("Starts", table(head, rows)) if rows else None
 
 
-def departures(account: Account) -> list[Section]:
+def departures(account: Account) -> list[str]:
     """Where the recipe differs from the one it follows, and from the defaults."""
-    found: list[Section] = []
+    found: list[str] = []
     if named := account.named:
-        same: list[Table | Text] = [text(f"None: the recipe is {named.name} but for the seed.")]
-        found.append(Section(f"Departures from {named.name}", _differing(named.name, named.departures) or same))
+        same = [plain(f"None: the recipe is {named.name} but for the seed.")]
+        found.append(section(f"Departures from {named.name}", *(_differing(named.name, named.departures) or same)))
     defaults = differing(encode(Recipe()), encode(account.recipe))
-    return [*found, Section("Recipe, where it departs from the defaults", _differing("default", defaults))]
+    return [*found, section("Recipe, where it departs from the defaults", *_differing("default", defaults))]
 
 
 def left_out(broken: int) -> str:
@@ -157,21 +157,21 @@ def left_out(broken: int) -> str:
     return f"; {broken:,} broken {'is' if broken == 1 else 'are'} left out" if broken else ""
 
 
-def _differing(name: str, leaves: Sequence[Departure]) -> list[Table | Text]:
-    rows = [(Code(path), _value(theirs), _value(ours)) for path, theirs, ours in leaves]
-    return [Table(("field", name, "this run"), rows)] if rows else []
+def _differing(name: str, leaves: Sequence[Departure]) -> list[str]:
+    rows = [(code(path), _value(theirs), _value(ours)) for path, theirs, ours in leaves]
+    return [table(("field", name, "this run"), rows)] if rows else []
 
 
-def _quarantined(account: Account) -> list[Table | Text]:
+def _quarantined(account: Account) -> list[str]:
     broken = [(split, image) for split, found in account.images.splits.items() for image in found.broken]
     if not broken:
         return []
-    more = [text(f"and {len(broken) - SHOWN_BROKEN:,} more")] if len(broken) > SHOWN_BROKEN else []
-    rows = [(split, Code(image.name), image.reason) for split, image in broken[:SHOWN_BROKEN]]
-    return [Table(("split", "left out", "why"), rows), *more]
+    more = [plain(f"and {len(broken) - SHOWN_BROKEN:,} more")] if len(broken) > SHOWN_BROKEN else []
+    rows = [(split, code(image.name), image.reason) for split, image in broken[:SHOWN_BROKEN]]
+    return [table(("split", "left out", "why"), rows), *more]
 
 
-def _during(records: list[dict[str, Any]]) -> list[tuple[Span, ...]]:
+def _during(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     return [
         (
             *(str(r["epoch"]), str(r["step"]), "averaged" if r["kind"] == "eval_ema" else "raw"),
@@ -182,10 +182,10 @@ def _during(records: list[dict[str, Any]]) -> list[tuple[Span, ...]]:
     ]
 
 
-def _later(score: Score) -> tuple[Span, ...]:
+def _later(score: Score) -> tuple[str, ...]:
     interval = f"{score.interval[0]:.2f} to {score.interval[1]:.2f}" if score.interval else "-"
     return (
-        *(score.labels, Code(score.protocol), _LABELS.get(score.weights, score.weights)),
+        *(score.labels, code(score.protocol), _LABELS.get(score.weights, score.weights)),
         *(f"{score.top1:.2f}", interval, f"{score.top5:.2f}", f"{score.images:,}{left_out(score.broken)}"),
     )
 
@@ -208,12 +208,12 @@ def _percent(value: float | None) -> str | None:
     return None if value is None else f"{value:.2f} %"
 
 
-def _code(value: str | None) -> Code | None:
-    return Code(value) if value else None
+def _code(value: str | None) -> str | None:
+    return code(value) if value else None
 
 
-def _short(commit: str | None) -> Span:
-    return Code(commit.removesuffix("+")[:8] + "+" * commit.endswith("+")) if commit else "-"
+def _short(commit: str | None) -> str:
+    return code(commit.removesuffix("+")[:8] + "+" * commit.endswith("+")) if commit else "-"
 
 
 def _value(value: object) -> str:

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from statistics import mean
 
 from trainer.decode import encode
-from trainer.record import markdown
+from trainer.record import page
 from trainer.record.account import VAL, Account, Score
-from trainer.record.content import Table
 from trainer.record.cost import Cost, cost, figure
 from trainer.record.spread import spread
 from trainer.record.targets import TARGETS, Target
@@ -62,14 +61,14 @@ def groups(accounts: Sequence[Account], targets: Mapping[str, tuple[Target, ...]
     ]
 
 
-def table(found: Sequence[Group], targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> Table:
-    """A row for each group, and behind the groups of a recipe one for each published figure of it."""
+def rows(found: Sequence[Group], targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> list[tuple[str, ...]]:
+    """Under `HEAD`, a row for each group, and behind the groups of a recipe one for each published figure of it."""
     names = dict.fromkeys(_name(group) for group in found)
-    rows: list[tuple[str, ...]] = []
+    shown: list[tuple[str, ...]] = []
     for name in names:
-        rows += [_row(group) for group in found if _name(group) == name]
-        rows += [_published(name, target) for target in targets.get(name, ())]
-    return Table(HEAD, rows)
+        shown += [_row(group) for group in found if _name(group) == name]
+        shown += [_published(name, target) for target in targets.get(name, ())]
+    return shown
 
 
 def notes(found: Sequence[Group]) -> list[str]:
@@ -80,8 +79,8 @@ def notes(found: Sequence[Group]) -> list[str]:
 
 def as_markdown(found: Sequence[Group], targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> str:
     """Table and notes for a README."""
-    lines = [markdown.span(line) for line in notes(found)]
-    return markdown.table(table(found, targets)) + "\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
+    lines = [page.plain(line) for line in notes(found)]
+    return page.table(HEAD, rows(found, targets)) + "\n\n" + "\n".join(f"- {line}" for line in lines) + "\n"
 
 
 def _row(group: Group) -> tuple[str, ...]:

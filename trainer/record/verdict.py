@@ -7,7 +7,7 @@ from typing import Literal
 
 from trainer.evaluation.protocol import parse
 from trainer.record.account import Account, Score
-from trainer.record.content import Tone
+from trainer.record.page import Tone
 from trainer.record.spread import Spread, spread
 from trainer.record.targets import TARGETS, Target
 

@@ -14,7 +14,7 @@ def test_runs_that_differ_in_their_seed_alone_are_a_row_beside_the_published_fig
         for seed, top1 in enumerate((76.1, 76.3))
     ]
     found = groups(*runs)
-    ours, torchvision, paper = several.table(found, TARGETS).rows
+    ours, torchvision, paper = several.rows(found, TARGETS)
     # 6 and 12 minutes on 8 devices of 500 W
     assert ours == (
         *("resnet50", "2", "76.20 +- 0.14", "92.90 +- 0.00", "center-224/256", "76.13 (torchvision)", "reproduced"),
@@ -31,29 +31,29 @@ def test_other_settings_and_other_images_are_other_rows() -> None:
     elsewhere = replace(elsewhere, result={**elsewhere.result, "val_sha256": "other"})
     found = groups(one, other, elsewhere)
     assert [group.recipe for group in found] == ["resnet50", "resnet50", "resnet50 with precision fp32"]
-    assert [row[0] for row in several.table(found, TARGETS).rows[3:]] == ["resnet50", "resnet50"]
+    assert [row[0] for row in several.rows(found, TARGETS)[3:]] == ["resnet50", "resnet50"]
 
 
 def test_runs_of_a_recipe_stand_together_before_its_published_figures() -> None:
     found = groups(
         account(76.1, recipe=recipe()), account(1.0, recipe=recipe("demo")), account(None, recipe=recipe(epochs=9))
     )
-    names = [row[0] for row in several.table(found, TARGETS).rows]
+    names = [row[0] for row in several.rows(found, TARGETS)]
     assert names == ["resnet50", "resnet50 with epochs 9", "resnet50", "resnet50", "demo"]
 
 
 def test_of_unfinished_runs_the_results_that_there_are_are_shown() -> None:
     found = groups(*(account(top1, recipe=recipe(seed=seed)) for seed, top1 in enumerate((76.1, None, 76.3))))
-    assert several.table(found, TARGETS).rows[0][1:7] == (
+    assert several.rows(found, TARGETS)[0][1:7] == (
         *("2 of 3", "76.20 +- 0.14", "92.90 +- 0.00", "center-224/256", "76.13 (torchvision)", "not finished"),
     )
     nothing = groups(account(None, recipe=recipe()))
-    assert several.table(nothing, TARGETS).rows[0][1:5] == ("0 of 1", "-", "-", "-")
+    assert several.rows(nothing, TARGETS)[0][1:5] == ("0 of 1", "-", "-", "-")
 
 
 def test_the_accuracy_that_is_judged_is_the_one_that_is_shown() -> None:
     run = account(60.0, recipe=recipe(), evaluations=[score(76.2)])
-    assert several.table(groups(run), TARGETS).rows[0][2] == "76.20"
+    assert several.rows(groups(run), TARGETS)[0][2] == "76.20"
 
 
 def test_many_departures_are_counted() -> None:
