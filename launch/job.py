@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from launch.site import ClusterConfig
@@ -57,7 +58,8 @@ class TrainJob:
         from launch.supervise import supervise, take_signals
 
         take_signals()  # before it waits for its turn: a stop must end that
-        code = self.sweep.take_part(lambda: supervise(self)) if self.sweep else supervise(self)
+        work = partial(supervise, self.run, self.command(), self.cluster)
+        code = self.sweep.take_part(work) if self.sweep else work()
         if code:
             sys.exit(code)
 

@@ -12,12 +12,13 @@ import subprocess
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from launch import attempts, scheduler
 from launch.attempts import Attempt, End
 from launch.folder import LaunchFolder
-from launch.job import TrainJob
 from launch.run import Ended, run, say
+from launch.site import ClusterConfig
 from trainer.exits import BROKE_OFF, FAILED
 from trainer.preempt import START_AGAIN
 from trainer.rundir import RunDirectory
@@ -40,19 +41,33 @@ class Place:
     """When Slurm ends it, seconds since 1970, if it says so."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be taken to its end."""
+
+    run: Path
+    command: tuple[str, ...]
+    cluster: ClusterConfig
+
+
 def take_signals() -> None:
     """Let signals do what they do by themselves: submitit requeues a run at USR2, and takes no notice of TERM."""
     for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGCONT):
         signal.signal(number, signal.SIG_DFL)
 
 
-def supervise(job: TrainJob) -> int:
-    """Take the run as far as this job can.
+def supervise(run: Path, command: tuple[str, ...], cluster: ClusterConfig) -> int:
+    """Take a run as far as this job can.
+
+    Args:
+        run: Run directory.
+        command: What starts the processes.
+        cluster: What was asked of the cluster.
 
     Returns:
         0 where the run is finished, `START_AGAIN` where it goes on in another job or was cancelled, else its own code.
     """
-    place = place_of(os.environ)
+    job, place = _Job(run, command, cluster), place_of(os.environ)
     while True:
         begun, end = _attempt(job, place)
         if end.then != "again":
@@ -78,7 +93,7 @@ def place_of(environment: Mapping[str, str]) -> Place:
     )
 
 
-def _attempt(job: TrainJob, place: Place) -> tuple[Attempt, End]:
+def _attempt(job: _Job, place: Place) -> tuple[Attempt, End]:
     """Start the processes once and wait for their end."""
     folder, checkpoints = LaunchFolder(job.run), RunDirectory(job.run).checkpoints
     before = attempts.newest_step(checkpoints)
@@ -101,20 +116,20 @@ def _attempt(job: TrainJob, place: Place) -> tuple[Attempt, End]:
     return attempt, end
 
 
-def _hopeless(job: TrainJob, place: Place, folder: LaunchFolder, attempt: Attempt) -> str | None:
+def _hopeless(job: _Job, place: Place, folder: LaunchFolder, attempt: Attempt) -> str | None:
     """Why earlier attempts speak against another: lost nodes left nobody to say so."""
     earlier = [one for one in attempts.read(folder.attempts) if one.number < attempt.number and one.job == place.job]
     return attempts.stuck(earlier, attempt.step, job.cluster.retries)
 
 
-def _run(job: TrainJob, place: Place, folder: LaunchFolder) -> Ended:
+def _run(job: _Job, place: Place, folder: LaunchFolder) -> Ended:
     """Run the processes, unless nobody wants them any more."""
     if folder.is_cancelled(place.job):
         return Ended(START_AGAIN, asked=False)
-    return run(job.command(), job.cluster.grace_s)
+    return run(job.command, job.cluster.grace_s)
 
 
-def _has_its_nodes(job: TrainJob, place: Place) -> bool:
+def _has_its_nodes(job: _Job, place: Place) -> bool:
     """Whether Slurm lets this job run on; `scontrol requeue` would bring a cancelled one back to life."""
     if job.cluster.cluster == "local":
         return True
@@ -122,7 +137,7 @@ def _has_its_nodes(job: TrainJob, place: Place) -> bool:
     return state.state == "RUNNING" or not state.is_known
 
 
-def _goes_on_here(job: TrainJob, place: Place, end: End, *, progress: bool) -> bool:
+def _goes_on_here(job: _Job, place: Place, end: End, *, progress: bool) -> bool:
     """Whether to start the processes again at once rather than through the queue."""
     if job.cluster.cluster == "local":
         return True
@@ -130,7 +145,7 @@ def _goes_on_here(job: TrainJob, place: Place, end: End, *, progress: bool) -> b
     return end.code != START_AGAIN and progress and time_left
 
 
-def _requeue(job: TrainJob, begun: Attempt, end: End) -> int:
+def _requeue(job: _Job, begun: Attempt, end: End) -> int:
     """Put this job back into the queue, from where it keeps its id."""
     id_ = os.environ["SLURM_JOB_ID"]
     deadline = time.monotonic() + _REQUEUE_S
@@ -146,7 +161,7 @@ def _requeue(job: TrainJob, begun: Attempt, end: End) -> int:
         time.sleep(2)
 
 
-def _left(job: TrainJob, begun: Attempt, end: End, reason: str) -> int:
+def _left(job: _Job, begun: Attempt, end: End, reason: str) -> int:
     """Say that Slurm does not take the job back."""
     folder = LaunchFolder(job.run)
     why = f"Slurm did not put the job back into the queue ({reason}); go on by: {folder.resume}"

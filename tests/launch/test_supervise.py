@@ -27,7 +27,8 @@ from launch.job import TrainJob
 from launch.site import ClusterConfig
 supervise._REQUEUE_S = 0
 cluster = ClusterConfig(retries=3, cluster=sys.argv[2])
-sys.exit(supervise.supervise(TrainJob(run=Path(sys.argv[1]), arguments=("train", "it's"), cluster=cluster)))
+job = TrainJob(run=Path(sys.argv[1]), arguments=("train", "it's"), cluster=cluster)
+sys.exit(supervise.supervise(job.run, job.command(), job.cluster))
 """
 BATCH = {"SLURM_JOB_ID": "12", "SLURM_JOB_NODELIST": "n[1-2]"}
 
