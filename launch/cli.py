@@ -63,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         command = parse(sys.argv[1:] if arguments is None else arguments)
-        hush(isinstance(command, Drill | Plan) and command.quiet)
+        hush(isinstance(command, Drill) and command.quiet)
         return command.run()
     except InvalidConfigError as error:
         return refuse(error.problems)

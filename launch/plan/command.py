@@ -1,4 +1,4 @@
-"""`python -m launch plan`: its flags, its refusals. Loads no torch: what needs it runs in processes of its own."""
+"""`python -m launch plan`: its flags, its refusals. Loads torch only to count what the network weighs."""
 
 import sys
 from dataclasses import dataclass, field
@@ -6,10 +6,10 @@ from typing import Annotated
 
 import tyro
 
-from data.bench.talk import FailedError
-from launch.plan import jobs, published, table
+from launch.plan import jobs, measured, published, table
 from launch.plan.config import PlanConfig, plan_problems
 from launch.plan.jobs import TooShortError
+from launch.plan.measured import Measured
 from launch.plan.model import Forecast
 from launch.plan.network import weigh
 from models import registry
@@ -37,51 +37,38 @@ class Plan:
     """The cluster, the images and the speeds."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
     """What is learned."""
-    quiet: bool = False
-    """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
         """Print the plan.
 
         Returns:
-            Exit code: 0 done, 1 a measurement failed, 2 bad input.
+            Exit code: 0 done, 1 the network cannot be built, 2 bad input.
+
+        Raises:
+            InvalidConfigError: The file of `measured` cannot be read.
         """
-        if problems := self._problems():
+        config, recipe = self.config, self.settings
+        known = measured.read(config.measured) if config.measured else None
+        if problems := self._problems(known):
             return refuse(problems)
         try:
-            self._show(*self._forecast())
+            network = weigh(recipe.model, recipe.input.train_size)
+            speeds, sources = known.speeds(config, recipe) if known else published.speeds(config, recipe, network)
+            self._show(Forecast(config=config, recipe=recipe, network=network, speeds=speeds), sources)
         except TooShortError as error:
             return refuse([str(error)])
-        except FailedError as error:
+        except (RuntimeError, ValueError) as error:  # of a network of another package that no table describes
             sys.stderr.write(f"failed: {error}\n")
             return FAILED
         return 0
 
-    def _problems(self) -> list[str]:
+    def _problems(self, known: Measured | None) -> list[str]:
         config, recipe = self.config, self.settings
         if found := [*range_problems(recipe), *range_problems(config, flags=True)]:
             return found  # what follows computes with the values
         found = [*recipe_problems(recipe), *registry.problems(recipe.model, recipe.input.train_size)]
-        return [*found, *plan_problems(config), *self._speed_problems()]
-
-    def _speed_problems(self) -> list[str]:
-        if not self.config.calibrate:
-            return published.problems(self.config, self.settings)
-        from launch.plan import calibrate
-
-        return calibrate.problems(self.settings, self.config.data)
-
-    def _forecast(self) -> tuple[Forecast, list[str]]:
-        """The model, and where its speeds are from."""
-        config, recipe = self.config, self.settings
-        network = weigh(recipe.model, recipe.input.train_size)
-        if config.calibrate:
-            from launch.plan import calibrate
-
-            speeds, sources = calibrate.speeds(config, recipe, network)
-        else:
-            speeds, sources = published.speeds(config, recipe, network)
-        return Forecast(config=config, recipe=recipe, network=network, speeds=speeds), sources
+        speeds = known.problems(recipe) if known else published.problems(config, recipe)
+        return [*found, *plan_problems(config), *speeds]
 
     def _show(self, forecast: Forecast, sources: list[str]) -> None:
         asked, counts = self.config.nodes * self.config.gpus_per_node, jobs.gpu_counts(self.config)

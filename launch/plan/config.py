@@ -43,10 +43,8 @@ class PlanConfig:
     """Minutes, 0 to 100,000, that a job waits in the queue when it is started again."""
     save_minutes: float = field(default=15.0, metadata={"above": 0, "max": 1_000_000})
     """Minutes, above 0, at most 1,000,000, from one checkpoint to the next; there is one after each epoch as well."""
-    calibrate: bool = False
-    """Measure one process of this machine: training step, loader, checkpoint. Takes one to a few minutes."""
-    data: Path | None = None
-    """Image tree for the loader of --calibrate. None: images of ImageNet's sizes are drawn."""
+    measured: Path | None = None
+    """What `python -m trainer doctor RECIPE --json FILE` measured of one process. None: published rates."""
 
 
 def plan_problems(config: PlanConfig) -> list[str]:
@@ -57,9 +55,7 @@ def plan_problems(config: PlanConfig) -> list[str]:
         found.append(
             f"--nodes: {total}; a plan goes to {MOST_GPUS:,}, so use at most {MOST_GPUS // config.gpus_per_node}"
         )
-    if config.calibrate:
+    if config.measured:
         given = {"--images-per-s": config.images_per_s, "--loader-images-per-s": config.loader_images_per_s}
-        found += [f"{flag}: is what --calibrate measures; leave one out" for flag, value in given.items() if value]
-    elif config.data:
-        found.append("--data: has no effect without --calibrate")
+        found += [f"{flag}: is what --measured gives; leave one out" for flag, value in given.items() if value]
     return found

@@ -1,14 +1,8 @@
-"""What a network weighs, counted in a process of its own, so that this one loads no torch; and its checkpoint."""
+"""What a network weighs, and its checkpoint. Loads torch only to count."""
 
-import json
-import subprocess
-import sys
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from data.bench.talk import FailedError, last_words
 from models.config import ModelConfig
-from trainer.bench.process import environment
 from trainer.config import Recipe
 from trainer.learn.optim_config import AnyOptimizer, LarsConfig, RmspropTfConfig, SgdConfig
 
@@ -33,22 +27,19 @@ def weigh(model: ModelConfig, image_size: int) -> Network:
     """Count a network, for images of so many pixels a side.
 
     Raises:
-        FailedError: It cannot be built.
+        RuntimeError: It cannot take images of this size.
+        ValueError: It cannot be built.
     """
-    return Network(**ask("network", json.dumps({"model": asdict(model), "image_size": image_size}), threads=1))
+    from models.trace import multiply_adds, skeleton
+    from trainer.learn import batchnorm
 
-
-def ask(what: str, text: str, threads: int) -> dict[str, Any]:
-    """The answer of `launch.plan.worker`, which loads torch.
-
-    Raises:
-        FailedError: It ended without one.
-    """
-    command = [sys.executable, "-P", "-m", "launch.plan.worker", what, text]
-    done = subprocess.run(command, env=environment(threads), capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise FailedError(last_words(done.stderr, done.returncode))
-    return json.loads(done.stdout)
+    built = skeleton(model)
+    return Network(
+        parameters=sum(weight.numel() for weight in built.parameters() if weight.requires_grad),
+        statistics=sum(buffer.numel() for buffer in batchnorm.buffers(built).values()),
+        state_bytes=sum(tensor.nbytes for tensor in built.state_dict().values()),
+        multiply_adds=multiply_adds(built, image_size, model.in_channels),
+    )
 
 
 def checkpoint_bytes(network: Network, recipe: Recipe, world_size: int) -> int:

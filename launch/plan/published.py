@@ -60,8 +60,8 @@ _RTX3090: Mapping[str, tuple[float, float]] = {
 }
 _FAMILIES = {"resnext": "resnext50_32x4d", "inception": "inception_v3", "ghostnet": "ghostnet_100"}
 _LOADER = 602.0  # images/s of a core: README.md, Data, `threads` at 1.66 CPU ms
-_STALL = 205e6 / 0.024  # bytes/s: README.md, Speed, a checkpoint of ResNet-50 with momenta
-_WRITE = 205e6 / 0.433
+STALL = 205e6 / 0.024  # bytes/s: README.md, Speed, a checkpoint of ResNet-50 with momenta
+WRITE = 205e6 / 0.433
 _SMALL = 128  # pixels: below, a GPU waits for its kernels to be launched, and FLOPs say little
 
 
@@ -91,8 +91,8 @@ def speeds(config: PlanConfig, recipe: Recipe, network: Network) -> tuple[Speeds
         images_per_s=images_per_s,
         core_images_per_s=core_images_per_s,
         link_gb_s=link_gb_s(config),
-        stall_bytes_per_s=_STALL,
-        write_bytes_per_s=_WRITE,
+        stall_bytes_per_s=STALL,
+        write_bytes_per_s=WRITE,
     )
     return found, [
         f"one GPU: {images_per_s:,.0f} images/s: {words}",
@@ -115,7 +115,7 @@ def rate(gpu: GpuName, recipe: Recipe, network: Network) -> tuple[float, str]:
     if recipe.micro_batch < batch:
         words.append(f"at {batch} images a pass, and {recipe.micro_batch} are slower")
     if recipe.input.train_size < _SMALL:
-        words.append("on images this small a guess: --calibrate or --images-per-s")
+        words.append("on images this small a guess: --measured or --images-per-s")
     return base * ratio / share, "; ".join(words)
 
 

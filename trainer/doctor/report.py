@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from trainer.decode import encode
 from trainer.doctor import model, words
 from trainer.doctor.figures import Figures, Pace
 from trainer.doctor.finding import Finding, size
@@ -93,6 +94,7 @@ def plain(found: Visit) -> dict[str, Any]:
     trial = found.trial
     measured = {"gain": trial.gain, "error": trial.error} if trial else {}
     return {
+        "recipe": encode(found.recipe),
         "diagnosis": asdict(diagnosis),
         "headline": words.headline(figures),
         "images_per_s": model.images_per_s(figures),

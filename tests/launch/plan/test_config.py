@@ -15,12 +15,11 @@ from launch.plan.config import PlanConfig, plan_problems
             {"nodes": 129},
             ["--nodes: 129 of 8 GPUs make 1,032; a plan goes to 1,024, so use at most 128"],
         ),
-        ({"data": Path("images")}, ["--data: has no effect without --calibrate"]),
         (
-            {"calibrate": True, "images_per_s": 1.0, "loader_images_per_s": 2.0},
+            {"measured": Path("doctor.json"), "images_per_s": 1.0, "loader_images_per_s": 2.0},
             [
-                "--images-per-s: is what --calibrate measures; leave one out",
-                "--loader-images-per-s: is what --calibrate measures; leave one out",
+                "--images-per-s: is what --measured gives; leave one out",
+                "--loader-images-per-s: is what --measured gives; leave one out",
             ],
         ),
     ],

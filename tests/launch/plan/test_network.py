@@ -4,8 +4,6 @@ from typing import Any
 import pytest
 import torch
 
-from data.bench.talk import FailedError
-from launch.plan import worker
 from launch.plan.network import Network, checkpoint_bytes, copies, gradient_bytes, weigh
 from models.config import ModelConfig
 from trainer import build
@@ -39,10 +37,10 @@ def stepped(recipe: Recipe) -> TrainState:
 
 
 def counted(recipe: Recipe) -> Network:
-    return Network(**worker.count(recipe.model, recipe.input.train_size))
+    return weigh(recipe.model, recipe.input.train_size)
 
 
-def test_a_network_is_counted_without_loading_torch_here() -> None:
+def test_a_network_is_counted_as_its_builders_count_it() -> None:
     # torchvision's resnet18 has 11,689,512 weights and 1.81 billion multiply-adds; BatchNorm after its 20 convolutions
     # normalises 4,800 channels, and counts its batches in 20 numbers of eight bytes
     assert weigh(ModelConfig(name="resnet18"), 224) == Network(
@@ -53,9 +51,11 @@ def test_a_network_is_counted_without_loading_torch_here() -> None:
     )
 
 
-def test_a_network_that_cannot_be_built_is_quoted() -> None:
-    with pytest.raises(FailedError, match="'resnet2O' is unknown"):
-        weigh(ModelConfig(name="resnet2O"), 32)
+def test_multiply_adds_are_those_of_the_image_size() -> None:
+    model = ModelConfig(name="resnet20", num_classes=10)
+    small, large = (weigh(model, size).multiply_adds for size in (32, 64))
+    classifier = 64 * 10
+    assert large - classifier == 4 * (small - classifier)
 
 
 @pytest.mark.parametrize(("optimizer", "expected"), KINDS)

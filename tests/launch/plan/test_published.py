@@ -52,7 +52,7 @@ def test_flops_alone_would_be_wrong_for_ghostnet() -> None:
 def test_smaller_images_cost_as_many_flops_and_are_called_a_guess() -> None:
     found, words = rate("resnet50", RESNET50 / 4, input=InputConfig(train_size=112))
     assert found == pytest.approx(4 * 2470)
-    assert "a guess: --calibrate or --images-per-s" in words
+    assert "a guess: --measured or --images-per-s" in words
 
 
 def test_a_smaller_micro_batch_than_the_source_s_is_said_to_be_slower() -> None:

@@ -59,6 +59,7 @@ def test_a_loader_that_waits_for_its_disk_is_told() -> None:
 
 def test_all_of_it_can_be_kept() -> None:
     found = json.loads(json.dumps(report.plain(visit(CPU)), default=str))
+    assert found["recipe"]["micro_batch"] == 32
     assert found["diagnosis"]["bound"] == "cpu"
     assert found["advice"][0]["change"]["site"] == {"save_steps": 79}
     assert found["figures"]["load"] == {"seconds": 0.002, "cpu_s": 0.004}
