@@ -11,7 +11,7 @@ from data.commandline import hush, plain_refusals, union
 from launch import run
 from launch.array.command import Array
 from launch.cancel import Cancel
-from launch.completion import Completion
+from launch.completion import script
 from launch.drill.command import Drill
 from launch.folder import DamagedRecordError
 from launch.logs import Logs
@@ -49,6 +49,26 @@ class Run:
         if not self.command:
             problems.append("COMMAND: missing; it comes last, after --: run -- torchrun ...")
         return refuse(problems) if problems else run.run(self.command, self.grace_s).code
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Completion:
+    """Print what lets bash complete commands, flags, choices, recipes and networks at TAB.
+
+    This line in ~/.bashrc, with the environment at hand: . <(python -m launch completion).
+
+    Example: python -m launch completion
+    """
+
+    def run(self) -> int:
+        """Print the script, for all four programs."""
+        from data import cli as data
+        from models import cli as models
+        from trainer import cli as trainer
+
+        programs = {"trainer": trainer.commands, "launch": commands, "data": data.commands, "models": models.commands}
+        sys.stdout.write(script({name: kinds([]) for name, kinds in programs.items()}))
+        return 0
 
 
 Command = Submit | Array | Status | Logs | Cancel | Resume | Plan | Drill | Run | Completion

@@ -1,17 +1,16 @@
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
-from launch.completion import script, specs
+from launch.cli import main
 from tests import commands
 
 
 @pytest.fixture(scope="module")
 def printed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     file = tmp_path_factory.mktemp("completion") / "provenet.sh"
-    file.write_text(script(specs()))
+    file.write_text(commands.call(main, "completion").stdout)
     return file
 
 
@@ -52,41 +51,35 @@ def test_bash_offers_what_fits(printed: Path, line: str, expected: list[str]) ->
     assert sorted(offered(printed, line)) == expected
 
 
-SHELLS = {
-    "bash": ("bash --norc -i", ""),
-    "zsh": ("zsh -f -i", "autoload -U bashcompinit compinit && compinit -u -D && bashcompinit"),
-}
-
-
-@pytest.mark.parametrize("shell", SHELLS)
-def test_a_shell_completes_what_is_typed(printed: Path, tmp_path: Path, shell: str) -> None:
+def test_a_shell_completes_what_is_typed(printed: Path, tmp_path: Path) -> None:
     """In a terminal, with TAB; python is a function here, which writes down what it is given."""
-    command, setup = SHELLS[shell]
-    if not shutil.which(shell):
-        pytest.skip(f"needs {shell}")
     got = tmp_path / "got"
     typed = [
-        setup,
         f". {printed}",
         f'python() {{ echo "$@" >> {got}; }}',
         "python -m trainer train demo --optimizer.mom\t0.9",
         "python -m mod\tlist",
         f"python -m trainer report {tmp_path}/go\t",  # files too
+        f"python -m trainer train demo --data {tmp_path}/fol\tder",
         "exit",
     ]
     got.touch()
+    (tmp_path / "folder").mkdir()
     keys = "".join(f"{line}\n" for line in typed)
-    subprocess.run(["script", "-qec", command, "/dev/null"], input=keys, capture_output=True, text=True, timeout=60)
+    shell = ["script", "-qec", "bash --norc -i", "/dev/null"]
+    subprocess.run(shell, input=keys, capture_output=True, text=True, timeout=60)
     assert got.read_text().split("\n") == [
         "-m trainer train demo --optimizer.momentum 0.9",
         "-m models list",
         f"-m trainer report {got}",
+        f"-m trainer train demo --data {tmp_path}/folder/der",
         "",
     ]
 
 
 def test_the_command_prints_it_and_loads_no_torch(printed: Path) -> None:
     done = commands.run("launch", "completion")
-    assert (done.returncode, done.stdout, done.stderr) == (0, printed.read_text(), "")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-1] == printed.read_text().splitlines()[-1]
     slow = {"torch", "torchvision", "timm", "accelerate", "submitit", "numpy", "matplotlib", "tensorboard", "nvidia"}
     assert not slow & commands.loads("launch", "completion")
