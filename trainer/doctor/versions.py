@@ -6,6 +6,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+from packaging.version import Version
+
 from trainer.doctor.finding import Finding, bad, good, note
 
 DALI = {"nvidia-dali-cuda120": 12, "nvidia-dali-cuda130": 13}  # by distribution, the CUDA it is built for
@@ -21,7 +25,7 @@ def findings(*, on_gpu: bool) -> Iterator[Finding]:
         asked = [f"Python{about['Requires-Python']}", *(about.get_all("Requires-Dist") or [])]
     except metadata.PackageNotFoundError:  # started from its folder alone
         asked = []
-    names = [_name(line) for line in asked]
+    names = [Requirement(line).name for line in asked]
     found = {name: version for name in dict.fromkeys((*_SHOWN, *names)) if (version := installed(name))}
     yield from package_findings(asked, {"Python": platform.python_version(), **found})
     yield from dali_findings([name for name in DALI if name in found], torch_cuda(), on_gpu=on_gpu)
@@ -31,9 +35,9 @@ def package_findings(asked: Sequence[str], found: Mapping[str, str]) -> Iterator
     """The packages by name and version against what is asked of them, lines as in a distribution's metadata."""
     wrong: list[str] = []
     for line in asked:
-        name, bounds = _name(line), line.partition(";")[0]
+        name, bounds = Requirement(line).name, str(Requirement(line).specifier)
         if name in found and not within(found[name], bounds):
-            wrong.append(f"{name} {found[name]}, where {bounds.removeprefix(name).strip()} is asked for")
+            wrong.append(f"{name} {found[name]}, where {bounds} is asked for")
         elif name not in found and "extra ==" not in line:
             wrong.append(f"{name} is missing")
     if wrong:
@@ -110,25 +114,10 @@ def torch_cuda() -> str | None:
 
 
 def within(version: str, bounds: str) -> bool:
-    """Whether a version such as 2.15.0+cu132 keeps to bounds such as >=2.11,<2.16."""
-    ours = _numbers(version)
-    for sign, bound in re.findall(r"(>=|<|==)\s*([\d.]+)", bounds):
-        limit = _numbers(bound)
-        length = max(len(ours), len(limit))
-        left, right = (part + (0,) * (length - len(part)) for part in (ours, limit))
-        if not {">=": left >= right, "<": left < right, "==": left == right}[sign]:
-            return False
-    return True
+    """Whether a version such as 2.15.0+cu132, or a build before it, keeps to bounds such as >=2.11,<2.16."""
+    return Version(Version(version).base_version) in SpecifierSet(bounds)
 
 
 def major(version: str) -> int:
     """The first number of a version."""
-    return _numbers(version)[0]
-
-
-def _name(line: str) -> str:
-    return re.split(r"[^\w.-]", line, maxsplit=1)[0]
-
-
-def _numbers(version: str) -> tuple[int, ...]:
-    return tuple(map(int, re.findall(r"\d+", re.match(r"[\d.]*", version)[0]))) or (0,)  # type: ignore[index]
+    return Version(version).major

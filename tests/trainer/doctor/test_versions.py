@@ -15,6 +15,7 @@ from trainer.doctor.versions import cuda_findings, dali_findings, installed, pac
         ("3.14.0", ">=3.11,<3.14", False),
         ("0.29.2", "", True),
         ("2.16.0rc1", "<2.16", False),
+        ("2.15.0a0+git1234", ">=2.15,<2.16", True),
     ],
 )
 def test_a_version_keeps_to_its_bounds(version: str, bounds: str, keeps: bool) -> None:
@@ -34,7 +35,7 @@ ASKED = [
     [
         ({"Python": "3.12.1", "torch": "2.15.0"}, "good", "Python 3.12.1, torch 2.15.0"),
         ({"Python": "3.12.1", "torch": "2.16.1"}, "bad", "torch 2.16.1, where <2.16,>=2.11 is asked for"),
-        ({"Python": "3.14.0", "torch": "2.15.0"}, "bad", "Python 3.14.0, where >=3.11,<3.14 is asked for"),
+        ({"Python": "3.14.0", "torch": "2.15.0"}, "bad", "Python 3.14.0, where <3.14,>=3.11 is asked for"),
         ({"Python": "3.12.1"}, "bad", "torch is missing"),
         ({"Python": "3.12.1", "torch": "2.15.0", "onnx": "1.2"}, "bad", "onnx 1.2, where <2,>=1.19 is asked for"),
     ],
