@@ -23,22 +23,18 @@ QUIET_VARIABLE = "PROVENET_QUIET"  # set: no progress is shown, in this process 
 _HELP = ("-h", "--help")
 _MOST_LINES = 12
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
-_NOISE = r"Argument helptext:|Got errors:|- <class "
-_COMMANDS = "expected one of "
-_WORDS = (  # tyro's, and ours
+_NOISE = r"[─\- ]*$|Argument helptext:|Got errors:|- <class "
+_COMMANDS = "Available subcommands: "
+_WORDS = (  # those of each tyro in the pinned range, and ours
     (r"^Unrecognized options: (.*)", r"\1: unknown"),
-    (r"^Available subcommands: ", _COMMANDS),
     (r"^Expected one of \{(.*)\}\.$", r"COMMAND: missing; one of \1"),
     (r"^Missing from (.*):$", r"\1: missing"),
-    (r"^Missing value for argument '(.*)'\. Expected (\d+) values?\.", r"\1: wants \2 more"),
+    (r"^Missing value for argument '(?:\(')?(.*?)(?:',\))?'\. Expected (\d+) values?\.", r"\1: wants \2 more"),
     (r"^invalid choice ('.*') for argument '(.*)'\. Expected one of \((.*?),?\)\.", r"\2: \1; expected one of \3"),
     (r"^Error parsing (.*?): ", r"\1: "),
     (r"invalid literal for int\(\) with base 10: ('.*')", r"\1 is no whole number"),
     (r"could not convert string to float: ('.*')", r"\1 is no number"),
     (r": no type matching (.*) could be instantiated from \['(.*)'\]\.", r": '\2'; expected \1"),
-    (r"^Perhaps you meant:", "did you mean"),
-    (r"^( +)in python (.*) --help", r"\1in \2"),
-    (r"^For full helptext, (?:run|see) (.*)", r"\1 tells more"),
 )
 
 
@@ -91,22 +87,12 @@ def plain(frame: str) -> str:
     frame = _COLOURS.sub("", frame)
     if not frame.startswith(("╭", " ")):  # a frame of blanks, where the output takes no other
         return frame
-    _, *rows, _ = [line[2:-1].rstrip() for line in frame.splitlines()]
-    text = re.sub(r"^(For full helptext, run):\n +", r"\1 ", "\n".join(rows), flags=re.MULTILINE)
-    lines = [_ours(row) for row in text.splitlines() if row.strip("─- ") and not re.match(_NOISE, row)]
+    lines = [line[2:-1].rstrip() for line in frame.splitlines()[1:-1] if not re.match(_NOISE, line[2:-1])]
+    for pattern, words in _WORDS:
+        lines = [re.sub(pattern, words, line) for line in lines]
     if len(lines) > 1 and lines[1].startswith(_COMMANDS):
-        lines[0] += _guess(lines[0].split(",")[0].removesuffix(": unknown"), lines[1].removeprefix(_COMMANDS))
+        close = get_close_matches(re.split(r"[,:]", lines[0])[0], lines[1].removeprefix(_COMMANDS).split(", "), 1)
+        lines[0] += f"; did you mean {close[0]}?" if close else ""
     more = f"  and {len(lines) - _MOST_LINES} lines more\n" if len(lines) > _MOST_LINES else ""
     shown = "".join(f"  {line}\n" for line in lines[:_MOST_LINES])
     return f"cannot start; nothing was written\n{shown}{more}" if lines else ""
-
-
-def _guess(word: str, commands: str) -> str:
-    close = get_close_matches(word, commands.split(", "), 1)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def _ours(line: str) -> str:
-    for pattern, words in _WORDS:
-        line = re.sub(pattern, words, line)
-    return line

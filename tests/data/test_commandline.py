@@ -21,7 +21,7 @@ cannot start; nothing was written
   --epochs: 'many' is no whole number
       --epochs INT
       Passes over the training set. (default: 8)
-  python -m trainer --help tells more
+  For full helptext, see python -m trainer --help
 """
 
 
@@ -37,6 +37,51 @@ cannot start; nothing was written
 )
 def test_a_frame_becomes_plain_lines(frame: str, expected: str) -> None:
     assert plain(frame) == expected
+
+
+HELP = "For full helptext, run python -m trainer --help"
+SCREENS = [  # what tyro 1.0.3 and 1.0.17 say, between their rules, and what of it we say
+    (["Expected one of {train, report}."], ["COMMAND: missing; one of train, report"]),
+    (
+        ["Unrecognized options: tarin, demo", "", "Available subcommands: train, report"],
+        ["tarin, demo: unknown; did you mean train?", "Available subcommands: train, report"],
+    ),
+    (
+        ["Unrecognized options: --verbose", "", "Available subcommands: train, report"],
+        ["--verbose: unknown", "Available subcommands: train, report"],
+    ),
+    (
+        ["Missing from python -m trainer train:", "    --data PATH", "        Folder. (required)"],
+        ["python -m trainer train: missing", "    --data PATH", "        Folder. (required)"],
+    ),
+    (["Missing value for argument '--size'. Expected 2 values."], ["--size: wants 2 more"]),
+    (["Missing value for argument '('--size',)'. Expected 2 values."], ["--size: wants 2 more"]),  # 1.0.3
+    (
+        ["invalid choice 'fp8' for argument '--precision'. Expected one of ('fp32', 'bf16')."],
+        ["--precision: 'fp8'; expected one of 'fp32', 'bf16'"],
+    ),
+    (["Error parsing --lr: could not convert string to float: 'fast'"], ["--lr: 'fast' is no number"]),
+    (
+        [
+            *("Error parsing --threads: no type matching {None}|INT could be instantiated from ['few'].", ""),
+            *("Got errors:", "- <class 'NoneType'>: ['few'] does not match choices ('None',)"),
+            *("- <class 'int'>: invalid literal for int() with base 10: 'few'", "", "Argument helptext:"),
+            *("    --threads {None}|INT", "    CPU threads. (default: None)"),
+        ],
+        ["--threads: 'few'; expected {None}|INT", "    --threads {None}|INT", "    CPU threads. (default: None)"],
+    ),
+    (
+        ["Unrecognized options: --lrr, 3", "", "Perhaps you meant:", "    --lr FLOAT"],
+        ["--lrr, 3: unknown", "Perhaps you meant:", "    --lr FLOAT"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("screen", "expected"), SCREENS)
+def test_each_tyro_s_refusals_are_put_alike(screen: list[str], expected: list[str]) -> None:
+    rows = "".join(f"│ {row or '─' * 120:120} │\n" for row in [*screen, "", HELP])
+    text = "".join(f"  {line}\n" for line in [*expected, HELP])
+    assert plain(f"╭─ Title {'─' * 113}╮\n{rows}╰{'─' * 122}╯\n") == f"cannot start; nothing was written\n{text}"
 
 
 def test_a_long_frame_is_cut_to_a_screen() -> None:
