@@ -7,12 +7,11 @@ from typing import Annotated, Any
 
 import tyro
 
-from data.commandline import hush, plain_refusals, union
+from data.commandline import plain_refusals, union
 from launch import run
 from launch.array.command import Array
 from launch.cancel import Cancel
 from launch.completion import script
-from launch.drill.command import Drill
 from launch.folder import DamagedRecordError
 from launch.logs import Logs
 from launch.plan.command import Plan
@@ -71,7 +70,7 @@ class Completion:
         return 0
 
 
-Command = Submit | Array | Status | Logs | Cancel | Resume | Plan | Drill | Run | Completion
+Command = Submit | Array | Status | Logs | Cancel | Resume | Plan | Run | Completion
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -83,7 +82,6 @@ def main(arguments: list[str] | None = None) -> int:
     """
     try:
         command = parse(sys.argv[1:] if arguments is None else arguments)
-        hush(isinstance(command, Drill) and command.quiet)
         return command.run()
     except InvalidConfigError as error:
         return refuse(error.problems)
@@ -120,16 +118,15 @@ def commands(arguments: list[str]) -> Any:
         InvalidConfigError: The recipe or the submission cannot be read.
     """
     nowhere = SiteConfig(data=tyro.MISSING, output=tyro.MISSING)
-    verb = arguments[0] if arguments[:1] in (["submit"], ["plan"], ["drill"]) else "submit"
+    verb = arguments[0] if arguments[:1] in (["submit"], ["plan"]) else "submit"
     recipe = named_recipe(arguments, verb)
     cluster, site = _stored(arguments) or (ClusterConfig(), nowhere)
-    kinds: tuple[type, ...] = (Submit, Resume, Array, Status, Logs, Cancel, Plan, Drill, Run, Completion)
+    kinds: tuple[type, ...] = (Submit, Resume, Array, Status, Logs, Cancel, Plan, Run, Completion)
     defaults = {
         "submit": Submit(recipe=tyro.MISSING, cluster=ClusterConfig(), site=nowhere, settings=recipe),
         "resume": Resume(run_directory=tyro.MISSING, cluster=cluster, site=site),
         "array": Array(sweep=tyro.MISSING, cluster=ClusterConfig(), site=nowhere),
         "plan": Plan(recipe=tyro.MISSING, settings=recipe),
-        "drill": Drill(recipe=tyro.MISSING, settings=recipe),
     }
     return union({kind.__name__.lower(): kind for kind in kinds}, arguments, defaults)
 

@@ -11,7 +11,7 @@ import tyro
 from models import registry
 from trainer import recipe
 
-_BY_RECIPE = ("train", "reproduce", "doctor", "submit", "plan", "drill")  # commands whose first word is a recipe
+_BY_RECIPE = ("train", "reproduce", "doctor", "submit", "plan")  # commands whose first word is a recipe
 _BY_NETWORK = ("list", "summary", "validate", "export")
 _SPEC = "COMPLETION_SPEC = "  # what tyro prints holds it, in a line of its own
 

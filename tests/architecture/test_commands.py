@@ -118,7 +118,7 @@ def test_flags_come_in_titled_groups(command: str, titles: tuple[str, ...]) -> N
 
 LONG = [
     *(("trainer", verb) for verb in ("train", "evaluate", "report", "reproduce", "checkpoints", "bench", "doctor")),
-    *(("launch", verb) for verb in ("submit", "resume", "array", "drill")),
+    *(("launch", verb) for verb in ("submit", "resume", "array")),
     *(("data", verb) for verb in ("synth", "verify", "pack", "bench")),
     *(("models", verb) for verb in ("list", "validate", "export")),
 ]

@@ -14,7 +14,7 @@ def run(*arguments: object, **environment: str) -> subprocess.CompletedProcess[s
     return commands.run("launch", *arguments, environment=environment)
 
 
-VERBS = ("submit", "resume", "array", "status", "logs", "cancel", "plan", "drill", "run")
+VERBS = ("submit", "resume", "array", "status", "logs", "cancel", "plan", "run")
 
 
 @pytest.mark.parametrize("arguments", [[], *([verb] for verb in VERBS), ["submit", "resnet50"]])

@@ -1,4 +1,4 @@
-"""A run on a real Slurm cluster that is disturbed in every way ends as one that was not: `python -m launch drill`."""
+"""A run on a real Slurm cluster that is disturbed in every way ends as one that was not: `make drill`."""
 
 import json
 import subprocess
@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from launch.drill.disturbances import DISTURBANCES
+from tests.system.drill.disturbances import DISTURBANCES
 from tests.system.running import curves
 
 pytestmark = pytest.mark.slurm
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.slurm
 def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a drill with all disturbances."""
     output = tmp_path_factory.mktemp("drill")
-    command = [sys.executable, "-m", "launch", "drill", "demo", "--model.name", "resnet20", "--output", str(output)]
+    command = [sys.executable, "-m", "tests.system.drill", "demo", "--model.name", "resnet20", "--output", str(output)]
     done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=420)
     assert done.returncode == 0, done.stdout + done.stderr
     return output

@@ -1,4 +1,4 @@
-"""What can happen to a run on a cluster, made to happen. Standard library only.
+"""What can happen to a run on a cluster, made to happen.
 
 Each disturbance is given a run that is under way, and comes back when it has happened; what it broke is mended by then.
 """
@@ -11,8 +11,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
-from launch.drill.cluster import ClusterError
-from launch.drill.running import DrillError, Running
+from tests.system.drill.cluster import ClusterError
+from tests.system.drill.running import DrillError, Running
 from trainer.keep.holder_file import Holder, look
 
 Name = Literal[

@@ -3,17 +3,17 @@ from pathlib import Path
 
 import pytest
 
-from launch.cli import main
 from tests import commands
+from tests.system.drill.__main__ import main
 
 
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        (["drill"], "RECIPE"),
-        (["drill", "demmo"], "did you mean demo?"),
-        (["drill", "demo", "--only", "earthquake"], "earthquake"),
-        (["drill", "demo", "--parallel", "0"], "--parallel: 0; must be at least 1"),
+        ([], "RECIPE"),
+        (["demmo"], "did you mean demo?"),
+        (["demo", "--only", "earthquake"], "earthquake"),
+        (["demo", "--parallel", "0"], "--parallel: 0; must be at least 1"),
     ],
 )
 def test_bad_input_is_refused_before_a_cluster_is_brought_up(
@@ -30,7 +30,7 @@ def test_bad_input_is_refused_before_a_cluster_is_brought_up(
 def test_without_root_the_mend_is_named(tmp_path: Path) -> None:
     os.seteuid(65_534)
     try:
-        done = commands.call(main, "drill", "demo", "--output", tmp_path / "drill")
+        done = commands.call(main, "demo", "--output", tmp_path / "drill")
     finally:
         os.seteuid(0)
     assert (done.returncode, "put sudo before the command" in done.stderr) == (2, True)

@@ -1,4 +1,4 @@
-"""A recipe's small form: all that it does, on a few small images, so that a CPU is through in seconds. No torch."""
+"""A recipe's small form: all that it does, on a few small images, so that a CPU is through in seconds."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A run on the drill's cluster: submitted as a user would, watched, and held against another. Standard library only."""
+"""A run on the drill's cluster: submitted as a user would, watched, and held against another."""
 
 import json
 import os
@@ -14,8 +14,8 @@ from typing import Any
 
 from launch import attempts
 from launch.attempts import Attempt
-from launch.drill.cluster import Cluster, ClusterError
 from launch.folder import LaunchFolder
+from tests.system.drill.cluster import Cluster, ClusterError
 from trainer.keep import files
 from trainer.rundir import RunDirectory
 from trainer.telemetry.measured import MEASURED

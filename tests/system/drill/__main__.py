@@ -1,4 +1,4 @@
-"""`python -m launch drill`: its flags, its refusals, its table. Loads no torch."""
+"""`python -m tests.system.drill RECIPE`, and `make drill`: flags, refusals and the table."""
 
 import json
 import os
@@ -15,14 +15,16 @@ from typing import Annotated
 
 import tyro
 
+from data.commandline import hush, plain_refusals
 from data.progress import counting
-from launch.drill import small
-from launch.drill.cluster import SCRIPT, Cluster, ClusterError
-from launch.drill.disturbances import DISTURBANCES, Disturbance, Name
-from launch.drill.running import DrillError, Running, difference, submit, withdraw
 from models.console import show
+from tests.system.drill import small
+from tests.system.drill.cluster import Cluster, ClusterError
+from tests.system.drill.disturbances import DISTURBANCES, Disturbance, Name
+from tests.system.drill.running import DrillError, Running, difference, submit, withdraw
+from trainer.cli import named_recipe
 from trainer.config import Recipe
-from trainer.decode import range_problems
+from trainer.decode import InvalidConfigError, range_problems
 from trainer.exits import FAILED, refuse
 from trainer.recipe import dump
 
@@ -63,7 +65,7 @@ class Drill:
     small form of the recipe on two processes, once undisturbed and once under each disturbance, and takes the cluster
     down. Ends with 0 if all ends are the same.
 
-    Example: sudo .venv/bin/python -m launch drill resnet50 --output drill
+    Example: sudo .venv/bin/python -m tests.system.drill resnet50 --output drill
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
@@ -175,8 +177,28 @@ def _outcome(ended: _Ended, whole: _Ended) -> Outcome:
 
 
 def _machine_problems() -> list[str]:
-    if not SCRIPT.exists():
-        return [f"{SCRIPT} is missing: a drill runs from a checkout of the project"]
     if os.geteuid() != 0:
         return ["not root, which a cluster of network namespaces needs: put sudo before the command"]
     return []
+
+
+def main(arguments: list[str]) -> int:
+    """Rehearse; gives the exit code."""
+    try:
+        recipe = named_recipe(["drill", *arguments], "drill")
+    except InvalidConfigError as error:
+        return refuse(error.problems)
+    with plain_refusals(arguments):
+        drill = tyro.cli(
+            Drill,
+            args=arguments,
+            default=Drill(recipe=tyro.MISSING, settings=recipe),
+            prog="python -m tests.system.drill",
+            config=(tyro.conf.AvoidSubcommands,),
+        )
+    hush(drill.quiet)
+    return drill.run()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

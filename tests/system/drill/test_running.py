@@ -8,9 +8,9 @@ import torch
 
 from launch import attempts
 from launch.attempts import End
-from launch.drill.cluster import Cluster
-from launch.drill.running import DrillError, Running, difference
 from launch.folder import LaunchFolder
+from tests.system.drill.cluster import Cluster
+from tests.system.drill.running import DrillError, Running, difference
 from trainer.keep import checkpoint
 from trainer.rundir import RunDirectory
 

@@ -1,11 +1,11 @@
-"""A Slurm cluster on this machine while a drill takes place, through slurm/cluster. Standard library only."""
+"""A Slurm cluster on this machine while a drill takes place, through slurm/cluster."""
 
 import os
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-SCRIPT = Path(__file__).parents[2] / "slurm" / "cluster"
+SCRIPT = Path(__file__).parents[3] / "slurm" / "cluster"
 
 
 class ClusterError(RuntimeError):

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.drill.cluster import SCRIPT, Cluster, ClusterError
+from tests.system.drill.cluster import SCRIPT, Cluster, ClusterError
 
 
 def test_what_the_script_says_comes_through(tmp_path: Path) -> None:

@@ -1,1 +1,0 @@
-"""Rehearse a run on a cluster that fails."""
