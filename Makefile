@@ -30,7 +30,7 @@ DEVICES := $(if $(filter 1,$(PROCESSES)),$(if $(filter 0,$(GPUS)),--cpu),--multi
 LAUNCH := $(BIN)/python -m launch run -- $(BIN)/accelerate launch --quiet $(DEVICES) --num_processes $(PROCESSES) --num_machines 1 \
   --num_cpu_threads_per_process 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: help train test test-gpu check lint quick env env-dev system drill screenshot clean
+.PHONY: help train test test-gpu check lint quick env env-dev system bench drill screenshot clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made, and by which settings.
@@ -79,6 +79,9 @@ $(VENV)/.installed-dev: $(VENV)/.installed-cuda$(CUDA)
 
 system:  ## Install Slurm and Chromium for the tests, where root or sudo allows.
 	@.ci/install-packages
+
+bench: env-dev  ## Time loaders, engine and whole programs beside others: FLAGS="training --engine", FLAGS="loaders ROOT".
+	@$(BIN)/python -m tests.benchmarks $(or $(FLAGS),--help)
 
 drill: env-dev system  ## Rehearse RECIPE on a failing Slurm cluster of this machine, as root, and compare the ends.
 	@$(BIN)/python -m tests.system.drill "$(RECIPE)" $(FLAGS)

@@ -9,7 +9,6 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from data.bench.command import BenchCommand
 from data.commandline import hush, plain_refusals, union
 from data.config import Synth
 from data.ending import FAILED, INTERRUPTED, refuse, say
@@ -68,7 +67,6 @@ COMMANDS: dict[str, Any] = {
     "prepare": PrepareCommand,
     "verify": VerifyCommand,
     "pack": PackCommand,
-    "bench": BenchCommand,
 }
 
 

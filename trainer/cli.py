@@ -8,7 +8,6 @@ import tyro
 
 from data.commandline import hush, plain_refusals, union
 from trainer import network, preflight, recipe, smoke
-from trainer.bench.command import Bench
 from trainer.config import Recipe, SiteConfig
 from trainer.cpu import rest_at_barriers
 from trainer.decode import InvalidConfigError
@@ -46,7 +45,7 @@ class Train:
     """What is learned."""
 
 
-Command = Train | Evaluate | Report | Reproduce | Checkpoints | Bench | Doctor
+Command = Train | Evaluate | Report | Reproduce | Checkpoints | Doctor
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
                 return train(command, from_environment())
             case Report() | Checkpoints() | Reproduce():
                 return command.run()
-            case Bench() | Evaluate() | Doctor():
+            case Evaluate() | Doctor():
                 return command.run(from_environment())
     except (InvalidConfigError, WorldError) as error:
         return refuse(str(error).splitlines())
@@ -104,7 +103,7 @@ def commands(arguments: list[str]) -> Any:
     looked_at = Doctor(
         recipe=tyro.MISSING, settings=named_recipe(arguments, "doctor"), site=DoctorSite(), patience=DoctorConfig()
     )
-    kinds: tuple[type, ...] = (Train, Evaluate, Report, Reproduce, Checkpoints, Bench, Doctor)
+    kinds: tuple[type, ...] = (Train, Evaluate, Report, Reproduce, Checkpoints, Doctor)
     return union({kind.__name__.lower(): kind for kind in kinds}, arguments, {"train": default, "doctor": looked_at})
 
 

@@ -149,6 +149,10 @@ class Runtime:
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
+    def wait(self) -> None:
+        """Until the device has done all that it was given."""
+        gpu.wait(self.device)
+
     def autocast(self) -> AbstractContextManager[object]:
         """The precision's arithmetic, for a forward pass."""
         return torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None)

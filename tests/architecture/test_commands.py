@@ -117,9 +117,9 @@ def test_flags_come_in_titled_groups(command: str, titles: tuple[str, ...]) -> N
 
 
 LONG = [
-    *(("trainer", verb) for verb in ("train", "evaluate", "report", "reproduce", "checkpoints", "bench", "doctor")),
+    *(("trainer", verb) for verb in ("train", "evaluate", "report", "reproduce", "checkpoints", "doctor")),
     *(("launch", verb) for verb in ("submit", "resume", "array")),
-    *(("data", verb) for verb in ("synth", "verify", "pack", "bench")),
+    *(("data", verb) for verb in ("synth", "verify", "pack")),
     *(("models", verb) for verb in ("list", "validate", "export")),
 ]
 
@@ -151,7 +151,6 @@ MISTAKES = [
     ("trainer report NOWHERE", "RUN: NOWHERE is not a run directory"),
     ("trainer checkpoints", "      RUN\n"),
     ("trainer reproduce demmo --data D --output O", "did you mean demo?"),
-    ("trainer bench", "nothing to measure"),
     ("launch submt demo", "submt, demo: unknown; did you mean submit?\n"),
     ("launch submit demo --data D --output O --cluster k8s", "--cluster: 'k8s'; expected one of 'slurm', 'local'"),
     ("launch resume NOWHERE", "RUN: NOWHERE was never submitted"),

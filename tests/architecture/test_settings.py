@@ -9,13 +9,13 @@ from typing import Any, get_args
 
 import pytest
 
-from data.bench import config
 from data.config import AugmentConfig, InputConfig, Synth
 from data.pack.record import PackOptions
 from launch.plan.config import PlanConfig
 from launch.site import ClusterConfig
 from models.config import ModelConfig
-from trainer.bench.config import BenchConfig, EquivalenceConfig
+from tests.benchmarks import loaders_config
+from tests.benchmarks.config import BenchConfig, EquivalenceConfig
 from trainer.config import Recipe, SiteConfig
 from trainer.doctor.config import DoctorConfig
 from trainer.evaluation.command import Evaluate
@@ -26,7 +26,7 @@ from trainer.learn.schedule_config import AnySchedule, ScheduleConfig
 KINDS: list[Any] = [
     *(Recipe, OptimizerConfig, *get_args(AnyOptimizer), ScheduleConfig, *get_args(AnySchedule)),
     *(LossConfig, MixingConfig, EmaConfig, ModelConfig, InputConfig, AugmentConfig),
-    *(SiteConfig, DoctorConfig, Evaluate, BenchConfig, EquivalenceConfig, config.BenchConfig),
+    *(SiteConfig, DoctorConfig, Evaluate, BenchConfig, EquivalenceConfig, loaders_config.BenchConfig),
     *(ClusterConfig, PlanConfig, Synth, PackOptions),
 ]
 BOUNDED = [(kind, field) for kind in KINDS for field in dataclasses.fields(kind) if field.metadata]

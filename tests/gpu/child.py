@@ -13,7 +13,7 @@ from threading import Timer
 from time import monotonic
 from uuid import uuid4
 
-from data.bench.talk import last_words
+from tests.benchmarks.contestant import last_words
 from tests.gpu.stage import ROOT, Check, Stage
 
 SHOWN = 4000  # characters of what a section that failed wrote to standard error

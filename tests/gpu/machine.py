@@ -11,8 +11,8 @@ from data import dataset
 from data.folder import SPLITS, manifest_file
 from data.installed import has_dali
 from data.workers import cores
+from tests.benchmarks.image_tree import ready
 from tests.gpu.stage import CLASSES, ROOT, Check, Program, Stage, guarded, repeated
-from trainer.bench.images import ready
 
 # `python -m trainer` in little address space: a CPU would take the whole machine's
 LIMITED = """

@@ -5,11 +5,11 @@ from contextlib import ExitStack
 
 import torch
 
+from tests.benchmarks.config import LoopTask
+from tests.benchmarks.our_loop import fit_parts
 from tests.gpu.speed import pairs
 from tests.gpu.stage import Check, Stage
 from tests.system.running import same_bits
-from trainer.bench.config import LoopTask
-from trainer.bench.ours import fit_parts
 from trainer.keep import checkpoint
 from trainer.loop import save, train_epoch
 from trainer.world import World

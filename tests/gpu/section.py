@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from importlib import import_module
 
-from data.bench.talk import lines_out
+from tests.benchmarks.contestant import lines_out
 from tests.gpu.stage import Check, Stage
 
 

@@ -3,10 +3,10 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+from tests.benchmarks.config import BenchConfig
+from tests.benchmarks.measures import Bench, Measure
+from tests.benchmarks.pairs import Pair
 from tests.gpu.stage import Check, Stage, guarded, pace
-from trainer.bench.config import BenchConfig
-from trainer.bench.measures import Bench, Measure
-from trainer.bench.pairs import Pair
 from trainer.rundir import RunDirectory
 
 WARM_UP = 3  # points: the loader fills, cuDNN tries its algorithms

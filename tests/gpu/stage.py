@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 
-from data.bench.talk import last_words
 from data.manifest import COLUMNS, OF_THE_WHOLE, Manifest
-from trainer.bench.images import CLASSES
+from tests.benchmarks.contestant import last_words
+from tests.benchmarks.image_tree import CLASSES
 from trainer.rundir import RunDirectory
 
 ROOT = Path(__file__).parents[2]

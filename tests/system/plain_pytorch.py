@@ -1,7 +1,8 @@
 """A small ResNet trained as a plain PyTorch script does it: torch and torchvision alone, in float32 on the CPU.
 
-`python -m trainer bench --equivalence tests/system/plain_pytorch.py` sets it beside our trainer. It shares no code and
-no random numbers with it. It writes JSON lines: the mean loss since the last one, and top-1 after each epoch.
+`python -m tests.benchmarks training --equivalence tests/system/plain_pytorch.py` sets it beside our trainer. It shares
+no code and no random numbers with it. It writes JSON lines: the mean loss since the last one, and top-1 after each
+epoch.
 """
 
 import argparse

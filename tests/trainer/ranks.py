@@ -20,8 +20,8 @@ import torch
 import torch._dynamo  # which DDP loads: once, rather than in each rank
 
 from data.types import Batch, Loader
-from trainer.bench.config import LoopTask
-from trainer.bench.ours import fit_parts
+from tests.benchmarks.config import LoopTask
+from tests.benchmarks.our_loop import fit_parts
 from trainer.failures import told
 from trainer.keep import files
 from trainer.keep.keeper import Keeper

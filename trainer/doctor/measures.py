@@ -9,7 +9,6 @@ from time import perf_counter
 from torch import Tensor
 
 from data.types import Batch, Loader
-from trainer.bench.resident import wait
 from trainer.doctor import machine, parts, stretch
 from trainer.doctor.figures import Pace
 from trainer.doctor.machine import Reading
@@ -131,13 +130,13 @@ def loading(runtime: Runtime, loader: Loader, filling: int, seconds: float, epoc
     batches = chain.from_iterable(loader.epoch(number) for number in count(epoch))
     for _ in islice(batches, filling):
         pass
-    wait(runtime.device)
+    runtime.wait()
     begin, images = machine.read(), 0
     for number, batch in enumerate(batches, start=1):
         images += len(batch.targets)
         if number >= 2 and perf_counter() - begin.wall_s >= seconds:
             break
-    wait(runtime.device)
+    runtime.wait()
     end = machine.read()
     loader.close()
     return Stretch(begin, end, images)
@@ -152,7 +151,7 @@ def evaluation(rig: Rig) -> tuple[Pace, float]:
     def stop(batch: Batch, logits: Tensor) -> bool:
         del batch, logits
         if loader.batches >= rig.filling:
-            wait(runtime.device)
+            runtime.wait()
             marks.append((loader.images, loader.waited_s, machine.read()))
         return runtime.any(len(marks) > 1 and marks[-1][2].wall_s - marks[0][2].wall_s >= rig.seconds)
 

@@ -1,12 +1,13 @@
 """The parts of a run as the doctor builds them: the project's own, on a recipe that learns nothing."""
 
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from itertools import repeat
 
 from data.load import backends
 from data.types import Batch
 from trainer import build
-from trainer.bench.ours import Resident
 from trainer.config import Recipe, SiteConfig
 from trainer.doctor.images import Sample
 from trainer.doctor.stretch import Alarm, Clocked
@@ -51,6 +52,22 @@ class Way:
             schedule=ConstantScheduleConfig(),
             input=replace(recipe.input, start_size=None, growth_epochs=(0.0, 0.0), drop_last=True),
         )
+
+
+class Resident:
+    """A loader whose epochs are one and the same batch, again and again."""
+
+    def __init__(self, batch: Batch, batches_per_epoch: int) -> None:
+        """`batch` is given as it is."""
+        self._batch, self.batches_per_epoch = batch, batches_per_epoch
+
+    def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
+        """The batch, as often as is left of the epoch."""
+        del epoch
+        return repeat(self._batch, self.batches_per_epoch - first_batch)
+
+    def close(self) -> None:
+        """There is nothing to close."""
 
 
 def build_fit(way: Way, stack: ExitStack, *, distributed: bool = True) -> Fit:

@@ -7,7 +7,6 @@ from time import perf_counter
 import torch
 
 from data.types import Batch, Loader
-from trainer.bench.resident import wait
 from trainer.doctor import machine
 from trainer.doctor.figures import Pace
 from trainer.doctor.machine import Reading
@@ -89,13 +88,13 @@ def train(fit: Fit, *, steps: int, seconds: float) -> Stretch:
     alarm, runtime = setup.stop, setup.runtime
     assert isinstance(alarm, Alarm)
     runtime.use()
-    wait(runtime.device)
+    runtime.wait()
     runtime.any(False)  # all begin together
     begin = machine.read()
     alarm.arm(state, steps, seconds)
     while not setup.should_stop():
         train_epoch(fit)
-    wait(runtime.device)
+    runtime.wait()
     done = (state.step - first) * fit.plan.batches_per_step * fit.plan.micro_batch
     return Stretch(begin, machine.read(), done)
 

@@ -4,7 +4,6 @@ from time import perf_counter
 
 import torch
 
-from trainer.bench.resident import wait
 from trainer.config import Recipe
 from trainer.doctor import stretch
 from trainer.doctor.figures import Pace, Reduction
@@ -39,10 +38,10 @@ def _sum_s(runtime: Runtime, count: int, dtype: torch.dtype) -> float:
     """Seconds of a sum of so many numbers over the processes, the least of a few (collective)."""
     numbers, taken = torch.zeros(count, dtype=dtype, device=runtime.device), list[float]()
     for _ in range(1 + _SUMS):
-        wait(runtime.device)
+        runtime.wait()
         runtime.any(False)  # all begin together
         start = perf_counter()
         runtime.sum(numbers)
-        wait(runtime.device)
+        runtime.wait()
         taken.append(perf_counter() - start)
     return stretch.agreed(runtime, min(taken[1:]))[0][0]

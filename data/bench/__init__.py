@@ -1,1 +1,0 @@
-"""Times the loaders beside their peers."""

@@ -1,1 +1,0 @@
-"""Times the trainer beside its peers."""
