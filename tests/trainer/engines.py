@@ -3,11 +3,12 @@
 import json
 import multiprocessing
 import pickle
+import signal
 import socket
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
-from multiprocessing.connection import Connection
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
@@ -60,11 +61,25 @@ def built(
 ) -> Iterator[Fit]:
     """A run in its directory, begun or gone on with, ready for its next step (collective)."""
     made = setup(images, output, recipe, world, **site)
+    made.run.make()
     with ExitStack() as stack:
         hold = take_hold(made.runtime, made.site, made.stop, stack)
         made = replace(made, recipe=begin(recipe, made.runtime, made.site))
         yield _parts(made, list_images(made), hold, stack)
     made.runtime.close()
+
+
+def ask_to_stop(stop: StopFlag) -> None:
+    """Send a signal to this process, which is listened to for that long alone."""
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        stop.install()
+        signal.raise_signal(signal.SIGTERM)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    assert stop.is_set
 
 
 def weights(parts: Fit) -> dict[str, torch.Tensor]:
@@ -93,10 +108,17 @@ def together(work: Callable[..., Any], *arguments: Any, size: int = 2) -> list[A
     for process, (_, sender) in zip(processes, pipes, strict=True):
         process.start()
         sender.close()
-    found = [pickle.loads(receiver.recv_bytes()) for receiver, _ in pipes]
-    for process in processes:
-        process.join()
-    return found
+    found: dict[Connection, Any] = {}
+    try:
+        while len(found) < size:
+            for receiver in wait([receiver for receiver, _ in pipes if receiver not in found]):
+                assert isinstance(receiver, Connection)
+                found[receiver] = pickle.loads(receiver.recv_bytes())  # EOFError: it ended before, and said why
+    finally:
+        for process in processes:
+            process.join(10 if len(found) == size else 0)
+            process.kill()
+    return [found[receiver] for receiver, _ in pipes]
 
 
 def _work(sender: Connection, work: Callable[..., Any], world: World, *arguments: Any) -> None:

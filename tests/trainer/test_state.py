@@ -88,6 +88,18 @@ def test_the_optimizer_goes_on_with_its_momentum() -> None:
     assert all(map(torch.equal, tensors(other), tensors(given)))
 
 
+def test_fp16_s_loss_scale_goes_on_where_it_was() -> None:
+    given, other = (
+        replace(fresh(0), scaler=torch.amp.GradScaler("cpu", init_scale=scale, growth_interval=3))
+        for scale in (1024.0, 2.0)
+    )
+    for state in (given, other):
+        state.scaler.scale(torch.ones(()))
+    given.scaler.update(512.0)
+    other.restore(stored(given), rank=0, world_size=1)
+    assert (given.scaler.get_scale(), other.scaler.get_scale()) == (512.0, 512.0)
+
+
 def test_each_rank_goes_on_with_its_own_sums_and_statistics_at_the_same_world_size() -> None:
     given = trained(0)
     second = {"sums": given.sums * 10, "statistics": given.own()["statistics"] + 7}

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from tests.trainer.engines import RECIPE, built, records, together, weights
+from tests.trainer.engines import RECIPE, ask_to_stop, built, records, together, weights
 from trainer.divergence import DivergedError
 from trainer.learn.config import EmaConfig
 from trainer.loop import train_epoch
@@ -58,7 +58,7 @@ def test_a_stopped_evaluation_leaves_the_state_as_it_was(images: Path, tmp_path:
     """Also where BatchNorm's statistics were taken anew before it."""
     with built(images, tmp_path, replace(RECIPE, precise_bn=48)) as parts:
         before, fields = weights(parts), (parts.state.evaluated, parts.state.best_top1, deepcopy(parts.state.scores))
-        parts.setup.stop._raise(15, None)
+        ask_to_stop(parts.setup.stop)
         assert not evaluate_epoch(parts, 0.0)
         assert all(torch.equal(value, before[name]) for name, value in weights(parts).items())
         assert (parts.state.evaluated, parts.state.best_top1, parts.state.scores) == fields

@@ -1,0 +1,113 @@
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from tests.trainer.engines import RECIPE
+from trainer import preflight
+from trainer.config import Recipe, SiteConfig
+from trainer.decode import InvalidConfigError
+from trainer.learn.schedule_config import StepScheduleConfig
+from trainer.rundir import RunDirectory
+from trainer.world import World
+
+
+@pytest.fixture
+def site(images: Path, tmp_path: Path) -> SiteConfig:
+    return SiteConfig(data=images, output=tmp_path / "run")
+
+
+def begun(site: SiteConfig, recipe: Recipe = RECIPE) -> RunDirectory:
+    """A directory that holds a run of this recipe."""
+    run = RunDirectory(site.output)
+    run.make()
+    run.begin(recipe)
+    return run
+
+
+def test_nothing_is_wrong_with_a_run_that_can_start(site: SiteConfig) -> None:
+    assert preflight.problems(RECIPE, site, World()) == []
+    assert not site.output.exists()
+
+
+def test_all_that_is_wrong_is_said_at_once_and_in_order(site: SiteConfig) -> None:
+    """Values, world, network, data, directory, trackers."""
+    site.output.mkdir()
+    (site.output / "metrics.jsonl").touch()
+    recipe = replace(RECIPE, schedule=StepScheduleConfig(milestones=(9.0,)), model=replace(RECIPE.model, num_classes=5))
+    world = World(0, 5, 0, 5, launcher="torchrun", port=1)
+    found = preflight.problems(recipe, replace(site, trackers=("no_such_tracker",)), world)
+    begins = ["schedule.milestones", "micro_batch", "model.num_classes", "--output", "--trackers no_such_tracker"]
+    assert [problem.partition(":")[0] for problem in found] == begins
+    assert found[-1] == "--trackers no_such_tracker: its package is not installed; pip install no-such-tracker"
+
+
+def test_values_out_of_range_come_first_and_alone(site: SiteConfig) -> None:
+    found = preflight.problems(replace(RECIPE, epochs=0, micro_batch=7), replace(site, log_every=0), World())
+    assert [problem.partition(":")[0] for problem in found] == ["epochs", "--log-every"]
+
+
+@pytest.mark.parametrize("with_data", [True, False])
+def test_images_are_looked_at_unless_there_are_none_yet(with_data: bool, site: SiteConfig, tmp_path: Path) -> None:
+    found = preflight.problems(RECIPE, replace(site, data=tmp_path / "nowhere"), World(), with_data=with_data)
+    assert [problem.partition(":")[0] for problem in found] == (["--data"] if with_data else [])
+
+
+def test_manifests_that_are_named_must_be_there(site: SiteConfig, tmp_path: Path) -> None:
+    found = preflight.problems(RECIPE, replace(site, manifests=tmp_path), World())
+    assert len(found) == 1
+    assert found[0].startswith(f"--manifests: {tmp_path} holds no manifest-train.npz and manifest-val.npz; ")
+
+
+def test_a_folder_that_cannot_be_read_is_a_problem_and_no_error(site: SiteConfig, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    found = preflight.problems(RECIPE, replace(site, data=tmp_path / "file" / "below"), World())
+    assert [problem.partition(":")[0] for problem in found] == ["--data"]
+
+
+def test_a_size_at_which_the_network_ends_in_nothing_is_said_once(site: SiteConfig) -> None:
+    """Trained and evaluated at the same size, which neither can be."""
+    recipe = replace(
+        RECIPE,
+        model=replace(RECIPE.model, name="inception_v3"),
+        input=replace(RECIPE.input, train_size=32, eval_resize=32, eval_crop=32),
+    )
+    found = [problem for problem in preflight.problems(recipe, site, World()) if "inception" in problem]
+    assert len(found) == len(set(found))
+    assert any(problem.startswith("input.train_size") for problem in found)
+    assert any(problem.startswith("input.eval_crop") for problem in found)
+
+
+@pytest.mark.parametrize(
+    ("accumulate", "asked", "stored", "expected"),
+    [
+        ("auto", {}, {"micro_batch": 6}, 6),
+        ("auto", {}, None, 12),
+        ("recipe", {}, {"micro_batch": 6}, 12),
+        ("auto", {"seed": 5}, {"micro_batch": 6}, 12),
+        ("auto", {}, {"micro_batch": 6, "seed": 5}, 12),
+    ],
+)
+def test_a_micro_batch_that_the_run_found_for_itself_is_taken_over(
+    accumulate: str, asked: dict[str, int], stored: dict[str, int] | None, expected: int, site: SiteConfig
+) -> None:
+    """And nothing else of a stored recipe, which is refused instead where it differs."""
+    if stored is not None:
+        begun(site, replace(RECIPE, **stored))  # pyright: ignore[reportArgumentType]
+    recipe: Recipe = replace(RECIPE, **asked)  # pyright: ignore[reportArgumentType]
+    found = preflight.adopted(recipe, replace(site, accumulate=accumulate))  # pyright: ignore[reportArgumentType]
+    assert found == replace(recipe, micro_batch=expected)
+
+
+def test_a_damaged_recipe_in_the_directory_is_refused(site: SiteConfig) -> None:
+    begun(site).recipe.write_text("epochs: [")
+    with pytest.raises(InvalidConfigError):
+        preflight.adopted(RECIPE, replace(site, accumulate="auto"))
+
+
+def test_a_run_that_is_there_goes_on_with_its_own_recipe_alone(site: SiteConfig) -> None:
+    begun(site)
+    assert preflight.problems(RECIPE, site, World()) == []
+    found = preflight.problems(replace(RECIPE, epochs=3), site, World())
+    assert len(found) == 1
+    assert "epochs: 2 there, 3 asked for" in found[0]
