@@ -1,0 +1,62 @@
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from tests.trainer.engines import RECIPE, ask_to_stop, built
+from trainer.config import SiteConfig
+from trainer.keep import checkpoint
+from trainer.learn.config import EmaConfig
+from trainer.loop import fit
+from trainer.preempt import StopFlag
+from trainer.rundir import RunDirectory
+from trainer.train import _conclude, train
+from trainer.world import World
+
+ONE = replace(RECIPE, epochs=1)
+
+
+@pytest.mark.parametrize("decay", [0.9, None])
+def test_a_finished_run_leaves_its_result_and_the_weights_that_it_is_of(
+    decay: float | None, images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    recipe, run = replace(ONE, ema=EmaConfig(decay=decay)), RunDirectory(tmp_path)
+    run.make()
+    site = SiteConfig(data=images, output=tmp_path, threads=1, log_every=1)
+    assert train(recipe, site, World(), StopFlag()) == 0
+    output = capsys.readouterr().out
+    assert output.startswith(
+        "resnet20: 96 images in 4 classes to train on, 80 to evaluate; epochs: 1, of 4 steps of 24 images\nCPU ("
+    )
+    assert "1 process, CPU threads in each: 1, fp32; loader: threads, the fastest on CPUs\nstarting\n" in output
+    stored, result = checkpoint.load_newest(run.checkpoints), json.loads(run.result.read_text())
+    assert stored is not None
+    kind = "ema" if decay else "raw"
+    scores = stored["scores"][kind]
+    assert {name: result[name] for name in scores} == scores
+    assert ("raw_weights" in result) == bool(decay)
+    assert (result["best_top1"], result["images_seen"], result["val_images"]) == (scores["top1"], 96, 80)
+    weights = safetensors.torch.load_file(run.weights)
+    expected = stored["ema" if decay else "model"]
+    assert weights.keys() == expected.keys()
+    assert all(torch.equal(value, expected[name]) for name, value in weights.items())
+    assert output.endswith(run.guide())
+    assert run.report.exists()
+    assert not run.holder.exists()
+
+
+def test_a_run_that_was_stopped_leaves_a_report_and_no_result(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with built(images, tmp_path, ONE) as parts:
+        ask_to_stop(parts.setup.stop)
+        assert not fit(parts)
+        _conclude(parts.setup, (parts.plan.manifest, parts.eval_plan.manifest), None)
+        run = parts.setup.run
+    assert capsys.readouterr().out.endswith(run.guide())
+    assert "**Not finished.**" in run.report.read_text()
+    assert not run.result.exists()
+    assert not run.weights.exists()
