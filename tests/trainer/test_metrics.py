@@ -31,3 +31,17 @@ def test_a_row_that_is_not_valid_adds_nothing_even_where_its_loss_is_not_finite(
     losses = torch.tensor([1.0, math.nan])
     sums = metrics.totals(torch.eye(2), torch.tensor([0, 0]), torch.tensor([True, False]), losses)
     assert sums.tolist() == [1, 1, 1, 1, 0, 0]
+
+
+def test_scores_are_means_over_the_images_and_counts_stay_counts() -> None:
+    sums = metrics.empty(torch.device("cpu"))
+    sums[:5] = torch.tensor([6.0, 1, 3, 4, 2])
+    found = metrics.scores(sums)
+    assert found == metrics.Scores(loss=1.5, top1=25.0, top5=75.0, images=4, broken=2)
+    assert found.finite
+
+
+def test_no_images_have_no_mean() -> None:
+    found = metrics.scores(metrics.empty(torch.device("cpu")))
+    assert (found.images, found.broken, found.finite) == (0, 0, False)
+    assert all(map(math.isnan, (found.loss, found.top1, found.top5)))

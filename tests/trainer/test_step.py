@@ -166,6 +166,28 @@ def test_the_average_follows_each_step(runtime: Runtime) -> None:
     torch.testing.assert_close(weights(state.ema.network), 0.75 * before + 0.25 * weights(state.model))
 
 
+def test_the_average_that_follows_every_other_step_does_so_after_the_second(runtime: Runtime) -> None:
+    """Of steps that count from 0."""
+    recipe = replace(RECIPE, ema=EmaConfig(decay=0.75, every=2))
+    state = fresh(runtime, network(), recipe)
+    assert state.ema is not None
+    step, updates = stepper(runtime, state, recipe), list[int]()
+    for number in range(4):
+        step([batch(12)], step=number, lr=0.1, images=12)
+        updates.append(state.ema.updates)
+    assert updates == [0, 1, 1, 2]
+
+
+def test_what_the_network_sees_can_be_shown(runtime: Runtime) -> None:
+    mixed = replace(batch(4), mixing=torch.full((4,), 0.5, dtype=torch.float64))
+    recipe = replace(RECIPE, mixing=MixingConfig(mixup=1.0))
+    images, targets = stepper(runtime, fresh(runtime, network(), recipe), recipe).as_seen(mixed)
+    inputs = Normalize(recipe.input, runtime.device, channels_last=False)(mixed.images)
+    one_hot = nn.functional.one_hot(mixed.targets, 4).float()
+    torch.testing.assert_close(images, (inputs + inputs.roll(1, 0)) / 2)
+    torch.testing.assert_close(targets, (one_hot + one_hot.roll(1, 0)) / 2)
+
+
 class Fragile(nn.Module):
     """A network with BatchNorm that says NaN where the first pixel is 255."""
 
@@ -203,6 +225,37 @@ def test_a_step_that_is_passed_over_leaves_everything_as_it_was(runtime: Runtime
     assert torch.equal(*ends)
 
 
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=lambda config: config.name)
+def test_a_step_that_may_be_passed_over_but_need_not_is_as_any_other(runtime: Runtime, optimizer: AnyOptimizer) -> None:
+    plain, tolerant = (
+        trained(runtime, [batch(12)], replace(RECIPE, optimizer=optimizer, max_skipped=skipped)) for skipped in (0, 2)
+    )
+    assert torch.equal(plain, tolerant)
+    assert not torch.equal(plain, weights(network()))
+
+
+class Steep(nn.Module):
+    """A network whose loss is finite and whose gradient is not."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.fc, self.zero = nn.Linear(3 * 64, 4), nn.Parameter(torch.zeros(4))
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.fc(images.flatten(1)) + self.zero.sqrt()
+
+
+def test_a_gradient_that_is_not_finite_is_a_fault_though_the_loss_is(runtime: Runtime) -> None:
+    recipe = replace(RECIPE, max_skipped=1)
+    state = fresh(runtime, Steep(), recipe)
+    before = weights(state.model)
+    sums = stepper(runtime, state, recipe)([batch(12)], step=6, lr=0.1, images=12)
+    assert state.faults.tolist() == [-7, 1]
+    assert not sums.any()
+    assert torch.equal(weights(state.model), before)
+
+
 def test_faults_tell_the_first_step_and_how_many(runtime: Runtime) -> None:
     state = fresh(runtime, Fragile())
     step = stepper(runtime, state)
@@ -227,9 +280,13 @@ def test_fp16_scales_its_gradients_and_passes_over_those_that_overflow() -> None
     assert state.faults[1] == 0
 
 
-def test_batchnorm_s_statistics_move_once_in_a_step_by_the_mean_of_its_micro_batches(runtime: Runtime) -> None:
-    recipe = replace(RECIPE, micro_batch=4)
-    parts = [part(good_or_bad(bad=False), slice(start, start + 4)) for start in (0, 4, 8)]
+@pytest.mark.parametrize("count", [2, 3])
+def test_batchnorm_s_statistics_move_once_in_a_step_by_the_mean_of_its_micro_batches(
+    runtime: Runtime, count: int
+) -> None:
+    size = 12 // count
+    recipe = replace(RECIPE, micro_batch=size)
+    parts = [part(good_or_bad(bad=False), slice(start, start + size)) for start in range(0, 12, size)]
     state = fresh(runtime, Fragile(), recipe)
     stepper(runtime, state, recipe)(parts, step=0, lr=0.0, images=12)
     norm = state.model.get_submodule("norm")
