@@ -87,6 +87,17 @@ def test_two_networks_see_the_same_images_and_keep_their_modes(runtime: Runtime)
     assert (raw.training, averaged.training) == (True, False)
 
 
+def test_each_batch_is_shown_with_the_last_network_s_logits(runtime: Runtime) -> None:
+    seen = list[tuple[list[int], list[int]]]()
+
+    def each(batch: Batch, logits: Tensor) -> bool:
+        seen.append((batch.indices.tolist(), logits.argmax(1).tolist()))
+        return False
+
+    evaluate(runtime, [Known(), Other()], Rows([1, 6, 6], 2), lambda images: images, 0, each)
+    assert seen == [([0, 1], [6, 6]), ([2, 0], [6, 6])]
+
+
 def test_a_stop_leaves_no_scores(runtime: Runtime) -> None:
     network = Known()
     assert evaluate(runtime, [network], Rows([1, 2, 3], 1), lambda images: images, 0, lambda *_: True) is None
