@@ -3,6 +3,7 @@ import os
 import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,9 @@ import pytest
 
 from data.workers import cores
 from trainer.cli import main
+from trainer.doctor import model
+from trainer.doctor.advice import advise
+from trainer.doctor.figures import Change, Figures, Job, Pace, Passes, Place, Reduction, Saving
 
 SMALL = (
     *("doctor", "demo", "--model.name", "resnet20", "--model.num-classes", "4", "--input.train-size", "32"),
@@ -79,14 +83,31 @@ def test_a_doctor_that_is_sent_away_leaves_nothing_behind(images: Path, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
+def read(figures: dict[str, Any]) -> Figures:
+    """What was measured, as the doctor's file holds it."""
+
+    def part(kind: type[Any], values: dict[str, Any] | None) -> Any:
+        return None if values is None else kind(**values)
+
+    changes = [
+        Change(**{**change, **{name: part(Pace, change[name]) for name in ("load", "step", "together")}})
+        for change in figures["changes"]
+    ]
+    paces = {name: Pace(**figures[name]) for name in ("load", "step", "together", "evaluation")}
+    kinds = {"place": Place, "job": Job, "saving": Saving, "reduction": Reduction, "passes": Passes}
+    parts = {name: part(kind, figures[name]) for name, kind in kinds.items()}
+    return Figures(**{**figures, **paces, **parts, "changes": tuple(changes)})
+
+
 @pytest.mark.slow
-def test_small_passes_are_found_and_larger_ones_are_quicker(images: Path, tmp_path: Path) -> None:
+def test_larger_passes_are_looked_at_and_what_is_said_follows_from_the_figures(images: Path, tmp_path: Path) -> None:
+    """Which of them bounds a run is up to the machine; test_model.py and test_advice.py try each."""
     result = found(tmp_path, "--data", str(images), "--micro-batch", "2", "--threads", "1", "--seconds", "4")
-    assert result["diagnosis"]["bound"] == "passes"
-    assert result["diagnosis"]["share"] > 0.3
-    assert result["advice"][0]["change"]["kind"] == "micro_batch"
-    assert result["trial"]["predicted_gain"] > 1.5
-    assert result["trial"]["gain"] > 1.2
+    figures = read(result["figures"])
+    assert figures.larger == [4, 8, 16, 32, 64]
+    assert (figures.job.micro_batch, figures.place.threads) == (2, 1)
+    assert asdict(model.diagnosis(figures)) == result["diagnosis"]
+    assert [advice.change.flags for advice in advise(figures)] == advised(result)
 
 
 @pytest.mark.slow
