@@ -1,4 +1,5 @@
 import math
+import time
 from copy import deepcopy
 from dataclasses import replace
 from pathlib import Path
@@ -32,7 +33,7 @@ def test_the_scores_are_those_of_both_networks_and_the_averaged_one_counts(image
         with torch.no_grad():
             state.networks[1].get_submodule("fc").weight.zero_()  # pyright: ignore[reportCallIssue,reportAttributeAccessIssue]
             state.networks[1].get_submodule("fc").bias.zero_()  # pyright: ignore[reportCallIssue,reportAttributeAccessIssue]
-        assert evaluate_epoch(parts, 0.0)
+        assert evaluate_epoch(parts, time.perf_counter() - 100)
         assert list(state.scores) == ["raw", "ema"]
         raw, averaged = state.scores["raw"], state.scores["ema"]
         assert (raw["top1"], raw["images"], averaged["images"]) == (25.0, 80, 80)
@@ -42,6 +43,9 @@ def test_the_scores_are_those_of_both_networks_and_the_averaged_one_counts(image
     (line,), (other,) = records(tmp_path, "eval"), records(tmp_path, "eval_ema")
     assert {name: line[name] for name in ("epoch", "top1", "images")} == {"epoch": 1, "top1": 25.0, "images": 80}
     assert other["loss"] == pytest.approx(math.log(4), rel=1e-5)
+    assert line["evaluation_s"] > 0
+    assert line["epoch_s"] - line["evaluation_s"] >= 99.99  # of an epoch that began before, whose end it is
+    assert any(b"images/mistakes" in events.read_bytes() for events in tmp_path.glob("events.*"))
 
 
 @pytest.mark.parametrize(("before", "after"), [(0.0, 25.0), (24.0, 25.0), (26.0, 26.0)])
