@@ -41,7 +41,7 @@ def test_pace_is_images_and_arithmetic_over_the_time_since_the_last_lap(
 
 
 def test_the_arithmetic_is_that_of_one_of_two_processes_and_of_the_newest_step_s_size(tmp_path: Path) -> None:
-    """Images grow with the second epoch, and the last step of the first is looked at."""
+    """Images grow with the second epoch: the last step of the first is looked at, and the one after it."""
     growing = replace(watched.RECIPE.input, train_size=64, start_size=32, growth_epochs=(0.0, 1.0))
     setup = watched.setup(tmp_path, replace(watched.RECIPE, input=growing, micro_batch=4))
     setup.runtime.world = World(0, 2, 0, 2, port=1, launcher="torchrun")
@@ -51,10 +51,11 @@ def test_the_arithmetic_is_that_of_one_of_two_processes_and_of_the_newest_step_s
     plan = watched.plan(setup)
     assert [plan.side_at(*divmod(number, watched.STEPS)) for number in (9, 10)] == [32, 64]
     meter = Meter(setup, plan, step, state)
-    state.step = watched.STEPS
-    pace, _ = meter.lap()
-    assert pace.images_per_s_per_device == pytest.approx(pace.images_per_s / 2)
-    assert pace.tflops_per_s == pytest.approx(pace.images_per_s / 2 * 6 * MULTIPLY_ADDS / 1e12, rel=0.02)
+    for newest, times in ((watched.STEPS, 1), (watched.STEPS + 1, 4)):
+        state.step = newest
+        pace, _ = meter.lap()
+        assert pace.images_per_s_per_device == pytest.approx(pace.images_per_s / 2)
+        assert pace.tflops_per_s == pytest.approx(pace.images_per_s / 2 * 6 * times * MULTIPLY_ADDS / 1e12, rel=0.02)
 
 
 def test_the_norm_of_the_weights_is_that_of_all_together(parts: tuple[Meter, build.TrainState, TrainStep]) -> None:
