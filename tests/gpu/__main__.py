@@ -93,7 +93,9 @@ def _options(words: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=list(SECTIONS), help="sections; all by default")
     parser.add_argument("--output", type=Path, help="file for a table in Markdown, written after each section")
     parser.add_argument("--minutes", type=float, default=8, help="time for all; 8 by default")
-    parser.add_argument("--rehearse", action="store_true", help="on the CPU and small, to test the sections themselves")
+    parser.add_argument(
+        "--rehearse", action="store_true", help="on the CPU and small, to test the sections: their speeds mean nothing"
+    )
     return parser.parse_args(words)
 
 
