@@ -19,14 +19,12 @@ FILES = {
 }
 
 CIRCLES_OF_FILES = {
-    frozenset({"launch/cli", "launch/completion"}),
-    frozenset({"launch/job", "launch/supervise"}),
     frozenset({"models/reference", "models/registry"}),
     frozenset({"trainer/evaluation/command", "trainer/evaluation/session"}),
 }
 CIRCLES_OF_FOLDERS = {
-    *CIRCLES_OF_FILES - {frozenset({"launch/job", "launch/supervise"})},  # which is a part of a larger one
-    frozenset({"launch/array", "launch/enqueue", "launch/job", "launch/slurm", "launch/submit", "launch/supervise"}),
+    *CIRCLES_OF_FILES,
+    frozenset({"launch/array", "launch/enqueue", "launch/job", "launch/slurm", "launch/submit"}),
     frozenset({"trainer/config", "trainer/learn"}),
     frozenset({"trainer/evaluation", "trainer/record"}),
     frozenset(
