@@ -81,7 +81,7 @@ def _grid(images: Tensor, matrices: Sequence[Matrix]) -> Tensor:
 
     torchvision multiplies matrices here. Sums of products one by one cost a fifth, are the same on every device, and do
     not lose bits where a GPU is allowed TensorFloat-32. Where a processor's matrix product keeps more bits of the
-    products, torchvision's images differ from these by one level in one pixel of 2,000.
+    products, torchvision's images differ from these by one level in up to one value of 200 (in most by fewer).
     """
     height, width = images.shape[2:]
     halves = np.array([0.5 * width, 0.5 * height], np.float32)

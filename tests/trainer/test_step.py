@@ -122,7 +122,7 @@ def test_the_sums_are_those_of_all_images(runtime: Runtime) -> None:
         for weight in model.parameters():
             weight.zero_()
     halves = [part(batch(8), slice(0, 4)), part(batch(8), slice(4, 8))]
-    loss, _, top5, images, _ = stepper(runtime, fresh(runtime, model))(halves, step=0, lr=0.0, images=8).tolist()
+    loss, _, top5, images, *_ = stepper(runtime, fresh(runtime, model))(halves, step=0, lr=0.0, images=8).tolist()
     assert loss == pytest.approx(8 * torch.tensor(4.0).log().item())  # all logits equal: ln(classes) an image
     assert (top5, images) == (8, 8)
 
@@ -148,7 +148,7 @@ def test_mixing_reaches_the_loss_and_the_sums_keep_the_images_own_targets(runtim
     mixed = replace(batch(4), mixing=torch.full((4,), 0.5, dtype=torch.float64))
     recipe = replace(RECIPE, mixing=MixingConfig(mixup=1.0))
     state = fresh(runtime, network(), recipe)
-    loss, top1, _, _, _ = stepper(runtime, state, recipe)([mixed], step=0, lr=0.0, images=4).tolist()
+    loss, top1, *_ = stepper(runtime, state, recipe)([mixed], step=0, lr=0.0, images=4).tolist()
     inputs = Normalize(recipe.input, runtime.device, channels_last=False)(mixed.images)
     logits = state.model((inputs + inputs.roll(1, 0)) / 2)
     one_hot = nn.functional.one_hot(mixed.targets, 4).float()
