@@ -101,7 +101,10 @@ class Manifest:
 
     def spread(self, count: int) -> "Manifest":
         """At most so many of the usable images, evenly over all; no broken ones."""
-        rows = np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64))
+        return self.take(np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64)))
+
+    def take(self, rows: Ints) -> "Manifest":
+        """Some of the usable images, each as often as `rows` names it; no broken ones."""
         names = [os.fsencode(self.name(row)) for row in rows.tolist()]
         columns = {name: getattr(self, name)[rows] for name in COLUMNS if name not in OF_THE_WHOLE}
         columns |= {

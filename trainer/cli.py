@@ -11,8 +11,7 @@ from trainer import network, preflight, recipe, smoke
 from trainer.config import Recipe, SiteConfig
 from trainer.cpu import rest_at_barriers
 from trainer.decode import InvalidConfigError
-from trainer.doctor.command import Doctor
-from trainer.doctor.config import DoctorConfig, DoctorSite
+from trainer.doctor.command import Doctor, DoctorSite
 from trainer.evaluation.command import Evaluate
 from trainer.exits import INTERRUPTED, refuse
 from trainer.keep.command import Checkpoints
@@ -100,9 +99,7 @@ def commands(arguments: list[str]) -> Any:
     """
     site = SiteConfig(data=tyro.MISSING, output=tyro.MISSING)
     default = Train(recipe=tyro.MISSING, settings=named_recipe(arguments, "train"), site=site)
-    looked_at = Doctor(
-        recipe=tyro.MISSING, settings=named_recipe(arguments, "doctor"), site=DoctorSite(), patience=DoctorConfig()
-    )
+    looked_at = Doctor(recipe=tyro.MISSING, settings=named_recipe(arguments, "doctor"), site=DoctorSite())
     kinds: tuple[type, ...] = (Train, Evaluate, Report, Reproduce, Checkpoints, Doctor)
     return union({kind.__name__.lower(): kind for kind in kinds}, arguments, {"train": default, "doctor": looked_at})
 

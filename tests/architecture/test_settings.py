@@ -17,7 +17,7 @@ from models.config import ModelConfig
 from tests.benchmarks import loaders_config
 from tests.benchmarks.config import BenchConfig, EquivalenceConfig
 from trainer.config import Recipe, SiteConfig
-from trainer.doctor.config import DoctorConfig
+from trainer.doctor.command import DoctorSite
 from trainer.evaluation.command import Evaluate
 from trainer.learn.config import EmaConfig, LossConfig, MixingConfig
 from trainer.learn.optim_config import AnyOptimizer, OptimizerConfig
@@ -26,7 +26,7 @@ from trainer.learn.schedule_config import AnySchedule, ScheduleConfig
 KINDS: list[Any] = [
     *(Recipe, OptimizerConfig, *get_args(AnyOptimizer), ScheduleConfig, *get_args(AnySchedule)),
     *(LossConfig, MixingConfig, EmaConfig, ModelConfig, InputConfig, AugmentConfig),
-    *(SiteConfig, DoctorConfig, Evaluate, BenchConfig, EquivalenceConfig, loaders_config.BenchConfig),
+    *(SiteConfig, DoctorSite, Evaluate, BenchConfig, EquivalenceConfig, loaders_config.BenchConfig),
     *(ClusterConfig, PlanConfig, Synth, PackOptions),
 ]
 BOUNDED = [(kind, field) for kind in KINDS for field in dataclasses.fields(kind) if field.metadata]

@@ -16,7 +16,7 @@ from tests.benchmarks.config import LR, MOMENTUM, WEIGHT_DECAY, LoopTask
 from tests.benchmarks.resident import Opened, images_and_targets
 from trainer import build
 from trainer.config import Recipe, SiteConfig
-from trainer.doctor.parts import Resident
+from trainer.doctor.rig import Resident
 from trainer.keep.keeper import Keeper
 from trainer.keep.saving import Saver
 from trainer.learn.optim_config import SgdConfig

@@ -1,77 +1,57 @@
-"""What CPUs and disk there are for this process. Standard library only."""
+"""What this machine lets a run use, and which of its settings harm one. Loads no torch, and changes nothing."""
 
 import os
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
-from time import perf_counter, process_time
 
-from trainer import binding
-from trainer.doctor import cgroup
-from trainer.doctor.disk import at, parse_mounts
+import psutil
 
-_IDLE = (3, 4)  # columns of /proc/stat behind a CPU's name: idle, and idle with a disk at work
-_LEAST = 0.25  # cores: of less no prediction follows
+from data.workers import cores
+from trainer.doctor import disk, gpu, versions
+from trainer.doctor.finding import Finding
 
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """Clocks at one moment."""
-
-    wall_s: float
-    cpu_s: float
-    """Of all threads of this process."""
-    idle_s: float | None
-    """Of all CPUs that this process may run on; None: this system does not say."""
+_GROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
+_SHARED = Path("/dev/shm")
 
 
-def read(stat: Path = Path("/proc/stat")) -> Reading:
-    """The clocks now."""
-    return Reading(perf_counter(), process_time(), idle_s(_text(stat), binding.allowed()))
-
-
-def idle_s(stat: str, cpus: frozenset[int]) -> float | None:
-    """Seconds that these CPUs had nothing to do since the machine's start, from the text of /proc/stat."""
-    rows = (line.split() for line in stat.splitlines())
-    ticks = [
-        int(row[1 + column])
-        for row in rows
-        if row and row[0].startswith("cpu") and row[0][3:].isdigit() and int(row[0][3:]) in cpus
-        for column in _IDLE
-        if len(row) > 1 + column
+def findings(data: Path | None, output: Path | None) -> list[Finding]:
+    """Every check that is made before this program uses the machine; of folders, those that are given."""
+    gpus = gpu.look()
+    return [
+        *versions.findings(on_gpu=bool(gpus)),
+        *gpu.findings(gpus),
+        cpu_finding(cores(), os.cpu_count() or 1, quota_cores(group_files("cpu.max"))),
+        *([shared_memory_finding(psutil.disk_usage(str(_SHARED)).total)] if _SHARED.exists() else []),
+        *disk.findings(data, output),
     ]
-    return sum(ticks) / os.sysconf("SC_CLK_TCK") if ticks else None
 
 
-def left_cores(begin: Reading, end: Reading, own: float, processes: int) -> float:
-    """Cores that others left to this process between two readings: what it used, and its share of what stood idle.
-
-    Args:
-        begin: The earlier reading.
-        end: The later.
-        own: Cores that are this process's.
-        processes: Processes of the run on this machine.
-    """
-    wall = end.wall_s - begin.wall_s
-    if begin.idle_s is None or end.idle_s is None or wall <= 0:
-        return own
-    used = end.cpu_s - begin.cpu_s + (end.idle_s - begin.idle_s) / processes
-    return max(_LEAST, min(own, used / wall))
+def cpu_finding(allowed: int, present: int, quota: float | None) -> Finding:
+    """CPUs that this process may run on, against the machine's and against its container's quota."""
+    if quota is not None and quota < 0.99 * allowed:
+        fix = f"raise the container's --cpus, or give --threads {max(1, int(quota))}"
+        return Finding("CPUs", "bad", f"may run on {allowed}, but its cgroup limits it to the time of {quota:g}", fix)
+    if allowed < present:
+        fix = "if these are too few: --cpus-per-task in Slurm, --cpuset-cpus in docker, no taskset"
+        return Finding("CPUs", "note", f"{allowed} of the machine's {present} may be used", fix)
+    return Finding("CPUs", "good", f"all {present} may be used")
 
 
-def quota(own: int, processes: int, membership: Path = Path("/proc/self/cgroup")) -> float:
-    """Cores that are this process's, or its share of what its control groups are given, where that is less."""
-    given = cgroup.quota_cores(_text(membership))
-    return own if given is None else max(_LEAST, min(own, given / processes))
+def shared_memory_finding(total: int) -> Finding:
+    """Bytes of /dev/shm, through which processes of a machine exchange data; docker gives 64 MB."""
+    fix = "start the container with --ipc=host or --shm-size=8g" if total < 1 << 30 else ""
+    return Finding("/dev/shm", "bad" if fix else "good", f"{total / 1e6:,.0f} MB, for all processes", fix)
 
 
-def disk_name(folder: Path) -> str:
-    """The disk that a folder lies on, for people."""
-    mount = at(folder, parse_mounts(_text(Path("/proc/self/mountinfo"))))
-    return f"{folder} ({mount.kind})" if mount else str(folder)
+def quota_cores(limits: Sequence[str]) -> float | None:
+    """The smallest CPU quota in files cpu.max, in CPUs; None: no limit."""
+    quotas = (line.split() for line in limits if line and not line.startswith("max"))
+    return min((int(quota) / int(period) for quota, period in quotas), default=None)
 
 
-def _text(file: Path) -> str:
-    with suppress(OSError):
-        return file.read_text(encoding="utf-8", errors="replace")
-    return ""
+def group_files(name: str, membership: str | None = None, groups: Path = _GROUPS) -> list[str]:
+    """A file of this process's control groups (version 2); `membership` is the text of /proc/self/cgroup."""
+    lines = (membership or (_MEMBERSHIP.read_text() if _MEMBERSHIP.exists() else "")).splitlines()
+    folder = groups / next((line[4:] for line in lines if line.startswith("0::/")), "")
+    files = (above / name for above in (folder, *folder.parents) if above.is_relative_to(groups))
+    return [file.read_text() for file in files if file.exists()]

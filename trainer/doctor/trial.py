@@ -1,105 +1,132 @@
-"""The first advice that can be tried on the spot, tried: the run as it is and as advised, in turns."""
+"""Measures a run, then other settings for it, and tries the first advice by the same function."""
 
+import os
+import shutil
+import signal
+from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import replace
+from time import perf_counter
+from typing import get_args
 
-from data import dataset
-from trainer.doctor import model, packing, parts, stretch
-from trainer.doctor.advice import Advice
-from trainer.doctor.figures import Figures
-from trainer.doctor.measures import Rig, together
-from trainer.doctor.parts import build_fit
-from trainer.doctor.probes import with_change
-from trainer.doctor.stretch import Stretch
-from trainer.memory import is_short
+from data.config import Backend
+from data.load import backends
+from trainer.checks import recipe_problems, world_problems
+from trainer.config import Recipe, SiteConfig
+from trainer.doctor.advice import Trial, Visit, advise
+from trainer.doctor.bound import Change, Figures, Pace
+from trainer.doctor.measurements import in_turns, measure, together, train, warm
+from trainer.doctor.rig import Rig, build_fit, sample
+from trainer.images import PeerFailedError
+from trainer.memory import advising, fitted, is_short
 from trainer.parts import Fit
+from trainer.runtime import Runtime
+from trainer.world import World
 
-TURNS = (0, 1, 1, 0, 0, 1)  # a machine that slows down meanwhile slows both; the quickest turn of each counts
-
-ENDLESS = 10**9  # steps of an epoch
-
-_PATIENCE = 4  # stretches, the longest that a turn may take to see two checkpoints
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Trial:
-    """What came of it."""
-
-    flags: str
-    before: float
-    """Images/s of all processes, as it is."""
-    predicted: float
-    """Images/s as advised."""
-    measured: float
-    """Images/s as advised."""
-    predicted_gain: float
-
-    @property
-    def gain(self) -> float:
-        """Measured in the same turns."""
-        return self.measured / self.before
-
-    @property
-    def error(self) -> float:
-        """By what share the predicted gain was too high, or below zero too low."""
-        return self.predicted_gain / self.gain - 1
+_SHARES = 30  # measurements in the time that is given
+_END = 0.7  # share of the time after which no other settings are measured
+_STEP = 64  # images of a process in a measured step, two passes at least, where the recipe's has more
+_LARGEST = 1024  # images of a pass, beyond which there is nothing to gain
 
 
-def try_out(advice: Advice, figures: Figures, rig: Rig, folder: Path) -> Trial | None:
-    """Train as it is and as advised, with the checkpoints of each (collective); None: it does not fit into memory.
+def visit(recipe: Recipe, site: SiteConfig, world: World, *, draws: bool, tries: bool, seconds: float) -> Visit:
+    """Measure, advise and, where it `tries`, try, in about so many seconds (collective).
 
-    Args:
-        advice: What to try.
-        figures: What it was concluded from.
-        rig: The run as it is.
-        folder: For the checkpoints of the other.
+    Writes to a folder beside `site.output`, and removes it, after SIGTERM too. If it `draws`, it ignores `site.data`.
     """
-    # an epoch's end, and the checkpoint there, is not what is tried
-    figures = replace(figures, job=replace(figures.job, images=ENDLESS * figures.job.global_batch))
-    way = with_change(rig.way, advice.change)
-    way = replace(way, site=replace(way.site, output=folder))
-    if advice.change.kind == "pack":
-        packed = rig.way.site.output / packing.FOLDER
-        way = replace(way, sample=replace(way.sample, train=dataset.load(packed, packed, "train")))
+    end = perf_counter() + _END * seconds
+    runtime = Runtime(world, recipe.precision, site.threads, deterministic=site.deterministic)
+    if site.numa:
+        runtime.keep_near()
     with ExitStack() as stack:
-        try:
-            fits = parts.saving(rig.fit, stack)[0], parts.saving(build_fit(way, stack), stack)[0]
-            least = _least_steps(figures, rig, None), _least_steps(figures, rig, advice)
-            found = _in_turns(rig, fits, least)
-        except (RuntimeError, MemoryError) as error:
-            if is_short(error):
-                return None
-            raise
-    before, measured = (figures.place.world_size / stretch.pace(rig.runtime, done).seconds for done in found)
-    return Trial(
-        flags=advice.change.flags,
-        before=before,
-        predicted=model.images_per_s(figures, advice.change),
-        measured=measured,
-        predicted_gain=model.images_per_s(figures, advice.change) / model.images_per_s(figures),
-    )
+        stack.callback(signal.signal, signal.SIGTERM, signal.signal(signal.SIGTERM, signal.default_int_handler))
+        site = _placed(site, runtime, stack, draws=draws)
+        if site.accumulate == "auto":
+            recipe = fitted(recipe, runtime, channels_last=site.channels_last)
+        stack.enter_context(advising(recipe))
+        images, whole = sample(recipe, site, runtime, draw=draws), recipe.accumulation(world.world_size)
+        passes, seconds = min(whole, max(2, _STEP // recipe.micro_batch)), seconds / _SHARES
+        rig = Rig(recipe=recipe, site=site, runtime=runtime, sample=images, seconds=seconds, passes=passes)
+        rig.say("first steps")
+        fit, still = warm(rig, stack)
+        figures = with_changes(rig, fit, measure(rig, fit, still, stack), end)
+        advice = advise(figures)
+        first = next((one.change for one in advice if one.can_be_tried and tries), None)
+        trial = tried(rig, fit, first, figures) if first else None
+    runtime.close()
+    return Visit(figures, advice, trial, [images.source, f"a step was measured as {passes} of its {whole} passes"])
 
 
-def _in_turns(rig: Rig, fits: tuple[Fit, Fit], least: tuple[int, int]) -> tuple[list[Stretch], list[Stretch]]:
-    found: tuple[list[Stretch], list[Stretch]] = ([], [])
-    for fit in fits:  # first steps are slow
-        stretch.train(fit, steps=2, seconds=0)
-        fit.train_loader.close()
-    for turn in TURNS:
-        found[turn].append(together(rig, fits[turn], least[turn]))
-    return found
+def with_changes(rig: Rig, fit: Fit, figures: Figures, end: float) -> Figures:
+    """The figures with those of other settings, measured until `end` (collective)."""
+    rig.say("other settings")
+    changes, untried = list[Change](), list(figures.untried)
+    for change in candidates(rig, figures):
+        if rig.runtime.any(perf_counter() > end):
+            untried.append(f"{change.flags}: there was no time left; --seconds gives more")
+        elif pair := _compared(rig, fit, change, rounds=1):
+            seconds = figures.together.seconds * pair[1].seconds / pair[0].seconds
+            changes.append(replace(change, seconds=seconds))
+        else:
+            untried.append(f"{change.flags}: does not fit into memory")
+    return replace(figures, changes=tuple(changes), untried=tuple(untried))
 
 
-def _least_steps(figures: Figures, rig: Rig, advice: Advice | None) -> int:
-    """Steps in which two checkpoints fall due, where there is time for them."""
-    change = advice.change if advice else None
-    every = model.interval(figures, change)
-    seconds = 2 * every * model.step_s(figures, change) * _share_measured(figures, rig)
-    return 2 * every if seconds <= _PATIENCE * rig.seconds else 1
+def candidates(rig: Rig, figures: Figures) -> Iterator[Change]:
+    """Other settings whose effect cannot be predicted; those first that most often help."""
+    recipe, place, device = rig.recipe, figures.place, rig.runtime.device
+    for size in larger_passes(recipe, place.world_size)[-1:]:
+        yield Change("micro_batch", f"--micro-batch {size}", recipe={"micro_batch": size})
+    if not place.gpu and place.own_cores != place.threads:
+        yield Change("threads", f"--threads {place.own_cores}", site={"threads": place.own_cores})
+    for loader in get_args(Backend) if figures.load.seconds > figures.step.seconds else ():
+        if loader != place.backend and backends.problem(loader, rig.sample.train, device) is None:
+            yield Change("loader", f"--loader {loader}", site={"loader": loader})
+    if recipe.precision in ("fp32", "tf32"):
+        yield Change("precision", "--precision bf16", recipe={"precision": "bf16"})
 
 
-def _share_measured(figures: Figures, rig: Rig) -> float:
-    """Of a step's images, those that a measured step has."""
-    job = figures.job
-    return rig.way.passes * job.micro_batch * figures.place.world_size / job.global_batch
+def larger_passes(recipe: Recipe, world_size: int) -> list[int]:
+    """Sizes of pass above the recipe's, up to 16 times it, into which its `global_batch` divides, rising."""
+    most = min(recipe.global_batch // world_size, 16 * recipe.micro_batch, _LARGEST)
+    sizes = [replace(recipe, micro_batch=size) for size in range(recipe.micro_batch + 1, most + 1)]
+    return [one.micro_batch for one in sizes if not recipe_problems(one) and not world_problems(one, world_size)]
+
+
+def tried(rig: Rig, fit: Fit, change: Change, figures: Figures) -> Trial | None:
+    """A change against the run as it is, beside its prediction (collective); None: it does not fit into memory."""
+    rig.say(f"trying {change.flags}")
+    if not (pair := _compared(rig, fit, change, rounds=3)):
+        return None
+    before, after = (figures.place.world_size / pace.seconds for pace in pair)
+    predicted = figures.together.seconds / change.seconds if change.seconds else 1.0
+    return Trial(change.flags, before, after, after / before, predicted)
+
+
+def _compared(rig: Rig, fit: Fit, change: Change, rounds: int) -> list[Pace] | None:
+    other = rig.changed(change)
+    try:
+        with ExitStack() as stack:
+            built = build_fit(other, stack)
+            train(built, 2)  # which are slow
+            built.train_loader.close()
+            return in_turns(rig.runtime, rounds, lambda: together(rig, fit), lambda: together(other, built))
+    except (RuntimeError, MemoryError) as error:
+        if is_short(error):
+            return None
+        raise
+
+
+def _placed(site: SiteConfig, runtime: Runtime, stack: ExitStack, *, draws: bool) -> SiteConfig:
+    """The site with a folder of the doctor's own, which `stack` removes (collective)."""
+    world, failure = runtime.world, None
+    folder = site.output.with_name(f".doctor-{world.address}-{world.port or os.getpid()}")
+    try:
+        if world.is_main:
+            folder.mkdir()
+            stack.callback(shutil.rmtree, folder)
+    except OSError as error:
+        failure = error
+    if runtime.any(failure is not None):
+        raise failure or PeerFailedError
+    return replace(site, output=folder, data=folder / "images" if draws else site.data)

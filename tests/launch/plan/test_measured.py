@@ -13,9 +13,9 @@ from models.config import ModelConfig
 from tests.trainer.doctor.cases import CPU
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError
-from trainer.doctor import report
-from trainer.doctor.figures import Figures
-from trainer.doctor.session import Visit
+from trainer.doctor import command
+from trainer.doctor.advice import Visit
+from trainer.doctor.bound import Figures
 from trainer.learn.optim_config import AdamWConfig
 
 
@@ -26,8 +26,8 @@ def file(tmp_path: Path) -> Path:
 
 def written(file: Path, figures: Figures, **other: Any) -> Path:
     """As `doctor --json` writes it."""
-    visit = Visit(recipe=Recipe(), figures=figures, advice=[], trial=None, notes=[])
-    file.write_text(json.dumps(report.plain(visit) | other, default=str))
+    visit = Visit(replace(figures, recipe=Recipe()), [], None, [])
+    file.write_text(json.dumps(command.plain(visit) | other, default=str))
     return file
 
 
