@@ -4,11 +4,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import numpy as np
-from PIL import UnidentifiedImageError
+from PIL import EpsImagePlugin, UnidentifiedImageError
 
 from data.types import BrokenImageError
 
 LONGEST_REASON = 200  # characters
+EpsImagePlugin.gs_binary = False  # a file of any name may be PostScript: a program, which Ghostscript may run for ever
 ROOM = 4 * 89_478_485  # bytes of the largest image that Pillow decodes without a warning
 
 

@@ -83,6 +83,18 @@ def test_missing_files_and_folders_are_told_apart(tmp_path: Path) -> None:
     ]
 
 
+def test_postscript_under_an_image_s_name_is_broken_and_never_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ran, program = tmp_path / "ran", tmp_path / "gs"
+    program.write_text(f"#!/bin/sh\ntouch {ran}\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    (broken,) = beside_a_good_one(tmp_path, encoded("EPS")).broken
+    assert broken.name == "a/bad.JPEG"
+    assert not ran.exists()
+
+
 @contextmanager
 def without_privileges() -> Iterator[None]:
     """Root may read everything."""
