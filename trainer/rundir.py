@@ -215,7 +215,8 @@ class RunDirectory:
         """What lies in a folder that is no run directory yet and would be mixed up with the run's."""
         if others := sorted(item.parent.name for item in self.path.glob("*/recipe.yaml"))[:4]:
             return [f"--output: {self.path} holds other runs ({', '.join(others)}); name a folder for this one in it"]
-        strays = [item.name for item in (self.metrics, self.checkpoints, self.result) if item.exists()]
+        parts = (self.metrics, self.checkpoints, self.result)  # a start that was cut short leaves an empty folder
+        strays = [item.name for item in parts if (any(item.iterdir()) if item.is_dir() else item.exists())]
         mend = "name another folder or clear this one"
         return [f"--output: {self.path} holds {', '.join(strays)} but no recipe.yaml; {mend}"] if strays else []
 

@@ -45,9 +45,16 @@ def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
 
 
 def test_parts_of_a_run_without_its_recipe_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
+    (tmp_path / "checkpoints" / "step-0000000001").mkdir(parents=True)
     (problem,) = RunDirectory(tmp_path).problems(Recipe(), IMAGES)
     assert "holds checkpoints but no recipe.yaml" in problem
+
+
+def test_what_a_start_leaves_that_was_stopped_before_its_recipe_was_written_is_taken(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    run.make()
+    run.holder.touch()
+    assert not run.problems(Recipe(), IMAGES)
 
 
 def test_a_damaged_recipe_is_refused(tmp_path: Path) -> None:
