@@ -68,9 +68,16 @@ def level(folder: Path) -> Iterator[tuple[str, bool]]:
         for entry in entries:
             if _is_folder(entry):
                 yield entry.name, True
-            # a link to nothing is listed, so that its loss is noticed; a pipe or a device would block its reader
-            elif is_image(entry.name) and (entry.is_symlink() or entry.is_file()):
+            elif is_image(entry.name) and _is_listed(entry):
                 yield entry.name, False
+
+
+def _is_listed(entry: os.DirEntry[str]) -> bool:
+    """A link to nothing is, so that its loss is noticed; what leads to a pipe or a device would block its reader."""
+    try:
+        return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
+    except OSError:  # a link to itself
+        return True
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:

@@ -35,6 +35,8 @@ def test_a_link_to_nothing_is_listed_and_a_pipe_is_not(tmp_path: Path) -> None:
     (tmp_path / "train" / "a" / "lost.jpg").symlink_to("nowhere")
     (tmp_path / "train" / "a" / "self.jpg").symlink_to("self.jpg")
     os.mkfifo(tmp_path / "train" / "a" / "pipe.jpg")
+    (tmp_path / "train" / "a" / "to pipe.jpg").symlink_to("pipe.jpg")
+    (tmp_path / "train" / "a" / "to zeros.jpg").symlink_to("/dev/zero")
     assert tree.read(tmp_path, "train").images("a") == ["a/0.JPEG", "a/lost.jpg", "a/self.jpg"]
 
 
