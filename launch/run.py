@@ -174,7 +174,8 @@ def _meant(code: int, recorded: str, *, asked: bool) -> int:
     """The exit code of a command that ended with `code`, and whose trainer wrote down `recorded` at its end, if any."""
     if code == 0:
         return 0
-    if asked and recorded in ("", BEGUN):  # before a trainer listened, or with no time to save; what is saved stands
+    # before a trainer listened, with no time to save, or while its launcher ended; what is saved or finished stands
+    if asked and recorded in ("", BEGUN, "0"):
         return START_AGAIN
     if recorded == BEGUN and 0 < code < _SIGNALLED:  # a process was ended from outside: torchrun says no more than 1
         return BROKE_OFF

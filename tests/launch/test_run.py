@@ -150,6 +150,7 @@ def test_the_code_of_torchruns_processes_comes_through(tmp_path: Path, code: int
         ("printf 75 > $PROVENET_EXIT_CODE; exit 0", 0),
         ("printf 0 > $PROVENET_EXIT_CODE; exit 3", 3),
         ("printf damaged > $PROVENET_EXIT_CODE; exit 3", 3),
+        ("printf 0 > $PROVENET_EXIT_CODE; kill -USR2 $PPID; sleep 60", 75),
         ("printf begun > $PROVENET_EXIT_CODE; exit 1", 70),
         ("printf begun > $PROVENET_EXIT_CODE; exit 0", 0),
         ("printf begun > $PROVENET_EXIT_CODE; kill -KILL $$", 137),
