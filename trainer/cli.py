@@ -13,7 +13,7 @@ from trainer.cpu import rest_at_barriers
 from trainer.decode import InvalidConfigError
 from trainer.doctor.command import Doctor, DoctorSite
 from trainer.evaluation.command import Evaluate
-from trainer.exits import INTERRUPTED, refuse
+from trainer.exits import INTERRUPTED, begun, refuse
 from trainer.keep.command import Checkpoints
 from trainer.preempt import StopFlag
 from trainer.record.command import Report
@@ -139,6 +139,7 @@ def train(command: Train, world: World) -> int:
     rest_at_barriers()
     stop = StopFlag()
     stop.install()
+    begun()  # before torch is loaded and the others are met: what ends a process there is no failure of the run
     return _train(command, world, stop)
 
 

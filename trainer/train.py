@@ -12,7 +12,6 @@ from data.plan.plan import TrainPlan
 from trainer import at_work, build
 from trainer.config import Recipe, SiteConfig
 from trainer.evaluation import aim
-from trainer.exits import begun
 from trainer.images import list_images
 from trainer.keep import files
 from trainer.keep.holder import Hold
@@ -59,7 +58,6 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, site.threads, deterministic=site.deterministic)
-    begun()
     if site.numa:
         runtime.keep_near()
     with ExitStack() as holding:

@@ -1,3 +1,8 @@
+import os
+import signal
+import subprocess
+import sys
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -28,6 +33,28 @@ def test_the_first_process_on_a_machine_leaves_its_exit_code(
 def test_a_run_that_has_begun_is_known_until_it_leaves_its_code(tmp_path: Path) -> None:
     (tmp_path / "code").touch()
     begun({"PROVENET_EXIT_CODE": str(tmp_path / "code")})
+    assert (tmp_path / "code").read_text() == "begun"
+
+
+def test_a_run_has_begun_before_torch_is_loaded_and_other_processes_are_met(tmp_path: Path) -> None:
+    (tmp_path / "code").touch()
+    for split, name in product(("train", "val"), "ab"):
+        folder = tmp_path / "images" / split / name
+        folder.mkdir(parents=True)
+        (folder / "0.JPEG").touch()
+    words = ["--model.num-classes", "2", "--global-batch", "2", "--micro-batch", "2", "--output", f"{tmp_path}/run"]
+    program = f"""
+import os, signal, sys
+sys.modules["trainer.build"] = None  # which loads torch
+from trainer.cli import main
+try:
+    main(["train", "demo", "--data", "{tmp_path}/images", *{words}])
+except ImportError:
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+    environment = os.environ | {"PROVENET_EXIT_CODE": str(tmp_path / "code")}
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == -signal.SIGKILL, done.stderr
     assert (tmp_path / "code").read_text() == "begun"
 
 
