@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -163,7 +162,9 @@ def load(file: Path, root: Path) -> Manifest:
             )
     except NewerSchemaError as error:
         raise DamagedManifestError(f"{error}, or delete it to have it made anew") from None
-    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except OSError:
+        raise
+    except Exception as error:  # of any kind, as zipfile, zlib and numpy raise them on damaged files
         raise DamagedManifestError(f"{file} is no manifest: {error}; delete it to have it made anew") from None
 
 
@@ -171,7 +172,7 @@ def names(file: Path, rows: Iterable[int]) -> list[str]:
     """What `Manifest.name` gives for some rows of a stored manifest, of which little is read.
 
     Raises:
-        OSError, ValueError, KeyError, EOFError, IndexError, zipfile.BadZipFile: It cannot be read, or has no such rows.
+        Exception: Of any kind, as zipfile, zlib and numpy raise them; it cannot be read, or has no such rows.
     """
     with file.open("rb") as stream, np.load(stream) as stored:
         text, ends = stored["names"], stored["ends"]

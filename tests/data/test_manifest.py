@@ -91,6 +91,17 @@ def test_a_changed_byte_is_noticed(root: Path) -> None:
         manifest.load(file, root / "train")
 
 
+@pytest.mark.parametrize(("offset", "value"), [(6, 200), (8, 1), (10, 99)], ids=["version", "encrypted", "method"])
+def test_a_damaged_table_of_contents_is_noticed_whatever_zipfile_raises(root: Path, offset: int, value: int) -> None:
+    file = root / "m.npz"
+    scan(root).save(file)
+    content = bytearray(file.read_bytes())
+    content[content.index(b"PK\1\2") + offset] = value
+    file.write_bytes(content)
+    with pytest.raises(DamagedManifestError, match="is no manifest"):
+        manifest.load(file, root / "train")
+
+
 @pytest.mark.parametrize("content", [b"no list at all", b"\x80\x04N.", b"\x93NUMPY"])
 def test_another_kind_of_file_is_refused(root: Path, content: bytes) -> None:
     (root / "m.npz").write_bytes(content)

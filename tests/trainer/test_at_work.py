@@ -135,7 +135,7 @@ def test_a_folder_that_cannot_be_written_costs_the_notes_alone(run: RunDirectory
     assert at_work.deaths(run) == []
 
 
-@pytest.mark.parametrize("damage", ["note", "manifest", "no manifest", "other manifest"])
+@pytest.mark.parametrize("damage", ["note", "manifest", "contents", "no manifest", "other manifest"])
 def test_what_the_end_has_damaged_is_no_obstacle(run: RunDirectory, damage: str) -> None:
     died(run, 0, "Fatal Python error: Segmentation fault\n")
     match damage:
@@ -143,6 +143,10 @@ def test_what_the_end_has_damaged_is_no_obstacle(run: RunDirectory, damage: str)
             os.truncate(run.at_work / "rank0-train", 9)
         case "manifest":
             os.truncate(run.manifest("train"), 100)
+        case "contents":
+            content = run.manifest("train").read_bytes()
+            place = content.index(b"PK\1\2") + 6  # the version of zip that it needs
+            run.manifest("train").write_bytes(content[:place] + b"\xc8" + content[place + 1 :])
         case "no manifest":
             run.manifest("train").unlink()
         case _:
