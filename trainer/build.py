@@ -18,10 +18,8 @@ from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan, training_sizes
 from data.types import Loader
 from models import registry
-from models.trace import skeleton
-from trainer import devices, metrics
-from trainer.config import Precision, Recipe, SiteConfig
-from trainer.gpu import device_of
+from trainer import metrics
+from trainer.config import Recipe, SiteConfig
 from trainer.keep import checkpoint
 from trainer.learn.ema import Ema
 from trainer.learn.loss import losses
@@ -30,7 +28,6 @@ from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.state import TrainState
 from trainer.step import Normalize
-from trainer.world import World
 
 EVAL_BATCH = 64  # images per process and forward pass; the scores do not depend on it
 
@@ -85,58 +82,6 @@ def loaders(
         for plan, backend, note in zip(plans, (chosen.backend, backends.evaluating(chosen.backend)), notes, strict=True)
     )
     return stack.enter_context(closing(train)), stack.enter_context(closing(val))
-
-
-def loader_problems(site: SiteConfig, world: World) -> list[str]:
-    """Why the loader asked for cannot do its work on this machine."""
-    problem = backends.problem(site.loader, None, device_of(world)) if site.loader else None
-    return [problem] if problem else []
-
-
-def network_problems(recipe: Recipe) -> list[str]:
-    """Why the network cannot be built, or cannot see the recipe's images; tried without data or memory."""
-    sizes, name = recipe.input, recipe.model.name
-    try:
-        network = skeleton(recipe.model)
-    except ValueError as error:
-        return str(error).splitlines()
-    side = min(sizes.train_size, sizes.start_size or sizes.train_size)
-    trained = _refusal(network.train(), recipe.micro_batch, side)
-    evaluated = _refusal(network.eval(), 1, sizes.eval_crop)
-    setting = "start_size" if side < sizes.train_size else "train_size"
-    training = f"input.{setting}: {name} cannot train on micro-batches of {recipe.micro_batch} of {side} px: {trained}"
-    evaluation = f"input.eval_crop: {name} cannot evaluate {sizes.eval_crop} px: {evaluated}"
-    return [*([training] if trained else []), *([evaluation] if evaluated else [])]
-
-
-def _refusal(network: nn.Module, batch: int, size: int) -> str | None:
-    """What a network on the meta device says of so many images of that size, or None."""
-    try:
-        network(torch.empty(batch, 3, size, size, device="meta"))
-    except NotImplementedError:  # an operation that cannot be tried without data
-        return None
-    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-        return str(error).splitlines()[0]
-    return None
-
-
-def device_problems(recipe: Recipe, world: World) -> list[str]:
-    """What the recipe asks of a device that this machine has not."""
-    on_gpu, problems = device_of(world).type == "cuda", precision_problems(recipe.precision, world)
-    if not on_gpu and recipe.sync_bn and world.world_size > 1:
-        problems.append("sync_bn: PyTorch's SyncBatchNorm needs GPUs; train on one process, or without it")
-    if recipe.compile != "off":
-        problems += [*devices.compiler_problems(gpu=on_gpu), *devices.header_problems(devices.header_folder())]
-    return problems
-
-
-def precision_problems(precision: Precision, world: World) -> list[str]:
-    """Why this process's device cannot do the arithmetic."""
-    device = device_of(world)
-    if device.type == "cuda":
-        facts = torch.cuda.get_device_properties(device)
-        return devices.precision_problems(precision, facts.name, (facts.major, facts.minor))
-    return ["precision: tf32 needs an NVIDIA GPU; use bf16 or fp32"] if precision == "tf32" else []
 
 
 def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainState:

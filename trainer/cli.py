@@ -144,13 +144,11 @@ def train(command: Train, world: World) -> int:
 
 
 def _train(command: Train, world: World, stop: StopFlag) -> int:
-    from trainer.build import device_problems, loader_problems, network_problems
     from trainer.failures import told
     from trainer.train import train
 
     settings, site = command.settings, command.site
-    problems = [*loader_problems(site, world), *device_problems(settings, world), *network_problems(settings)]
-    if problems := problems or _make_folder(site, world):
+    if problems := preflight.machine_problems(settings, site, world) or _make_folder(site, world):
         return refuse(problems, world)
     try:
         return train(settings, site, world, stop)

@@ -1,18 +1,26 @@
-"""Everything that can be known to be wrong before anything is started or written. Loads no torch."""
+"""Everything that can be known to be wrong before anything is started or written.
+
+`problems` is asked first and loads no torch; `machine_problems` follows and does.
+"""
 
 import importlib.util
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from data.installed import has_dali
 from models import registry
+from trainer import devices
 from trainer.checks import compile_problems, recipe_problems, world_problems
-from trainer.config import Recipe, SiteConfig
+from trainer.config import Precision, Recipe, SiteConfig
 from trainer.decode import range_problems
 from trainer.recipe import load
 from trainer.rundir import RunDirectory
 from trainer.world import World
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool = True) -> list[str]:
@@ -37,6 +45,54 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
         *_loader_problems(site),
         *_tracker_problems(site),
     ]
+
+
+def machine_problems(recipe: Recipe, site: SiteConfig, world: World) -> list[str]:
+    """Why the loader, the device or the network cannot do what `problems` found nothing wrong with."""
+    return [*_backend_problems(site, world), *device_problems(recipe, world), *network_problems(recipe)]
+
+
+def device_problems(recipe: Recipe, world: World) -> list[str]:
+    """What the recipe needs and this process's device cannot do."""
+    from trainer.gpu import device_of
+
+    on_gpu, problems = device_of(world).type == "cuda", precision_problems(recipe.precision, world)
+    if not on_gpu and recipe.sync_bn and world.world_size > 1:
+        problems.append("sync_bn: PyTorch's SyncBatchNorm needs GPUs; train on one process, or without it")
+    if recipe.compile != "off":
+        problems += [*devices.compiler_problems(gpu=on_gpu), *devices.header_problems(devices.header_folder())]
+    return problems
+
+
+def precision_problems(precision: Precision, world: World) -> list[str]:
+    """Why this process's device cannot compute in this precision."""
+    import torch
+
+    from trainer.gpu import device_of
+
+    device = device_of(world)
+    if device.type == "cuda":
+        facts = torch.cuda.get_device_properties(device)
+        return devices.precision_problems(precision, facts.name, (facts.major, facts.minor))
+    return ["precision: tf32 needs an NVIDIA GPU; use bf16 or fp32"] if precision == "tf32" else []
+
+
+def network_problems(recipe: Recipe) -> list[str]:
+    """Why the network cannot be built, or cannot take the recipe's images; tried without data or memory."""
+    from models.trace import skeleton
+
+    sizes, name = recipe.input, recipe.model.name
+    try:
+        network = skeleton(recipe.model)
+    except ValueError as error:
+        return str(error).splitlines()
+    side = min(sizes.train_size, sizes.start_size or sizes.train_size)
+    trained = _refusal(network.train(), recipe.micro_batch, side)
+    evaluated = _refusal(network.eval(), 1, sizes.eval_crop)
+    setting = "start_size" if side < sizes.train_size else "train_size"
+    training = f"input.{setting}: {name} cannot train on micro-batches of {recipe.micro_batch} of {side} px: {trained}"
+    evaluation = f"input.eval_crop: {name} cannot evaluate {sizes.eval_crop} px: {evaluated}"
+    return [*([training] if trained else []), *([evaluation] if evaluated else [])]
 
 
 def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
@@ -89,3 +145,25 @@ def _loader_problems(site: SiteConfig) -> list[str]:
         return []
     where = "install Provenet's extra: pip install -e '.[cuda13]'" if sys.platform == "linux" else "train on Linux"
     return [f"--loader {site.loader}: NVIDIA DALI is not installed; use --loader threads, or {where}"]
+
+
+def _backend_problems(site: SiteConfig, world: World) -> list[str]:
+    """Why the loader asked for cannot do its work on this process's device."""
+    from data.load import backends
+    from trainer.gpu import device_of
+
+    problem = backends.problem(site.loader, None, device_of(world)) if site.loader else None
+    return [problem] if problem else []
+
+
+def _refusal(network: "nn.Module", batch: int, size: int) -> str | None:
+    """The error of a network on the meta device at a batch of this shape, or None."""
+    import torch
+
+    try:
+        network(torch.empty(batch, 3, size, size, device="meta"))
+    except NotImplementedError:  # an operation that cannot be tried without data
+        return None
+    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
+        return str(error).splitlines()[0]
+    return None

@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.config import EvalViews, InputConfig
+from data.config import EvalViews
 from models import registry
-from models.config import ModelConfig
 from tests.data.making import imagined
 from tests.trainer.engines import RECIPE, built, setup, together, weights
 from trainer import build, metrics
@@ -76,33 +75,6 @@ def test_plans_are_those_of_the_recipe_and_of_this_process(
     assert (plans[1].views, plans[1].batch) == (EvalViews.of(RECIPE.input), batch)
     for plan in plans:
         assert (plan.shard.rank, plan.shard.world_size) == (world_size - 1, world_size)
-
-
-@pytest.mark.parametrize(
-    ("model", "sizes", "micro_batch", "expected"),
-    [
-        ("resnet20", {}, 4, []),
-        ("resnet18", {"train_size": 32}, 1, ["input.train_size: resnet18 cannot train on micro-batches of 1 of 32 px"]),
-        ("resnet18", {"train_size": 32}, 2, []),
-        ("resnet18", {"train_size": 64, "start_size": 32}, 1, ["input.start_size: resnet18 cannot train on"]),
-        ("inception_v3", {"train_size": 299, "eval_crop": 299}, 2, []),
-        ("inception_v3", {"train_size": 299, "eval_crop": 64}, 2, ["input.eval_crop: inception_v3 cannot evaluate 64"]),
-    ],
-)
-def test_sizes_that_a_network_cannot_take_are_found_without_data(
-    model: str, sizes: dict[str, int], micro_batch: int, expected: list[str]
-) -> None:
-    sizes = {"train_size": 32, "eval_crop": 64, "eval_resize": 320, **sizes}
-    recipe = replace(
-        RECIPE,
-        model=ModelConfig(name=model, num_classes=4),
-        input=InputConfig(**sizes),  # pyright: ignore[reportArgumentType]
-        micro_batch=micro_batch,
-    )
-    found = build.network_problems(recipe)
-    assert len(found) == len(expected)
-    for problem, begin in zip(found, expected, strict=True):
-        assert problem.startswith(begin)
 
 
 def test_a_run_goes_on_from_its_newest_checkpoint(images: Path, tmp_path: Path) -> None:

@@ -62,15 +62,3 @@ def test_the_passes_that_settle_ddp_are_a_step_s_to_the_compiler(channels_last: 
 def loaded(recipe: Recipe) -> Tensor:
     """A batch as a loader gives it."""
     return torch.zeros(recipe.micro_batch, 32, 32, 3, dtype=torch.uint8)
-
-
-@pytest.mark.parametrize(("compiler", "problem"), [("nothing", "compile: torch.compile needs a C"), ("off", None)])
-def test_what_the_device_lacks_is_said_before_the_run(
-    compiler: str, problem: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-    monkeypatch.setenv("PATH", "/nowhere")
-    monkeypatch.delenv("CXX", raising=False)
-    found = build.device_problems(Recipe(compile="off" if compiler == "off" else "default"), World())
-    assert len(found) == (problem is not None)
-    assert all(one.startswith(str(problem)) for one in found)

@@ -3,6 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from data.config import InputConfig
+from models.config import ModelConfig
 from tests.trainer.engines import RECIPE
 from trainer import preflight
 from trainer.config import Recipe, SiteConfig
@@ -111,3 +113,42 @@ def test_a_run_that_is_there_goes_on_with_its_own_recipe_alone(site: SiteConfig)
     found = preflight.problems(replace(RECIPE, epochs=3), site, World())
     assert len(found) == 1
     assert "epochs: 2 there, 3 asked for" in found[0]
+
+
+@pytest.mark.parametrize(
+    ("model", "sizes", "micro_batch", "expected"),
+    [
+        ("resnet20", {}, 4, []),
+        ("resnet18", {"train_size": 32}, 1, ["input.train_size: resnet18 cannot train on micro-batches of 1 of 32 px"]),
+        ("resnet18", {"train_size": 32}, 2, []),
+        ("resnet18", {"train_size": 64, "start_size": 32}, 1, ["input.start_size: resnet18 cannot train on"]),
+        ("inception_v3", {"train_size": 299, "eval_crop": 299}, 2, []),
+        ("inception_v3", {"train_size": 299, "eval_crop": 64}, 2, ["input.eval_crop: inception_v3 cannot evaluate 64"]),
+    ],
+)
+def test_sizes_that_a_network_cannot_take_are_found_without_data(
+    model: str, sizes: dict[str, int], micro_batch: int, expected: list[str]
+) -> None:
+    sizes = {"train_size": 32, "eval_crop": 64, "eval_resize": 320, **sizes}
+    recipe = replace(
+        RECIPE,
+        model=ModelConfig(name=model, num_classes=4),
+        input=InputConfig(**sizes),  # pyright: ignore[reportArgumentType]
+        micro_batch=micro_batch,
+    )
+    found = preflight.network_problems(recipe)
+    assert len(found) == len(expected)
+    for problem, begin in zip(found, expected, strict=True):
+        assert problem.startswith(begin)
+
+
+@pytest.mark.parametrize(("compiler", "problem"), [("nothing", "compile: torch.compile needs a C"), ("off", None)])
+def test_what_the_device_lacks_is_said_before_the_run(
+    compiler: str, problem: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.delenv("CXX", raising=False)
+    found = preflight.device_problems(Recipe(compile="off" if compiler == "off" else "default"), World())
+    assert len(found) == (problem is not None)
+    assert all(one.startswith(str(problem)) for one in found)

@@ -71,12 +71,11 @@ class Doctor:
             return refuse(problems, world)
         checks = machine.findings(self.site.data, self.site.output) if world.is_main else []
         rest_at_barriers()
-        from trainer.build import device_problems, loader_problems, network_problems
         from trainer.doctor.trial import visit
         from trainer.failures import told
 
         recipe, site, draws = self.settings, self.site.placed(), self.site.data is None
-        if problems := [*loader_problems(site, world), *device_problems(recipe, world), *network_problems(recipe)]:
+        if problems := preflight.machine_problems(recipe, site, world):
             return refuse(problems, world)
         try:
             found = visit(recipe, site, world, draws=draws, tries=self.trial, seconds=self.site.seconds)

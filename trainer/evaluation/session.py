@@ -6,7 +6,7 @@ from pathlib import Path
 from data.load.backends import UnusableBackendError
 from data.manifest import Manifest
 from data.progress import counting
-from trainer import build
+from trainer import preflight
 from trainer.config import Precision
 from trainer.evaluation import compare, images, labels, outcome, place, predictions
 from trainer.evaluation.command import Evaluate, say
@@ -136,6 +136,6 @@ def _precision(options: Evaluate, subjects: list[Subject], world: World) -> Prec
         both = " and ".join(sorted(found))
         raise UnusableWeightsError(f"--compare: the two were trained in {both}; name one of them by --precision")
     (precision,) = found
-    if precision == "bf16" and (problems := build.precision_problems(precision, world)):
+    if precision == "bf16" and (problems := preflight.precision_problems(precision, world)):
         raise UnusableWeightsError("\n".join(problems))
     return precision
