@@ -1,13 +1,13 @@
-"""Small builders, each returning one part of a run, none called from the loop."""
+"""A run, put together by small builders that each return one part of it; none is called from the loop."""
 
 import math
+from collections.abc import Callable
 from contextlib import ExitStack, closing
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import get_args
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from data.config import Backend, EvalViews
 from data.load import backends
@@ -18,18 +18,121 @@ from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan, training_sizes
 from data.types import Loader
 from models import registry
-from trainer import metrics
+from trainer import at_work, metrics
 from trainer.config import Recipe, SiteConfig
-from trainer.keep import checkpoint
+from trainer.keep.holder import Hold
+from trainer.keep.keeper import Keeper
+from trainer.keep.saving import Saver
 from trainer.learn.ema import Ema
 from trainer.learn.loss import losses
 from trainer.learn.optim import build_optimizer
+from trainer.parts import Fit
 from trainer.runtime import Runtime
 from trainer.setup import Setup
+from trainer.start import advise_grace, checkpoint_bytes, restore
 from trainer.state import TrainState
-from trainer.step import Normalize
+from trainer.step import Normalize, TrainStep
+from trainer.telemetry.meter import Meter
+from trainer.telemetry.profiling import Profiler
+from trainer.telemetry.telemetry import Telemetry
 
 EVAL_BATCH = 64  # images per process and forward pass; the scores do not depend on it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """What is trained, at its first step."""
+
+    state: TrainState
+    normalize: Normalize
+    model: nn.Module
+    """The state's, as a step calls it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """What this process does with which images, for train and val."""
+
+    plans: tuple[TrainPlan, EvalPlan]
+    loaders: tuple[Loader, Loader]
+    chosen: Chosen | None = None
+    """Which backend loads them; None where it was not chosen among those of a run."""
+
+
+Images = tuple[Manifest, Manifest]
+OpenData = Callable[[Setup, Images, ExitStack], Data]
+OpenTelemetry = Callable[[Setup, TrainState, Data, ExitStack], Telemetry]
+
+
+def build(
+    setup: Setup,
+    images: Images,
+    hold: Hold | None,
+    stack: ExitStack,
+    open_telemetry: OpenTelemetry | None = None,
+    open_data: OpenData | None = None,
+) -> Fit:
+    """A run in its directory, at the step of its newest checkpoint (collective).
+
+    Args:
+        setup: The run.
+        images: The manifests of train and val.
+        hold: Of the directory, on rank 0.
+        stack: Closes what has to be closed.
+        open_telemetry: Called on rank 0, last; None: nothing is logged.
+        open_data: Opens the loaders; None: `run_data`.
+    """
+    parts = network(setup)
+    state, run, runtime = parts.state, setup.run, setup.runtime
+    restore(state, run.checkpoints, runtime)
+    count = checkpoint_bytes(state, runtime.world.world_size)
+    if runtime.is_main:
+        advise_grace(setup, count)
+    opened = (open_data or run_data)(setup, images, stack)
+    saver = Saver(run.checkpoints, setup.site, hold.check, hold.token) if hold else None
+    if saver:
+        stack.callback(saver.finish)
+        saver.reserve(count, runtime.device)
+    fit = assemble(setup, parts, opened, Keeper(setup, state, saver, hold), stack)
+    if open_telemetry and runtime.is_main:
+        fit = replace(fit, telemetry=open_telemetry(setup, state, opened, stack))
+    return fit
+
+
+def assemble(setup: Setup, network: Network, data: Data, keeper: Keeper, stack: ExitStack) -> Fit:
+    """The parts of a run as its loop uses them, without telemetry; `stack` ends a profile."""
+    state, plan = network.state, data.plans[0]
+    step = TrainStep(setup.runtime, network.model, state, network.normalize, setup.recipe)
+    return Fit(
+        setup=setup,
+        train_loader=data.loaders[0],
+        eval_loader=data.loaders[1],
+        train_step=step,
+        normalize=network.normalize,
+        state=state,
+        keeper=keeper,
+        plan=plan,
+        eval_plan=data.plans[1],
+        meter=Meter(setup, plan, step, state),
+        profiler=Profiler(setup, setup.recipe.epochs * plan.steps_per_epoch - state.step, stack),
+        telemetry=None,
+    )
+
+
+def network(setup: Setup, *, distributed: bool = True) -> Network:
+    """The recipe's network with its optimizer (collective); not `distributed`, gradients stay in this process."""
+    recipe, runtime = setup.recipe, setup.runtime
+    state = train_state(recipe, setup.site, runtime)
+    normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
+    model = forward(recipe, state, runtime, normalize) if distributed else state.model
+    return Network(state=state, normalize=normalize, model=model)
+
+
+def run_data(setup: Setup, images: Images, stack: ExitStack) -> Data:
+    """The loaders of a run, with a note of what each has at work (collective); `stack` closes them."""
+    both, chosen = plans(setup, images), chosen_loader(setup, images[0])
+    notes = at_work.begin(setup.run, setup.runtime.world.rank, (both[0].max_batch, both[1].max_batch), stack)
+    return Data(plans=both, loaders=loaders(setup, both, chosen, stack, notes), chosen=chosen)
 
 
 def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:
@@ -143,22 +246,3 @@ def _settle_buckets(
         state.optimizer.zero_grad()
     for buffer, before in zip(state.model.buffers(), buffers, strict=True):
         buffer.copy_(before)
-
-
-def restore(state: TrainState, folder: Path, runtime: Runtime) -> None:
-    """Put the newest valid checkpoint, if any, into the state, whose network is distributed already (collective).
-
-    Raises:
-        RuntimeError: Ranks see different checkpoints, as they may on a file system that is slow to agree.
-    """
-    stored = checkpoint.load_newest(folder)
-    if stored:
-        state.restore(stored, runtime.world.rank, runtime.world.world_size)
-    if runtime.sum(_step(state, runtime)) != runtime.world.world_size * _step(state, runtime):
-        raise RuntimeError(
-            f"rank {runtime.world.rank} sees step {state.step} in {folder}, other ranks another; start again"
-        )
-
-
-def _step(state: TrainState, runtime: Runtime) -> Tensor:
-    return torch.tensor(state.step, device=runtime.device)

@@ -1,10 +1,14 @@
-"""How a run takes its directory: alone, and with a micro-batch that fits."""
+"""How a run takes its directory: alone, with a micro-batch that fits, and from its newest checkpoint."""
 
 from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import torch
+from torch import Tensor
 
 from trainer.config import Recipe, SiteConfig
 from trainer.images import PeerFailedError
-from trainer.keep import grace
+from trainer.keep import checkpoint, grace
 from trainer.keep.holder import HeldError, Hold
 from trainer.keep.snapshot import tree_bytes
 from trainer.memory import fitted
@@ -51,6 +55,25 @@ def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
     if runtime.is_main:
         run.begin(recipe)
     return recipe
+
+
+def restore(state: TrainState, folder: Path, runtime: Runtime) -> None:
+    """Put the newest valid checkpoint, if any, into the state, whose network is distributed already (collective).
+
+    Raises:
+        RuntimeError: Ranks see different checkpoints, as they may on a file system that is slow to agree.
+    """
+    stored = checkpoint.load_newest(folder)
+    if stored:
+        state.restore(stored, runtime.world.rank, runtime.world.world_size)
+    if runtime.sum(_step(state, runtime)) != runtime.world.world_size * _step(state, runtime):
+        raise RuntimeError(
+            f"rank {runtime.world.rank} sees step {state.step} in {folder}, other ranks another; start again"
+        )
+
+
+def _step(state: TrainState, runtime: Runtime) -> Tensor:
+    return torch.tensor(state.step, device=runtime.device)
 
 
 def checkpoint_bytes(state: TrainState, world_size: int) -> int:

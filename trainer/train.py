@@ -10,27 +10,21 @@ from data.manifest import Manifest
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from trainer import at_work, build
+from trainer.build import Data
 from trainer.config import Recipe, SiteConfig
 from trainer.evaluation import aim
 from trainer.images import list_images
 from trainer.keep import files
-from trainer.keep.holder import Hold
-from trainer.keep.keeper import Keeper
-from trainer.keep.saving import Saver
 from trainer.loop import fit
 from trainer.memory import advising
-from trainer.parts import Fit
 from trainer.preempt import START_AGAIN, StopFlag
 from trainer.record import evidence
 from trainer.rundir import write_text
 from trainer.runtime import Runtime
 from trainer.setup import Setup
-from trainer.start import advise_grace, begin, checkpoint_bytes, take_hold
+from trainer.start import begin, take_hold
 from trainer.state import TrainState
-from trainer.step import Normalize, TrainStep
 from trainer.telemetry.console import Console
-from trainer.telemetry.meter import Meter
-from trainer.telemetry.profiling import Profiler
 from trainer.telemetry.telemetry import Telemetry, conclude
 from trainer.world import World
 
@@ -68,7 +62,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         if runtime.is_main:  # before any process opens its own notes, for which all must have restored the state
             at_work.tell(setup.run, setup.console.say)
         with ExitStack() as stack, advising(recipe):
-            parts = _parts(setup, images, hold, stack)
+            parts = build.build(setup, images, hold, stack, open_telemetry)
             finished = fit(parts)
         finished = finished and aim.reached(setup, parts.state, images)
         if runtime.is_main:
@@ -77,45 +71,10 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
     return 0 if finished else START_AGAIN
 
 
-def _parts(setup: Setup, images: tuple[Manifest, Manifest], hold: Hold | None, stack: ExitStack) -> Fit:
-    """Build the run; `stack` closes what has to be closed."""
-    recipe, runtime, run = setup.recipe, setup.runtime, setup.run
-    state = build.train_state(recipe, setup.site, runtime)
-    normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
-    model = build.forward(recipe, state, runtime, normalize)
-    build.restore(state, run.checkpoints, runtime)
-    count = checkpoint_bytes(state, runtime.world.world_size)
-    if runtime.is_main:
-        advise_grace(setup, count)
-    plans = build.plans(setup, images)
-    chosen = build.chosen_loader(setup, images[0])
-    notes = at_work.begin(run, runtime.world.rank, (plans[0].max_batch, plans[1].max_batch), stack)
-    train_loader, eval_loader = build.loaders(setup, plans, chosen, stack, notes)
-    saver = Saver(run.checkpoints, setup.site, hold.check, hold.token) if hold else None
-    if saver:
-        stack.callback(saver.finish)
-        saver.reserve(count, runtime.device)
-    train_step = TrainStep(runtime, model, state, normalize, recipe)
-    return Fit(
-        setup=setup,
-        train_loader=train_loader,
-        eval_loader=eval_loader,
-        train_step=train_step,
-        normalize=normalize,
-        state=state,
-        keeper=Keeper(setup, state, saver, hold),
-        plan=plans[0],
-        eval_plan=plans[1],
-        meter=Meter(setup, plans[0], train_step, state),
-        profiler=Profiler(setup, recipe.epochs * plans[0].steps_per_epoch - state.step, stack),
-        telemetry=_telemetry(setup, state, plans, chosen, stack) if runtime.is_main else None,
-    )
-
-
-def _telemetry(
-    setup: Setup, state: TrainState, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, stack: ExitStack
-) -> Telemetry:
-    """Open the record of this stretch of the run, and say what it is."""
+def open_telemetry(setup: Setup, state: TrainState, data: Data, stack: ExitStack) -> Telemetry:
+    """Open the telemetry of this start of the run, and say what the run is (rank 0 only)."""
+    plans, chosen = data.plans, data.chosen
+    assert chosen  # by `run_data`
     facts = evidence.environment(setup.runtime, chosen.backend)
     per_epoch = plans[0].steps_per_epoch
     facts |= {"steps_per_epoch": per_epoch, "total_steps": setup.recipe.epochs * per_epoch}

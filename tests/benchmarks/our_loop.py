@@ -1,36 +1,34 @@
 """Our loop with all that a run has: counts, telemetry, a keeper that is asked at every step. No average of weights."""
 
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
 from data.config import InputConfig
 from data.manifest import Manifest
-from data.plan.plan import TrainPlan
 from data.plan.samples import MIX_DRAWS
 from data.types import Batch
 from models.config import ModelConfig
 from tests.benchmarks.config import LR, MOMENTUM, WEIGHT_DECAY, LoopTask
 from tests.benchmarks.resident import Opened, images_and_targets
 from trainer import build
+from trainer.build import Data, Images
 from trainer.config import Recipe, SiteConfig
 from trainer.doctor.rig import Resident
-from trainer.keep.keeper import Keeper
-from trainer.keep.saving import Saver
 from trainer.learn.optim_config import SgdConfig
 from trainer.loop import train_epoch
 from trainer.parts import Fit
 from trainer.preempt import StopFlag
 from trainer.runtime import Runtime
 from trainer.setup import Setup
+from trainer.start import take_hold
 from trainer.state import TrainState
-from trainer.step import Normalize, TrainStep
 from trainer.telemetry.console import Console
-from trainer.telemetry.meter import Meter
 from trainer.telemetry.phases import Phase, Phases
-from trainer.telemetry.profiling import Profiler
 from trainer.telemetry.telemetry import Telemetry
 from trainer.world import World
 
@@ -56,38 +54,21 @@ def open_loop(task: LoopTask, world: World, stack: ExitStack) -> Opened:
     return Opened(network=parts.state.model, turn=turn, agreed=runtime.any)
 
 
-def fit_parts(task: LoopTask, world: World, stack: ExitStack) -> Fit:
-    """A run on the resident batch, its epochs of `task.steps` steps (collective)."""
-    setup = _setup(task, world)
-    recipe, runtime = setup.recipe, setup.runtime
-    state = build.train_state(recipe, setup.site, runtime)
-    normalize = Normalize(recipe.input, runtime.device, channels_last=task.channels_last)
-    model = build.forward(recipe, state, runtime, normalize)
-    loader = Resident(_batch(task, runtime.device), task.steps)
-    manifest = _manifest(task.steps * recipe.global_batch, task.num_classes)
-    plans = build.plans(setup, (manifest, manifest))
-    saver = _saver(setup, stack) if runtime.is_main else None
-    watched = runtime.is_main and task.loop != "silent"
-    train_step = TrainStep(runtime, model, state, normalize, recipe)
+def fit_parts(task: LoopTask, world: World, stack: ExitStack, **site: Any) -> Fit:
+    """A run on the resident batch, its epochs of `task.steps` steps, with settings of its site (collective)."""
+    setup = _setup(task, world, **site)
+    if world.is_main:
+        setup.run.make()
+    hold = take_hold(setup.runtime, setup.site, setup.stop, stack)
+    images = _manifest(task.steps * setup.recipe.global_batch, task.num_classes)
+    watched = None if task.loop == "silent" else _telemetry
+    parts = build.build(setup, (images, images), hold, stack, watched, partial(_resident, task))
     if task.loop == "silent":
-        train_step.phases = Stopped(runtime.device)
-    return Fit(
-        setup=setup,
-        train_loader=loader,
-        eval_loader=loader,
-        train_step=train_step,
-        normalize=normalize,
-        state=state,
-        keeper=Keeper(setup, state, saver, None),
-        plan=plans[0],
-        eval_plan=plans[1],
-        meter=Meter(setup, plans[0], train_step, state),
-        profiler=Profiler(setup, 0, stack),
-        telemetry=_telemetry(setup, plans[0], state, stack) if watched else None,
-    )
+        parts.train_step.phases = Stopped(setup.runtime.device)
+    return parts
 
 
-def _setup(task: LoopTask, world: World) -> Setup:
+def _setup(task: LoopTask, world: World, **site: Any) -> Setup:
     recipe = Recipe(
         model=ModelConfig(name=task.network, num_classes=task.num_classes),
         input=InputConfig(train_size=task.image_size),
@@ -97,22 +78,19 @@ def _setup(task: LoopTask, world: World) -> Setup:
         micro_batch=task.batch,
         precision=task.precision,
     )
-    site = SiteConfig(
-        data=task.folder, output=task.folder, channels_last=task.channels_last, threads=task.threads, keep_checkpoints=1
-    )
+    fields = {"channels_last": task.channels_last, "threads": task.threads, "keep_checkpoints": 1, **site}
+    where = SiteConfig(data=task.folder, output=task.folder, **fields)
     runtime = Runtime(world, recipe.precision, task.threads)
-    return Setup(recipe=recipe, site=site, runtime=runtime, stop=StopFlag(), console=Console(quiet=site.quiet))
+    return Setup(recipe=recipe, site=where, runtime=runtime, stop=StopFlag(), console=Console(quiet=where.quiet))
 
 
-def _saver(setup: Setup, stack: ExitStack) -> Saver:
-    setup.run.make()
-    saver = Saver(setup.run.checkpoints, setup.site, guard=lambda: None)
-    stack.callback(saver.finish)
-    return saver
+def _resident(task: LoopTask, setup: Setup, images: Images, _stack: ExitStack) -> Data:
+    loader = Resident(_batch(task, setup.runtime.device), task.steps)
+    return Data(plans=build.plans(setup, images), loaders=(loader, loader))
 
 
-def _telemetry(setup: Setup, plan: TrainPlan, state: TrainState, stack: ExitStack) -> Telemetry:
-    telemetry = Telemetry(setup, plan, state, {})
+def _telemetry(setup: Setup, state: TrainState, data: Data, stack: ExitStack) -> Telemetry:
+    telemetry = Telemetry(setup, data.plans[0], state, {})
     stack.callback(telemetry.close)
     return telemetry
 

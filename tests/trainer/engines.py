@@ -16,6 +16,7 @@ import torch
 
 from data.config import InputConfig
 from models.config import ModelConfig
+from trainer import build
 from trainer.config import Recipe, SiteConfig
 from trainer.images import list_images
 from trainer.learn.config import EmaConfig
@@ -25,7 +26,7 @@ from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.start import begin, take_hold
 from trainer.telemetry.console import Console
-from trainer.train import _parts
+from trainer.train import open_telemetry
 from trainer.world import World
 
 RECIPE = Recipe(
@@ -65,7 +66,7 @@ def built(
     with ExitStack() as stack:
         hold = take_hold(made.runtime, made.site, made.stop, stack)
         made = replace(made, recipe=begin(recipe, made.runtime, made.site))
-        yield _parts(made, list_images(made), hold, stack)
+        yield build.build(made, list_images(made), hold, stack, open_telemetry)
     made.runtime.close()
 
 

@@ -24,8 +24,6 @@ from tests.benchmarks.config import LoopTask
 from tests.benchmarks.our_loop import fit_parts
 from trainer.failures import told
 from trainer.keep import files
-from trainer.keep.keeper import Keeper
-from trainer.keep.saving import Saver
 from trainer.loop import fit
 from trainer.parts import Fit
 from trainer.world import World
@@ -133,10 +131,9 @@ def _parts(scenario: Scenario, world: World, stack: ExitStack) -> Fit:
         threads=1,
         folder=Path(scenario.folder) / "run",
     )
-    parts = fit_parts(task, world, stack)
-    site = replace(parts.setup.site, save_steps=scenario.save_steps, keep_checkpoints=1000, save_failure="stop")
-    setup = replace(parts.setup, site=site)
-    setup.stop.install()
+    site = {"save_steps": scenario.save_steps, "keep_checkpoints": 1000, "save_failure": "stop"}
+    parts = fit_parts(task, world, stack, **site)
+    parts.setup.stop.install()
 
     def strike(batch: int) -> None:
         if (world.rank, batch) == (scenario.rank, scenario.step) and scenario.what != "full":
@@ -145,11 +142,9 @@ def _parts(scenario: Scenario, world: World, stack: ExitStack) -> Fit:
             os.kill(os.getpid(), signal.SIGTERM if scenario.what == "stop" else signal.SIGKILL)
 
     if scenario.what == "full" and world.is_main:
-        setup.run.checkpoints.rmdir()
-        setup.run.checkpoints.touch()  # a file, in which no folder can be made
-    saver = Saver(setup.run.checkpoints, site, guard=lambda: None) if world.is_main else None
-    loader = Struck(parts.train_loader, strike)
-    return replace(parts, setup=setup, train_loader=loader, keeper=Keeper(setup, parts.state, saver, None))
+        parts.setup.run.checkpoints.rmdir()
+        parts.setup.run.checkpoints.touch()  # a file, in which no folder can be made
+    return replace(parts, train_loader=Struck(parts.train_loader, strike))
 
 
 def saved(folder: Path) -> list[int]:

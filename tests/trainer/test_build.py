@@ -17,6 +17,7 @@ from trainer.learn.config import EmaConfig
 from trainer.loop import train_epoch
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
+from trainer.start import restore
 from trainer.state import TrainState
 from trainer.world import World
 
@@ -95,7 +96,7 @@ def restored(world: World, images: Path, output: Path) -> str:
     made = setup(images, output, world=world)
     state = build.train_state(RECIPE, made.site, made.runtime)
     try:
-        build.restore(state, RunDirectory(output / str(world.rank)).checkpoints, made.runtime)
+        restore(state, RunDirectory(output / str(world.rank)).checkpoints, made.runtime)
         return str(state.step)
     except RuntimeError as error:
         return str(error)

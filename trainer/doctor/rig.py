@@ -22,6 +22,7 @@ from data.synth import synth
 from data.types import Batch
 from data.workers import MOST, cores
 from trainer import build
+from trainer.build import Data
 from trainer.config import Recipe, SiteConfig
 from trainer.doctor.bound import Change
 from trainer.images import PeerFailedError, UnusableDataError, aside, scanned
@@ -31,10 +32,7 @@ from trainer.parts import Fit
 from trainer.preempt import StopFlag
 from trainer.runtime import Runtime
 from trainer.setup import Setup
-from trainer.step import Normalize, TrainStep
 from trainer.telemetry.console import Console
-from trainer.telemetry.meter import Meter
-from trainer.telemetry.profiling import Profiler
 
 CIFAR_IMAGES = {"train": 50_000, "val": 10_000}
 _LISTED = {"train": 640, "val": 256}
@@ -176,23 +174,7 @@ def build_fit(rig: Rig, stack: ExitStack, *, distributed: bool = True) -> Fit:
     recipe, runtime = rig.measured, rig.runtime
     runtime.use()
     setup = Setup(recipe=recipe, site=rig.site, runtime=runtime, stop=Alarm(), console=Console())
-    state = build.train_state(recipe, rig.site, runtime)
-    normalize = Normalize(recipe.input, runtime.device, channels_last=rig.site.channels_last)
-    model = build.forward(recipe, state, runtime, normalize) if distributed else state.model
+    network = build.network(setup, distributed=distributed)
     plans = build.plans(setup, rig.sample.repeated(4 * recipe.global_batch))
-    train_loader, eval_loader = build.loaders(setup, plans, rig.backend, stack)
-    train_step = TrainStep(runtime, model, state, normalize, recipe)
-    return Fit(
-        setup=setup,
-        train_loader=train_loader,
-        eval_loader=eval_loader,
-        train_step=train_step,
-        normalize=normalize,
-        state=state,
-        keeper=Keeper(setup, state, None, None),
-        plan=plans[0],
-        eval_plan=plans[1],
-        meter=Meter(setup, plans[0], train_step, state),
-        profiler=Profiler(setup, 0, stack),
-        telemetry=None,
-    )
+    data = Data(plans=plans, loaders=build.loaders(setup, plans, rig.backend, stack))
+    return build.assemble(setup, network, data, Keeper(setup, network.state, None, None), stack)
