@@ -1,7 +1,7 @@
 """The story of a run: epochs of steps, an evaluation after each, checkpoints on the way."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import torch
@@ -11,10 +11,11 @@ from data.types import Batch
 from trainer import metrics
 from trainer.divergence import check, diverged
 from trainer.learn.schedule import learning_rate
+from trainer.metrics import Scores
 from trainer.parts import Fit
 from trainer.prefetch import Lead, on_device
 from trainer.state import headline
-from trainer.telemetry.point import Counts, Point
+from trainer.telemetry.point import Counts, Pace, Point
 from trainer.telemetry.sheets import wanted
 from trainer.telemetry.usage import usage
 from trainer.validation import evaluate_epoch
@@ -50,37 +51,60 @@ def train_epoch(parts: Fit) -> None:
     left open at the end.
     """
     state, per_epoch, phases = parts.state, parts.steps_per_epoch, parts.train_step.phases
-    micro_batches, log_every = parts.plan.batches_per_step, parts.setup.site.log_every
     epoch, first = divmod(state.step, per_epoch)
-    source = parts.train_loader.epoch(epoch, first * micro_batches)
+    source = parts.train_loader.epoch(epoch, first * parts.plan.batches_per_step)
     batches = on_device(source, parts.setup.runtime.device, phases)
-    lead, watched = Lead(parts.setup.runtime.device), parts.telemetry is not None
+    lead = Lead(parts.setup.runtime.device)
     parts.meter.restart()
     parts.keeper.ask()
     for step in range(state.step, (epoch + 1) * per_epoch):
-        lr = learning_rate(parts.setup.recipe, step, per_epoch)
-        logged = (step + 1) % log_every == 0 or (step + 1) % per_epoch == 0
-        phases.begin("data_wait")
-        taken = list(islice(batches, micro_batches))
-        if broken := sum(len(batch.broken) for batch in taken):
-            state.sums[metrics.BROKEN] += broken
-        if refusals := sum(batch.refusals for batch in taken):
-            state.sums[metrics.REFUSALS] += refusals
-        state.sums += parts.train_step(taken, step, lr, parts.plan.images_in(step), observe=logged and watched)
-        state.step = step + 1
-        stop, due = parts.keeper.answer()  # first: a device that waits for a rank that is gone is waited for in vain
-        lead.step()
-        if step % per_epoch == 0:
-            show(parts, taken)
+        lr, logged = learning_rate(parts.setup.recipe, step, per_epoch), is_logged(parts, step + 1)
+        micro_batches = load(parts, batches)
+        update(parts, micro_batches, lr, observe=logged)
+        stop, due = parts.keeper.answer()  # sync, and first: a device waits in vain for a rank that is gone
+        lead.step()  # sync
+        if step == epoch * per_epoch:
+            show(parts, micro_batches)  # sync
         if logged:
-            log(parts, lr)
+            log(parts, lr)  # sync
         parts.profiler.step()
         if stop or state.step % per_epoch == 0:  # the end of an epoch is saved once it is evaluated
             return
         if due:
             phases.begin("checkpoint")
-            save(parts)
+            save(parts)  # sync
         parts.keeper.ask()
+
+
+def is_logged(parts: Fit, step: int) -> bool:
+    """Whether a step, counted from 1, is a log point; the last of an epoch always is."""
+    return step % parts.setup.site.log_every == 0 or step % parts.steps_per_epoch == 0
+
+
+def load(parts: Fit, batches: Iterator[Batch]) -> list[Batch]:
+    """The next step's micro-batches; counts the images that were replaced and the batches that DALI refused."""
+    parts.train_step.phases.begin("data_wait")
+    micro_batches = list(islice(batches, parts.plan.batches_per_step))
+    if broken := sum(len(batch.broken) for batch in micro_batches):
+        parts.state.sums[metrics.BROKEN] += broken
+    if refusals := sum(batch.refusals for batch in micro_batches):
+        parts.state.sums[metrics.REFUSALS] += refusals
+    return micro_batches
+
+
+def update(parts: Fit, micro_batches: Sequence[Batch], lr: float, *, observe: bool) -> None:
+    """Take the state one step further (collective); rank 0 takes the gradient's norm where told to `observe`."""
+    state, observe = parts.state, observe and parts.telemetry is not None
+    images = parts.plan.images_in(state.step)
+    state.sums += parts.train_step(micro_batches, state.step, lr, images, observe=observe)
+    state.step += 1
+
+
+def show(parts: Fit, micro_batches: Sequence[Batch]) -> None:
+    """Let TensorBoard have the images of the step just done, in some epochs (collective)."""
+    parts.setup.runtime.meet()  # rank 0 waits for the device
+    if parts.telemetry and wanted((parts.state.step - 1) // parts.steps_per_epoch, parts.setup.recipe.epochs):
+        parts.telemetry.batch(parts.state.step, *parts.train_step.as_seen(micro_batches[0]))
 
 
 def log(parts: Fit, lr: float) -> None:
@@ -106,26 +130,24 @@ def log(parts: Fit, lr: float) -> None:
             refusals=round(sums[metrics.REFUSALS].item()),  # sync
             skipped=skipped,
         )
-        point = Point(
-            step=state.step,
-            total_steps=parts.total_steps,
-            epoch=(state.step - 1) // parts.steps_per_epoch,
-            epochs=parts.setup.recipe.epochs,
-            scores=scores,
-            counts=counts,
-            learning=parts.meter.learning(lr),
-            pace=pace,
-            eta_s=(parts.total_steps - state.step) * step_s,
-            usage=usage(parts.setup.runtime.device),
-        )
-        parts.telemetry.train(point)
+        parts.telemetry.train(point(parts, scores, counts, lr, pace, step_s))
 
 
-def show(parts: Fit, taken: Sequence[Batch]) -> None:
-    """Let TensorBoard have the images of the step just done, in some epochs (collective)."""
-    parts.setup.runtime.meet()  # rank 0 waits for the device
-    if parts.telemetry and wanted((parts.state.step - 1) // parts.steps_per_epoch, parts.setup.recipe.epochs):
-        parts.telemetry.batch(parts.state.step, *parts.train_step.as_seen(taken[0]))
+def point(parts: Fit, scores: Scores, counts: Counts, lr: float, pace: Pace, step_s: float) -> Point:
+    """All that is shown of the steps since the last log point, at `step_s` seconds a step."""
+    step = parts.state.step
+    return Point(
+        step=step,
+        total_steps=parts.total_steps,
+        epoch=(step - 1) // parts.steps_per_epoch,
+        epochs=parts.setup.recipe.epochs,
+        scores=scores,
+        counts=counts,
+        learning=parts.meter.learning(lr),
+        pace=pace,
+        eta_s=(parts.total_steps - step) * step_s,
+        usage=usage(parts.setup.runtime.device),
+    )
 
 
 def save(parts: Fit, top1: float | None = None) -> None:
