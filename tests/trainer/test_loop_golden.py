@@ -10,15 +10,12 @@ import pytest
 
 from tests.trainer import golden
 
-# Relative, by steps done. With SSE in place of AVX-512, losses of ROBUST moved by up to 4e-7, 4e-5 and 5e-5. Without
+# Relative, by steps done. In float32, with SSE in place of AVX-512, losses moved by up to 4e-7, 4e-5 and 5e-5. Without
 # decay those of ResNet-20 move by 2e-3 and 2e-2 after 10 and 50 steps; with momentum 0.95, by 3e-4 and 1e-2.
-TOLERANCES = {1: 1e-4, 10: 2e-4, 50: 5e-4}
-# Deeper networks, and Ghost ones, multiply rounding errors within one pass over four images (ResNet-152: by 12 % with
-# SSE): theirs are compared only where they were made with the same instructions.
-ROBUST = ("cifar_resnet20", "cifar_resnet32", "cifar_resnet44", "plain18", "resnet18")
+SINGLE = {1: 1e-4, 10: 2e-4, 50: 5e-4}
+DOUBLE = {1: 2e-6, 3: 5e-6}  # the loss itself is of float32; a rate that is 1 % higher moves it by 2e-4 after 3 steps
 
-SAVED = json.loads(golden.FILE.read_text())
-LOSSES = SAVED["losses"]
+LOSSES = json.loads(golden.FILE.read_text())
 
 
 def test_every_paper_s_recipe_has_its_losses() -> None:
@@ -27,10 +24,9 @@ def test_every_paper_s_recipe_has_its_losses() -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", LOSSES)
-def test_the_loss_after_1_10_and_50_steps_is_what_it_was(name: str, tmp_path: Path) -> None:
-    if name not in ROBUST and golden.cpu() != SAVED["cpu"]:
-        pytest.skip(f"made with {SAVED['cpu']}, and this CPU has {golden.cpu()}")
+def test_the_loss_after_some_steps_is_what_it_was(name: str, tmp_path: Path) -> None:
+    tolerances = SINGLE if name in golden.SINGLE else DOUBLE
     found = golden.losses(name, tmp_path)
     assert [str(step) for step in found] == list(LOSSES[name])
     for step, loss in found.items():
-        assert loss == pytest.approx(LOSSES[name][str(step)], rel=TOLERANCES[step]), f"after {step} steps"
+        assert loss == pytest.approx(LOSSES[name][str(step)], rel=tolerances[step]), f"after {step} steps"
