@@ -17,7 +17,7 @@ from data.manifest import Manifest
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan, training_sizes
 from data.types import Loader
-from models import registry
+from models import factory
 from models.trace import skeleton
 from trainer import devices, metrics
 from trainer.config import Precision, Recipe, SiteConfig
@@ -142,7 +142,7 @@ def precision_problems(precision: Precision, world: World) -> list[str]:
 def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainState:
     """The network with its initial weights, the same on every rank, its optimizer and its average."""
     torch.manual_seed(recipe.seed)
-    model = runtime.place(registry.build(recipe.model), channels_last=site.channels_last)
+    model = runtime.place(factory.build(recipe.model), channels_last=site.channels_last)
     if recipe.sync_bn and runtime.world.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return TrainState(

@@ -19,7 +19,6 @@ FILES = {
 }
 
 CIRCLES_OF_FILES = {
-    frozenset({"models/reference", "models/registry"}),
     frozenset({"trainer/evaluation/command", "trainer/evaluation/session"}),
 }
 CIRCLES_OF_FOLDERS = {

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from models import export, registry
+from models import export, factory
 from models.config import ModelConfig
 from tests import commands
 from tests.data.making import picture
@@ -25,7 +25,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "flat" / "val").mkdir(parents=True)
     (root / "bare" / "cat").mkdir(parents=True)
     config = ModelConfig(name="resnet20", num_classes=2)
-    export.export(registry.build(config), config, root / "net.safetensors", "safetensors", 32)
+    export.export(factory.build(config), config, root / "net.safetensors", "safetensors", 32)
     answered([0, 1], [0, 0], [0.5, 0.5]).save(root / "one.npz")
     answered([1, 1], [0, 0], [0.5, 0.5]).save(root / "two.npz")
     answered([1], [0], [0.5]).save(root / "other.npz")
