@@ -18,9 +18,7 @@ FILES = {
     if path.name != "__init__.py"
 }
 
-CIRCLES_OF_FILES = {
-    frozenset({"trainer/evaluation/command", "trainer/evaluation/session"}),
-}
+CIRCLES_OF_FILES = set[frozenset[str]]()
 CIRCLES_OF_FOLDERS = {
     *CIRCLES_OF_FILES,
     frozenset({"launch/array", "launch/enqueue", "launch/job", "launch/slurm", "launch/submit"}),
