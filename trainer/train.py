@@ -11,7 +11,6 @@ from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from trainer import at_work, build
 from trainer.config import Recipe, SiteConfig
-from trainer.evaluation import aim
 from trainer.exits import begun
 from trainer.images import list_images
 from trainer.keep import files
@@ -22,7 +21,7 @@ from trainer.loop import fit
 from trainer.memory import advising
 from trainer.parts import Fit
 from trainer.preempt import START_AGAIN, StopFlag
-from trainer.record import evidence
+from trainer.record import evidence, final_evaluation
 from trainer.rundir import write_text
 from trainer.runtime import Runtime
 from trainer.setup import Setup
@@ -72,7 +71,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         with ExitStack() as stack, advising(recipe):
             parts = _parts(setup, images, hold, stack)
             finished = fit(parts)
-        finished = finished and aim.reached(setup, parts.state, images)
+        finished = finished and final_evaluation.reached(setup, parts.state, images)
         if runtime.is_main:
             _conclude(setup, images, parts.state if finished else None)
     runtime.close()

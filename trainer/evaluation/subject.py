@@ -14,7 +14,7 @@ from trainer.config import Precision, Recipe
 from trainer.decode import encode
 from trainer.evaluation.protocol import Interpolation, Protocol, center
 from trainer.evaluation.source import Source, Which, own_protocol, usual_input
-from trainer.record.identity import digest
+from trainer.identity import digest
 
 IMAGENET_CLASSES = 1000
 
