@@ -5,12 +5,12 @@ import sys
 from data.load.backends import UnusableBackendError
 from data.manifest import DamagedManifestError
 from data.types import BrokenImageError, TooManyBrokenError
+from trainer.boundary import SaveFailedError
 from trainer.devices import SharedGpuError
 from trainer.divergence import DivergedError
 from trainer.exits import BROKE_OFF, FAILED, refuse
 from trainer.images import PeerFailedError, UnusableDataError
 from trainer.keep.holder import FencedError, HeldError
-from trainer.keep.keeper import SaveFailedError
 from trainer.memory import MemoryShortError
 from trainer.preempt import START_AGAIN, StopRequestedError
 from trainer.runtime import lost_contact

@@ -3,6 +3,7 @@
 from contextlib import ExitStack, suppress
 
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.images import PeerFailedError
 from trainer.keep import grace
 from trainer.keep.holder import HeldError, Hold
@@ -13,7 +14,6 @@ from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.state import TrainState
-from trainer.telemetry.console import Console
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:

@@ -10,15 +10,17 @@ from data.manifest import Manifest
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from trainer import at_work, build
+from trainer.boundary import Keeper
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.exits import begun
 from trainer.images import list_images
 from trainer.keep import files
 from trainer.keep.holder import Hold
-from trainer.keep.keeper import Keeper
 from trainer.keep.saving import Saver
 from trainer.loop import fit
 from trainer.memory import advising
+from trainer.meter import Meter
 from trainer.parts import Fit
 from trainer.preempt import START_AGAIN, StopFlag
 from trainer.record import evidence, final_evaluation
@@ -28,8 +30,6 @@ from trainer.setup import Setup
 from trainer.start import advise_grace, begin, checkpoint_bytes, take_hold
 from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
-from trainer.telemetry.console import Console
-from trainer.telemetry.meter import Meter
 from trainer.telemetry.profiling import Profiler
 from trainer.telemetry.telemetry import Telemetry, conclude
 from trainer.world import World

@@ -15,20 +15,20 @@ from models.config import ModelConfig
 from tests.benchmarks.config import LR, MOMENTUM, WEIGHT_DECAY, LoopTask
 from tests.benchmarks.resident import Opened, images_and_targets
 from trainer import build
+from trainer.boundary import Keeper
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.doctor.parts import Resident
-from trainer.keep.keeper import Keeper
 from trainer.keep.saving import Saver
 from trainer.learn.optim_config import SgdConfig
 from trainer.loop import train_epoch
+from trainer.meter import Meter
 from trainer.parts import Fit
 from trainer.preempt import StopFlag
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
-from trainer.telemetry.console import Console
-from trainer.telemetry.meter import Meter
 from trainer.telemetry.phases import Phase, Phases
 from trainer.telemetry.profiling import Profiler
 from trainer.telemetry.telemetry import Telemetry

@@ -22,9 +22,9 @@ import torch._dynamo  # which DDP loads: once, rather than in each rank
 from data.types import Batch, Loader
 from tests.benchmarks.config import LoopTask
 from tests.benchmarks.our_loop import fit_parts
+from trainer.boundary import Keeper
 from trainer.failures import told
 from trainer.keep import files
-from trainer.keep.keeper import Keeper
 from trainer.keep.saving import Saver
 from trainer.loop import fit
 from trainer.parts import Fit

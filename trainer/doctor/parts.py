@@ -8,18 +8,18 @@ from itertools import repeat
 from data.load import backends
 from data.types import Batch
 from trainer import build
+from trainer.boundary import Keeper
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.doctor.images import Sample
 from trainer.doctor.stretch import Alarm, Clocked
-from trainer.keep.keeper import Keeper
 from trainer.keep.saving import Saver
 from trainer.learn.schedule_config import ConstantScheduleConfig
+from trainer.meter import Meter
 from trainer.parts import Fit
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.step import Normalize, TrainStep
-from trainer.telemetry.console import Console
-from trainer.telemetry.meter import Meter
 from trainer.telemetry.profiling import Profiler
 
 EPOCHS = 1_000_000  # more than anyone waits for

@@ -14,6 +14,7 @@ from tests.system.running import train
 from trainer import build
 from trainer import recipe as recipes
 from trainer.config import SiteConfig
+from trainer.console import Console
 from trainer.evaluation import predictions
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.source import PREDICTIONS
@@ -21,7 +22,6 @@ from trainer.preempt import StopFlag, StopRequestedError
 from trainer.record import final_evaluation
 from trainer.runtime import Runtime
 from trainer.setup import Setup
-from trainer.telemetry.console import Console
 from trainer.world import World
 
 WANTED = parse("ten-crop-28/36+bicubic")
