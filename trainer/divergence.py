@@ -3,8 +3,8 @@
 from torch import Tensor
 
 from trainer.keep.files import newest_valid
-from trainer.learn.schedule import learning_rate
 from trainer.parts import Fit
+from trainer.schedule import learning_rate
 
 
 class DivergedError(ArithmeticError):
