@@ -5,11 +5,11 @@ from typing import Any
 
 from torch import Tensor
 
-from trainer.images import PeerFailedError
 from trainer.keep import grace
 from trainer.keep.holder import FencedError, Hold
 from trainer.keep.saving import Saver
 from trainer.keep.snapshot import tree_bytes
+from trainer.peers import PeerFailedError
 from trainer.setup import Setup
 from trainer.state import TrainState
 

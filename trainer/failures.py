@@ -9,9 +9,10 @@ from trainer.boundary import SaveFailedError
 from trainer.devices import SharedGpuError
 from trainer.divergence import DivergedError
 from trainer.exits import BROKE_OFF, FAILED, refuse
-from trainer.images import PeerFailedError, UnusableDataError
+from trainer.images import UnusableDataError
 from trainer.keep.holder import FencedError, HeldError
 from trainer.memory import MemoryShortError
+from trainer.peers import PeerFailedError
 from trainer.preempt import START_AGAIN, StopRequestedError
 from trainer.runtime import lost_contact
 from trainer.telemetry.trackers import TrackerError

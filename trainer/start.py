@@ -4,11 +4,11 @@ from contextlib import ExitStack, suppress
 
 from trainer.config import Recipe, SiteConfig
 from trainer.console import Console
-from trainer.images import PeerFailedError
 from trainer.keep import grace
 from trainer.keep.holder import HeldError, Hold
 from trainer.keep.snapshot import tree_bytes
 from trainer.memory import fitted
+from trainer.peers import PeerFailedError
 from trainer.preempt import StopFlag, StopRequestedError
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime

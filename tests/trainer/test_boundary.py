@@ -11,11 +11,11 @@ import torch
 
 from tests.trainer.engines import RECIPE, built, together, weights
 from trainer.boundary import SaveFailedError
-from trainer.images import PeerFailedError
 from trainer.keep import checkpoint, files
 from trainer.keep.holder import FencedError
 from trainer.loop import fit
 from trainer.parts import Fit
+from trainer.peers import PeerFailedError
 from trainer.rundir import RunDirectory
 from trainer.world import World
 

@@ -8,9 +8,10 @@ from trainer.boundary import SaveFailedError
 from trainer.devices import SharedGpuError
 from trainer.divergence import DivergedError
 from trainer.failures import told
-from trainer.images import PeerFailedError, UnusableDataError
+from trainer.images import UnusableDataError
 from trainer.keep.holder import FencedError, HeldError
 from trainer.memory import MemoryShortError
+from trainer.peers import PeerFailedError
 from trainer.preempt import StopRequestedError
 from trainer.world import World
 

@@ -16,7 +16,8 @@ from data.progress import counting
 from data.synth import synth
 from data.workers import MOST, cores
 from trainer.config import Recipe, SiteConfig
-from trainer.images import PeerFailedError, UnusableDataError, aside, scanned
+from trainer.images import UnusableDataError, scanned
+from trainer.peers import PeerFailedError, aside
 from trainer.runtime import Runtime
 
 CIFAR_IMAGES = {"train": 50_000, "val": 10_000}

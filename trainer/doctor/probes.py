@@ -20,8 +20,8 @@ from trainer.doctor.figures import Change, Pace, Passes
 from trainer.doctor.images import cycled, taken
 from trainer.doctor.measures import FILLING, Rig, loading, stepped, together
 from trainer.doctor.parts import Way, build_fit
-from trainer.images import aside
 from trainer.memory import is_short
+from trainer.peers import aside
 
 COMPILE_S = 180.0  # the first step of a compiled network takes a minute
 

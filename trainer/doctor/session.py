@@ -23,8 +23,8 @@ from trainer.doctor.measures import Rig, Trio
 from trainer.doctor.parts import Way
 from trainer.doctor.probes import Known
 from trainer.doctor.trial import Trial, try_out
-from trainer.images import PeerFailedError
 from trainer.memory import advising, fitted
+from trainer.peers import PeerFailedError
 from trainer.runtime import Runtime
 from trainer.world import World
 

@@ -20,7 +20,8 @@ from trainer.evaluation.predictions import DamagedPredictionsError, Predictions
 from trainer.evaluation.protocol import Protocol
 from trainer.evaluation.source import Source
 from trainer.evaluation.subject import Subject, UnusableWeightsError, load_subject
-from trainer.images import PeerFailedError, UnusableDataError, aside
+from trainer.images import UnusableDataError
+from trainer.peers import PeerFailedError, aside
 from trainer.runtime import Runtime
 from trainer.world import World
 
