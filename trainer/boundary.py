@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
+from trainer.exits import RunEndedError
 from trainer.keep import grace
 from trainer.keep.holder import FencedError, Hold
 from trainer.keep.saving import Saver
@@ -14,7 +15,7 @@ from trainer.setup import Setup
 from trainer.state import TrainState
 
 
-class SaveFailedError(RuntimeError):
+class SaveFailedError(RunEndedError):
     """A checkpoint cannot be written; the message says why, and what is kept."""
 
 

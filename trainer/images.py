@@ -12,6 +12,7 @@ from data.verify import changes, verify
 from data.verify.verify import Progress
 from data.workers import cores
 from trainer import smoke
+from trainer.exits import RunEndedError
 from trainer.peers import PeerFailedError, aside
 from trainer.preempt import StopRequestedError
 from trainer.setup import Setup
@@ -19,8 +20,10 @@ from trainer.setup import Setup
 _PER_WORKER = 500  # images that are read in the time that another process takes to start
 
 
-class UnusableDataError(ValueError):
+class UnusableDataError(RunEndedError):
     """The images on disk are not those listed, or too many are broken; the message names some, and the mend."""
+
+    said_by = "main"
 
 
 def list_images(setup: Setup) -> tuple[Manifest, Manifest]:

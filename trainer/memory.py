@@ -10,6 +10,7 @@ import torch
 
 from models import factory
 from trainer.config import Recipe
+from trainer.exits import RunEndedError
 from trainer.learn.loss import losses
 from trainer.runtime import Runtime
 
@@ -22,7 +23,7 @@ SHORT = re.compile(
 _ROOM = 0.15  # of a GPU, for what a run has beside a step: averaged weights, DDP's buffers, DALI, the next batches
 
 
-class MemoryShortError(RuntimeError):
+class MemoryShortError(RunEndedError):
     """The device's memory does not hold a micro-batch; the message says what to lower."""
 
 

@@ -3,13 +3,16 @@
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 
+from trainer.exits import RunEndedError
 from trainer.runtime import Runtime
 
 HEARTBEAT_S = 5.0
 
 
-class PeerFailedError(RuntimeError):
+class PeerFailedError(RunEndedError):
     """Rank 0 cannot go on, and says why."""
+
+    said_by = "none"
 
 
 def aside(runtime: Runtime, work: Callable[[], Exception | None]) -> Exception | None:
