@@ -9,11 +9,12 @@ from typing import get_args
 import torch
 from torch import Tensor, nn
 
-from data.config import Backend, EvalViews
+from data.config import Backend
 from data.load import backends
 from data.load.backends import Chosen
 from data.load.note import Note
 from data.manifest import Manifest
+from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan, training_sizes
 from data.types import Loader

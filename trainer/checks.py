@@ -1,6 +1,6 @@
 """What values of a recipe, each in range, do not fit together. Standard library only."""
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from trainer.config import Recipe
 from trainer.learn.config import EmaConfig, LossConfig
 from trainer.learn.optim_config import AnyOptimizer, LarsConfig, SgdConfig

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from trainer.config import Recipe, SiteConfig
 from trainer.learn.schedule_config import AnySchedule, PiecewiseScheduleConfig, StepScheduleConfig
 from trainer.schedule import peak

@@ -8,7 +8,7 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models import factory
 from models.config import ModelConfig
 from tests.benchmarks.config import LR, MOMENTUM, WEIGHT_DECAY, LoopTask

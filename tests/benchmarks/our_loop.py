@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from data.config import InputConfig
 from data.manifest import Manifest
+from data.plan.config import InputConfig
 from data.plan.plan import TrainPlan
 from data.plan.samples import MIX_DRAWS
 from data.types import Batch

@@ -14,7 +14,7 @@ from typing import Any
 
 import torch
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer.config import Recipe, SiteConfig
 from trainer.console import Console

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from data.config import EvalViews, InputConfig
+from data.plan.config import EvalViews, InputConfig
 from models import factory
 from models.config import ModelConfig
 from tests.data.making import imagined

@@ -9,10 +9,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from data.config import Backend, EvalViews
+from data.config import Backend
 from data.load import backends
 from data.load.whole import WholeBatch, WholeLoader, plan_of
 from data.manifest import Manifest
+from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.types import Batch
 from models.dense import fully_convolutional

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from data.config import InputConfig
 from data.folder import manifest_file
 from data.manifest import load
+from data.plan.config import InputConfig
 from models import factory, imagenet, weights
 from models.config import ModelConfig
 from trainer.config import Precision, Recipe

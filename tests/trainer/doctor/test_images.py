@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data import dataset
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer.config import Recipe, SiteConfig
 from trainer.doctor.images import cycled, drawn_scale, sample, taken

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from data.plan.plan import TrainPlan
 from models.config import ModelConfig
 from tests.data.making import imagined
