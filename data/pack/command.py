@@ -12,7 +12,7 @@ import tyro
 from data.ending import FAILED, refuse, say
 from data.folder import RefusedError
 from data.listing import Listing
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 
 if TYPE_CHECKING:
     from data.pack.pack import Written

@@ -20,8 +20,8 @@ from data.config import out_of_range
 from data.folder import ADVICE, RefusedError, refuse, refuse_strangers, replace
 from data.listing import Entry, Listing
 from data.lock import alone
-from data.pack.record import CLASSES, RECORD, Packed, PackOptions, Record, source_digest
 from data.pack.shard import BLOCK, Job, Plan, image, pack
+from data.pack_record import CLASSES, RECORD, Packed, PackOptions, Record, source_digest
 from data.plan.draws import order
 from data.workers import each
 

@@ -13,7 +13,7 @@ import tyro
 
 from data.ending import FAILED, refuse, say
 from data.folder import MANIFESTS, RefusedError
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 from data.prepare.prepared import Prepared
 
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]

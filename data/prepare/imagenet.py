@@ -11,7 +11,7 @@ from data.config import out_of_range
 from data.folder import SPLITS, refuse, some
 from data.listing import Entry, Listing
 from data.lock import alone
-from data.pack.record import CLASSES, RECORD, PackOptions
+from data.pack_record import CLASSES, RECORD, PackOptions
 from data.prepare import ilsvrc, ilsvrc_counts, unpack
 from data.prepare.prepared import Contents, Place, Prepared, Source, start
 from data.prepare.unpack import Folders

@@ -22,7 +22,6 @@ CIRCLES_OF_FILES = set[frozenset[str]]()
 CIRCLES_OF_FOLDERS = {
     *CIRCLES_OF_FILES,
     frozenset({"launch/array", "launch/enqueue", "launch/job", "launch/slurm", "launch/submit"}),
-    frozenset({"data/dataset", "data/pack", "data/shards", "data/verify"}),
 }
 
 Graph = Mapping[str, set[str]]

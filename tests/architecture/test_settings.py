@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from data.config import Synth
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 from data.plan.config import AugmentConfig, InputConfig
 from launch.plan.config import PlanConfig
 from launch.site import ClusterConfig

@@ -8,7 +8,7 @@ from data.formats import RAW
 from data.listing import Entry, Listing
 from data.manifest import Ints, Manifest
 from data.pack import manifests, pack
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 
 IMAGES = 48
 FOLDER = "packed"

@@ -19,7 +19,7 @@ from data import tree
 from data.load.backends import open_loader
 from data.manifest import Manifest
 from data.pack import manifests, pack
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan

@@ -15,7 +15,7 @@ import pytest
 from data import dataset
 from data.folder import RefusedError
 from data.listing import Listing, read
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 from data.prepare.imagenet import Archives, prepare
 from data.prepare.prepared import RECORD, Prepared
 from tests.data import archives
