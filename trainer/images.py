@@ -8,8 +8,8 @@ from data.folder import manifest_file
 from data.listing import Listing
 from data.manifest import DamagedManifestError, Manifest
 from data.progress import counting
+from data.types import Progress
 from data.verify import changes, verify
-from data.verify.verify import Progress
 from data.workers import cores
 from trainer import smoke
 from trainer.exits import RunEndedError
