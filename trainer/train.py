@@ -127,7 +127,7 @@ def _telemetry(
     setup.console.narrate(f"going on after step {state.step}" if state.step else "starting")
     if change := evidence.other_threads(setup.run.records(), facts):
         setup.console.say(change)
-    telemetry = Telemetry(setup, plans[0], state, facts)
+    telemetry = Telemetry(setup, plans[0], state.step, state.evaluated, facts)
     stack.callback(telemetry.close)
     return telemetry
 

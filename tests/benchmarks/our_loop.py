@@ -112,7 +112,7 @@ def _saver(setup: Setup, stack: ExitStack) -> Saver:
 
 
 def _telemetry(setup: Setup, plan: TrainPlan, state: TrainState, stack: ExitStack) -> Telemetry:
-    telemetry = Telemetry(setup, plan, state, {})
+    telemetry = Telemetry(setup, plan, state.step, state.evaluated, {})
     stack.callback(telemetry.close)
     return telemetry
 
