@@ -10,10 +10,10 @@ from data import cifar, manifest, shards, tree
 from data.folder import SPLITS, manifest_file
 from data.listing import Listing
 from data.manifest import DamagedManifestError, Manifest
-from data.tree import Progress
+from data.types import Progress, unwatched
 
 
-def listing(root: Path, split: str, progress: Progress = tree.unwatched) -> Listing:
+def listing(root: Path, split: str, progress: Progress = unwatched) -> Listing:
     """Where the images of a split lie.
 
     Args:

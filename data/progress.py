@@ -1,24 +1,25 @@
 """How far a long command is: a bar on a terminal, a line now and then in a log file. Both go to standard error."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from time import monotonic
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from data import types
 from data.commandline import QUIET_VARIABLE
 
 LINE_EVERY_S = 5.0
 
 
 @contextmanager
-def counting(what: str, unit: str) -> Iterator[Callable[[int, int], None]]:
+def counting(what: str, unit: str) -> Iterator[types.Progress]:
     """Give a function that takes what is done and what there is in all, and shows them."""
     console = Console(stderr=True, soft_wrap=True, highlight=False)
     if os.environ.get(QUIET_VARIABLE):
-        yield lambda _done, _total: None
+        yield types.unwatched
         return
     if not console.is_terminal:
         yield _Lines(console, what, unit)

@@ -13,7 +13,7 @@ from typing import IO
 from data import archive
 from data.archive import ArchiveError, Member
 from data.listing import Entry, Listing
-from data.pack.record import CLASSES, RECORD, unfinished
+from data.pack_record import CLASSES, RECORD, unfinished
 from data.tree import EXTENSIONS
 
 THREADS = 8  # on a file system across a network the time goes by waiting; on a local one they cost nothing

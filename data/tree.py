@@ -1,22 +1,15 @@
 """An image tree on disk: ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG. Standard library only."""
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
 from data.listing import Entry, Listing
+from data.types import Progress, unwatched
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
-
-Progress = Callable[[int, int], object]
-"""Told what is done, and what there is in all."""
-
-
-def unwatched(done: int, total: int) -> None:
-    """Progress that nobody watches."""
-    del done, total
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
@@ -9,6 +11,22 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
+
+Progress = Callable[[int, int], object]
+"""Given what is done, and what there is in all."""
+Watch = Callable[[str, str], AbstractContextManager[Progress]]
+"""Given what is begun and the unit that it is counted in, and entered for as long as it takes."""
+
+
+def unwatched(done: int, total: int) -> None:
+    """Progress that nobody watches."""
+    del done, total
+
+
+def in_silence(what: str, unit: str) -> AbstractContextManager[Progress]:
+    """Watch that shows nothing."""
+    del what, unit
+    return nullcontext(unwatched)
 
 
 @dataclass(frozen=True, slots=True)

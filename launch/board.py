@@ -16,7 +16,7 @@ from rich.text import Text
 import models.console
 from launch.screen import in_one_line, say, write
 from launch.standing import State, UnderWay
-from trainer.keep.command import age
+from trainer.commands.checkpoints import age
 
 HEAD = ("run", "state", "job", "step", "epoch", "top-1", "images/s", "restarts", "ETA", "note")
 

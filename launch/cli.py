@@ -9,8 +9,8 @@ import tyro
 
 from data.commandline import plain_refusals, union
 from launch import run
-from launch.array.command import Array
 from launch.cancel import Cancel
+from launch.commands.array import Array
 from launch.completion import script
 from launch.folder import DamagedRecordError
 from launch.logs import Logs

@@ -16,10 +16,10 @@ from launch.board import Board, Row
 from launch.progress import Progress, progress
 from launch.scheduler import JobState
 from launch.standing import Evidence, Standing, State, job_states, read, settled, standing
+from trainer.commands.checkpoints import age
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, range_problems
 from trainer.exits import refuse
-from trainer.keep.command import age
 from trainer.recipe import load
 from trainer.rundir import RunDirectory
 

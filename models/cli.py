@@ -123,11 +123,11 @@ def export(command: Export) -> int:
         raise ValueError(f"--output: {path}; name a file that ends in .{command.to}")
     from safetensors import SafetensorError
 
-    from models import weights
+    from models import factory, weights
     from models.export import ParityError
     from models.export import export as write
 
-    network = registry.build(config)
+    network = factory.build(config)
     weights.load(network, command.weights, config)
     try:
         with busy(f"writing {path}, and comparing it with the network"):

@@ -12,7 +12,7 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from models import registry, weights
+from models import factory, weights
 from models.config import ModelConfig
 
 Format = Literal["onnx", "pt2", "safetensors"]
@@ -75,7 +75,7 @@ def _difference(network: nn.Module, forward: Forward, shape: Iterable[int]) -> f
 def _write_safetensors(network: nn.Module, config: ModelConfig, path: Path, _example: Tensor) -> Forward:
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
     safetensors.torch.save_file(state, path, metadata={"model": json.dumps(asdict(config))})
-    again = registry.build(config).eval()
+    again = factory.build(config).eval()
     weights.load(again, str(path), config)
     return again
 

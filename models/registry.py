@@ -1,10 +1,9 @@
-"""From a name to a network: what there is, what is wrong with a config, the build. Only `build` loads torch."""
+"""What networks there are, and what is wrong with a config; loads no torch."""
 
 import difflib
 import fnmatch
-import importlib
 from dataclasses import fields
-from typing import Any, Literal, get_args, get_origin, get_type_hints
+from typing import Any
 
 from models.config import ModelConfig
 from models.installed import model_names
@@ -54,24 +53,6 @@ def entry(name: str) -> Entry:
     raise ValueError(foreign if _in_package(package, rest) else f"model.name: {_unknown(name)}")
 
 
-def build(config: ModelConfig) -> Any:  # a torch.nn.Module, which this file cannot name without loading torch
-    """The network, a `torch.nn.Module`: images (N, in_channels, H, W) float -> logits (N, num_classes).
-
-    Raises:
-        ValueError: One problem a line.
-    """
-    found = [*_out_of_range(config), *_option_problems(config)]
-    if found:
-        raise ValueError("\n".join(found))
-    if "/" in config.name:
-        reference: Any = importlib.import_module("models.reference")
-        return reference.build(config)
-    row = TABLE[config.name]
-    module: Any = importlib.import_module(row.module)
-    common = {"num_classes": config.num_classes, "in_channels": config.in_channels}
-    return module.build(**{**row.settings, **options(config), **common})
-
-
 def problems(
     config: ModelConfig,
     image_size: int,
@@ -82,13 +63,13 @@ def problems(
     """Everything wrong with a config whose values are in range, each line starting with a dotted path.
 
     Args:
-        config: What would be built; `build` checks the ranges as well.
+        config: What would be built; `factory.build` checks the ranges as well.
         image_size: Side of the images it would see, pixels.
         size_path: The setting that `image_size` came from.
         training: Whether it would be trained at that size, which an auxiliary head narrows.
     """
     return [
-        *_option_problems(config),
+        *option_problems(config),
         *_size_problems(config, image_size, size_path, training=training),
     ]
 
@@ -99,7 +80,8 @@ def options(config: ModelConfig) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-def _option_problems(config: ModelConfig) -> list[str]:
+def option_problems(config: ModelConfig) -> list[str]:
+    """What is wrong with the name and the options, whatever the images' size."""
     package, _, name = config.name.rpartition("/")
     if config.name not in TABLE and not _in_package(package, name):
         return [f"model.name: {_unknown(config.name)}"]
@@ -116,7 +98,7 @@ def _in_package(package: str, name: str) -> bool:
     known = model_names(package)
     # timm's resnet50.a1_in1k is resnet50 with certain weights
     untagged = name.partition(".")[0] if package == "timm" else name
-    return not known or untagged in known  # without sources to read, `build` asks the package
+    return not known or untagged in known  # without sources to read, `reference.build` asks the package
 
 
 def _unknown(name: str) -> str:
@@ -159,22 +141,3 @@ def _size_problems(config: ModelConfig, image_size: int, size_path: str, *, trai
     if image_size >= row.min_size:
         return []
     return [f"{size_path}: {image_size} is too small for {config.name}, which needs at least {row.min_size}"]
-
-
-def _out_of_range(config: ModelConfig) -> list[str]:
-    """Values outside the fields' ranges and choices; a recipe's decoder has checked them, a caller may not have."""
-    found: list[str] = []
-    choices = {name: get_args(kind) for name, kind in get_type_hints(ModelConfig).items()}
-    for field in fields(config):
-        value = getattr(config, field.name)
-        literals = [get_args(kind) for kind in choices[field.name] if get_origin(kind) is Literal]
-        if value is not None and literals and value not in literals[0]:
-            found.append(f"model.{field.name}: {value!r} is none of {', '.join(map(repr, literals[0]))}")
-        bounds = field.metadata if value is not None else {}
-        if "min" in bounds and value < bounds["min"]:
-            found.append(f"model.{field.name}: {value} is below {bounds['min']}")
-        if "max" in bounds and value > bounds["max"]:
-            found.append(f"model.{field.name}: {value} is above {bounds['max']}")
-        if "below" in bounds and value >= bounds["below"]:
-            found.append(f"model.{field.name}: {value} is not below {bounds['below']}")
-    return found

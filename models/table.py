@@ -27,7 +27,7 @@ class Entry:
     """Multiply-adds for one image of image_size, as the paper prints them; None where it is silent."""
 
     reference: str | None = None
-    """The same network in a public package: a name that `registry.build` takes."""
+    """The same network in a public package: a name that `factory.build` takes."""
 
     twin: str | None = None
     """Where no package has it whole: the function of `models/reference.py` that makes it from a package's parts."""

@@ -6,7 +6,7 @@ from functools import partial
 import torch
 from torch import Tensor, nn
 
-from models import registry
+from models import factory
 from models.config import ModelConfig
 from models.layers import BlurPool
 
@@ -36,7 +36,7 @@ class Row:
 def skeleton(config: ModelConfig) -> nn.Module:
     """The network on the meta device: shapes alone, no memory and nothing to compute."""
     with torch.device("meta"):
-        return registry.build(config)
+        return factory.build(config)
 
 
 def trace(network: nn.Module, images: Tensor) -> list[Row]:

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import mapping, reference, registry
+from models import factory, mapping, reference, registry
 from models.config import ModelConfig
 from models.inception import AUX_LOSS_WEIGHT
 from models.trace import multiply_adds, parameter_count
@@ -68,7 +68,7 @@ def compare(name: str, dtype: torch.dtype, image_size: int | None = None, batch:
     images = torch.randn(batch, 3, size, size, generator=generator, dtype=dtype)
     labels = torch.randint(row.num_classes, (batch,), generator=generator)
     theirs = _with_random_norms(reference.twin(name).to(dtype), images, generator)
-    ours = registry.build(ModelConfig(name=name, num_classes=row.num_classes)).to(dtype)
+    ours = factory.build(ModelConfig(name=name, num_classes=row.num_classes)).to(dtype)
     ours.load_state_dict(mapping.from_reference(theirs.state_dict(), row.module))
     return Comparison(
         name=name,

@@ -40,7 +40,7 @@ def load(network: nn.Module, source: str, config: ModelConfig) -> None:
     """Puts trained weights into a network.
 
     Args:
-        network: What `registry.build` returned.
+        network: What `factory.build` returned.
         source: A file, or "timm" or "torchvision" for that package's hub.
         config: What the network was built from.
 

@@ -9,30 +9,31 @@ from typing import get_args
 import torch
 from torch import nn
 
-from data.config import Backend, EvalViews
+from data.config import Backend
 from data.load import backends
 from data.load.backends import Chosen
 from data.load.note import Note
 from data.manifest import Manifest
+from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan, training_sizes
 from data.types import Loader
-from models import registry
+from models import factory
 from trainer import at_work, metrics
+from trainer.boundary import Keeper
 from trainer.config import Recipe, SiteConfig
 from trainer.keep.holder import Hold
-from trainer.keep.keeper import Keeper
 from trainer.keep.saving import Saver
 from trainer.learn.ema import Ema
 from trainer.learn.loss import losses
 from trainer.learn.optim import build_optimizer
+from trainer.meter import Meter
 from trainer.parts import Fit
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.start import advise_grace, checkpoint_bytes, restore
 from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
-from trainer.telemetry.meter import Meter
 from trainer.telemetry.profiling import Profiler
 from trainer.telemetry.telemetry import Telemetry
 
@@ -190,7 +191,7 @@ def loaders(
 def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainState:
     """The network with its initial weights, the same on every rank, its optimizer and its average."""
     torch.manual_seed(recipe.seed)
-    model = runtime.place(registry.build(recipe.model), channels_last=site.channels_last)
+    model = runtime.place(factory.build(recipe.model), channels_last=site.channels_last)
     if recipe.sync_bn and runtime.world.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     return TrainState(

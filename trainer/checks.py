@@ -1,16 +1,16 @@
 """What values of a recipe, each in range, do not fit together. Standard library only."""
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from trainer.config import Recipe
 from trainer.learn.config import EmaConfig, LossConfig
 from trainer.learn.optim_config import AnyOptimizer, LarsConfig, SgdConfig
-from trainer.learn.schedule import peak
 from trainer.learn.schedule_config import (
     AnySchedule,
     ConstantScheduleConfig,
     PiecewiseScheduleConfig,
     StepScheduleConfig,
 )
+from trainer.schedule import peak
 
 
 def recipe_problems(recipe: Recipe) -> list[str]:

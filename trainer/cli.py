@@ -8,13 +8,13 @@ import tyro
 
 from data.commandline import hush, plain_refusals, union
 from trainer import network, preflight, recipe, smoke
+from trainer.commands.checkpoints import Checkpoints
 from trainer.config import Recipe, SiteConfig
 from trainer.cpu import rest_at_barriers
 from trainer.decode import InvalidConfigError
 from trainer.doctor.command import Doctor, DoctorSite
 from trainer.evaluation.command import Evaluate
 from trainer.exits import INTERRUPTED, begun, refuse
-from trainer.keep.command import Checkpoints
 from trainer.preempt import StopFlag
 from trainer.record.command import Report
 from trainer.record.reproduce import Reproduce

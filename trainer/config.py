@@ -4,7 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from data.config import Backend, InputConfig
+from data.config import Backend
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer.learn.config import EmaConfig, LossConfig, MixingConfig
 from trainer.learn.optim_config import AnyOptimizer, SgdConfig

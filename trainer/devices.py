@@ -16,6 +16,7 @@ from typing import Protocol
 
 from trainer import binding
 from trainer.binding import Cpus
+from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.world import World
 
 LOADER_THREADS = 16  # of a process with a GPU: at 1.5 CPU ms an image, three times what an H100 trains of ResNet-50
@@ -47,8 +48,10 @@ class Place:
         return cls(**values | {"cpus": frozenset(values["cpus"])})
 
 
-class SharedGpuError(RuntimeError):
+class SharedGpuError(RunEndedError):
     """Two processes have the same GPU; the message says which, and the fix."""
+
+    code = BAD_INPUT
 
 
 class Store(Protocol):

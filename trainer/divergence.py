@@ -2,13 +2,16 @@
 
 from torch import Tensor
 
+from trainer.exits import RunEndedError
 from trainer.keep.files import newest_valid
-from trainer.learn.schedule import learning_rate
 from trainer.parts import Fit
+from trainer.schedule import learning_rate
 
 
-class DivergedError(ArithmeticError):
+class DivergedError(RunEndedError):
     """The loss is not a number any more; the message says since when, and what to change."""
+
+    said_by = "main"
 
 
 def check(parts: Fit, sums: Tensor, faults: Tensor) -> int:

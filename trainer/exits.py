@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping
 from contextlib import suppress
 from pathlib import Path
+from typing import ClassVar, Literal
 
 from trainer.world import World
 
@@ -16,6 +17,15 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells say
 
 BEGUN = "begun"  # stands for the code while processes work together
 EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file in which `python -m launch run` looks for the code
+
+
+class RunEndedError(RuntimeError):
+    """Ends a run, and is said in a few lines, without a traceback."""
+
+    code: ClassVar[int] = FAILED
+    """Exit code; `BAD_INPUT` where nothing was begun."""
+    said_by: ClassVar[Literal["each", "main", "none"]] = "each"
+    """Each process that meets it, rank 0 of all that meet it together, or none, as another process says why."""
 
 
 def refuse(problems: list[str], world: World | None = None) -> int:

@@ -5,22 +5,11 @@ import sys
 from data.load.backends import UnusableBackendError
 from data.manifest import DamagedManifestError
 from data.types import BrokenImageError, TooManyBrokenError
-from trainer.devices import SharedGpuError
-from trainer.divergence import DivergedError
-from trainer.exits import BROKE_OFF, FAILED, refuse
-from trainer.images import PeerFailedError, UnusableDataError
-from trainer.keep.holder import FencedError, HeldError
-from trainer.keep.keeper import SaveFailedError
-from trainer.memory import MemoryShortError
+from trainer import exits
+from trainer.exits import BROKE_OFF, FAILED, RunEndedError, refuse
 from trainer.preempt import START_AGAIN, StopRequestedError
 from trainer.runtime import lost_contact
-from trainer.telemetry.trackers import TrackerError
 from trainer.world import World
-
-# what one process meets alone, and must say itself
-OWN = (BrokenImageError, TooManyBrokenError, MemoryShortError, FencedError, SaveFailedError, TrackerError)
-# what all processes meet together, and rank 0 says
-SHARED = (UnusableBackendError, UnusableDataError, DamagedManifestError, DivergedError, OSError)
 
 
 def told(error: Exception, world: World) -> int | None:
@@ -28,19 +17,23 @@ def told(error: Exception, world: World) -> int | None:
     match error:
         case StopRequestedError():
             return _say(f"stopped by {error} before the first step; the same command starts again", START_AGAIN)
-        case HeldError() | SharedGpuError():
+        case RunEndedError(code=exits.BAD_INPUT):
             return refuse(str(error).splitlines(), world)
-        case PeerFailedError():  # which says why
-            return FAILED
-        case _ if isinstance(error, OWN) or (isinstance(error, SHARED) and world.is_main):
-            return _say(f"failed: {error}", _code(error))
-        case _ if isinstance(error, SHARED):
-            return _code(error)
+        case RunEndedError(said_by=by):
+            return _failed(error, error.code, by == "each" or (by == "main" and world.is_main))
+        case BrokenImageError() | TooManyBrokenError():  # which one process meets alone
+            return _failed(error, _code(error), True)
+        case UnusableBackendError() | DamagedManifestError() | OSError():  # which all processes meet together
+            return _failed(error, _code(error), world.is_main)
         case RuntimeError() if lost_contact(error):
             first = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:200]
             return _say(f"rank {world.rank} lost contact with another process: {first}", BROKE_OFF)
         case _:
             return None
+
+
+def _failed(error: Exception, code: int, said: bool) -> int:
+    return _say(f"failed: {error}", code) if said else code
 
 
 def _code(error: Exception) -> int:

@@ -1,7 +1,6 @@
 """The images of a run: listed once, by its first start, and the same for all that follow."""
 
-from collections.abc import Callable
-from concurrent.futures import BrokenExecutor, ThreadPoolExecutor, wait
+from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from data import dataset
@@ -9,25 +8,22 @@ from data.folder import manifest_file
 from data.listing import Listing
 from data.manifest import DamagedManifestError, Manifest
 from data.progress import counting
+from data.types import Progress
 from data.verify import changes, verify
-from data.verify.verify import Progress
 from data.workers import cores
 from trainer import smoke
+from trainer.exits import RunEndedError
+from trainer.peers import PeerFailedError, aside
 from trainer.preempt import StopRequestedError
-from trainer.runtime import Runtime
 from trainer.setup import Setup
-
-HEARTBEAT_S = 5.0
 
 _PER_WORKER = 500  # images that are read in the time that another process takes to start
 
 
-class UnusableDataError(ValueError):
+class UnusableDataError(RunEndedError):
     """The images on disk are not those listed, or too many are broken; the message names some, and the mend."""
 
-
-class PeerFailedError(RuntimeError):
-    """Rank 0 cannot go on, and says why."""
+    said_by = "main"
 
 
 def list_images(setup: Setup) -> tuple[Manifest, Manifest]:
@@ -49,18 +45,6 @@ def list_images(setup: Setup) -> tuple[Manifest, Manifest]:
         raise failure or PeerFailedError
     train, val = (dataset.load(setup.run.path, setup.site.data, split) for split in dataset.SPLITS)
     return train, val
-
-
-def aside(runtime: Runtime, work: Callable[[], Exception | None]) -> Exception | None:
-    """Let rank 0 do some work, and the others wait for it (collective); what went wrong on rank 0.
-
-    To look at a million images takes longer than a collective may: the ranks meet again and again meanwhile.
-    """
-    with ThreadPoolExecutor(1) as apart:
-        working = apart.submit(work) if runtime.is_main else None
-        while runtime.any(working is not None and bool(wait([working], timeout=HEARTBEAT_S).not_done)):
-            pass
-        return working.result() if working else None
 
 
 def _prepare(setup: Setup) -> Exception | None:

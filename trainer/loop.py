@@ -10,10 +10,10 @@ from torch.nn.utils import get_total_norm
 from data.types import Batch
 from trainer import metrics
 from trainer.divergence import check, diverged
-from trainer.learn.schedule import learning_rate
 from trainer.metrics import Scores
 from trainer.parts import Fit
 from trainer.prefetch import Lead, on_device
+from trainer.schedule import learning_rate
 from trainer.state import headline
 from trainer.telemetry.point import Counts, Pace, Point
 from trainer.telemetry.sheets import wanted

@@ -8,8 +8,9 @@ from dataclasses import replace
 
 import torch
 
-from models import registry
+from models import factory
 from trainer.config import Recipe
+from trainer.exits import RunEndedError
 from trainer.learn.loss import losses
 from trainer.runtime import Runtime
 
@@ -22,7 +23,7 @@ SHORT = re.compile(
 _ROOM = 0.15  # of a GPU, for what a run has beside a step: averaged weights, DDP's buffers, DALI, the next batches
 
 
-class MemoryShortError(RuntimeError):
+class MemoryShortError(RunEndedError):
     """The device's memory does not hold a micro-batch; the message says what to lower."""
 
 
@@ -109,7 +110,7 @@ def _runs_out(recipe: Recipe, runtime: Runtime, channels_last: bool) -> bool:
 
 
 def _try_step(recipe: Recipe, runtime: Runtime, channels_last: bool) -> None:
-    network = runtime.place(registry.build(recipe.model), channels_last=channels_last).train()
+    network = runtime.place(factory.build(recipe.model), channels_last=channels_last).train()
     size, device = recipe.input.train_size, runtime.device
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)  # no optimizer keeps more
     for _ in range(2):  # the second has the optimizer's state beside it

@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.types import Loader
-from trainer.keep.keeper import Keeper
+from trainer.boundary import Keeper
+from trainer.meter import Meter
 from trainer.setup import Setup
 from trainer.state import TrainState
 from trainer.step import Normalize, TrainStep
-from trainer.telemetry.meter import Meter
 from trainer.telemetry.profiling import Profiler
 from trainer.telemetry.telemetry import Telemetry
 

@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.preempt import StopFlag
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
-from trainer.telemetry.console import Console
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -2,10 +2,10 @@
 
 from dataclasses import replace
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from trainer.config import Recipe, SiteConfig
-from trainer.learn.schedule import peak
 from trainer.learn.schedule_config import AnySchedule, PiecewiseScheduleConfig, StepScheduleConfig
+from trainer.schedule import peak
 
 EPOCHS = 1
 STEPS = 8  # optimizer steps an epoch, where there are images enough

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from trainer.config import Recipe, SiteConfig
-from trainer.images import PeerFailedError
+from trainer.console import Console
 from trainer.keep import checkpoint, grace
 from trainer.keep.holder import HeldError, Hold
 from trainer.keep.snapshot import tree_bytes
 from trainer.memory import fitted
+from trainer.peers import PeerFailedError
 from trainer.preempt import StopFlag, StopRequestedError
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.state import TrainState
-from trainer.telemetry.console import Console
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:

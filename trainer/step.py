@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import clip_grads_with_norm_, get_total_norm
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from data.types import Batch
 from trainer import metrics
 from trainer.config import Recipe

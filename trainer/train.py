@@ -12,19 +12,18 @@ from data.plan.plan import TrainPlan
 from trainer import at_work, build
 from trainer.build import Data
 from trainer.config import Recipe, SiteConfig
-from trainer.evaluation import aim
+from trainer.console import Console
 from trainer.images import list_images
 from trainer.keep import files
 from trainer.loop import fit
 from trainer.memory import advising
 from trainer.preempt import START_AGAIN, StopFlag
-from trainer.record import evidence
+from trainer.record import evidence, final_evaluation
 from trainer.rundir import write_text
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.start import begin, take_hold
 from trainer.state import TrainState
-from trainer.telemetry.console import Console
 from trainer.telemetry.telemetry import Telemetry, conclude
 from trainer.world import World
 
@@ -64,7 +63,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         with ExitStack() as stack, advising(recipe):
             parts = build.build(setup, images, hold, stack, open_telemetry)
             finished = fit(parts)
-        finished = finished and aim.reached(setup, parts.state, images)
+        finished = finished and final_evaluation.reached(setup, parts.state, images)
         if runtime.is_main:
             _conclude(setup, images, parts.state if finished else None)
     runtime.close()
@@ -85,7 +84,7 @@ def open_telemetry(setup: Setup, state: TrainState, data: Data, stack: ExitStack
     setup.console.narrate(f"going on after step {state.step}" if state.step else "starting")
     if change := evidence.other_threads(setup.run.records(), facts):
         setup.console.say(change)
-    telemetry = Telemetry(setup, plans[0], state, facts)
+    telemetry = Telemetry(setup, plans[0], state.step, state.evaluated, facts)
     stack.callback(telemetry.close)
     return telemetry
 

@@ -56,7 +56,8 @@ def evaluate_epoch(parts: Fit, begun: float) -> bool:
     worst = mistakes.worst(parts.setup.runtime) if mistakes else []
     if parts.telemetry:
         now = time.perf_counter()
-        parts.telemetry.evaluation(state, found, Took(now - start, now - begun))
+        took = Took(now - start, now - begun)
+        parts.telemetry.evaluation(state.step, state.evaluated, found, took, state.best_top1)
         parts.telemetry.mistakes(state.step, worst)
     return True
 

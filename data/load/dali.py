@@ -228,7 +228,7 @@ class DaliStream:
     def _augment(self, images: Tensor, samples: Samples) -> list[Future[None]]:
         if samples.choices is None:
             return []
-        from data.augment import augment  # loads torchvision, which a run without augmentations does without
+        from data.load import augment  # loads torchvision, which a run without augmentations does without
 
         if images.is_cuda:
             augment.apply(images, samples.choices, self._plan.fill)

@@ -3,8 +3,8 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from data.config import Interpolation
 from data.manifest import Bytes
+from data.plan.config import Interpolation
 from data.plan.draws import Ints
 
 _BITS = 22  # of a weight's fraction, in Pillow

@@ -75,7 +75,7 @@ class ThreadStream:
                 render(self._images, samples, row, out[row], last)
                 broken += found
         if samples.choices:
-            from data.augment import augment  # loads torchvision, which a run without augmentations does without
+            from data.load import augment  # loads torchvision, which a run without augmentations does without
 
             augment.apply(out[part], samples.choices.rows(part), self._plan.fill)
         return part, samples, broken

@@ -12,7 +12,7 @@ import tyro
 from data.ending import FAILED, refuse, say
 from data.folder import RefusedError
 from data.listing import Listing
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 
 if TYPE_CHECKING:
     from data.pack.pack import Written
@@ -93,7 +93,8 @@ class PackCommand:
         taken = monotonic() - start
         sys.stdout.write(_told(self.out / split, written, taken))
         _name_broken(written)
-        manifests.write(self.out, split, written.images, workers)
+        with counting(f"verify {split}", "images") as progress:
+            manifests.write(self.out, split, written.images, workers, progress)
 
 
 def _told(folder: Path, written: "Written", taken: float) -> str:

@@ -6,11 +6,11 @@ from pathlib import Path
 from data import dataset, shards
 from data.folder import manifest_file
 from data.manifest import DamagedManifestError, Manifest
-from data.progress import counting
+from data.types import Progress, unwatched
 from data.verify import verify
 
 
-def write(out: Path, split: str, images: int, workers: int) -> Manifest:
+def write(out: Path, split: str, images: int, workers: int, progress: Progress = unwatched) -> Manifest:
     """Write OUT/manifest-<split>.npz; images that an earlier one lists, and that have not changed, are not read again.
 
     Args:
@@ -18,6 +18,7 @@ def write(out: Path, split: str, images: int, workers: int) -> Manifest:
         split: train or val.
         images: How many were packed.
         workers: Processes that decode.
+        progress: Is given the number of images done, and of all, now and then.
 
     Raises:
         ShardError: The shards are not as they should be.
@@ -30,8 +31,7 @@ def write(out: Path, split: str, images: int, workers: int) -> Manifest:
     known = None
     with suppress(FileNotFoundError, DamagedManifestError):
         known = dataset.load(out, out, split)
-    with counting(f"verify {split}", "images") as progress:
-        found = verify.scan(listing, known=known, journal=journal, workers=workers, progress=progress)
+    found = verify.scan(listing, known=known, journal=journal, workers=workers, progress=progress)
     found.save(manifest_file(out, split))
     journal.unlink(missing_ok=True)
     if len(found) != images:

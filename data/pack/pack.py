@@ -8,7 +8,7 @@ done.
 import dataclasses
 import math
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
@@ -20,16 +20,15 @@ from data.config import out_of_range
 from data.folder import ADVICE, RefusedError, refuse, refuse_strangers, replace
 from data.listing import Entry, Listing
 from data.lock import alone
-from data.pack.record import CLASSES, RECORD, Packed, PackOptions, Record, source_digest
 from data.pack.shard import BLOCK, Job, Plan, image, pack
+from data.pack_record import CLASSES, RECORD, Packed, PackOptions, Record, source_digest
 from data.plan.draws import order
+from data.types import Progress, unwatched
 from data.workers import each
 
 LOCK = ".pack.lock"
 SAMPLE = 32  # images whose sizes tell the whole split's, within an eighth or so
 OVERHEAD = 4 * BLOCK  # of an image in an archive: two headers, the class, and the rest of a block
-
-Progress = Callable[[int, int], None]
 
 
 class TooManyBrokenSourcesError(RuntimeError):
@@ -55,7 +54,7 @@ class Written:
 
 
 def write(
-    listing: Listing, out: Path, split: str, options: PackOptions, workers: int, progress: Progress | None = None
+    listing: Listing, out: Path, split: str, options: PackOptions, workers: int, progress: Progress = unwatched
 ) -> Written:
     """Write the shards of a split, or those that are missing; a complete split is left as it is.
 
@@ -98,12 +97,11 @@ def write(
 
 
 def _packed(
-    job: Job, plans: list[Plan], workers: int, record: Record, progress: Progress | None
+    job: Job, plans: list[Plan], workers: int, record: Record, progress: Progress
 ) -> Iterator[tuple[Packed, bool]]:
     broken: list[tuple[str, str]] = []
     done, total = 0, sum(len(plan.entries) for plan in plans)
-    if progress:
-        progress(done, total)
+    progress(done, total)
     with closing(each(partial(pack, job), plans, workers)) as shards:
         for shard, new in shards:
             if new:
@@ -112,8 +110,7 @@ def _packed(
             if len(broken) > job.options.max_broken * total:
                 raise TooManyBrokenSourcesError(_too_many(job, broken, total))
             done += shard.images + len(shard.broken)
-            if progress:
-                progress(done, total)
+            progress(done, total)
             yield shard, new
 
 

@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image
 
 from data.decoding import decoding
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 from data.types import BrokenImageError
 from data.verify.inspection import decode
 

@@ -20,7 +20,7 @@ from data.durable import flush
 from data.folder import replace
 from data.listing import Entry, Listing, digest
 from data.pack.recode import Prepared, prepared
-from data.pack.record import Packed, PackOptions
+from data.pack_record import Packed, PackOptions
 from data.types import BrokenImageError
 from data.verify.inspection import decode
 

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.config import EvalViews
 from data.manifest import Manifest
 from data.plan import crops
+from data.plan.config import EvalViews
 from data.plan.draws import Ints
 from data.plan.samples import MIX_DRAWS, Samples
 from data.types import Shard

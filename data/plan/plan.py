@@ -10,10 +10,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.augment import policies
-from data.config import InputConfig
 from data.manifest import Manifest
-from data.plan import crops
+from data.plan import crops, policies
+from data.plan.config import InputConfig
 from data.plan.draws import Floats, Ints, Stream, order, uniforms
 from data.plan.samples import MIX_DRAWS, Samples
 from data.types import Shard

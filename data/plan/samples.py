@@ -7,10 +7,10 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data.augment.policies import Choices
-from data.config import Interpolation
 from data.manifest import Manifest
+from data.plan.config import Interpolation
 from data.plan.draws import Floats, Ints
+from data.plan.policies import Choices
 
 MIX_DRAWS = 4  # for each batch: what mixup and cutmix draw
 

@@ -13,7 +13,7 @@ import tyro
 
 from data.ending import FAILED, refuse, say
 from data.folder import MANIFESTS, RefusedError
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 from data.prepare.prepared import Prepared
 
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
@@ -67,6 +67,7 @@ class Imagenet:
 
     def _prepare(self) -> Prepared:
         from data.prepare import imagenet
+        from data.progress import counting
         from data.workers import number
 
         if self.to == "tree" and self.shards != PackOptions():
@@ -77,6 +78,7 @@ class Imagenet:
             shards=self.shards if self.to == "shards" else None,
             partial=self.partial,
             workers=number(self.workers),
+            watch=counting,
         )
 
 
@@ -115,8 +117,9 @@ class Imagenette(_OneArchive):
 
     def _prepare(self) -> Prepared:
         from data.prepare import imagenette
+        from data.progress import counting
 
-        return imagenette.prepare(self.out, self.archive, "imagenette", partial=self.partial)
+        return imagenette.prepare(self.out, self.archive, "imagenette", partial=self.partial, watch=counting)
 
 
 class Imagewoof(_OneArchive):
@@ -129,8 +132,9 @@ class Imagewoof(_OneArchive):
 
     def _prepare(self) -> Prepared:
         from data.prepare import imagenette
+        from data.progress import counting
 
-        return imagenette.prepare(self.out, self.archive, "imagewoof", partial=self.partial)
+        return imagenette.prepare(self.out, self.archive, "imagewoof", partial=self.partial, watch=counting)
 
 
 class Cifar10(_OneArchive):

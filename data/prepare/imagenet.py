@@ -11,11 +11,11 @@ from data.config import out_of_range
 from data.folder import SPLITS, refuse, some
 from data.listing import Entry, Listing
 from data.lock import alone
-from data.pack.record import CLASSES, RECORD, PackOptions
+from data.pack_record import CLASSES, RECORD, PackOptions
 from data.prepare import ilsvrc, ilsvrc_counts, unpack
 from data.prepare.prepared import Contents, Place, Prepared, Source, start
 from data.prepare.unpack import Folders
-from data.progress import counting
+from data.types import Watch, in_silence
 from data.workers import bad_workers, each
 
 Result = TypeVar("Result")
@@ -43,7 +43,13 @@ class _Scan(NamedTuple):
 
 
 def prepare(
-    root: Path, archives: Archives, *, shards: PackOptions | None = None, partial: bool = False, workers: int
+    root: Path,
+    archives: Archives,
+    *,
+    shards: PackOptions | None = None,
+    partial: bool = False,
+    workers: int,
+    watch: Watch = in_silence,
 ) -> Prepared:
     """Write ROOT/train and ROOT/val, or what is missing of them; a complete data set is left as it is.
 
@@ -55,6 +61,7 @@ def prepare(
         shards: How images are packed into tar files of many; None: a tree, ROOT/train/<class>/*.JPEG.
         partial: Accept archives that hold a part of ImageNet.
         workers: Processes that read and write, 1 to 256; 1 works in this one.
+        watch: Shows how far each phase is.
 
     Raises:
         RefusedError: Archives or folder cannot be used; says why, one line each. Nothing was written.
@@ -69,8 +76,8 @@ def prepare(
     place, contents = start(root, source, (*SPLITS, RECORD, CLASSES), problems)
     if contents:
         return Prepared(contents=contents, written=0)
-    scan = _scan(archives, partial, workers)
-    prepared = _shards(place, scan, shards, workers) if shards else _tree(place, scan, workers)
+    scan = _scan(archives, partial, workers, watch)
+    prepared = _shards(place, scan, shards, workers, watch) if shards else _tree(place, scan, workers, watch)
     return replace(prepared, notes=(*prepared.notes, *_notes(scan)))
 
 
@@ -79,7 +86,7 @@ def _deciding(shards: PackOptions | None) -> dict[str, int | None] | None:
     return {key: value for key, value in asdict(shards).items() if key != "max_broken"} if shards else None
 
 
-def _tree(place: Place, scan: _Scan, workers: int) -> Prepared:
+def _tree(place: Place, scan: _Scan, workers: int, watch: Watch) -> Prepared:
     def write(lacking: Folders) -> Iterator[int]:
         sources = {
             scan.paths[split]: {folder: files for folder, files in lacking.items() if folder.startswith(f"{split}/")}
@@ -89,10 +96,10 @@ def _tree(place: Place, scan: _Scan, workers: int) -> Prepared:
 
     splits = scan.images.items()
     folders = {f"{split}/{wnid}": members for split, images in splits for wnid, members in images.items()}
-    return unpack.fill(place, folders, write)
+    return unpack.fill(place, folders, write, watch)
 
 
-def _shards(place: Place, scan: _Scan, options: PackOptions, workers: int) -> Prepared:
+def _shards(place: Place, scan: _Scan, options: PackOptions, workers: int, watch: Watch) -> Prepared:
     from data.pack import manifests, pack  # load numpy and Pillow, which a tree can do without
 
     listings = {split: _listing(scan.paths[split], scan.images[split]) for split in SPLITS}
@@ -101,9 +108,10 @@ def _shards(place: Place, scan: _Scan, options: PackOptions, workers: int) -> Pr
     with alone(place.lock):
         place.write_record()
         for split, listing in listings.items():
-            with counting(f"pack {split}", "images") as progress:
+            with watch(f"pack {split}", "images") as progress:
                 written[split] = pack.write(listing, place.root, split, options, workers, progress)
-            manifests.write(place.root, split, written[split].images, workers)
+            with watch(f"verify {split}", "images") as progress:
+                manifests.write(place.root, split, written[split].images, workers, progress)
         contents = Contents(
             classes=len(scan.images["train"]),
             train=written["train"].images,
@@ -127,7 +135,7 @@ def _listing(path: Path, images: dict[str, list[Member]]) -> Listing:
     return Listing(root=path.absolute().parent, classes=tuple(images), entries=entries, archives=(path.name,))
 
 
-def _scan(archives: Archives, partial: bool, workers: int) -> _Scan:
+def _scan(archives: Archives, partial: bool, workers: int, watch: Watch) -> _Scan:
     """Find every image by the archives' headers.
 
     Raises:
@@ -136,7 +144,7 @@ def _scan(archives: Archives, partial: bool, workers: int) -> _Scan:
     problems: list[str] = []
     devkit = _attempt(ilsvrc.read_devkit, archives.devkit, problems)
     val = _attempt(ilsvrc.val_images, archives.val_tar, problems)
-    train = _train(archives.train_tar, workers, problems)
+    train = _train(archives.train_tar, workers, problems, watch)
     refuse(problems)
     assert devkit is not None
     assert val is not None
@@ -154,10 +162,10 @@ def _notes(scan: _Scan) -> list[str]:
     return [left_out] if scan.left_out else []
 
 
-def _train(path: Path, workers: int, problems: list[str]) -> dict[str, list[Member]]:
+def _train(path: Path, workers: int, problems: list[str], watch: Watch) -> dict[str, list[Member]]:
     inner = _attempt(lambda path: list(ilsvrc.classes_in(path)), path, problems) or []
     found: dict[str, list[Member]] = {}
-    with counting("scan", "classes") as progress, closing(each(_images_of, inner, workers)) as scanned:
+    with watch("scan", "classes") as progress, closing(each(_images_of, inner, workers)) as scanned:
         for wnid, members in scanned:
             found[wnid] = members if isinstance(members, list) else problems.append(members) or []
             progress(len(found), len(inner))

@@ -10,8 +10,8 @@ from data.archive import ArchiveError, Member
 from data.folder import SPLITS, RefusedError, refuse, some
 from data.prepare import unpack
 from data.prepare.prepared import Prepared, Source, start
-from data.progress import counting
 from data.tree import is_image
+from data.types import Watch, in_silence
 
 SITE = "https://github.com/fastai/imagenette"
 
@@ -48,7 +48,7 @@ OFFICIAL: dict[Name, Official] = {
 }
 
 
-def prepare(root: Path, path: Path, name: Name, *, partial: bool = False) -> Prepared:
+def prepare(root: Path, path: Path, name: Name, *, partial: bool = False, watch: Watch = in_silence) -> Prepared:
     """Write ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG, or what is missing of them.
 
     The archive is read twice: first to find it whole and safe, then to write.
@@ -58,6 +58,7 @@ def prepare(root: Path, path: Path, name: Name, *, partial: bool = False) -> Pre
         path: imagenette2.tgz, imagenette2-320.tgz, imagewoof2-160.tgz and so on.
         name: Which of the two it is.
         partial: Accept other classes and counts, such as those of the first version.
+        watch: Shows how far each phase is.
 
     Raises:
         RefusedError: Archive or folder cannot be used; says why, one line each. Nothing was written.
@@ -68,20 +69,20 @@ def prepare(root: Path, path: Path, name: Name, *, partial: bool = False) -> Pre
     if contents:
         return Prepared(contents=contents, written=0)
     try:
-        images = _images(path, OFFICIAL[name].train + OFFICIAL[name].val)
+        images = _images(path, OFFICIAL[name].train + OFFICIAL[name].val, watch)
     except ArchiveError as error:
         raise RefusedError(str(error)) from None
     refuse(_problems(images, name, partial=partial))
     folders = {f"{split}/{wnid}": members for split in SPLITS for wnid, members in sorted(images[split].items())}
-    return unpack.fill(place, folders, lambda lacking: unpack.zipped(path, root, lacking))
+    return unpack.fill(place, folders, lambda lacking: unpack.zipped(path, root, lacking), watch)
 
 
-def _images(path: Path, expected: int) -> dict[str, dict[str, list[Member]]]:
+def _images(path: Path, expected: int, watch: Watch) -> dict[str, dict[str, list[Member]]]:
     """The images of the archive by split and class, with the names of the files alone."""
     images: dict[str, dict[str, list[Member]]] = {split: {} for split in SPLITS}
     tops: set[str] = set()
     found = 0
-    with archive.unzipped(path) as stream, counting("check", "images") as progress:
+    with archive.unzipped(path) as stream, watch("check", "images") as progress:
         for member in archive.members(stream, str(path)):
             # other files, and what other systems hide beside them, are no images of the set
             match = re.fullmatch(r"([^/]+)/(train|val)/([^/.][^/]*)/([^/.][^/]*)", member.name)

@@ -13,7 +13,7 @@ from data.folder import entries, refuse, refuse_strangers, replace
 from data.listing import read
 from data.lock import alone
 from data.prepare.prepared import Contents, Place, Prepared
-from data.progress import counting
+from data.types import Watch
 from data.workers import each
 
 CHUNK = 64  # files a worker writes at a time: tens of milliseconds, so that Ctrl-C is soon obeyed
@@ -29,13 +29,14 @@ class _Chunk(NamedTuple):
     files: list[tuple[str, Member]]
 
 
-def fill(place: Place, folders: Folders, write: Callable[[Folders], Iterable[int]]) -> Prepared:
+def fill(place: Place, folders: Folders, write: Callable[[Folders], Iterable[int]], watch: Watch) -> Prepared:
     """Write what is missing of a tree with folders like `train/n01440764`, and put it on record.
 
     Args:
         place: Where.
         folders: The whole tree.
         write: Writes these files of it, and yields how many more are done, now and then.
+        watch: Shows how far it is.
 
     Raises:
         RefusedError: There is no room, something else in the folder, or another process at work. Nothing was written.
@@ -47,7 +48,7 @@ def fill(place: Place, folders: Folders, write: Callable[[Folders], Iterable[int
     contents = _contents(folders)
     total = contents.train + contents.val
     place.root.mkdir(parents=True, exist_ok=True)
-    with alone(place.lock), counting("prepare", "images") as progress:
+    with alone(place.lock), watch("prepare", "images") as progress:
         place.write_record()
         for folder in lacking:
             (place.root / folder).mkdir(parents=True, exist_ok=True)

@@ -15,11 +15,10 @@ from data.config import Synth, out_of_range
 from data.folder import refuse, replace
 from data.lock import alone
 from data.synth.layout import LOCK, Layout, Place, Tally
+from data.types import Progress, unwatched
 from data.workers import bad_workers, each
 
 CHUNK = 16  # images a worker draws at a time: a third of a second at full scale, so that Ctrl-C is soon obeyed
-
-Progress = Callable[[int, int], None]
 
 
 class Chunk(NamedTuple):
@@ -41,7 +40,7 @@ class Written:
     """Images drawn by this call: 0 where the tree was complete before."""
 
 
-def write(root: Path, options: Synth, *, workers: int, progress: Progress | None = None) -> Written:
+def write(root: Path, options: Synth, *, workers: int, progress: Progress = unwatched) -> Written:
     """Write the tree, or what is missing of it; a complete one is left as it is.
 
     More than one worker are processes that are spawned: a script that asks for them calls this under
@@ -65,8 +64,7 @@ def write(root: Path, options: Synth, *, workers: int, progress: Progress | None
     kept, missing = layout.survey()
 
     def report(done: int) -> None:
-        if progress:
-            progress(kept.images + done, layout.images)
+        progress(kept.images + done, layout.images)
 
     root.mkdir(parents=True, exist_ok=True)
     with alone(root / LOCK):

@@ -1,20 +1,18 @@
 """Looks at every image of a split once, and lists those that can be trained on."""
 
-from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
 from data.listing import Listing
 from data.manifest import Manifest
+from data.types import Progress
 from data.verify.findings import Findings
 from data.verify.inspection import Inspector
 from data.verify.journal import opened
 from data.workers import each
 
 NAMED = 5
-
-Progress = Callable[[int, int], object]
 
 
 class Survey(NamedTuple):

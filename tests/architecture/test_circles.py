@@ -1,7 +1,6 @@
-"""Modules that import each other in a circle, and folders that do: those that are known, and no more.
+"""No modules import each other in a circle, and no folders.
 
-Imports inside functions and under TYPE_CHECKING count, and names of modules that are given to `import_module`. A commit
-that opens a circle takes it off the list here.
+Imports inside functions and under TYPE_CHECKING count, and names of modules that are given to `import_module`.
 """
 
 import ast
@@ -16,22 +15,6 @@ FILES = {
     for room in ("launch", "trainer", "models", "data")
     for path in (ROOT / room).rglob("*.py")
     if path.name != "__init__.py"
-}
-
-CIRCLES_OF_FILES = {
-    frozenset({"models/reference", "models/registry"}),
-    frozenset({"trainer/evaluation/command", "trainer/evaluation/session"}),
-}
-CIRCLES_OF_FOLDERS = {
-    *CIRCLES_OF_FILES,
-    frozenset({"launch/array", "launch/enqueue", "launch/job", "launch/slurm", "launch/submit"}),
-    frozenset({"trainer/config", "trainer/learn"}),
-    frozenset({"trainer/evaluation", "trainer/record"}),
-    frozenset(
-        {"trainer/images", "trainer/keep", "trainer/rundir", "trainer/setup", "trainer/step", "trainer/telemetry"}
-    ),
-    frozenset({"data/augment", "data/config", "data/plan"}),
-    frozenset({"data/dataset", "data/pack", "data/shards", "data/verify"}),
 }
 
 Graph = Mapping[str, set[str]]
@@ -113,10 +96,9 @@ def later():
     }
 
 
-def test_files_that_import_each_other_are_those_that_are_known() -> None:
-    assert circles(modules()) == CIRCLES_OF_FILES
+def test_no_files_import_each_other() -> None:
+    assert circles(modules()) == set()
 
 
-def test_folders_that_import_each_other_are_those_that_are_known() -> None:
-    found = set[frozenset[str]]().union(*map(circles, folders(modules())))
-    assert found == CIRCLES_OF_FOLDERS
+def test_no_folders_import_each_other() -> None:
+    assert set[frozenset[str]]().union(*map(circles, folders(modules()))) == set()

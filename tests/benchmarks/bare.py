@@ -8,8 +8,8 @@ from torch.nn import functional as F
 from torch.nn.parallel import DistributedDataParallel
 from torch.optim import SGD
 
-from data.config import InputConfig
-from models import registry
+from data.plan.config import InputConfig
+from models import factory
 from models.config import ModelConfig
 from tests.benchmarks.config import LR, MOMENTUM, WEIGHT_DECAY, LoopTask
 from tests.benchmarks.resident import Opened, images_and_targets
@@ -46,8 +46,8 @@ def open_loop(task: LoopTask, world: World) -> Opened:
 
 def _network(task: LoopTask, device: torch.device, layout: torch.memory_format) -> nn.Module:
     torch.manual_seed(0)
-    network = registry.build(ModelConfig(name=task.network, num_classes=task.num_classes))
-    return network.train().to(device, memory_format=layout)
+    network = factory.build(ModelConfig(name=task.network, num_classes=task.num_classes))
+    return network.train().to(device, memory_format=layout)  # pyright: ignore[reportCallIssue] - as in runtime.py
 
 
 def _joined(task: LoopTask, world: World) -> tuple[torch.device, Callable[[bool], bool]]:

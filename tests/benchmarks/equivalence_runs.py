@@ -8,7 +8,7 @@ import tempfile
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from tests.benchmarks.config import Crop
 from tests.benchmarks.contestant import FailedError, end, environment, last_words

@@ -16,14 +16,14 @@ from torch.nn import functional as F
 from torch.optim import SGD
 from torch.utils import tensorboard  # noqa: F401 - the same
 
-from models import registry
+from models import factory
 from models.config import ModelConfig
 
 
 def main() -> None:
     """Do it once."""
     folder, name, classes, pixels, count = sys.argv[1], sys.argv[2], *map(int, sys.argv[3:])
-    network = registry.build(ModelConfig(name=name, num_classes=classes)).train().to(memory_format=torch.channels_last)
+    network = factory.build(ModelConfig(name=name, num_classes=classes)).train().to(memory_format=torch.channels_last)
     optimizer = SGD(network.parameters(), lr=0.01, momentum=0.9, fused=True)
     images = _batch(Path(folder), pixels, count)
     _say("batch")

@@ -1,6 +1,6 @@
 """Speed as ratios: all loaders in turns, each in a process of its own, on one machine in one run."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from data import dataset
 from data.folder import manifest_file
 from data.listing import Listing
+from data.types import Progress
 from data.verify import verify
 from data.workers import cores
 from tests.benchmarks.contestant import FailedError
@@ -20,7 +21,6 @@ WARM_UP_S = 1.0
 CACHED = 2 << 30  # bytes read before anything is timed
 CHUNK = 16 << 20
 
-Progress = Callable[[int, int], None]
 Opened = LoaderContestant | NotInstalledError | FailedError
 
 

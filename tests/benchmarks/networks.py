@@ -8,7 +8,7 @@ import torch
 from torch import nn
 from torch.optim import SGD
 
-from models import reference, registry
+from models import factory, reference, registry
 from models.config import ModelConfig
 from tests.benchmarks.config import BenchConfig
 from tests.benchmarks.pairs import compare, in_turns
@@ -44,7 +44,7 @@ def measure(name: str, runtime: Runtime, config: BenchConfig) -> Row:
     """Time training steps of both in turns: ours, theirs; theirs, ours; ..."""
     row = registry.entry(name)
     size = config.image_size or row.image_size
-    ours = _step(registry.build(ModelConfig(name=name, num_classes=row.num_classes)), size, runtime, config)
+    ours = _step(factory.build(ModelConfig(name=name, num_classes=row.num_classes)), size, runtime, config)
     theirs = _step(reference.twin(name), size, runtime, config)
     for warm_up in (ours, theirs, ours, theirs):
         warm_up()

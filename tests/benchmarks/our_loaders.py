@@ -10,10 +10,11 @@ import torch
 from torch import Tensor
 
 from data import dataset
-from data.config import Backend, EvalViews, InputConfig
+from data.config import Backend
 from data.load import backends
 from data.load.images import Images
 from data.load.rendering import Resized, render
+from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.plan.samples import Plan, Samples

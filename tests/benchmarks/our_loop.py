@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.config import InputConfig
 from data.manifest import Manifest
+from data.plan.config import InputConfig
 from data.plan.samples import MIX_DRAWS
 from data.types import Batch
 from models.config import ModelConfig
@@ -18,6 +18,7 @@ from tests.benchmarks.resident import Opened, images_and_targets
 from trainer import build
 from trainer.build import Data, Images
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.doctor.rig import Resident
 from trainer.learn.optim_config import SgdConfig
 from trainer.loop import train_epoch
@@ -27,7 +28,6 @@ from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.start import take_hold
 from trainer.state import TrainState
-from trainer.telemetry.console import Console
 from trainer.telemetry.phases import Phase, Phases
 from trainer.telemetry.telemetry import Telemetry
 from trainer.world import World
@@ -90,7 +90,7 @@ def _resident(task: LoopTask, setup: Setup, images: Images, _stack: ExitStack) -
 
 
 def _telemetry(setup: Setup, state: TrainState, data: Data, stack: ExitStack) -> Telemetry:
-    telemetry = Telemetry(setup, data.plans[0], state, {})
+    telemetry = Telemetry(setup, data.plans[0], state.step, state.evaluated, {})
     stack.callback(telemetry.close)
     return telemetry
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from uuid import uuid4
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from tests.benchmarks.config import LR, Precision
 from tests.benchmarks.image_tree import Images

@@ -13,10 +13,11 @@ from PIL import Image
 from torch import Tensor
 
 from data import dataset
-from data.config import Backend, EvalViews, InputConfig
+from data.config import Backend
 from data.load import backends
 from data.load.loader import PlanLoader
 from data.manifest import Manifest
+from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.plan.samples import Plan

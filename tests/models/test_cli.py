@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import registry
+from models import factory
 from models.cli import main
 from models.config import ModelConfig
 
@@ -106,7 +106,7 @@ def test_export_writes_a_trained_network_under_its_name(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    torch.save({"model": registry.build(ModelConfig(name="resnet20", num_classes=10)).state_dict()}, "trained.pt")
+    torch.save({"model": factory.build(ModelConfig(name="resnet20", num_classes=10)).state_dict()}, "trained.pt")
     assert main(["export", "resnet20", "--weights", "trained.pt", "--to", "safetensors"]) == 0
     assert capsys.readouterr().out.startswith("resnet20.safetensors: logits within 0.0e+00")
     assert Path("resnet20.safetensors").exists()

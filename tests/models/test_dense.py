@@ -5,14 +5,14 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from models import registry
+from models import factory
 from models.config import ModelConfig
 from models.dense import fully_convolutional
 
 
 def made(name: str = "resnet18", classes: int = 7) -> nn.Module:
     torch.manual_seed(0)
-    return registry.build(ModelConfig(name=name, num_classes=classes)).eval()
+    return factory.build(ModelConfig(name=name, num_classes=classes)).eval()
 
 
 def by_hand(network: nn.Module, images: Tensor, window: int) -> Tensor:
@@ -53,7 +53,7 @@ def test_a_network_in_training_mode_stays_so_with_its_statistics() -> None:
     [
         (lambda: made("ghostnet_050"), "between the network's average"),
         (lambda: nn.Sequential(nn.Conv2d(3, 4, 3)), "does not end in an average"),
-        (lambda: registry.build(ModelConfig(name="timm/resnet18", num_classes=7)), "does not end in an average"),
+        (lambda: factory.build(ModelConfig(name="timm/resnet18", num_classes=7)), "does not end in an average"),
     ],
     ids=["ghostnet", "no fc", "another pooling"],
 )

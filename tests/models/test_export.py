@@ -6,14 +6,14 @@ import torch
 from safetensors import safe_open
 from torch import nn
 
-from models import export, registry
+from models import export, factory, registry
 from models.config import ModelConfig
 
 
 def resnet20() -> tuple[nn.Module, ModelConfig]:
     config = ModelConfig(name="resnet20", num_classes=10)
     torch.manual_seed(0)
-    network = registry.build(config)
+    network = factory.build(config)
     with torch.no_grad():
         network.train()(torch.randn(8, 3, 32, 32))  # so that running statistics count
     return network, config
@@ -33,7 +33,7 @@ def test_an_onnx_program_runs_in_onnxruntime_at_several_batches(name: str, tmp_p
     pytest.importorskip("onnxruntime")
     pytest.importorskip("onnxscript")
     config = ModelConfig(name=name, num_classes=10)
-    network = registry.build(config)
+    network = factory.build(config)
     assert export.export(network, config, tmp_path / "net.onnx", "onnx", registry.entry(name).min_size) <= export.LIMIT
 
 

@@ -3,7 +3,7 @@ import timm
 import torch
 from torch import nn
 
-from models import mapping, registry
+from models import factory, mapping
 from models.config import ModelConfig
 from models.ghostnet import STAGES, GhostBottleneck, scaled
 
@@ -11,7 +11,7 @@ from models.ghostnet import STAGES, GhostBottleneck, scaled
 @pytest.mark.parametrize("name", ["ghostnet_050", "ghostnet_100", "ghostnet_130"])
 def test_the_same_seed_gives_timm_s_weights(name: str) -> None:
     torch.manual_seed(3)
-    ours = mapping.to_reference(registry.build(ModelConfig(name=name)).state_dict(), "models.ghostnet")
+    ours = mapping.to_reference(factory.build(ModelConfig(name=name)).state_dict(), "models.ghostnet")
     torch.manual_seed(3)
     theirs = timm.create_model(name).state_dict()
     assert ours.keys() == theirs.keys()
@@ -46,7 +46,7 @@ def test_a_stride_one_bottleneck_of_equal_width_has_a_free_shortcut() -> None:
 
 def test_a_larger_ghost_ratio_leaves_fewer_weights() -> None:
     sizes = [
-        sum(parameter.numel() for parameter in registry.build(ModelConfig(name="ghostnet_050", ghost=s)).parameters())
+        sum(parameter.numel() for parameter in factory.build(ModelConfig(name="ghostnet_050", ghost=s)).parameters())
         for s in (2, 3, 4)
     ]
     assert sizes == sorted(sizes, reverse=True)

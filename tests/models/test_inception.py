@@ -3,7 +3,7 @@ import torch
 import torchvision.models
 from torch import nn
 
-from models import inception, registry
+from models import factory, inception
 from models.config import ModelConfig
 from models.trace import parameter_count, skeleton, trace
 
@@ -67,7 +67,7 @@ def test_mixed0_has_the_branches_of_slim() -> None:
 @pytest.mark.slow
 def test_the_same_seed_gives_torchvision_s_weights() -> None:
     torch.manual_seed(3)
-    ours = registry.build(ModelConfig(name="inception_v3")).state_dict()
+    ours = factory.build(ModelConfig(name="inception_v3")).state_dict()
     torch.manual_seed(3)
     theirs = torchvision.models.inception_v3(init_weights=True).state_dict()
     assert list(ours) == list(theirs)

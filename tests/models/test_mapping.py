@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from models import mapping, reference, registry
+from models import factory, mapping, reference, registry
 from models.config import ModelConfig
 
 # Keys on both sides, by module: hand-written.
@@ -29,7 +29,7 @@ def test_a_key_is_renamed_there_and_back(module: str, ours: str, theirs: str) ->
 def test_every_key_and_shape_is_carried_there_and_back(name: str) -> None:
     row = registry.entry(name)
     with torch.device("meta"):
-        ours = registry.build(ModelConfig(name=name, num_classes=row.num_classes)).state_dict()
+        ours = factory.build(ModelConfig(name=name, num_classes=row.num_classes)).state_dict()
         theirs = reference.twin(name).state_dict()
     assert shapes(mapping.to_reference(ours, row.module)) == shapes(theirs)
     assert shapes(mapping.from_reference(theirs, row.module)) == shapes(ours)

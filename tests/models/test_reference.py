@@ -5,7 +5,7 @@ import timm
 import torch
 from torch import nn
 
-from models import reference, registry
+from models import factory, reference, registry
 from models.config import ModelConfig
 from tests.models.planted import plant
 
@@ -20,7 +20,7 @@ from tests.models.planted import plant
     ],
 )
 def test_a_package_s_own_network_is_built_with_the_options_it_takes(settings: dict) -> None:
-    network = registry.build(ModelConfig(num_classes=5, **settings))
+    network = factory.build(ModelConfig(num_classes=5, **settings))
     assert network(torch.zeros(2, settings.get("in_channels", 3), 96, 96)).shape == (2, 5)
 
 
@@ -35,7 +35,7 @@ def test_a_package_s_own_network_is_built_with_the_options_it_takes(settings: di
 )
 def test_what_a_package_cannot_build_is_an_error_that_says_why(settings: dict, expected: str) -> None:
     with pytest.raises(ValueError, match=expected):
-        registry.build(ModelConfig(**settings))
+        factory.build(ModelConfig(**settings))
 
 
 @pytest.mark.parametrize(

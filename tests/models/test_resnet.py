@@ -6,7 +6,7 @@ import torch
 import torchvision.models
 from torch import nn
 
-from models import registry
+from models import factory
 from models.blocks import BasicBlock, Bottleneck
 from models.config import ModelConfig
 from models.design import Design
@@ -31,7 +31,7 @@ AS_IN_TIMM = [
 
 
 def build(**settings: object) -> nn.Module:
-    return registry.build(ModelConfig(**settings))  # type: ignore[arg-type]
+    return factory.build(ModelConfig(**settings))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50", "resnext50_32x4d"])
@@ -154,8 +154,8 @@ class FfcvBlurPoolConv2d(nn.Module):
 
 @pytest.mark.parametrize("name", ["resnet18", "resnet50"])
 def test_blur_pool_before_is_what_ffcv_makes_of_torchvision_s_network(name: str) -> None:
-    theirs = registry.build(ModelConfig(name=f"torchvision/{name}", num_classes=10)).double().eval()
-    ours = registry.build(ModelConfig(name=name, num_classes=10, blur_pool="before")).double().eval()
+    theirs = factory.build(ModelConfig(name=f"torchvision/{name}", num_classes=10)).double().eval()
+    ours = factory.build(ModelConfig(name=name, num_classes=10, blur_pool="before")).double().eval()
     ours.load_state_dict(theirs.state_dict())
     strided = [
         path for path, module in theirs.named_modules() if isinstance(module, nn.Conv2d) and module.stride[0] > 1

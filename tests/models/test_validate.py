@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from models import reference, registry, validate
+from models import factory, reference, registry, validate
 from models.config import ModelConfig
 
 QUICK = ("plain18", "resnet50_v1", "resnet20", "plain20", "ghostnet_050")
@@ -50,7 +50,7 @@ def slow_statistics(network: nn.Module) -> None:
 )
 def test_one_layer_that_departs_is_seen(depart: Callable[[nn.Module], None], shown: set[str]) -> None:
     theirs = reference.twin("resnet20").double()
-    ours = registry.build(ModelConfig(name="resnet20", num_classes=10)).double()
+    ours = factory.build(ModelConfig(name="resnet20", num_classes=10)).double()
     ours.load_state_dict(theirs.state_dict())
     depart(ours)
     images, labels = torch.randn(2, 3, 16, 16, dtype=torch.float64), torch.tensor([3, 5])
@@ -60,7 +60,7 @@ def test_one_layer_that_departs_is_seen(depart: Callable[[nn.Module], None], sho
 
 def test_what_is_no_number_is_a_difference_wherever_it_stands() -> None:
     theirs = reference.twin("resnet20").double()
-    ours = registry.build(ModelConfig(name="resnet20", num_classes=10)).double()
+    ours = factory.build(ModelConfig(name="resnet20", num_classes=10)).double()
     state = theirs.state_dict()
     state["layer2.0.bn1.running_mean"] = torch.full((32,), math.nan, dtype=torch.float64)
     ours.load_state_dict(state)

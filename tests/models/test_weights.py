@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
-from models import registry, weights
+from models import factory, weights
 from models.config import ModelConfig
 
 RESNET20 = ModelConfig(name="resnet20", num_classes=10)
@@ -20,7 +20,7 @@ RESNET20 = ModelConfig(name="resnet20", num_classes=10)
 
 def resnet20(seed: int = 0, **settings: object) -> nn.Module:
     torch.manual_seed(seed)
-    return registry.build(ModelConfig(name="resnet20", num_classes=10, **settings))  # type: ignore[arg-type]
+    return factory.build(ModelConfig(name="resnet20", num_classes=10, **settings))  # type: ignore[arg-type]
 
 
 def same(network: nn.Module, other: nn.Module) -> bool:
@@ -77,7 +77,7 @@ def test_safetensors_are_read(tmp_path: Path) -> None:
 
 def test_timm_s_names_are_recognised_by_their_keys(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     theirs = timm.create_model("ghostnet_050", num_classes=10).eval()
-    ours = registry.build(ModelConfig(name="ghostnet_050", num_classes=10)).eval()
+    ours = factory.build(ModelConfig(name="ghostnet_050", num_classes=10)).eval()
     torch.save(theirs.state_dict(), tmp_path / "w.pt")
     with caplog.at_level(logging.INFO):
         weights.load(ours, str(tmp_path / "w.pt"), ModelConfig(name="ghostnet_050", num_classes=10))
@@ -109,8 +109,8 @@ def test_a_quite_different_network_s_file_fills_one_screen_at_most() -> None:
 
 
 def test_an_auxiliary_head_that_the_network_has_not_is_left_out_with_a_line(caplog: pytest.LogCaptureFixture) -> None:
-    state = registry.build(ModelConfig(name="inception_v3", num_classes=2)).state_dict()
-    network = registry.build(ModelConfig(name="inception_v3", num_classes=2, aux_logits=False))
+    state = factory.build(ModelConfig(name="inception_v3", num_classes=2)).state_dict()
+    network = factory.build(ModelConfig(name="inception_v3", num_classes=2, aux_logits=False))
     with caplog.at_level(logging.INFO):
         weights.fit(network, state, "inception_v3")
     assert caplog.messages == ["weights: left out the auxiliary head, which this network has not"]
@@ -184,11 +184,11 @@ def test_a_file_of_ours_does_not_go_into_another_network(
     weights.load(resnet20(), str(path), dataclasses.replace(RESNET20, drop_path=0.1, zero_init_residual=True))
     other = dataclasses.replace(RESNET20, **settings)
     with pytest.raises(ValueError, match=problem):
-        weights.load(registry.build(other), str(path), other)
+        weights.load(factory.build(other), str(path), other)
 
 
 def test_a_package_s_network_takes_a_file_under_our_names(tmp_path: Path) -> None:
-    ours = registry.build(ModelConfig(name="ghostnet_050", num_classes=10)).eval()
+    ours = factory.build(ModelConfig(name="ghostnet_050", num_classes=10)).eval()
     theirs = timm.create_model("ghostnet_050", num_classes=10).eval()
     torch.save(ours.state_dict(), tmp_path / "w.pt")
     weights.load(theirs, str(tmp_path / "w.pt"), ModelConfig(name="timm/ghostnet_050", num_classes=10))
@@ -234,6 +234,6 @@ def test_integers_are_no_weights() -> None:
 
 
 def test_an_auxiliary_head_that_the_file_has_not_is_told() -> None:
-    state = registry.build(ModelConfig(name="inception_v3", num_classes=2, aux_logits=False)).state_dict()
+    state = factory.build(ModelConfig(name="inception_v3", num_classes=2, aux_logits=False)).state_dict()
     with pytest.raises(ValueError, match="--aux-logits False"):
-        weights.fit(registry.build(ModelConfig(name="inception_v3", num_classes=2)), state, "inception_v3")
+        weights.fit(factory.build(ModelConfig(name="inception_v3", num_classes=2)), state, "inception_v3")

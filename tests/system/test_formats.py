@@ -18,7 +18,7 @@ from launch import attempts
 from launch.attempts import Attempt, End
 from launch.cli import main as launch
 from launch.folder import LaunchFolder, Submission
-from models import registry
+from models import factory
 from models.config import ModelConfig
 from tests import commands
 from tests.fixtures.reading import unpack, versions
@@ -106,7 +106,7 @@ def test_its_lists_answers_and_records_load(old: Path) -> None:
 
 
 def test_its_weights_load_as_the_page_says(old: Path) -> None:
-    network = registry.build(ModelConfig(name="resnet20", num_classes=2))
+    network = factory.build(ModelConfig(name="resnet20", num_classes=2))
     for file in (old / "model.safetensors", old / "checkpoints/step-0000000004/ema.safetensors"):
         network.load_state_dict(load_file(file))
     state = torch.load(old / "checkpoints/step-0000000004/state.pt", weights_only=True)

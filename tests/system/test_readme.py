@@ -22,9 +22,9 @@ SMALL = ("--global-batch", "8", "--micro-batch", "8", "--threads", "1", "--keep-
 SIZES = ("--input.train-size", "32", "--input.eval-crop", "32", "--input.eval-resize", "36")
 GREY = """
 import torch
-from data.augment.augment import apply
-from data.augment.policies import DRAWS, choices
-from data.config import AugmentConfig
+from data.load.augment import apply
+from data.plan.policies import DRAWS, choices
+from data.plan.config import AugmentConfig
 from data.plan.draws import Stream, uniforms
 
 found = choices(AugmentConfig(policy="grey"), uniforms(0, 0, Stream.AUGMENT, range(500), DRAWS), 16)
@@ -67,7 +67,7 @@ def smoke(copy: Path, run: str) -> None:
 
 
 def test_what_is_to_be_added_takes_fewer_than_ten_lines() -> None:
-    assert set(BLOCKS) == {"short.yaml", "models/table.py", "data/augment/own.py"}
+    assert set(BLOCKS) == {"short.yaml", "models/table.py", "data/plan/custom.py"}
     assert all(len(text.splitlines()) < 10 for text in BLOCKS.values())
 
 
@@ -87,8 +87,8 @@ def test_the_network_equals_its_counterpart(copy: Path) -> None:
 
 
 def test_the_augmentation_is_drawn_and_done(copy: Path) -> None:
-    own = copy / "data" / "augment" / "own.py"
-    own.write_text(f"{own.read_text()}\n\n{BLOCKS['data/augment/own.py']}")
+    custom = copy / "data" / "plan" / "custom.py"
+    custom.write_text(f"{custom.read_text()}\n\n{BLOCKS['data/plan/custom.py']}")
     (copy / "short.yaml").write_text(BLOCKS["short.yaml"])
     share = float(follow(copy, f"python -c {shlex.quote(GREY)}"))
     assert 0.15 < share < 0.25  # of the images; rotated ones with black corners stay grey

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 
 from data import dataset
-from data.config import EvalViews
 from data.load.backends import open_loader
+from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.types import Shard
-from models.registry import build
+from models.factory import build
 from tests.system.running import (
     await_step,
     finish,

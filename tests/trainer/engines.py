@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer import build
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.images import list_images
 from trainer.learn.config import EmaConfig
 from trainer.parts import Fit
@@ -25,7 +26,6 @@ from trainer.preempt import StopFlag
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.start import begin, take_hold
-from trainer.telemetry.console import Console
 from trainer.train import open_telemetry
 from trainer.world import World
 

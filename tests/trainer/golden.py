@@ -24,9 +24,9 @@ from data.types import Shard
 from data.verify import verify
 from trainer import build
 from trainer.config import Recipe, SiteConfig
-from trainer.learn.schedule import learning_rate
 from trainer.recipe import load, names
 from trainer.runtime import Runtime
+from trainer.schedule import learning_rate
 from trainer.step import Normalize, TrainStep
 from trainer.world import World
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from data.config import EvalViews
-from models import registry
+from data.plan.config import EvalViews
+from models import factory
 from tests.data.making import imagined
 from tests.trainer.engines import RECIPE, built, setup, together, weights
 from trainer import build, metrics
@@ -31,7 +31,7 @@ def fresh(seed: int = 0, ema: float | None = 0.9) -> TrainState:
 
 def test_a_run_begins_with_the_weights_that_follow_from_its_seed() -> None:
     torch.manual_seed(3)
-    expected = registry.build(RECIPE.model).state_dict()
+    expected = factory.build(RECIPE.model).state_dict()
     torch.rand(5)  # what was drawn before does not matter
     found = fresh(seed=3)
     assert all(torch.equal(value, expected[name]) for name, value in found.model.state_dict().items())

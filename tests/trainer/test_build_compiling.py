@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch._dynamo import config as dynamo
 from torch._dynamo.testing import CompileCounter
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer import build
 from trainer.config import Recipe, SiteConfig

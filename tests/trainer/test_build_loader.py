@@ -9,11 +9,11 @@ from data.config import Backend
 from tests.data.making import imagined
 from trainer.build import chosen_loader
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.preempt import StopFlag
 from trainer.rundir import METRICS_SCHEMA, RunDirectory
 from trainer.runtime import Runtime
 from trainer.setup import Setup
-from trainer.telemetry.console import Console
 from trainer.world import World
 
 IMAGES = imagined(np.full(4, 32), np.full(4, 32))

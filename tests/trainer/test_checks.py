@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 
-from data.config import AugmentConfig, InputConfig
+from data.plan.config import AugmentConfig, InputConfig
 from trainer.checks import compile_problems, recipe_problems, world_problems
 from trainer.config import Recipe
 from trainer.learn.config import EmaConfig, LossConfig, MixingConfig

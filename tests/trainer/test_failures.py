@@ -4,13 +4,14 @@ import torch
 from data.load.backends import UnusableBackendError
 from data.manifest import DamagedManifestError
 from data.types import BrokenImageError, TooManyBrokenError
+from trainer.boundary import SaveFailedError
 from trainer.devices import SharedGpuError
 from trainer.divergence import DivergedError
 from trainer.failures import told
-from trainer.images import PeerFailedError, UnusableDataError
+from trainer.images import UnusableDataError
 from trainer.keep.holder import FencedError, HeldError
-from trainer.keep.keeper import SaveFailedError
 from trainer.memory import MemoryShortError
+from trainer.peers import PeerFailedError
 from trainer.preempt import StopRequestedError
 from trainer.world import World
 

@@ -9,7 +9,8 @@ from data import dataset
 from data.config import Synth
 from data.synth import synth
 from tests.trainer.engines import RECIPE, ask_to_stop, setup, together
-from trainer.images import PeerFailedError, UnusableDataError, aside, list_images
+from trainer.images import UnusableDataError, list_images
+from trainer.peers import PeerFailedError, aside
 from trainer.preempt import StopRequestedError
 from trainer.setup import Setup
 from trainer.world import World
@@ -126,13 +127,6 @@ def test_a_stop_while_images_are_looked_at_ends_the_listing(run: Setup) -> None:
     with pytest.raises(StopRequestedError, match="SIGTERM"):
         list_images(run)
     assert not run.run.manifest("train").exists()
-
-
-def test_what_goes_wrong_beside_the_others_is_given_back_and_a_fault_is_raised(run: Setup) -> None:
-    assert aside(run.runtime, lambda: None) is None
-    assert str(aside(run.runtime, lambda: OSError("full"))) == "full"
-    with pytest.raises(ZeroDivisionError):
-        aside(run.runtime, lambda: 1 // 0)  # pyright: ignore[reportArgumentType]
 
 
 def listed(world: World, tree: Path, output: Path) -> list[object]:

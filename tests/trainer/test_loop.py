@@ -9,10 +9,10 @@ import torch
 
 from tests.trainer.engines import RECIPE, ask_to_stop, built, records, together, weights
 from trainer import metrics
-from trainer.learn.schedule import learning_rate
 from trainer.learn.schedule_config import LinearScheduleConfig
 from trainer.loop import fit, train_epoch
 from trainer.parts import Fit
+from trainer.schedule import learning_rate
 from trainer.world import World
 
 SLOPE = replace(RECIPE, schedule=LinearScheduleConfig())

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer import memory
 from trainer.config import Recipe

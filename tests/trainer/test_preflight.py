@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from tests.trainer.engines import RECIPE
 from trainer import preflight

@@ -12,8 +12,8 @@ from models import registry
 from trainer import recipe as recipes
 from trainer.checks import recipe_problems
 from trainer.config import Recipe
-from trainer.learn.schedule import learning_rate
 from trainer.record.targets import TARGETS
+from trainer.schedule import learning_rate
 
 IMAGENET, CIFAR, DEMO = 1_281_167, 50_000, 4_000  # training images
 

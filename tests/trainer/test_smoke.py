@@ -8,8 +8,8 @@ from trainer import smoke
 from trainer.checks import recipe_problems
 from trainer.config import Recipe, SiteConfig
 from trainer.decode import range_problems
-from trainer.learn.schedule import learning_rate
 from trainer.learn.schedule_config import CosineScheduleConfig, PiecewiseScheduleConfig, StepScheduleConfig
+from trainer.schedule import learning_rate
 
 SITE = SiteConfig(data=Path("data"), output=Path("out"), smoke=True)
 STEPS = smoke.EPOCHS * smoke.STEPS

@@ -6,6 +6,7 @@ import torch
 
 from trainer import build
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.keep.snapshot import tree_bytes
 from trainer.learn.config import EmaConfig
 from trainer.learn.optim_config import AdamWConfig
@@ -13,7 +14,6 @@ from trainer.preempt import StopFlag
 from trainer.runtime import Runtime
 from trainer.setup import Setup
 from trainer.start import advise_grace, checkpoint_bytes
-from trainer.telemetry.console import Console
 from trainer.world import World
 
 

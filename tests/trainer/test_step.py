@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as transforms
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from data.types import Batch
 from models.config import ModelConfig
 from trainer import metrics

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.profiler import ProfilerActivity, profile
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from data.types import Batch
 from models.config import ModelConfig
 from trainer.build import forward, train_state

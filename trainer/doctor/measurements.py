@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from data.types import Batch
+from trainer.boundary import Keeper
 from trainer.doctor.bound import Figures, Pace, Place, Reduction, Saving
 from trainer.doctor.rig import Alarm, Resident, Rig, build_fit
 from trainer.evaluate import evaluate
 from trainer.keep import files
-from trainer.keep.keeper import Keeper
 from trainer.keep.saving import Saver
 from trainer.loop import save, train_epoch
 from trainer.parts import Fit

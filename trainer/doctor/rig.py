@@ -22,17 +22,17 @@ from data.synth import synth
 from data.types import Batch
 from data.workers import MOST, cores
 from trainer import build
+from trainer.boundary import Keeper
 from trainer.build import Data
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.doctor.bound import Change
 from trainer.images import PeerFailedError, UnusableDataError, aside, scanned
-from trainer.keep.keeper import Keeper
 from trainer.learn.schedule_config import ConstantScheduleConfig
 from trainer.parts import Fit
 from trainer.preempt import StopFlag
 from trainer.runtime import Runtime
 from trainer.setup import Setup
-from trainer.telemetry.console import Console
 
 CIFAR_IMAGES = {"train": 50_000, "val": 10_000}
 _LISTED = {"train": 640, "val": 256}

@@ -1,10 +1,9 @@
 """`python -m trainer evaluate`: its flags and its refusals. Loads torch only to evaluate."""
 
-import re
 import sys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
@@ -14,12 +13,13 @@ from trainer import network
 from trainer.config import Precision
 from trainer.cpu import rest_at_barriers
 from trainer.decode import InvalidConfigError, range_problems
-from trainer.evaluation.protocol import Protocol, UnknownProtocolError, parse
+from trainer.evaluation.protocol import UnknownProtocolError, parse
 from trainer.evaluation.source import Source, locate
-from trainer.exits import refuse
+from trainer.exits import FAILED, refuse
 from trainer.world import World
 
-FOLDER = "evaluations"
+if TYPE_CHECKING:
+    from trainer.evaluation.session import Request
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,29 +78,42 @@ class Evaluate:
         if problems:
             return refuse(problems, world)
         rest_at_barriers()
-        from trainer.evaluation.session import evaluate
+        return self._evaluate(sources, world)
 
-        return evaluate(self, sources, world)
+    def _evaluate(self, sources: list[Source], world: World) -> int:
+        from trainer.evaluation import session  # this and the two below load torch
+        from trainer.failures import told
+        from trainer.memory import is_short
 
-    def views(self, own: Protocol) -> Protocol:
-        """The protocol asked for, or the weights' own."""
-        return parse(self.protocol) if self.protocol else own
+        try:
+            session.evaluate(self._request(sources), world)
+        except session.REFUSED as error:
+            return refuse(str(error).splitlines(), world)
+        except Exception as error:
+            if isinstance(error, RuntimeError | MemoryError) and is_short(error):
+                sys.stderr.write(f"failed: out of memory: lower --batch, which is {self.batch}\n")
+                return FAILED
+            if (code := told(error, world)) is None:
+                raise
+            return code
+        return 0
 
-    def folder(self, source: Source, images: str, protocol: Protocol) -> Path:
-        """Where the figures of some weights go; `images` is what their set is called."""
-        if self.output and not self.compare:
-            return self.output
-        label = "" if self.labels is None else f"-{self.labels if self.labels == REAL else Path(self.labels).stem}"
-        if source.run is None or source.file is None:
-            return Path(FOLDER) / _safe(source.text) / folder_name(f"{images}{label}", protocol)
-        of_result = source.file.absolute() == source.run.weights.absolute()
-        which = "" if of_result else f"-{source.file.parent.name}-{source.which}"  # a checkpoint
-        return source.run.path / FOLDER / folder_name(f"{images}{label}", protocol, which)
+    def _request(self, sources: list[Source]) -> "Request":
+        from trainer.evaluation.session import Request
 
-    def comparison_folder(self, sources: list[Source]) -> Path:
-        """Where the comparison goes."""
-        first, second = (_safe(source.text) for source in sources)
-        return self.output or Path(FOLDER) / f"{first}--{second}"
+        return Request(
+            sources=sources,
+            compare=bool(self.compare),
+            data=self.data,
+            protocol=parse(self.protocol) if self.protocol else None,
+            labels=self.labels,
+            output=self.output,
+            precision=self.precision,
+            batch=self.batch,
+            loader=self.loader,
+            max_broken=self.max_broken,
+            threads=self.threads,
+        )
 
     def _sources(self) -> list[Source]:
         if self.compare and self.weights:
@@ -154,23 +167,3 @@ def _protocol_problems(name: str, loader: Backend | None) -> list[str]:
 
 def _unread(kind: str, loader: Backend | None) -> bool:
     return kind == "multi-scale" and loader not in (None, "threads")
-
-
-def folder_name(images: str, protocol: Protocol, which: str = "") -> str:
-    """What the folder of an evaluation is called.
-
-    Args:
-        images: Name of the set, and of its labels where they are a file's.
-        protocol: How it was measured.
-        which: What tells its weights from those of the run's result.
-    """
-    return _safe(f"{images}-{protocol.name}{which}")
-
-
-def _safe(text: str) -> str:
-    return re.sub(r"[^A-Za-z0-9.,+_-]+", "_", text).strip("_.") or "weights"
-
-
-def say(lines: list[str]) -> None:
-    """Print, for people."""
-    sys.stdout.write("".join(f"{line}\n" for line in lines))

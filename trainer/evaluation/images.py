@@ -1,22 +1,18 @@
 """The list of the images of an evaluation."""
 
 import hashlib
-from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from data import dataset
 from data.manifest import DamagedManifestError, Manifest, load
+from data.types import Progress
 from data.verify import changes, verify
 from trainer.evaluation.place import EXPECTED, Place
 from trainer.images import UnusableDataError, scanned
 
-Advance = Callable[[int, int], object]
 
-
-def prepare(
-    place: Place, known: list[Path], output: Path, max_broken: float, show: Callable[[int, int], object]
-) -> None:
+def prepare(place: Place, known: list[Path], output: Path, max_broken: float, show: Progress) -> None:
     """Write the list of the images to an evaluation's folder.
 
     Args:
@@ -61,7 +57,7 @@ def _known(place: Place, files: list[Path]) -> Manifest | None:
     return None
 
 
-def _scanned(place: Place, show: Advance) -> Manifest:
+def _scanned(place: Place, show: Progress) -> Manifest:
     try:
         return scanned(dataset.listing(place.root, place.split), None, show)
     except (ValueError, BrokenExecutor) as error:  # an archive that is not as it should be, or a reader that was killed

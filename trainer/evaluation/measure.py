@@ -14,6 +14,7 @@ from data.config import Backend
 from data.load import backends
 from data.manifest import Manifest
 from data.progress import counting
+from data.types import Progress, unwatched
 from trainer.commit import commit
 from trainer.config import Precision
 from trainer.evaluation import outcome, passes
@@ -126,9 +127,9 @@ def _pass(task: Task, runtime: Runtime) -> passes.Pass:
 
 
 @contextmanager
-def _progress(what: str, runtime: Runtime) -> Iterator[passes.Advance]:
+def _progress(what: str, runtime: Runtime) -> Iterator[Progress]:
     if not runtime.is_main:
-        yield lambda _done, _total: None
+        yield unwatched
         return
     with counting(what, "images") as show:
         yield show

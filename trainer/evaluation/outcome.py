@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -18,10 +19,12 @@ from trainer.evaluation import statistics
 from trainer.evaluation.labels import Labels
 from trainer.evaluation.place import SPLIT
 from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS, VALID, Predictions
+from trainer.evaluation.protocol import Protocol
 from trainer.evaluation.source import PREDICTIONS
 from trainer.rundir import write_text
 
 SCHEMA = 1
+FOLDER = "evaluations"
 SUMMARY = "evaluation.json"
 CLASSES = "classes.csv"
 HEAD = ("class", "name", "images", "top1", "top5", "most often taken for", "times")
@@ -65,6 +68,22 @@ def figures(found: Predictions) -> dict[str, Any]:
         "top5_interval": statistics.wilson(top5, count),
         "ece": statistics.calibration_error(found.confidence, found.top1),
     }
+
+
+def folder_name(images: str, protocol: Protocol, which: str = "") -> str:
+    """What the folder of an evaluation is called.
+
+    Args:
+        images: Name of the set, and of its labels where they are a file's.
+        protocol: How it was measured.
+        which: What tells its weights from those of the run's result.
+    """
+    return safe(f"{images}-{protocol.name}{which}")
+
+
+def safe(text: str) -> str:
+    """A text as the name of a file or folder."""
+    return re.sub(r"[^A-Za-z0-9.,+_-]+", "_", text).strip("_.") or "weights"
 
 
 def free(folder: Path, found: Predictions) -> Path:

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from data.config import Backend, EvalViews
+from data.config import Backend
 from data.load import backends
 from data.load.whole import WholeBatch, WholeLoader, plan_of
 from data.manifest import Manifest
+from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
-from data.types import Batch
+from data.types import Batch, Progress
 from models.dense import fully_convolutional
 from trainer.evaluation.predictions import ANSWERS
 from trainer.evaluation.protocol import Protocol
@@ -24,8 +25,6 @@ from trainer.runtime import Runtime
 from trainer.step import Normalize
 
 PIXELS = 8 * 640 * 853  # of whole images, that go through the network together
-
-Advance = Callable[[int, int], object]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -58,7 +57,7 @@ class Supply:
 
 
 @torch.no_grad()
-def rows(work: Pass, supply: Supply, advance: Advance) -> Tensor:
+def rows(work: Pass, supply: Supply, advance: Progress) -> Tensor:
     """What the network answers to every image (collective).
 
     The same batches give the same answers on any number of processes; sums are left to whoever reads the rows.
@@ -100,7 +99,7 @@ def rows(work: Pass, supply: Supply, advance: Advance) -> Tensor:
         )
 
 
-def _gathered(work: Pass, found: Iterator[Tensor], count: int, batch: int, advance: Advance) -> Tensor:
+def _gathered(work: Pass, found: Iterator[Tensor], count: int, batch: int, advance: Progress) -> Tensor:
     parts, everywhere = list[Tensor](), batch * work.runtime.world.world_size
     lead = Lead(work.runtime.device)
     for done, part in enumerate(found, start=1):
@@ -123,7 +122,7 @@ def _of_views(work: Pass, batch: Batch, squares: int) -> Tensor:
     return _rows(work, _mean(torch.cat(views, 1)), indices, valid)
 
 
-def _whole(work: Pass, supply: Supply, advance: Advance) -> Tensor:
+def _whole(work: Pass, supply: Supply, advance: Progress) -> Tensor:
     plan = plan_of(supply.images, work.protocol.interpolation, supply.batch, work.runtime.shard)
     loader = WholeLoader(plan, work.protocol.scales, threads=work.runtime.threads, max_broken=supply.max_broken)
     found = (_of_scales(work, batch) for batch in loader.batches())

@@ -10,7 +10,7 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 SCALES = (224, 256, 384, 480, 640)  # 1512.03385, section 3.4
 USUAL_SHARE = 0.875  # of the resized image's shorter side that a crop takes: 224 of 256
-SIDES = range(8, 2049)  # pixels, as `data.config.InputConfig` has them
+SIDES = range(8, 2049)  # pixels, as `data.plan.config.InputConfig` has them
 
 KNOWN = "center-224/256, center-288/0.95, center-299, resize-224, ten-crop, ten-crop-224/256, multi-scale"
 MODIFIERS = "+bicubic, +flip"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models import registry
 from models.config import ModelConfig
 from models.installed import model_names

@@ -5,16 +5,16 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from data.config import InputConfig
 from data.folder import manifest_file
 from data.manifest import load
-from models import imagenet, registry, weights
+from data.plan.config import InputConfig
+from models import factory, imagenet, weights
 from models.config import ModelConfig
 from trainer.config import Precision, Recipe
 from trainer.decode import encode
 from trainer.evaluation.protocol import Interpolation, Protocol, center
 from trainer.evaluation.source import Source, Which, own_protocol, usual_input
-from trainer.record.identity import digest
+from trainer.identity import digest
 
 IMAGENET_CLASSES = 1000
 
@@ -61,7 +61,7 @@ def load_subject(source: Source) -> Subject:
 def _stored(source: Source) -> Subject:
     assert source.file
     model = source.recipe.model if source.recipe else _described(source)
-    network = registry.build(model)
+    network = factory.build(model)
     weights.load(network, str(source.file), model)
     settings = source.recipe.input if source.recipe else usual_input(model.name)
     classes = _trained_classes(source)

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.keep.holder_file import Holder, is_at, look, open_file, ourselves, write
 
 BEAT_S = 5.0  # seconds between touches
@@ -23,11 +24,13 @@ _WATCH_BEATS = 4  # how long a file must lie still before its holder counts as d
 _LOOK_S = 0.2  # seconds between two looks at a file that is watched
 
 
-class HeldError(RuntimeError):
+class HeldError(RunEndedError):
     """Another live process holds the run directory; the message says which, and what to do."""
 
+    code = BAD_INPUT
 
-class FencedError(RuntimeError):
+
+class FencedError(RunEndedError):
     """Another process took this run directory over; the message says which."""
 
 

@@ -19,7 +19,7 @@ from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, differences, encode
 from trainer.evaluation import outcome
 from trainer.evaluation.source import own_protocol
-from trainer.record.identity import weights_hash
+from trainer.identity import weights_hash
 from trainer.rundir import RunDirectory
 
 Records = list[dict[str, Any]]

@@ -13,7 +13,7 @@ from data.plan.plan import TrainPlan
 from trainer.commit import commit
 from trainer.config import Recipe
 from trainer.evaluation.source import own_protocol
-from trainer.record.identity import recipe_hash
+from trainer.identity import recipe_hash
 from trainer.rundir import RESULT_SCHEMA
 from trainer.runtime import Runtime
 from trainer.state import TrainState, headline

@@ -7,9 +7,9 @@ from typing import Any
 from trainer.config import Recipe
 from trainer.decode import differences as differing
 from trainer.decode import encode
+from trainer.identity import recipe_hash
 from trainer.record.account import Account, Departure, Score
 from trainer.record.cost import cost, figure
-from trainer.record.identity import recipe_hash
 from trainer.record.page import code, command, facts, plain, section, strong, table
 from trainer.record.targets import Target
 from trainer.record.verdict import Verdict

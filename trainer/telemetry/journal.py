@@ -5,15 +5,14 @@ import time
 from typing import Any
 
 from trainer.rundir import RunDirectory, write_text
-from trainer.state import TrainState
 
 
 class Journal:
     """The writer of one process's stretch of a run."""
 
-    def __init__(self, run: RunDirectory, state: TrainState) -> None:
-        """Drop what was logged past the state that training goes on from."""
-        kept = [record for record in run.records() if _stands(record, state)]
+    def __init__(self, run: RunDirectory, step: int, evaluated: int) -> None:
+        """Drop what was logged past `step`, from which training goes on, and evaluations past the first `evaluated`."""
+        kept = [record for record in run.records() if _stands(record, step, evaluated)]
         write_text(run.metrics, "".join(json.dumps(record) + "\n" for record in kept))
         self.starts = sum(record["kind"] == "start" for record in kept)
         """Of this run before this one."""
@@ -30,7 +29,7 @@ class Journal:
         self._stream.close()
 
 
-def _stands(record: dict[str, Any], state: TrainState) -> bool:
+def _stands(record: dict[str, Any], step: int, evaluated: int) -> bool:
     if record["kind"] in ("eval", "eval_ema"):
-        return record["epoch"] <= state.evaluated
-    return record["kind"] == "start" or record["step"] <= state.step
+        return record["epoch"] <= evaluated
+    return record["kind"] == "start" or record["step"] <= step

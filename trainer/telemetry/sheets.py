@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models import imagenet
 from trainer.telemetry.mistakes import Mistake
 from trainer.telemetry.pictures import LARGEST, Picture, grid

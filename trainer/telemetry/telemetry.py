@@ -15,7 +15,6 @@ from trainer.metrics import Scores
 from trainer.recipe import dump
 from trainer.rundir import METRICS_SCHEMA
 from trainer.setup import Setup
-from trainer.state import TrainState
 from trainer.telemetry import settings, sheets
 from trainer.telemetry.board import Board, shown
 from trainer.telemetry.journal import Journal
@@ -38,25 +37,26 @@ class Took:
 class Telemetry:
     """The writer of one process's stretch of a run."""
 
-    def __init__(self, setup: Setup, plan: TrainPlan, state: TrainState, environment: dict[str, Any]) -> None:
-        """Drop what was logged past the state that training goes on from, and say that it goes on.
+    def __init__(self, setup: Setup, plan: TrainPlan, step: int, evaluated: int, environment: dict[str, Any]) -> None:
+        """Drop what was logged past the step that training goes on from, and say that it goes on.
 
         Args:
             setup: The run.
             plan: What happens to its training images.
-            state: Where it goes on.
+            step: Where it goes on.
+            evaluated: Epochs that have been evaluated.
             environment: Facts about this start.
         """
         self._setup, self._plan = setup, plan
         self._total_steps = setup.recipe.epochs * plan.steps_per_epoch
         self._names = sheets.class_names(plan.manifest.classes)
         self._waits = _Waits(setup.console.say)
-        self._journal = Journal(setup.run, state)
+        self._journal = Journal(setup.run, step, evaluated)
         self._restarts = self._journal.starts
         # readers of the events forget points from this step on: a restart gives one curve, without an overlap
-        self._board = Board(setup.run.path, setup.console.say, state.step + 1, plan.images_seen(state.step) + 1)
+        self._board = Board(setup.run.path, setup.console.say, step + 1, plan.images_seen(step) + 1)
         self._trackers = Trackers(setup)
-        self._open(state, environment)
+        self._open(step, environment)
 
     def train(self, point: Point) -> None:
         """Log one point of training."""
@@ -71,20 +71,28 @@ class Telemetry:
         self._setup.console.training(point.line(), point.step, point.total_steps)
         self._waits.look(point)
 
-    def evaluation(self, state: TrainState, found: Sequence[Scores], took: Took) -> None:
-        """Log an evaluation of the raw weights, and of the averaged ones where there are such."""
+    def evaluation(self, step: int, epoch: int, found: Sequence[Scores], took: Took, best_top1: float) -> None:
+        """Log an evaluation of the raw weights, and of the averaged ones where there are such.
+
+        Args:
+            step: Optimizer steps done.
+            epoch: Number of the epoch that they end, from 1.
+            found: Of both.
+            took: Its time.
+            best_top1: Highest top-1 of the run so far, percent.
+        """
         times = {"evaluation_s": round(took.evaluation_s, 3), "epoch_s": round(took.epoch_s, 3)}
-        images_seen = self._plan.images_seen(state.step)
+        images_seen = self._plan.images_seen(step)
         scalars: Values = {"time/evaluation": took.evaluation_s / took.epoch_s}
         for kind, scores in zip(("eval", "eval_ema"), found, strict=False):
             figures = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
             counts = {"images": scores.images, "broken": scores.broken, "images_seen": images_seen}
-            self._journal.write(kind, state.step, {"epoch": state.evaluated, **figures, **counts, **times})
+            self._journal.write(kind, step, {"epoch": epoch, **figures, **counts, **times})
             scalars |= {f"{kind}/{name}": value for name, value in figures.items()}
             self._board.by_images(images_seen, {f"{kind}_{name}": value for name, value in figures.items()})
-        self._board.scalars(state.step, scalars)
-        self._trackers.log(scalars, state.step)
-        self._setup.console.say("\n".join(_evaluation(state, found)))
+        self._board.scalars(step, scalars)
+        self._trackers.log(scalars, step)
+        self._setup.console.say("\n".join(_evaluation(epoch, found, best_top1)))
 
     def batch(self, step: int, images: Tensor, targets: Tensor) -> None:
         """Show training images as the network sees them in a step.
@@ -110,15 +118,15 @@ class Telemetry:
         self._trackers.close()
         self._setup.console.close()
 
-    def _open(self, state: TrainState, environment: dict[str, Any]) -> None:
+    def _open(self, step: int, environment: dict[str, Any]) -> None:
         recipe = self._setup.recipe
         if not self._restarts:
             kinds = ("eval_ema", "eval") if recipe.ema.decay else ("eval",)
             metrics = (*(f"{kind}/{name}" for kind in kinds for name in ("top1", "top5", "loss")), "train/loss")
             self._board.describe(settings.leaves(recipe), (*metrics, "throughput/images_per_s"))
             self._board.text("recipe", 0, f"```yaml\n{dump(recipe)}```")
-        self._board.text("environment", state.step, f"```json\n{json.dumps(environment, indent=2)}\n```")
-        self._journal.write("start", state.step, {"schema": METRICS_SCHEMA, **environment})
+        self._board.text("environment", step, f"```json\n{json.dumps(environment, indent=2)}\n```")
+        self._journal.write("start", step, {"schema": METRICS_SCHEMA, **environment})
 
 
 def conclude(setup: Setup, step: int) -> None:
@@ -152,12 +160,12 @@ class _Waits:
             )
 
 
-def _evaluation(state: TrainState, found: Sequence[Scores]) -> list[str]:
+def _evaluation(epoch: int, found: Sequence[Scores], best_top1: float) -> list[str]:
     names = ("", ", averaged weights")
     lines = [
-        f"epoch {state.evaluated}{name}: top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f} "
+        f"epoch {epoch}{name}: top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f} "
         f"on {scores.images:,} images{f', {scores.broken} more are broken' if scores.broken else ''}"
         for name, scores in zip(names, found, strict=False)
     ]
-    lines[-1] += f"; best top-1 {state.best_top1:.2f} %"
+    lines[-1] += f"; best top-1 {best_top1:.2f} %"
     return lines

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from trainer.exits import RunEndedError
 from trainer.rundir import write_text
 from trainer.setup import Setup
 from trainer.telemetry.settings import leaves
@@ -15,7 +16,7 @@ PROJECT = "provenet"
 _IDENTITY = {"wandb": "id", "mlflow": "run_id"}  # what these call the number of a run that goes on
 
 
-class TrackerError(RuntimeError):
+class TrackerError(RunEndedError):
     """A tracker cannot be opened; the message says which, and why."""
 
 

@@ -16,11 +16,11 @@ from pathlib import Path
 import torch
 
 from data import tree
-from data.config import EvalViews, InputConfig
 from data.load.backends import open_loader
 from data.manifest import Manifest
 from data.pack import manifests, pack
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
+from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.types import Shard

@@ -6,7 +6,7 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
-from data.config import AugmentConfig
+from data.plan.config import AugmentConfig
 from tests.data.load.loading import CONFIG, train_loader
 from tests.data.making import scanned
 

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from data import cifar, dataset, tree
-from data.config import Backend, InputConfig
+from data.config import Backend
 from data.pack import manifests, pack
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
+from data.plan.config import InputConfig
 from data.verify import verify
 from tests.data.cifar_files import TRAIN10, cifar10
 from tests.data.load.loading import BACKENDS, rows, same, train_loader

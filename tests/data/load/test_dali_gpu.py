@@ -8,10 +8,11 @@ import pytest
 import torch
 from PIL import Image
 
-from data.config import AugmentConfig, Backend, EvalViews, InputConfig
+from data.config import Backend
 from data.load.backends import evaluating, open_loader
 from data.load.loader import PlanLoader
 from data.manifest import Manifest
+from data.plan.config import AugmentConfig, EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.types import Shard

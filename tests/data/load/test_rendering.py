@@ -9,9 +9,10 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from data.config import Backend, EvalViews
+from data.config import Backend
 from data.load.backends import open_loader
 from data.manifest import Manifest
+from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.types import Shard
 from tests.data.load.loading import BACKENDS

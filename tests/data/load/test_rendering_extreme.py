@@ -10,11 +10,12 @@ import pytest
 import torch
 from PIL import Image
 
-from data.config import Backend, EvalViews, InputConfig
+from data.config import Backend
 from data.load import rendering
 from data.load.backends import open_loader
 from data.load.whole import WholeLoader, plan_of
 from data.manifest import Manifest
+from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.types import Shard
 from tests.data.load.loading import BACKENDS, train_loader

@@ -3,10 +3,10 @@ import PIL
 import pytest
 from PIL import Image
 
-from data.config import Interpolation
 from data.load import resampling
 from data.load.rendering import RESAMPLING
 from data.plan import crops
+from data.plan.config import Interpolation
 
 PILLOW_13 = int(PIL.__version__.split(".")[0]) >= 13
 

@@ -21,7 +21,7 @@ from data.folder import RefusedError
 from data.listing import Listing
 from data.pack import pack
 from data.pack.pack import Written
-from data.pack.record import RECORD, PackOptions
+from data.pack_record import RECORD, PackOptions
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = PackOptions(shard_images=7)

@@ -15,7 +15,7 @@ from data.folder import RefusedError
 from data.listing import Entry, Listing
 from data.pack import pack
 from data.pack.pack import TooManyBrokenSourcesError, Written
-from data.pack.record import RECORD, PackOptions
+from data.pack_record import RECORD, PackOptions
 
 OPTIONS = PackOptions(shard_images=4)
 

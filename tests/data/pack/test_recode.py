@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from data.pack.recode import prepared
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 
 SMALLER = PackOptions(resize=64, quality=90)
 

@@ -13,8 +13,8 @@ from data import shards, tree
 from data.listing import digest
 from data.manifest import Manifest
 from data.pack import manifests, pack
-from data.pack.record import PackOptions
 from data.pack.shard import END, Meant, checked, member
+from data.pack_record import PackOptions
 
 
 def jpeg(size: tuple[int, int], colour: str = "red") -> bytes:

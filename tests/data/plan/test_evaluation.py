@@ -3,7 +3,7 @@ import pytest
 from PIL import Image
 from torchvision.transforms import functional as tv
 
-from data.config import EvalViews, InputConfig
+from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.samples import Samples
 from data.types import Shard

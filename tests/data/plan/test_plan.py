@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from data.config import AugmentConfig, InputConfig
+from data.plan.config import AugmentConfig, InputConfig
 from data.plan.plan import TrainPlan, training_sizes
 from data.plan.samples import Samples
 from data.types import Shard

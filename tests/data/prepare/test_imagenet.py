@@ -15,10 +15,11 @@ import pytest
 from data import dataset
 from data.folder import RefusedError
 from data.listing import Listing, read
-from data.pack.record import PackOptions
+from data.pack_record import PackOptions
 from data.prepare.imagenet import Archives, prepare
 from data.prepare.prepared import RECORD, Prepared
 from tests.data import archives
+from tests.data.prepare.watched import Watched
 
 ROOT = Path(__file__).parents[3]
 TRAIN = {
@@ -94,6 +95,20 @@ def test_shards_hold_the_images_of_the_tree(tmp_path: Path, paths: dict[str, Pat
             shards.archives,
         )
         assert shards.classes == tree.classes
+
+
+def test_each_phase_is_shown_to_its_end(tmp_path: Path, paths: dict[str, Path]) -> None:
+    tree, shards = Watched(), Watched()
+    prepare(tmp_path / "tree", Archives(**paths), partial=True, workers=1, watch=tree)
+    assert tree.phases == {"scan": ("classes", 3, 3), "prepare": ("images", 18, 18)}
+    prepare(tmp_path / "out", Archives(**paths), shards=PackOptions(), partial=True, workers=1, watch=shards)
+    assert shards.phases == {
+        "scan": ("classes", 3, 3),
+        "pack train": ("images", 12, 12),
+        "verify train": ("images", 12, 12),
+        "pack val": ("images", 6, 6),
+        "verify val": ("images", 6, 6),
+    }
 
 
 def test_a_shard_that_an_interruption_left_out_is_written(tmp_path: Path, paths: dict[str, Path]) -> None:

@@ -10,6 +10,7 @@ from data.folder import RefusedError
 from data.prepare.imagenette import OFFICIAL, Name, prepare
 from data.prepare.prepared import RECORD
 from tests.data.archives import jpeg, tar
+from tests.data.prepare.watched import Watched
 
 TOP = "imagenette2-320"
 IMAGES = {
@@ -47,6 +48,13 @@ def test_the_images_of_the_archive_become_a_tree(tmp_path: Path) -> None:
     assert (found.classes, found.train, found.val, found.bytes) == (2, 3, 2, sum(map(len, IMAGES.values())))
     assert dataset.listing(tmp_path / "out", "train").classes == ("n01440764", "n02102040")
     assert prepare(tmp_path / "out", path, "imagenette", partial=True).written == 0
+
+
+def test_each_phase_is_shown_to_its_end(tmp_path: Path) -> None:
+    watched = Watched()
+    prepare(tmp_path / "out", archive(tmp_path, IMAGES), "imagenette", partial=True, watch=watched)
+    assert watched.phases["prepare"] == ("images", 5, 5)
+    assert watched.phases["check"][1] == 5
 
 
 def test_what_an_interruption_left_is_kept_and_the_rest_written(tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from launch.plan.command import Plan
 from launch.plan.config import PlanConfig
 from models.config import ModelConfig

@@ -1,6 +1,6 @@
 import pytest
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from launch.plan.config import PlanConfig
 from launch.plan.jobs import TooShortError, gpu_counts, run
 from tests.launch.plan.forecasts import PLENTY, forecast

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from launch.plan import published
 from launch.plan.config import PlanConfig
 from launch.plan.measured import read

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer.config import Recipe, SiteConfig
 from trainer.doctor import measurements

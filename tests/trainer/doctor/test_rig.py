@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from data import dataset
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from data.types import Batch
 from models.config import ModelConfig
 from trainer.config import Recipe, SiteConfig

@@ -3,15 +3,12 @@ from pathlib import Path
 
 import pytest
 
-from models import export, registry
+from models import export, factory
 from models.config import ModelConfig
 from tests import commands
 from tests.data.making import picture
 from tests.trainer.evaluation.answers import answered
 from trainer.cli import main
-from trainer.evaluation.command import Evaluate, folder_name
-from trainer.evaluation.protocol import parse
-from trainer.evaluation.source import Source
 from trainer.rundir import RunDirectory
 
 
@@ -25,7 +22,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (root / "flat" / "val").mkdir(parents=True)
     (root / "bare" / "cat").mkdir(parents=True)
     config = ModelConfig(name="resnet20", num_classes=2)
-    export.export(registry.build(config), config, root / "net.safetensors", "safetensors", 32)
+    export.export(factory.build(config), config, root / "net.safetensors", "safetensors", 32)
     answered([0, 1], [0, 0], [0.5, 0.5]).save(root / "one.npz")
     answered([1, 1], [0, 0], [0.5, 0.5]).save(root / "two.npz")
     answered([1], [0], [0.5]).save(root / "other.npz")
@@ -136,30 +133,3 @@ def test_two_files_of_answers_are_compared_without_any_data(place: Path) -> None
     assert done.returncode == 0, done.stderr
     assert "the first alone 1 right, the second alone 0" in done.stdout
     assert {file.name for file in (place / "compared").iterdir()} == {"comparison.json", "differences.csv"}
-
-
-def test_every_evaluation_of_a_run_has_a_folder_of_its_own() -> None:
-    run, ten = RunDirectory(Path("/runs/r")), parse("ten-crop")
-
-    def folder(file: Path, which: str = "ema", **flags: str) -> str:
-        source = Source(text="r", kind="weights", file=file, run=run, which=which)  # pyright: ignore[reportArgumentType]
-        return str(Evaluate(weights="r", **flags).folder(source, "val", ten))  # pyright: ignore[reportArgumentType]
-
-    step = run.checkpoints / "step-0000000010"
-    assert folder(run.weights) == "/runs/r/evaluations/val-ten-crop-224_256"
-    assert folder(run.weights, labels="real") == "/runs/r/evaluations/val-real-ten-crop-224_256"
-    assert folder(run.weights, labels="x/mine.json") == "/runs/r/evaluations/val-mine-ten-crop-224_256"
-    assert folder(step / "ema.safetensors").endswith("/val-ten-crop-224_256-step-0000000010-ema")
-    assert folder(step / "model.safetensors", "raw").endswith("/val-ten-crop-224_256-step-0000000010-raw")
-    assert folder(run.weights, output="out") == "out"
-
-
-def test_a_package_s_figures_lie_here_and_a_comparison_is_named_by_both() -> None:
-    options = Evaluate(weights="timm/resnet18.a1_in1k")
-    source = Source(text=options.weights, kind="package")
-    found = options.folder(source, "imagenet-r", parse("center-288/288+bicubic"))
-    assert found == Path("evaluations/timm_resnet18.a1_in1k/imagenet-r-center-288_288+bicubic")
-    assert options.comparison_folder([source, Source(text="runs/a", kind="weights")]) == Path(
-        "evaluations/timm_resnet18.a1_in1k--runs_a"
-    )
-    assert folder_name("..", parse("resize-96"), "-raw") == "-resize-96-raw"

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from tests.data.making import picture, scanned
 from trainer.evaluation import labels
 from trainer.evaluation.measure import Task, measure

@@ -9,6 +9,7 @@ import pytest
 from tests.trainer.evaluation.listed import listed
 from trainer.evaluation import labels, outcome
 from trainer.evaluation.predictions import load
+from trainer.evaluation.protocol import parse
 
 IMAGES = listed([f"{name}/{place}.JPEG" for name in ("n01440764", "n02123045") for place in range(3)])
 TRUTH = labels.of(IMAGES, "val", 3, ("n01440764", "n02123045", "x"))
@@ -91,3 +92,7 @@ def test_another_evaluation_is_not_written_over(tmp_path: Path) -> None:
         found.about[key] = before
     (folder / "evaluation.json").write_text("{")
     assert outcome.free(folder, found) == folder
+
+
+def test_a_folder_s_name_is_safe_whatever_its_parts_are_called() -> None:
+    assert outcome.folder_name("..", parse("resize-96"), "-raw") == "-resize-96-raw"

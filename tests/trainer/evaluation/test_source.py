@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import export, imagenet, registry
+from models import export, factory, imagenet
 from models.config import ModelConfig
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.source import Source, locate
@@ -15,7 +15,7 @@ CONFIG = ModelConfig(name="resnet20", num_classes=1000)
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
     torch.manual_seed(0)
-    export.export(registry.build(CONFIG), CONFIG, tmp_path / "net.safetensors", "safetensors", 32)
+    export.export(factory.build(CONFIG), CONFIG, tmp_path / "net.safetensors", "safetensors", 32)
     return tmp_path / "net.safetensors"
 
 
@@ -46,7 +46,7 @@ def test_what_is_said_of_it_names_the_weights_as_the_user_did(file: Path) -> Non
 
 
 def test_weights_without_a_name_or_of_another_network_are_refused(file: Path, tmp_path: Path) -> None:
-    torch.save(registry.build(CONFIG).state_dict(), tmp_path / "net.pth")
+    torch.save(factory.build(CONFIG).state_dict(), tmp_path / "net.pth")
     with pytest.raises(UnusableWeightsError, match="does not say which network it is of; name it by --recipe"):
         load_subject(locate(str(tmp_path / "net.pth"), None))
     with pytest.raises(UnusableWeightsError, match="holds another network: resnet20, not resnet50"):

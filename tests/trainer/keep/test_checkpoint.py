@@ -12,7 +12,7 @@ import torch
 import torchvision
 from torch import nn
 
-from models import registry, weights
+from models import factory, weights
 from models.config import ModelConfig
 from trainer.keep import checkpoint
 from trainer.keep.files import MODEL, STATE
@@ -101,7 +101,7 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> tuple[nn.Module, Path]:
     """Our resnet18 with statistics that are not the initial ones, channels last, and its checkpoint's weights."""
     config = ModelConfig(name="resnet18", num_classes=10)
     torch.manual_seed(0)
-    network = registry.build(config).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
+    network = factory.build(config).to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
     network(torch.randn(4, 3, 64, 64))
     state = {"model": network.state_dict(), "network": asdict(config), "step": 1}
     path = checkpoint.write(tmp_path_factory.mktemp("trained"), 1, state)
@@ -128,12 +128,12 @@ def test_timm_loads_the_weights(trained: tuple[nn.Module, Path]) -> None:
 
 def test_our_own_reader_knows_whose_weights_they_are(trained: tuple[nn.Module, Path]) -> None:
     network, file = trained
-    again = registry.build(ModelConfig(name="resnet18", num_classes=10))
+    again = factory.build(ModelConfig(name="resnet18", num_classes=10))
     weights.load(again, str(file), ModelConfig(name="resnet18", num_classes=10))
     assert equal_logits(network, again)
     other = ModelConfig(name="resnet34", num_classes=10)
     with pytest.raises(ValueError, match="resnet18, not resnet34"):
-        weights.load(registry.build(other), str(file), other)
+        weights.load(factory.build(other), str(file), other)
 
 
 def damage_truncate(path: Path) -> None:

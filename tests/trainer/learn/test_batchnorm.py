@@ -4,7 +4,7 @@ import torch
 from torch import Tensor, nn
 
 from models.config import ModelConfig
-from models.registry import build
+from models.factory import build
 from trainer.learn.batchnorm import Accumulated, buffers, flat, put, recalibrate
 
 

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from data.config import EvalViews
+from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.types import Shard

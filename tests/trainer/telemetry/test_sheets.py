@@ -5,7 +5,7 @@ import pytest
 import torch
 from PIL import Image
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from trainer.telemetry import sheets
 from trainer.telemetry.mistakes import Mistake
 from trainer.telemetry.pictures import SIDE, Picture

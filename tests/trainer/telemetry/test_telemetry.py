@@ -7,37 +7,31 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from tests.trainer.record import states
 from tests.trainer.telemetry import watched
 from tests.trainer.telemetry.watched import point
 from trainer.metrics import Scores
 from trainer.rundir import RunDirectory
-from trainer.state import TrainState
 from trainer.telemetry.board import BY_IMAGES
 from trainer.telemetry.measured import MEASURED
 from trainer.telemetry.telemetry import Telemetry, Took, conclude
 
 
-def state(step: int, evaluated: int) -> TrainState:
-    return states.state(step=step, evaluated=evaluated)
-
-
-def opened(run: RunDirectory, start: TrainState) -> Telemetry:
+def opened(run: RunDirectory, step: int, evaluated: int) -> Telemetry:
     setup = watched.setup(run.path)
-    return Telemetry(setup, watched.plan(setup), start, {"host": "here"})
+    return Telemetry(setup, watched.plan(setup), step, evaluated, {"host": "here"})
 
 
-def stretch(run: RunDirectory, start: TrainState, last: int, offset: float) -> None:
+def stretch(run: RunDirectory, begin: int, evaluated: int, last: int, offset: float) -> None:
     """Log steps up to `last`, with an evaluation every ten, as a process does that is then killed."""
-    if start.step:
+    if begin:
         time.sleep(1)  # files are read in the order of the seconds in their names, and a start takes some
-    telemetry = opened(run, start)
-    for step in range(start.step + 1, last + 1):
+    telemetry = opened(run, begin, evaluated)
+    for step in range(begin + 1, last + 1):
         telemetry.train(point(step, loss=step + offset))
         if step % 10 == 0:
             scores = Scores(loss=1.0, top1=step + offset, top5=99.0, images=100)
             found = [scores, replace(scores, top1=step + 0.25)]
-            telemetry.evaluation(state(step, step // 10), found, Took(evaluation_s=5.0, epoch_s=20.0))
+            telemetry.evaluation(step, step // 10, found, Took(evaluation_s=5.0, epoch_s=20.0), step + offset)
     telemetry.close()
 
 
@@ -47,8 +41,8 @@ def board(folder: Path) -> EventAccumulator:
 
 def test_a_restart_leaves_one_curve_without_overlap_or_gap(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    stretch(run, state(0, 0), last=25, offset=0.5)
-    stretch(run, state(15, 1), last=30, offset=0.0)
+    stretch(run, 0, 0, last=25, offset=0.5)
+    stretch(run, 15, 1, last=30, offset=0.0)
 
     records = run.records()
     assert [r["step"] for r in records if r["kind"] == "train"] == list(range(1, 31))
@@ -69,8 +63,8 @@ def test_a_restart_leaves_one_curve_without_overlap_or_gap(tmp_path: Path) -> No
 
 def test_curves_by_images_seen_are_one_curve_as_well(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    stretch(run, state(0, 0), last=25, offset=0.5)
-    stretch(run, state(15, 1), last=30, offset=0.0)
+    stretch(run, 0, 0, last=25, offset=0.5)
+    stretch(run, 15, 1, last=30, offset=0.0)
     curves = board(tmp_path / BY_IMAGES)
     assert [(e.step, e.value) for e in curves.Scalars("images_seen/eval_top1")] == [(80, 10.5), (160, 20), (240, 30)]
     assert [e.step for e in curves.Scalars("images_seen/train_loss")] == [8 * step for step in range(1, 31)]
@@ -79,14 +73,14 @@ def test_curves_by_images_seen_are_one_curve_as_well(tmp_path: Path) -> None:
 def test_an_evaluation_that_the_state_does_not_know_of_is_dropped(tmp_path: Path) -> None:
     """A kill between an evaluation's record and the checkpoint behind it: both are done again."""
     run = RunDirectory(tmp_path)
-    stretch(run, state(0, 0), last=10, offset=0.0)
-    opened(run, state(10, 0)).close()
+    stretch(run, 0, 0, last=10, offset=0.0)
+    opened(run, 10, 0).close()
     assert [r["kind"] for r in run.records()] == ["start", *["train"] * 10, "start"]
 
 
 def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    telemetry = opened(run, state(0, 0))
+    telemetry = opened(run, 0, 0)
     telemetry.train(point(1, loss=2.0))
     first, second = map(json.loads, run.metrics.read_text().splitlines())
     telemetry.close()
@@ -112,7 +106,7 @@ def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path
 
 def test_what_is_not_known_has_no_field(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    stretch(run, state(0, 0), last=2, offset=0.0)
+    stretch(run, 0, 0, last=2, offset=0.0)
     train = [record for record in run.records() if record["kind"] == "train"]
     for name in ("power_w", "mfu", "gradient_norm"):
         assert [name in record for record in train] == [True, False]
@@ -121,16 +115,29 @@ def test_what_is_not_known_has_no_field(tmp_path: Path) -> None:
 
 def test_an_evaluation_tells_its_share_of_the_epoch(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    stretch(run, state(0, 0), last=10, offset=0.0)
+    stretch(run, 0, 0, last=10, offset=0.0)
     (record,) = (record for record in run.records() if record["kind"] == "eval")
     assert (record["evaluation_s"], record["epoch_s"], record["images_seen"]) == (5.0, 20.0, 80)
     assert [(e.step, e.value) for e in board(tmp_path).Scalars("time/evaluation")] == [(10, 0.25)]
 
 
+def test_an_evaluation_is_said_with_its_epoch_and_the_best_so_far(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    telemetry = opened(RunDirectory(tmp_path), 20, 1)
+    scores = Scores(loss=1.0, top1=40.0, top5=90.0, images=1000, broken=2)
+    telemetry.evaluation(20, 2, [scores, scores], Took(evaluation_s=5.0, epoch_s=20.0), 45.5)
+    telemetry.close()
+    figures = "top-1 40.00 %, top-5 90.00 %, loss 1.0000 on 1,000 images, 2 more are broken"
+    assert capsys.readouterr().out == (
+        f"epoch 2: {figures}\nepoch 2, averaged weights: {figures}; best top-1 45.50 %\n"
+    )
+
+
 def test_recipe_and_settings_are_told_once_and_the_environment_at_each_start(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    for start in (state(0, 0), state(5, 0)):
-        stretch(run, start, last=6, offset=0.0)
+    for begin in (0, 5):
+        stretch(run, begin, 0, last=6, offset=0.0)
     found = board(tmp_path)
     texts = {tag: found.Tensors(f"{tag}/text_summary") for tag in ("recipe", "environment")}
     assert [event.step for event in texts["recipe"]] == [0]
@@ -142,7 +149,7 @@ def test_recipe_and_settings_are_told_once_and_the_environment_at_each_start(tmp
 def test_the_report_of_a_finished_run_is_a_text_without_pictures(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.report.write_text("# A run\n\n**Reproduced.**\n\n![curves](curves.png)\n")
-    stretch(run, state(0, 0), last=2, offset=0.0)
+    stretch(run, 0, 0, last=2, offset=0.0)
     conclude(watched.setup(run.path), 2)
     (shown,) = board(tmp_path).Tensors("report/text_summary")
     text = shown.tensor_proto.string_val[0].decode()
@@ -153,7 +160,7 @@ def test_the_report_of_a_finished_run_is_a_text_without_pictures(tmp_path: Path)
 
 def test_a_training_batch_is_shown(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
-    telemetry = opened(run, state(0, 0))
+    telemetry = opened(run, 0, 0)
     telemetry.batch(1, torch.zeros(8, 3, 32, 32), torch.arange(8) % 4)
     telemetry.close()
     (shown,) = board(tmp_path).Images("images/training")
@@ -162,7 +169,7 @@ def test_a_training_batch_is_shown(tmp_path: Path) -> None:
 
 
 def test_the_line_holds_what_a_user_watches(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    stretch(RunDirectory(tmp_path), state(0, 0), last=1, offset=0.0)
+    stretch(RunDirectory(tmp_path), 0, 0, last=1, offset=0.0)
     assert capsys.readouterr().out == (
         "epoch 1/4  step 1/40  ETA 0:01:01  loss 1.000  top-1 50.0 %  1234 images/s  waiting for data 25%\n"
     )
@@ -180,7 +187,7 @@ def test_the_line_holds_what_a_user_watches(tmp_path: Path, capsys: pytest.Captu
 def test_waiting_for_data_is_said_once_where_it_takes_over_a_tenth_of_the_time(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], waits: list[float], said: int
 ) -> None:
-    telemetry = opened(RunDirectory(tmp_path), state(0, 0))
+    telemetry = opened(RunDirectory(tmp_path), 0, 0)
     for step, wait in enumerate(waits, start=1):
         telemetry.train(point(step, data_wait=wait))
     telemetry.close()
@@ -189,7 +196,7 @@ def test_waiting_for_data_is_said_once_where_it_takes_over_a_tenth_of_the_time(
 
 
 def test_the_word_on_waiting_says_how_much_and_what_to_do(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    telemetry = opened(RunDirectory(tmp_path), state(0, 0))
+    telemetry = opened(RunDirectory(tmp_path), 0, 0)
     for step in (1, 2, 3):
         telemetry.train(point(step, data_wait=0.5))
     telemetry.close()

@@ -6,16 +6,16 @@ from typing import Any
 
 import numpy as np
 
-from data.config import InputConfig
+from data.plan.config import InputConfig
 from data.plan.plan import TrainPlan
 from models.config import ModelConfig
 from tests.data.making import imagined
 from trainer.config import Recipe, SiteConfig
+from trainer.console import Console
 from trainer.metrics import Scores
 from trainer.preempt import StopFlag
 from trainer.runtime import Runtime
 from trainer.setup import Setup
-from trainer.telemetry.console import Console
 from trainer.telemetry.phases import Lap
 from trainer.telemetry.point import Counts, Learning, Pace, Point
 from trainer.telemetry.usage import Usage

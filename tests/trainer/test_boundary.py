@@ -10,12 +10,12 @@ import pytest
 import torch
 
 from tests.trainer.engines import RECIPE, built, together, weights
-from trainer.images import PeerFailedError
+from trainer.boundary import SaveFailedError
 from trainer.keep import checkpoint, files
 from trainer.keep.holder import FencedError
-from trainer.keep.keeper import SaveFailedError
 from trainer.loop import fit
 from trainer.parts import Fit
+from trainer.peers import PeerFailedError
 from trainer.rundir import RunDirectory
 from trainer.world import World
 

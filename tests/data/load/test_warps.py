@@ -8,8 +8,8 @@ from torch import Tensor
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from data.augment import warps
-from data.augment.augment import Change
+from data.load import warps
+from data.load.augment import Change
 
 BILINEAR = InterpolationMode.BILINEAR
 SIZES = [(8, 8), (32, 32), (33, 50), (96, 96)]

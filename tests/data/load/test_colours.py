@@ -6,24 +6,24 @@ import torch
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from data.augment import adjust
-from data.augment.augment import Change
+from data.load import colours
+from data.load.augment import Change
 
 FACTORS = np.array([0.0, 0.1, 0.77, 1.0, 1.27, 1.9, 2.0, 0.5])
 CASES: dict[str, tuple[Change, Callable[[Tensor, float], Tensor], np.ndarray]] = {
-    "brightness": (adjust.brightness, F.adjust_brightness, FACTORS),
-    "contrast": (adjust.contrast, F.adjust_contrast, FACTORS),
-    "saturation": (adjust.saturation, F.adjust_saturation, FACTORS),
-    "sharpness": (adjust.sharpness, F.adjust_sharpness, FACTORS),
-    "hue": (adjust.hue, F.adjust_hue, np.array([-0.5, -0.3, -1e-9, 0.0, 1e-9, 0.1, 0.333, 0.5])),
-    "posterize": (adjust.posterize, lambda image, bits: F.posterize(image, int(bits)), np.arange(1.0, 9.0)),
+    "brightness": (colours.brightness, F.adjust_brightness, FACTORS),
+    "contrast": (colours.contrast, F.adjust_contrast, FACTORS),
+    "saturation": (colours.saturation, F.adjust_saturation, FACTORS),
+    "sharpness": (colours.sharpness, F.adjust_sharpness, FACTORS),
+    "hue": (colours.hue, F.adjust_hue, np.array([-0.5, -0.3, -1e-9, 0.0, 1e-9, 0.1, 0.333, 0.5])),
+    "posterize": (colours.posterize, lambda image, bits: F.posterize(image, int(bits)), np.arange(1.0, 9.0)),
     "solarize": (
-        adjust.solarize,
+        colours.solarize,
         lambda image, share: F.solarize(image, 255.0 * share),
         np.array([0.0, 0.1, 1 / 3, 0.5, 17 / 30, 2 / 3, 0.99, 1.0]),
     ),
     "autocontrast": (
-        lambda images, _: adjust.autocontrast(images),
+        lambda images, _: colours.autocontrast(images),
         lambda image, _: F.autocontrast(image),
         np.zeros(8),
     ),
@@ -61,16 +61,16 @@ def test_pixels_are_torchvision_s_and_the_same_in_any_batch(name: str, size: tup
 @pytest.mark.parametrize("shift", [-0.5, -0.21, 0.04, 1 / 3])
 def test_hues_of_all_colours_are_torchvision_s(shift: float) -> None:
     shades = torch.tensor([*range(0, 256, 5), 1, 2, 128, 254], dtype=torch.uint8)
-    colours = torch.cartesian_prod(shades, shades, shades).T.reshape(1, 3, len(shades), -1)
-    assert torch.equal(adjust.hue(colours, np.array([shift])), F.adjust_hue(colours, shift))
+    every = torch.cartesian_prod(shades, shades, shades).T.reshape(1, 3, len(shades), -1)
+    assert torch.equal(colours.hue(every, np.array([shift])), F.adjust_hue(every, shift))
 
 
 def test_contrast_keeps_its_exact_mean_in_large_images() -> None:
     """The grey values' sum is far beyond the 2 ** 24 up to which float32 counts."""
     large = torch.randint(128, 256, (2, 3, 500, 700), dtype=torch.uint8, generator=torch.manual_seed(0))
     mean = F.rgb_to_grayscale(large).double().mean(dim=(1, 2, 3))
-    flattened = adjust.contrast(large, np.array([0.0, 0.0]))
+    flattened = colours.contrast(large, np.array([0.0, 0.0]))
     assert flattened[:, 0, 0, 0].tolist() == mean.long().tolist()
     exact = np.float32(large.numpy()) * np.float32(0.7) + mean.numpy()[:, None, None, None] * float(np.float32(0.3))
-    found = adjust.contrast(large, np.array([0.7, 0.7]))
+    found = colours.contrast(large, np.array([0.7, 0.7]))
     assert np.array_equal(found.numpy(), np.clip(exact, 0, 255).astype(np.uint8))

@@ -4,7 +4,7 @@ from tests.terminal import on_terminal, without_terminal
 
 RUN = """
 import time
-from trainer.telemetry import console
+from trainer import console
 console.LINE_EVERY_S = {every}
 shown = console.Console(quiet={quiet})
 shown.narrate("starting")

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torchvision import transforms
 
-from data.augment.policies import DRAWS, Choices, choices
-from data.augment.policy_tables import AUTOAUGMENT, DRAWN_OPS, PAIRS, RANDAUGMENT, TRIVIALAUGMENT, Op, magnitudes
-from data.config import AugmentConfig, Policy
+from data.plan.config import AugmentConfig, Policy
 from data.plan.draws import Stream, uniforms
+from data.plan.policies import DRAWS, Choices, choices
+from data.plan.policy_tables import AUTOAUGMENT, DRAWN_OPS, PAIRS, RANDAUGMENT, TRIVIALAUGMENT, Op, magnitudes
 
 EVERYTHING = AugmentConfig(policy="randaugment", color_jitter=(0.4, 1.0, 0.2, 0.1), erasing=0.5)
 POLICIES: tuple[Policy, ...] = (

@@ -7,7 +7,7 @@ from torch import nn
 
 from trainer.config import Recipe
 from trainer.evaluation.subject import fingerprint
-from trainer.record.identity import recipe_hash, weights_hash
+from trainer.identity import recipe_hash, weights_hash
 
 
 def test_the_hash_of_a_file_is_that_of_the_network_in_it(tmp_path: Path) -> None:

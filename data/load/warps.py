@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from data.augment.adjust import on_device, to_bytes
+from data.load.colours import on_device, to_bytes
 from data.plan.draws import Floats
 
 Matrix = tuple[float, float, float, float, float, float]

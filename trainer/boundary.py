@@ -5,16 +5,17 @@ from typing import Any
 
 from torch import Tensor
 
-from trainer.images import PeerFailedError
+from trainer.exits import RunEndedError
 from trainer.keep import grace
 from trainer.keep.holder import FencedError, Hold
 from trainer.keep.saving import Saver
 from trainer.keep.snapshot import tree_bytes
+from trainer.peers import PeerFailedError
 from trainer.setup import Setup
 from trainer.state import TrainState
 
 
-class SaveFailedError(RuntimeError):
+class SaveFailedError(RunEndedError):
     """A checkpoint cannot be written; the message says why, and what is kept."""
 
 

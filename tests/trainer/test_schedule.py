@@ -7,7 +7,6 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, P
 
 from trainer.config import Recipe
 from trainer.learn.optim_config import SgdConfig
-from trainer.learn.schedule import learning_rate, peak
 from trainer.learn.schedule_config import (
     AnySchedule,
     ConstantScheduleConfig,
@@ -17,6 +16,7 @@ from trainer.learn.schedule_config import (
     PolynomialScheduleConfig,
     StepScheduleConfig,
 )
+from trainer.schedule import learning_rate, peak
 
 
 def recipe(schedule: AnySchedule, epochs: int, lr: float = 1.0) -> Recipe:

@@ -1,6 +1,6 @@
 """Which augmentations befall each image: uniform draws become operations, factors and rectangles, by the batch.
 
-The distributions are those of torchvision.transforms.v2; `data.augment.augment` carries the choices out.
+The distributions are those of torchvision.transforms.v2; `data.load.augment` carries the choices out.
 """
 
 import math
@@ -8,7 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.augment.policy_tables import (
+from data.plan.config import AugmentConfig, Policy
+from data.plan.draws import Floats, Ints
+from data.plan.policy_tables import (
     AUTOAUGMENT,
     DRAWN_OPS,
     FIRST_SIGNED,
@@ -18,8 +20,6 @@ from data.augment.policy_tables import (
     coded,
     magnitudes,
 )
-from data.config import AugmentConfig, Policy
-from data.plan.draws import Floats, Ints
 
 POLICY_DRAWS = 16  # the most that a policy takes: operation and direction, for 8 operations
 JITTER_DRAWS = 8  # 4 factors and their order

@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 from torchvision.transforms import v2
 
-from data.augment.policy_tables import (
+from data.plan.config import Policy
+from data.plan.policy_tables import (
     AUTOAUGMENT,
     DRAWN_OPS,
     FIRST_SIGNED,
@@ -14,7 +15,6 @@ from data.augment.policy_tables import (
     Space,
     magnitudes,
 )
-from data.config import Policy
 
 CLASSES = {RANDAUGMENT: v2.RandAugment, TRIVIALAUGMENT: v2.TrivialAugmentWide, AUTOAUGMENT: v2.AutoAugment}
 

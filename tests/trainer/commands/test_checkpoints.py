@@ -9,9 +9,9 @@ import safetensors.torch
 import torch
 import tyro
 
+from trainer.commands.checkpoints import Checkpoints, age
 from trainer.config import Recipe
 from trainer.keep import checkpoint
-from trainer.keep.command import Checkpoints, age
 from trainer.rundir import RunDirectory
 
 
@@ -127,7 +127,7 @@ def test_another_folder_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture
 def test_listing_and_exporting_load_no_torch(run: RunDirectory) -> None:
     code = f"""
 import sys, tyro
-from trainer.keep.command import Checkpoints
+from trainer.commands.checkpoints import Checkpoints
 for flags in ([], ["--export", "{run.path}/out.safetensors"]):
     assert tyro.cli(Checkpoints, args=["{run.path}", *flags]).run() == 0
 assert "torch" not in sys.modules

@@ -7,7 +7,6 @@ from data.known import recognise
 from data.manifest import Manifest
 from trainer.config import Recipe
 from trainer.evaluation import labels, outcome
-from trainer.evaluation.command import FOLDER, folder_name
 from trainer.evaluation.labels import UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
 from trainer.evaluation.place import SPLIT
@@ -104,5 +103,5 @@ def evaluate(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest],
     )
     found = measure(task, runtime)
     if runtime.is_main:
-        outcome.write(found, truth, outcome.free(run.path / FOLDER / folder_name(SPLIT, wanted), found))
+        outcome.write(found, truth, outcome.free(run.path / outcome.FOLDER / outcome.folder_name(SPLIT, wanted), found))
         setup.console.say("\n".join(outcome.lines(found, truth)))

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from models import registry
+from models import factory, registry
 from models.config import ModelConfig
 from models.design import Design
 from models.inception import AUX_LOSS_WEIGHT
@@ -38,7 +38,7 @@ def build(name: str) -> tuple[nn.Module, torch.Tensor]:
     torch.manual_seed(0)
     row = registry.entry(name)
     size = max(row.min_size, *row.min_sizes.values()) if row.min_sizes else row.min_size
-    return registry.build(ModelConfig(name=name, num_classes=10)), torch.randn(2, 3, size, size)
+    return factory.build(ModelConfig(name=name, num_classes=10)), torch.randn(2, 3, size, size)
 
 
 @pytest.mark.parametrize("name", every(registry.names()))

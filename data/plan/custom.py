@@ -6,7 +6,7 @@ in this file. A function takes images (N, 3, H, W) uint8 and a number from 0 to 
 gives images like these, and makes nothing of an image that depends on the others or on chance.
 """
 
-from data.augment.ops import Op as Op  # for what follows
-from data.augment.ops import Pair
+from data.plan.operations import Op as Op  # for what follows
+from data.plan.operations import Pair
 
 POLICIES: dict[str, tuple[Pair, ...]] = {}

@@ -8,12 +8,12 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
-from data.augment import policies
-from data.augment.augment import OPERATIONS, apply
-from data.augment.policies import Choices
-from data.augment.policy_tables import RANDAUGMENT, TRIVIALAUGMENT, Op, magnitudes
-from data.config import AugmentConfig, Policy
+from data.load.augment import OPERATIONS, apply
+from data.plan import policies
+from data.plan.config import AugmentConfig, Policy
 from data.plan.draws import Stream, uniforms
+from data.plan.policies import Choices
+from data.plan.policy_tables import RANDAUGMENT, TRIVIALAUGMENT, Op, magnitudes
 
 FILL = (124, 116, 104)
 EVERYTHING = AugmentConfig(policy="randaugment", color_jitter=(0.4, 0.4, 0.4, 0.1), erasing=0.5)

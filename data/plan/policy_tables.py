@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.augment import own
-from data.augment.ops import Op, Own
+from data.plan import custom
 from data.plan.draws import Floats
+from data.plan.operations import Op, Own
 
 DRAWN_OPS = 14  # RandAugment and TrivialAugment never invert
 FIRST_SIGNED, LAST_SIGNED = Op.SHEAR_X, Op.SHARPNESS  # those between have a direction, drawn with even odds
@@ -35,9 +35,11 @@ class Space:
 
 
 OWN: tuple[Own, ...] = tuple(
-    dict.fromkeys(op for pairs in own.POLICIES.values() for pair in pairs for op, *_ in pair if not isinstance(op, Op))
+    dict.fromkeys(
+        op for pairs in custom.POLICIES.values() for pair in pairs for op, *_ in pair if not isinstance(op, Op)
+    )
 )
-"""Operations that `data.augment.own` adds: their codes follow those of `Op`."""
+"""Operations that `data.plan.custom` adds: their codes follow those of `Op`."""
 
 PIXELS = 32.0
 RANDAUGMENT = Space(bins=31, shear=0.3, degrees=30.0, factor=0.9, bits=4, share=150.0 / 331.0)
@@ -166,6 +168,6 @@ PAIRS: dict[str, tuple[_Pair, ...]] = {
 def coded(policy: str) -> Floats:
     """(pairs, 2, 3) a policy's pairs: code of the operation, probability, bin of its magnitude."""
     codes = {op: op.value for op in Op} | {op: len(Op) + number for number, op in enumerate(OWN)}
-    pairs = PAIRS[policy] if policy in PAIRS else own.POLICIES[policy]
+    pairs = PAIRS[policy] if policy in PAIRS else custom.POLICIES[policy]
     rows = [[(codes[op], share, magnitude) for op, share, magnitude in pair] for pair in pairs]
     return np.array(rows, np.float64)

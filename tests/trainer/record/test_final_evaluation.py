@@ -14,13 +14,14 @@ from tests.system.running import train
 from trainer import build
 from trainer import recipe as recipes
 from trainer.config import SiteConfig
-from trainer.evaluation import aim, predictions
+from trainer.console import Console
+from trainer.evaluation import predictions
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.source import PREDICTIONS
 from trainer.preempt import StopFlag, StopRequestedError
+from trainer.record import final_evaluation
 from trainer.runtime import Runtime
 from trainer.setup import Setup
-from trainer.telemetry.console import Console
 from trainer.world import World
 
 WANTED = parse("ten-crop-28/36+bicubic")
@@ -43,7 +44,7 @@ def resized_copy(pair: Pair) -> Pair:
     ],
 )
 def test_the_aim_s_protocol_is_wanted_where_the_images_are_the_aim_s(recipe: str, images, expected: str | None) -> None:
-    found = aim.protocol(recipes.load(recipe), images())
+    found = final_evaluation.protocol(recipes.load(recipe), images())
     assert (found.name if found else None) == expected
 
 
@@ -69,7 +70,7 @@ def test_a_finished_run_is_measured_as_the_command_would(setup: Setup, images: P
     state = build.train_state(setup.recipe, setup.site, runtime)
     build.restore(state, run.checkpoints, runtime)
     pooling = state.networks[-1].avgpool
-    aim.evaluate(setup, state, (load(run.path, images, "train"), load(run.path, images, "val")), WANTED)
+    final_evaluation.evaluate(setup, state, (load(run.path, images, "train"), load(run.path, images, "val")), WANTED)
     assert state.networks[-1].avgpool is pooling
     place = run.path / "evaluations" / "val-ten-crop-28_36+bicubic"
     ours = predictions.load(place / PREDICTIONS)
@@ -96,7 +97,7 @@ def test_a_stop_is_heard(setup: Setup, images: Path) -> None:
         setup.stop.install()
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(StopRequestedError):
-            aim.evaluate(setup, state, both, WANTED)
+            final_evaluation.evaluate(setup, state, both, WANTED)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

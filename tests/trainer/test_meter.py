@@ -8,8 +8,8 @@ import torch
 
 from tests.trainer.telemetry import watched
 from trainer import build
+from trainer.meter import Meter
 from trainer.step import Normalize, TrainStep
-from trainer.telemetry.meter import Meter
 from trainer.world import World
 
 MULTIPLY_ADDS = 40.55e6  # of ResNet-20 at 32 px: models/table.py

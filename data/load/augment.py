@@ -1,4 +1,4 @@
-"""Carries out the choices of `data.augment.policies` on images, on any device, with torchvision's own pixels.
+"""Carries out the choices of `data.plan.policies` on images, on any device, with torchvision's own pixels.
 
 What happens to an image does not depend on the others in the batch, and nothing here waits for the device, as the host
 knows what to do.
@@ -14,16 +14,16 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from data.augment import adjust, warps
-from data.augment.adjust import on_device
-from data.augment.policies import Choices
-from data.augment.policy_tables import OWN, Op
+from data.load import colours, warps
+from data.load.colours import on_device
 from data.plan.draws import Floats, Ints
+from data.plan.policies import Choices
+from data.plan.policy_tables import OWN, Op
 
 Change = Callable[[Tensor, Floats], Tensor]
 """From images (N, 3, H, W) uint8 and a number for each to images of the same shape and type."""
 
-JITTERS: tuple[Change, ...] = (adjust.brightness, adjust.contrast, adjust.saturation, adjust.hue)
+JITTERS: tuple[Change, ...] = (colours.brightness, colours.contrast, colours.saturation, colours.hue)
 NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
 
 
@@ -107,13 +107,13 @@ OPERATIONS: Mapping[int, Change] = MappingProxyType(
         Op.TRANSLATE_X: warps.translate_x,
         Op.TRANSLATE_Y: warps.translate_y,
         Op.ROTATE: warps.rotate,
-        Op.BRIGHTNESS: partial(_by_departure, adjust.brightness),
-        Op.COLOR: partial(_by_departure, adjust.saturation),
-        Op.CONTRAST: partial(_by_departure, adjust.contrast),
-        Op.SHARPNESS: partial(_by_departure, adjust.sharpness),
-        Op.POSTERIZE: adjust.posterize,
-        Op.SOLARIZE: adjust.solarize,
-        Op.AUTO_CONTRAST: partial(_alone, adjust.autocontrast),
+        Op.BRIGHTNESS: partial(_by_departure, colours.brightness),
+        Op.COLOR: partial(_by_departure, colours.saturation),
+        Op.CONTRAST: partial(_by_departure, colours.contrast),
+        Op.SHARPNESS: partial(_by_departure, colours.sharpness),
+        Op.POSTERIZE: colours.posterize,
+        Op.SOLARIZE: colours.solarize,
+        Op.AUTO_CONTRAST: partial(_alone, colours.autocontrast),
         Op.EQUALIZE: partial(_alone, F.equalize),
         Op.INVERT: partial(_alone, F.invert),
         **{len(Op) + number: operation for number, operation in enumerate(OWN)},

@@ -1,1 +1,0 @@
-"""What befalls training images after their crop."""
