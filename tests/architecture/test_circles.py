@@ -31,7 +31,7 @@ CIRCLES_OF_FOLDERS = {
         {"trainer/images", "trainer/keep", "trainer/rundir", "trainer/setup", "trainer/step", "trainer/telemetry"}
     ),
     frozenset({"data/augment", "data/config", "data/plan"}),
-    frozenset({"data/dataset", "data/pack", "data/shards", "data/verify"}),
+    frozenset({"data/dataset", "data/pack", "data/shards"}),
 }
 
 Graph = Mapping[str, set[str]]

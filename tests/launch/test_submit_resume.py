@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from launch.cli import main, parse
+from launch.cli import main
 from launch.folder import LaunchFolder
 from launch.site import ClusterConfig
 from launch.submit import Resume
 from tests import commands
 from tests.launch import stand_ins
+from trainer.commands.cli import parse
 from trainer.config import SiteConfig
 from trainer.decode import encode
 
@@ -85,7 +86,7 @@ def test_a_resume_goes_on_elsewhere_with_what_was_named_from_another_folder(
 @pytest.mark.parametrize(
     ("content", "flags", "expected"),
     [
-        (None, [], "was never submitted: it holds no launch/submission.json; submit it first: python -m launch submit"),
+        (None, [], "was never submitted: it holds no launch/submission.json; submit it first: provenet submit"),
         ("{", [], "launch/submission.json: cannot be read (Expecting property name"),
         (
             '{"schema": 9}',

@@ -79,7 +79,7 @@ def _cores(figures: Figures) -> Iterator[Change]:
     quicker = step if place.gpu else Pace(step.seconds / times, step.cpu_s / times)
     yield Change(
         kind="cores",
-        flags=f"a machine with {wanted} cores for each process (python -m launch submit --cpus-per-process {wanted})",
+        flags=f"a machine with {wanted} cores for each process (provenet submit --cpus-per-process {wanted})",
         load=Pace(load.seconds / times, load.cpu_s / times),
         step=replace(quicker, cpu_s=step.cpu_s / times),
     )

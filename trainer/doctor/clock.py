@@ -50,7 +50,7 @@ def judged(skew_s: float) -> Finding:
         return good("clock", "agrees with the file system's")
     way = "behind" if skew_s > 0 else "ahead of"
     says = (
-        f"this machine's clock is {abs(skew_s):.1f} s {way} the file server's: python -m launch status takes a live "
+        f"this machine's clock is {abs(skew_s):.1f} s {way} the file server's: provenet status takes a live "
         "run for a silent one, or the reverse, and times in the records of several nodes do not fit"
     )
     return bad("clock", says, "let chrony or ntpd set it: chronyc tracking; timedatectl set-ntp true")

@@ -1,4 +1,4 @@
-"""`python -m trainer doctor`: its flags and its refusals. Loads torch only to measure."""
+"""`provenet doctor`: its flags and its refusals. Loads torch only to measure."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Doctor:
     measured for about a minute; then other settings, of which the first that helps is tried. Nothing is trained, and
     nothing is written but to a folder beside the run directory, which is removed.
 
-    Example: python -m trainer doctor resnet50 --data /imagenet --output runs/r50 --threads 4
+    Example: provenet doctor resnet50 --data /imagenet --output runs/r50 --threads 4
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]

@@ -1,4 +1,4 @@
-"""What `python -m trainer doctor` can be told. Standard library only."""
+"""What `provenet doctor` can be told. Standard library only."""
 
 from dataclasses import dataclass, field, fields
 from pathlib import Path

@@ -75,7 +75,7 @@ def data_findings(data: Path, mount: Mount) -> Iterator[Finding]:
     """Whether the images lie where they are read fast."""
     where = f"{data} lies on {mount.kind}"
     if NETWORK.fullmatch(mount.kind) and not any(data.glob("train/*.tar")):
-        mend = f"python -m data pack {data} OUT writes them to a few large files; or copy them to a disk of the machine"
+        mend = f"provenet pack {data} OUT writes them to a few large files; or copy them to a disk of the machine"
         yield note("data", f"{where} ({mount.source}), where many small files are read slowly", mend)
     elif mount.kind in IN_MEMORY:
         mend = "keep a copy on a disk; see that enough memory is left for the processes"

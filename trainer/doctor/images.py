@@ -146,5 +146,5 @@ def _drawn_words(recipe: Recipe, count: int) -> str:
 def _listed_words(root: Path, count: int) -> str:
     return (
         f"{count} of the images in {root}, which are in memory once looked at: the disk is not in the loader's "
-        f"figures; python -m data verify {root} lists all, and then it is"
+        f"figures; provenet verify {root} lists all, and then it is"
     )

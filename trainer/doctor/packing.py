@@ -1,4 +1,4 @@
-"""A few images as `python -m data pack --resize` writes them."""
+"""A few images as `provenet pack --resize` writes them."""
 
 from pathlib import Path
 

@@ -238,6 +238,6 @@ def _packed(known: Known) -> Iterator[Change]:
     whole, less = (_loaded(known, of, backend) for of in (taken(images, rows), dataset.load(out, out, "train")))
     yield Change(
         kind="pack",
-        flags=f"--data OUT, packed by python -m data pack DATA OUT --resize {side}",
+        flags=f"--data OUT, packed by provenet pack DATA OUT --resize {side}",
         load=Pace(known.load.seconds * less.seconds / whole.seconds, known.load.cpu_s * less.cpu_s / whole.cpu_s),
     )

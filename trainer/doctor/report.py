@@ -41,7 +41,7 @@ def opening(found: Visit, machine: Sequence[Finding]) -> Iterator[str]:
 
 def show_measures(figures: Figures) -> None:
     """The table."""
-    from models.console import show
+    from trainer.terminal import show
 
     show(HEAD, rows(figures))
 
@@ -125,7 +125,7 @@ def _remarks(figures: Figures) -> Iterator[str]:
     if busy < _IDLE and not place.backend.endswith("gpu"):
         yield (
             f"the loader's threads stand still for {1 - busy:.0%} of their time: they wait for the disk or the "
-            "network; images on a local disk, or in the large files of python -m data pack, are read faster"
+            "network; images on a local disk, or in the large files of provenet pack, are read faster"
         )
     epoch = model.epoch(figures)
     if epoch.evaluation_s > _LONG * epoch.seconds:

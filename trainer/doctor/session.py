@@ -12,8 +12,8 @@ from time import perf_counter
 
 import torch
 
-from data.commandline import QUIET_VARIABLE
 from data.load import backends
+from data.progress import QUIET_VARIABLE
 from trainer.config import Recipe, SiteConfig
 from trainer.doctor import machine, measures, probes, saves, sums
 from trainer.doctor.advice import Advice, advise

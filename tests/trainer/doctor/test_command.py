@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from data.workers import cores
-from trainer.cli import main
+from trainer.commands.cli import main
 from trainer.doctor import model
 from trainer.doctor.advice import advise
 from trainer.doctor.figures import Change, Figures, Job, Pace, Passes, Place, Reduction, Saving

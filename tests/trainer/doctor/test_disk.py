@@ -52,10 +52,10 @@ def on(kind: str, read_only: bool = False) -> Mount:
     ("kind", "shards", "state", "mend"),
     [
         ("ext4", False, "good", ""),
-        ("nfs4", False, "note", "python -m data pack"),
+        ("nfs4", False, "note", "provenet pack"),
         ("nfs4", True, "good", ""),
-        ("lustre", False, "note", "python -m data pack"),
-        ("fuse.s3fs", False, "note", "python -m data pack"),
+        ("lustre", False, "note", "provenet pack"),
+        ("fuse.s3fs", False, "note", "provenet pack"),
         ("fuse.fuse-overlayfs", False, "good", ""),
         ("tmpfs", False, "note", "keep a copy"),
     ],

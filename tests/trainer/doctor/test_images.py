@@ -41,7 +41,7 @@ def test_images_come_again_until_there_are_enough(images: Path, least: int, coun
 def test_images_that_nobody_has_listed_are_counted_and_some_looked_at(images: Path, tmp_path: Path) -> None:
     found = sample(RECIPE, site(images, tmp_path), runtime(), draw=False)
     assert found.counts == {"train": 96, "val": 80}
-    assert "python -m data verify" in found.says
+    assert "provenet verify" in found.says
     assert not found.raw
 
 

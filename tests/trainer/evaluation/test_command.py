@@ -8,7 +8,7 @@ from models.config import ModelConfig
 from tests import commands
 from tests.data.making import picture
 from tests.trainer.evaluation.answers import answered
-from trainer.cli import main
+from trainer.commands.cli import main
 from trainer.evaluation.command import Evaluate, folder_name
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.source import Source

@@ -195,5 +195,5 @@ def test_the_word_on_waiting_says_how_much_and_what_to_do(tmp_path: Path, capsys
     telemetry.close()
     assert (
         "waiting for data takes 50% of the time: without it training would be 2.0 times as fast; "
-        "python -m trainer doctor says what to change\n"
+        "provenet doctor says what to change\n"
     ) in capsys.readouterr().out

@@ -1,0 +1,140 @@
+"""`provenet reproduce`: a recipe over several seeds, from the queue to the verdict. Loads no torch.
+
+The processes are `launch`'s, which lies above this room: it is run as a command.
+"""
+
+import json
+import subprocess
+import sys
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from data.progress import counting
+from trainer import recipe as recipes
+from trainer.commands.report import Report
+from trainer.decode import range_problems
+from trainer.exits import FAILED, INTERRUPTED, refuse
+from trainer.preempt import START_AGAIN
+from trainer.rundir import RunDirectory, write_text
+
+SWEEP = "sweep.yaml"
+UNDER_WAY = ("queued", "running", "waiting", "suspended", "cancelling")  # as `launch status --json` calls them
+LOOK_S = 5.0
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Reproduce:
+    """Train a recipe with several seeds, and say whether it gives the accuracy that it aims at.
+
+    Queues the runs as one array, each in a folder of its own in --output. The same command again queues what was lost
+    and, when all have finished, reports mean, deviation and verdict; --wait does so at once. Each run ends with an
+    evaluation under the protocol of the published figure. Flags of `provenet array` follow after --.
+
+    Ends with 0 when all runs have finished, with 75 while some have not.
+
+    Example: provenet reproduce resnet50 --data /imagenet --output runs/r50 --seeds 3 -- --partition
+    gpu --gpus-per-node 8 --hours 12
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """Name or path of a recipe."""
+    data: Path
+    """The data set, as `provenet train` takes it."""
+    output: Path
+    """Folder of the run directories."""
+    seeds: int = field(default=3, metadata={"min": 1, "max": 100})
+    """Runs, 1 to 100, with the seeds 0, 1, 2 and so on."""
+    cluster: Literal["slurm", "local"] = "slurm"
+    """Where they run: on Slurm, or on this machine, one after the other unless --parallel says otherwise."""
+    wait: bool = False
+    """Stay until all have finished or failed; Ctrl-C leaves them running."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
+    launch: tyro.conf.Suppress[tuple[str, ...]] = ()
+    """What follows after --."""
+
+    def run(self) -> int:
+        """Queue what is missing, perhaps wait, and report."""
+        if problems := self._problems():
+            return refuse(problems)
+        if code := self._queue():
+            return code
+        try:
+            if self.wait:
+                self._await()
+        except KeyboardInterrupt:
+            sys.stderr.write("the runs go on; the same command comes back to them\n")
+            return INTERRUPTED
+        return self._report()
+
+    def _await(self) -> None:
+        with counting("reproduce", "runs") as progress:
+            while self._under_way():
+                progress(sum(run.finished() is not None for run in self._runs), self.seeds)
+                time.sleep(LOOK_S)
+
+    def behind(self, words: tuple[str, ...]) -> "Reproduce":
+        """The command with what follows after --."""
+        return replace(self, launch=words)
+
+    def _problems(self) -> list[str]:
+        recipes.load(self.recipe)
+        found = range_problems(self, flags=True)
+        if self.output.exists() and not self.output.is_dir():
+            return [*found, f"--output: {self.output} is a file; name a folder"]
+        file = self.output / SWEEP
+        if file.exists() and file.read_text(encoding="utf-8") != self._sweep():
+            found.append(f"--output: {file} is of another recipe or other seeds; name another folder")
+        return found
+
+    def _sweep(self) -> str:
+        named = self.recipe in recipes.names()
+        recipe = self.recipe if named else str(Path(self.recipe).absolute())
+        return f"recipe: {json.dumps(recipe)}\ngrid:\n  seed: {list(range(self.seeds))}\n"
+
+    def _queue(self) -> int:
+        """Let `launch array` queue the runs that need it; its exit code."""
+        file, begun = self.output / SWEEP, self.output.exists()
+        new = not file.exists()
+        if new:
+            self.output.mkdir(parents=True, exist_ok=True)
+            write_text(file, self._sweep())
+        place = ("--data", str(self.data), "--output", str(self.output), "--cluster", self.cluster)
+        parallel = ("--parallel", "1") if self.cluster == "local" and "--parallel" not in self.launch else ()
+        done = subprocess.run(
+            [sys.executable, "-m", "launch", "array", str(file), *place, *parallel, *self.launch], check=False
+        )
+        if done.returncode and new:  # it has said why, and nothing was queued
+            file.unlink()
+            with suppress(OSError):
+                _ = begun or self.output.rmdir()
+        return done.returncode
+
+    @property
+    def _runs(self) -> list[RunDirectory]:
+        return [RunDirectory(self.output / f"seed={seed}") for seed in range(self.seeds)]
+
+    def _under_way(self) -> bool:
+        """Whether a run is still on its way to its end."""
+        if all(run.finished() for run in self._runs):
+            return False
+        words = [sys.executable, "-m", "launch", "status", str(self.output), "--json"]
+        done = subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True)
+        return done.returncode == 0 and any(row["state"] in UNDER_WAY for row in json.loads(done.stdout))
+
+    def _report(self) -> int:
+        unfinished = [run.path for run in self._runs if not run.finished()]
+        if not any(run.recipe.exists() for run in self._runs):
+            return START_AGAIN
+        if Report(runs=(self.output,)).run():
+            return FAILED
+        if unfinished:
+            sys.stdout.write(
+                f"{len(unfinished)} of {self.seeds} runs have not finished: provenet status {self.output}\n"
+            )
+        return START_AGAIN if unfinished else 0

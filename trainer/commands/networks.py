@@ -1,0 +1,237 @@
+"""`provenet models`: list, summary, validate, export. Loads torch once one of them runs."""
+
+import logging
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Annotated, Literal, TypeVar
+
+import tyro
+
+from models import registry
+from models.config import ModelConfig
+from models.table import TABLE
+from trainer.exits import refuse
+from trainer.terminal import busy, progress, show
+
+DIFFERENT = 1
+Command = TypeVar("Command")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model(ModelConfig):
+    """A network, its name first."""
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = tyro.MISSING
+    """A name of `provenet models list`, or timm/<name> or torchvision/<name>."""
+
+    num_classes: int = 0
+    """Classes; 0: as many as the paper's data set has."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class List:
+    """List names with parameters, FLOPs (multiply-adds of one image at the paper's size), paper and reference.
+
+    Example: provenet models list resnet50
+    """
+
+    pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = "*"
+    """Part of a name, or a pattern with * and ?."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
+
+    def run(self) -> int:
+        """Print the table."""
+        return _run(list_networks, self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """Show a network layer by layer: output shapes, parameters, multiply-adds, memory.
+
+    Example: provenet models summary resnet50 --format keras
+    """
+
+    model: Annotated[Model, tyro.conf.arg(name="")]
+    batch: int = 64
+    """Images, at least 1; they scale the memory."""
+    image_size: int | None = None
+    """Side of the images, pixels, from the least that the network takes. None: the paper's."""
+    format: Literal["table", "csv", "keras"] = "table"
+    """table and csv as torchsummary counts, keras as Keras does (ResNet family)."""
+
+    def run(self) -> int:
+        """Print the layers."""
+        return _run(summarise, self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Validate:
+    """Compare a network with its public counterpart, weight for weight; exit code 1 on a difference.
+
+    Example: provenet models validate resnet50
+    """
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """A name of `provenet models list`, or all."""
+    image_size: int | None = None
+    """Side of the images, pixels, from the least that the network takes. None: the paper's."""
+    batch: int = 2
+    """Images, at least 2."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
+
+    def run(self) -> int:
+        """Print the comparison."""
+        return _run(validate, self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """Write a trained network as a file, any batch size, and compare the file's logits with the network's.
+
+    Example: provenet models export resnet50 --weights runs/r50/model.safetensors --to onnx
+    """
+
+    model: Annotated[Model, tyro.conf.arg(name="")]
+    weights: str
+    """A safetensors or torch file (ours, torchvision's or timm's), or timm or torchvision for their hubs."""
+    to: Literal["onnx", "pt2", "safetensors"]
+    """onnx: ONNX program. pt2: torch.export. safetensors: weights alone."""
+    output: Path | None = None
+    """Where it goes; NAME with the format as suffix where not given."""
+    image_size: int | None = None
+    """Side of the images, pixels, from the least that the network takes. None: the paper's."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
+
+    def run(self) -> int:
+        """Write the file and compare it."""
+        return _run(export, self)
+
+
+def _run(function: Callable[[Command], int], command: Command) -> int:
+    logging.basicConfig(format="%(message)s")  # to stderr
+    logging.getLogger("models").setLevel(logging.INFO)  # not the exporters, which narrate
+    try:
+        return function(command)
+    except ValueError as error:
+        return refuse(str(error).splitlines())
+
+
+def list_networks(command: List) -> int:
+    names = registry.matching(command.pattern)
+    from models.trace import multiply_adds, parameter_count, skeleton
+
+    rows: list[tuple[str, ...]] = []
+    for name in progress(names, "networks"):
+        row = TABLE[name]
+        network = skeleton(ModelConfig(name=name, num_classes=row.num_classes))
+        flops = f"{multiply_adds(network, row.image_size) / 1e9:6.3f} G"
+        parameters = f"{parameter_count(network):>10,}"
+        rows.append((name, parameters, flops, f"{row.image_size}", row.paper, registry.counterpart(name)))
+    show(("name", "parameters", "FLOPs", "pixels", "paper", "reference"), rows)
+    return 0
+
+
+def summarise(command: Summary) -> int:
+    _at_least(1, command.batch)
+    config, size = _resolved(command.model, command.image_size)
+    from models import keras, summary
+    from models.trace import skeleton
+
+    network = skeleton(config)
+    try:
+        result = summary.summarise(network, (command.batch, config.in_channels, size, size))
+    except (RuntimeError, AssertionError) as error:  # a package's network, whose least size we do not know
+        images = f"{command.batch} images of {size} px (--batch, --image-size)"
+        raise ValueError(f"{config.name} does not take {images}: {str(error).splitlines()[0]}") from error
+    pages = {"table": summary.as_table, "csv": summary.as_csv, "keras": keras.as_keras}
+    sys.stdout.write(pages[command.format](result))
+    return 0
+
+
+def validate(command: Validate) -> int:
+    _at_least(2, command.batch)  # a batch of one has no variance to normalise by
+    names = registry.names() if command.name == "all" else [command.name]
+    for name in names:
+        size = registry.entry(name).image_size if command.image_size is None else command.image_size
+        _refuse_any(registry.problems(ModelConfig(name=name), size, "--image-size"))
+    from models.validate import LIMITS, QUANTITIES, compare
+
+    pairs = [(name, dtype) for name in names for dtype in LIMITS]
+    equal: list[bool] = []
+
+    def rows() -> Iterator[tuple[str, ...]]:
+        for name, dtype in progress(pairs, "comparisons"):
+            result = compare(name, dtype, command.image_size, command.batch)
+            equal.append(result.equal)
+            counts = (f"{ours:,}" if ours == theirs else f"{ours:,}, not {theirs:,}" for ours, theirs in result.counts)
+            differences = (f"{result.differences[quantity]:.1e}" for quantity in QUANTITIES)
+            verdict = "equal" if result.equal else "DIFFERENT"
+            precision = str(dtype).removeprefix("torch.")
+            yield name, registry.counterpart(name), precision, *counts, *differences, verdict
+
+    show(("name", "counterpart", "dtype", "parameters", "FLOPs", *QUANTITIES, ""), rows())
+    return 0 if all(equal) else DIFFERENT
+
+
+def export(command: Export) -> int:
+    config, size = _resolved(command.model, command.image_size)
+    path = command.output or Path(f"{config.name.replace('/', '_')}.{command.to}")
+    if not path.parent.is_dir():
+        raise ValueError(f"--output: {path.parent} is not a folder")
+    if path.suffix != f".{command.to}" or path.is_dir():
+        raise ValueError(f"--output: {path}; name a file that ends in .{command.to}")
+    from safetensors import SafetensorError
+
+    from models import weights
+    from models.export import ParityError
+    from models.export import export as write
+
+    network = registry.build(config)
+    weights.load(network, command.weights, config)
+    try:
+        with busy(f"writing {path}, and comparing it with the network"):
+            difference = write(network, config, path, command.to, size)
+    except ParityError as error:
+        sys.stderr.write(f"{error}\n")
+        return DIFFERENT
+    except (OSError, SafetensorError) as error:
+        raise ValueError(f"--output: {path} cannot be written: {error}") from error
+    sys.stdout.write(f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n")
+    return 0
+
+
+def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
+    """The config with the classes and the image size of the paper where none were given.
+
+    Raises:
+        ValueError: Something is wrong with either.
+    """
+    row = TABLE.get(model.name)
+    values = {field.name: getattr(model, field.name) for field in fields(ModelConfig)}
+    values["num_classes"] = model.num_classes or (row.num_classes if row else 1000)
+    config = ModelConfig(**values)
+    size = row.image_size if row and image_size is None else image_size
+    # a package's network takes what it takes: None is not looked at
+    _refuse_any(registry.problems(config, size or 0, "--image-size", training=False))
+    return config, _package_image_size(config.name) if size is None else size
+
+
+def _package_image_size(name: str) -> int:
+    from models import reference
+
+    return reference.image_size(name)
+
+
+def _at_least(least: int, batch: int) -> None:
+    if batch < least:
+        raise ValueError(f"--batch: {batch} is below {least}")
+
+
+def _refuse_any(problems: Sequence[str]) -> None:
+    if problems:
+        raise ValueError("\n".join(problems))

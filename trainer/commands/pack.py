@@ -1,0 +1,110 @@
+"""`provenet pack`: its flags and what it prints. Loads numpy and Pillow only once there is work."""
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from textwrap import indent
+from time import monotonic
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import tyro
+
+from data.folder import RefusedError
+from data.listing import Listing
+from data.pack.record import PackOptions
+from trainer.commands.resumable import resumable
+from trainer.exits import FAILED, refuse, say
+
+if TYPE_CHECKING:
+    from data.pack.pack import Written
+
+SHOWN = 10
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PackCommand:
+    """Put the images of a data set into tar shards, of which a file system sees few and large files.
+
+    Writes OUT/train/train-000000.tar and so on, and OUT/val likewise, in WebDataset's layout, beside each an index for
+    DALI's reader; OUT/classes.txt, OUT/pack.json, and OUT/manifest-train.npz and -val.npz, which the loaders read. Each
+    shard is read back before it counts. The same options give the same bytes, whatever the number of workers.
+    Interrupted, the same command goes on where it stopped; once done, it has nothing to do.
+
+    Example: provenet pack datasets/imagenet datasets/imagenet400 --resize 400
+    """
+
+    source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
+    """Data set to pack: SOURCE/train and SOURCE/val; it stays as it is."""
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
+    """Folder to fill: a new one, an empty one, or one begun with the same options."""
+    options: Annotated[PackOptions, tyro.conf.arg(name="")]
+    """How."""
+    workers: int | Literal["auto"] = "auto"
+    """Processes that pack, 1 to 256; auto: one for each CPU core that this process may use."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
+
+    def run(self) -> int:
+        """Pack both splits, list their images, and print what there is."""
+        return resumable(self._run)
+
+    def _run(self) -> int:
+        from data import dataset
+        from data.pack import pack
+        from data.workers import number
+
+        workers = number(self.workers)
+        try:
+            self._check(workers)
+            for split, listing in [(split, self._listing(split)) for split in dataset.SPLITS]:
+                self._pack(listing, split, workers)
+        except ValueError as error:  # every refusal is one
+            return refuse(str(error).splitlines())
+        except pack.TooManyBrokenSourcesError as error:
+            return say(f"stopped\n{indent(str(error), '  ')}", FAILED)
+        return 0
+
+    def _listing(self, split: str) -> Listing:
+        from data import dataset
+        from data.progress import counting
+
+        with counting(f"listing {split}", "classes") as progress:
+            return dataset.listing(self.source, split, progress)
+
+    def _check(self, workers: int) -> None:
+        from data.workers import bad_workers
+
+        problems = bad_workers(workers)
+        if self.options.resize is None and self.options.quality != PackOptions().quality:
+            problems.append(f"--quality: {self.options.quality}, but without --resize no image is encoded anew")
+        if not self.source.is_dir():
+            problems.append(f"SOURCE: {self.source} {'is not a folder' if self.source.exists() else 'does not exist'}")
+        if problems:
+            raise RefusedError("\n".join(problems))
+
+    def _pack(self, listing: Listing, split: str, workers: int) -> None:
+        from data.pack import manifests, pack
+        from data.progress import counting
+
+        start = monotonic()
+        with counting(f"pack {split}", "images") as progress:
+            written = pack.write(listing, self.out, split, self.options, workers, progress)
+        taken = monotonic() - start
+        sys.stdout.write(_told(self.out / split, written, taken))
+        _name_broken(written)
+        manifests.write(self.out, split, written.images, workers)
+
+
+def _told(folder: Path, written: "Written", taken: float) -> str:
+    made = f"{written.new:,} of them written in {taken:.1f} s" if written.new else "all there before"
+    scaled = f" ({written.resized:,} scaled down)" if written.resized else ""
+    contents = f"{written.images:,} images{scaled} in {written.shards:,} shards, {written.bytes / 1e6:,.1f} MB"
+    return f"{folder}: {contents}; {made}\n"
+
+
+def _name_broken(written: "Written") -> None:
+    if not written.broken:
+        return
+    sys.stderr.write(f"left out, as they cannot be decoded: {len(written.broken):,}; pack.json names all\n")
+    for name, reason in written.broken[:SHOWN]:
+        sys.stderr.write(f"  {name}: {reason}\n")

@@ -1,0 +1,104 @@
+"""From words to a command by tyro, whose refusals are put as ours are. Loads tyro and the recipes, no torch."""
+
+import io
+import os
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, redirect_stderr
+from difflib import get_close_matches
+from typing import Any
+
+import tyro
+
+from trainer import recipe
+from trainer.config import Recipe
+from trainer.decode import InvalidConfigError
+from trainer.exits import BAD_INPUT
+from trainer.world import speaks
+
+_HELP = ("-h", "--help")
+_MOST_LINES = 12
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_NOISE = r"[─\- ]*$|Argument helptext:|Got errors:|- <class "
+_COMMANDS = "Available subcommands: "
+_WORDS = (  # those of each tyro in the pinned range, and ours
+    (r"^Unrecognized options: (.*)", r"\1: unknown"),
+    (r"^Expected one of \{(.*)\}\.$", r"COMMAND: missing; one of \1"),
+    (r"^Missing from (.*):$", r"\1: missing"),
+    (r"^Missing value for argument '(?:\(')?(.*?)(?:',\))?'\. Expected (\d+) values?\.", r"\1: wants \2 more"),
+    (r"^invalid choice ('.*') for argument '(.*)'\. Expected one of \((.*?),?\)\.", r"\2: \1; expected one of \3"),
+    (r"^Error parsing (.*?): ", r"\1: "),
+    (r"invalid literal for int\(\) with base 10: ('.*')", r"\1 is no whole number"),
+    (r"could not convert string to float: ('.*')", r"\1 is no number"),
+    (r": no type matching (.*) could be instantiated from \['(.*)'\]\.", r": '\2'; expected \1"),
+)
+
+
+def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> Any:
+    """The command that was typed; ends the process where it cannot be parsed.
+
+    Args:
+        kind: Its class, a dataclass. Where it has a method `behind`, that takes the words after --.
+        words: What was typed after the verb.
+        prog: Program and verb, as messages name them.
+        values: Those of its flags where none are typed. None: the class's own.
+    """
+    has_more = hasattr(kind, "behind") and "--" in words
+    ours = list(words[: words.index("--")] if has_more else words)  # tyro takes num_procs and num-procs for the same
+    default = {} if values is None else {"default": values}
+    with plain_refusals(ours):
+        command = tyro.cli(
+            kind, args=ours, prog=prog, config=(tyro.conf.AvoidSubcommands,), console_outputs=speaks(), **default
+        )
+    return command.behind(tuple(words[len(ours) + 1 :])) if has_more else command
+
+
+def named_recipe(words: Sequence[str], verb: str) -> Recipe:
+    """The recipe that follows the verb, or the defaults where nothing does or only `--help`.
+
+    Raises:
+        InvalidConfigError: The recipe cannot be read, or something else comes before it.
+    """
+    if list(words) in ([], ["-h"], ["--help"]):
+        return Recipe()
+    if words[0].startswith("-"):  # the flags that follow are those of the recipe, so it has to be known first
+        raise InvalidConfigError([f"RECIPE: comes first, before {words[0]}: {verb} RECIPE {words[0]} ..."])
+    return recipe.load(words[0])
+
+
+@contextmanager
+def plain_refusals(arguments: Sequence[str]) -> Iterator[None]:
+    """Let a parser that ends the program with code 2 say why as we do: in plain lines, without a frame."""
+    if set(arguments) & {*_HELP, "--tyro-print-completion", "--tyro-write-completion"}:
+        yield
+        return
+    said, columns, refused = io.StringIO(), os.environ.get("COLUMNS"), False
+    os.environ["COLUMNS"] = "10000"  # a frame breaks lines anywhere
+    try:
+        with redirect_stderr(said):
+            yield
+    except SystemExit as end:
+        refused = end.code == BAD_INPUT
+        raise
+    finally:
+        os.environ.pop("COLUMNS")
+        if columns is not None:
+            os.environ["COLUMNS"] = columns
+        sys.stderr.write(plain(said.getvalue()) if refused else said.getvalue())
+
+
+def plain(frame: str) -> str:
+    """What a frame with a title says, as lines below our own head; nothing where nothing was said."""
+    frame = _COLOURS.sub("", frame)
+    if not frame.startswith(("╭", " ")):  # a frame of blanks, where the output takes no other
+        return frame
+    lines = [line[2:-1].rstrip() for line in frame.splitlines()[1:-1] if not re.match(_NOISE, line[2:-1])]
+    for pattern, words in _WORDS:
+        lines = [re.sub(pattern, words, line) for line in lines]
+    if len(lines) > 1 and lines[1].startswith(_COMMANDS):
+        close = get_close_matches(re.split(r"[,:]", lines[0])[0], lines[1].removeprefix(_COMMANDS).split(", "), 1)
+        lines[0] += f"; did you mean {close[0]}?" if close else ""
+    more = f"  and {len(lines) - _MOST_LINES} lines more\n" if len(lines) > _MOST_LINES else ""
+    shown = "".join(f"  {line}\n" for line in lines[:_MOST_LINES])
+    return f"cannot start; nothing was written\n{shown}{more}" if lines else ""
