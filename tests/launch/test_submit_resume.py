@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.cli import main
+from launch.cli import VERBS, main
 from launch.folder import LaunchFolder
 from launch.site import ClusterConfig
 from launch.submit import Resume
@@ -55,10 +55,11 @@ def test_a_resume_asks_for_all_that_the_submission_asked_for_but_for_its_own_fla
     )
     assert all(getattr(CLUSTER, field.name) != field.default for field in fields(CLUSTER)), "a field has its default"
     submitted(tmp_path, CLUSTER, site)
-    same = parse(["resume", str(tmp_path)])
+    same = parse(["resume", str(tmp_path)], VERBS)
     assert isinstance(same, Resume)
     assert (same.cluster, same.site, same.new_code) == (CLUSTER, site, False)
-    other = parse(["resume", str(tmp_path), "--partition", "long", "--hours", "9", "--env", "C=3", "--save-steps", "6"])
+    flags = ("--partition", "long", "--hours", "9", "--env", "C=3", "--save-steps", "6")
+    other = parse(["resume", str(tmp_path), *flags], VERBS)
     assert isinstance(other, Resume)
     assert other.cluster == replace(CLUSTER, partition="long", hours=9.0, env=("A=1", "B", "C=3"))
     assert other.site == replace(site, save_steps=6)
