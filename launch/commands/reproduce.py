@@ -1,6 +1,6 @@
 """`provenet reproduce`: a recipe over several seeds, from the queue to the verdict. Loads no torch.
 
-The processes are `launch`'s, which lies above this room: it is run as a command.
+The array and its status are commands in processes of their own.
 """
 
 import json
@@ -23,7 +23,7 @@ from trainer.preempt import START_AGAIN
 from trainer.rundir import RunDirectory, write_text
 
 SWEEP = "sweep.yaml"
-UNDER_WAY = ("queued", "running", "waiting", "suspended", "cancelling")  # as `launch status --json` calls them
+UNDER_WAY = ("queued", "running", "waiting", "suspended", "cancelling")  # as `provenet status --json` calls them
 LOOK_S = 5.0
 
 
@@ -98,7 +98,7 @@ class Reproduce:
         return f"recipe: {json.dumps(recipe)}\ngrid:\n  seed: {list(range(self.seeds))}\n"
 
     def _queue(self) -> int:
-        """Let `launch array` queue the runs that need it; its exit code."""
+        """Let `provenet array` queue the runs that need it; its exit code."""
         file, begun = self.output / SWEEP, self.output.exists()
         new = not file.exists()
         if new:

@@ -184,7 +184,7 @@ def test_waiting_for_data_is_said_once_where_it_takes_over_a_tenth_of_the_time(
     for step, wait in enumerate(waits, start=1):
         telemetry.train(point(step, data_wait=wait))
     telemetry.close()
-    lines = [line for line in capsys.readouterr().out.splitlines() if "trainer doctor" in line]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "provenet doctor" in line]
     assert len(lines) == said
 
 
