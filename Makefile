@@ -12,7 +12,7 @@ DATA ?=
 RECIPE ?= $(if $(DATA),resnet50,demo)
 #: run directory
 OUTPUT ?= runs/$(basename $(notdir $(RECIPE)))
-#: more flags of `python -m trainer train`, or with test-gpu of `python -m tests.gpu`
+#: more flags of `provenet train`, or with test-gpu of `python -m tests.gpu`
 FLAGS ?=
 
 OTHER := $(if $(filter 12,$(CUDA)),13,12)
@@ -27,7 +27,7 @@ PROCESSES ?= $(if $(filter 0,$(GPUS)),1,$(GPUS))
 
 # accelerate launch --cpu starts one process, whatever --num_processes says; --multi_gpu starts them all, on CPUs too
 DEVICES := $(if $(filter 1,$(PROCESSES)),$(if $(filter 0,$(GPUS)),--cpu),--multi_gpu)
-LAUNCH := $(BIN)/python -m launch run -- $(BIN)/accelerate launch --quiet $(DEVICES) --num_processes $(PROCESSES) --num_machines 1 \
+LAUNCH := $(BIN)/provenet run -- $(BIN)/accelerate launch --quiet $(DEVICES) --num_processes $(PROCESSES) --num_machines 1 \
   --num_cpu_threads_per_process 1 --mixed_precision no --dynamo_backend no
 
 .PHONY: help train test test-gpu check lint quick env env-dev system bench drill screenshot clean
@@ -39,7 +39,7 @@ help:  ## Show what can be made, and by which settings.
 	@sed -nE '/^#: /{s/^#: //;h;n;s/^([A-Z]+).*/  \1\t/;G;s/\n//;p;}' $(MAKEFILE_LIST) | expand -t 20
 
 train: env  ## Train on an embedded data set, or on DATA=/imagenet with RECIPE=resnet50; goes on where it was stopped.
-	@$(if $(DATA),:,$(BIN)/python -m data synth "$(IMAGES)")
+	@$(if $(DATA),:,$(BIN)/provenet synth "$(IMAGES)")
 	@$(LAUNCH) -m trainer train "$(RECIPE)" --data "$(IMAGES)" --output "$(OUTPUT)" $(FLAGS)
 	@echo "(tensorboard is $(BIN)/tensorboard)"
 

@@ -146,7 +146,7 @@ def unfinished(out: Path, split: str, archives: tuple[str, ...]) -> str | None:
     if not record:
         return None
     if not found["complete"]:
-        return f"{out / split} is not packed to its end; run the same `python -m data pack` once more"
+        return f"{out / split} is not packed to its end; run the same `provenet pack` once more"
     named = {shard["name"] for shard in found["shards"]}
     if lost := sorted(named - set(archives)):
         return f"{out / split / lost[0]} is missing ({len(lost)} of {len(named)}); run the same pack command once more"

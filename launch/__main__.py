@@ -1,10 +1,15 @@
-"""`python -m launch`."""
+"""`python -m launch`: what jobs in a queue run; for people, it is `provenet`."""
 
 import sys
+from pathlib import Path
 
-from data.ending import trace_crashes
-from launch.cli import main
+ROOT = str(Path(__file__).resolve().parents[1])
+if (
+    __name__ == "__main__" and sys.path[0] != ROOT
+):  # the folder that one stands in may hold a data.py or a folder models
+    sys.path.insert(0, ROOT)
 
 if __name__ == "__main__":
-    trace_crashes()
-    sys.exit(main())
+    from launch.cli import console
+
+    console()

@@ -131,7 +131,7 @@ def stuck(history: list[Attempt], step: int, limit: int) -> str | None:
     ends = ", ".join(meaning(attempt.end.code) if attempt.end else "lost" for attempt in last)
     return (
         f"{limit} attempts in a row began at step {step:,} and none got to a newer checkpoint ({ends}); see the "
-        "log, then python -m launch resume; --save-minutes or --save-steps saves more often, --hours gives more time"
+        "log, then provenet resume; --save-minutes or --save-steps saves more often, --hours gives more time"
     )
 
 

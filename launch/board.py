@@ -1,4 +1,4 @@
-"""The table of `python -m launch status`: on a terminal, in plain lines, as JSON."""
+"""The table of `provenet status`: on a terminal, in plain lines, as JSON."""
 
 import json
 import sys
@@ -13,10 +13,10 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
-import models.console
 from launch.screen import in_one_line, say, write
 from launch.standing import State, UnderWay
-from trainer.commands.checkpoints import age
+from trainer import terminal
+from trainer.terminal import age
 
 HEAD = ("run", "state", "job", "step", "epoch", "top-1", "images/s", "restarts", "ETA", "note")
 
@@ -101,7 +101,7 @@ def show(board: Board) -> None:
         console = Console()
         console.print(picture(board.rows, console.width))
     elif board.rows:
-        models.console.show(HEAD, [row.cells() for row in board.rows])
+        terminal.show(HEAD, [row.cells() for row in board.rows])
     else:
         write(f"no run directory in {in_one_line(str(board.root))}: none holds a recipe.yaml\n")
     for remark in board.remarks:

@@ -1,4 +1,4 @@
-"""`python -m launch cancel`: end a run, with a checkpoint. Loads no torch."""
+"""`provenet cancel`: end a run, with a checkpoint. Loads no torch."""
 
 import os
 import signal
@@ -27,9 +27,9 @@ _LOOK_S = 0.5
 class Cancel:
     """Let a submitted run save and end, and Slurm not start it again; waits until it has.
 
-    `python -m launch resume RUN` goes on with it later.
+    `provenet resume RUN` goes on with it later.
 
-    Example: python -m launch cancel runs/r50
+    Example: provenet cancel runs/r50
     """
 
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]

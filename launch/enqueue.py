@@ -179,7 +179,7 @@ def _withdraw(wanted: Wanted) -> None:
 
 
 def _guide(wanted: Wanted, job: str) -> str:
-    run, launch = shlex.quote(str(wanted.run.path)), "python -m launch"
+    run, launch = shlex.quote(str(wanted.run.path)), "provenet"
     state = "is queued" if wanted.cluster.cluster == "slurm" else "is running on this machine"
     return (
         f"job {job} {state}; it is started again as often as it takes\n"
@@ -192,7 +192,7 @@ def _guide(wanted: Wanted, job: str) -> str:
 
 
 def _array_guide(sweep: Sweep, jobs: list[str]) -> str:
-    root, launch = shlex.quote(str(sweep.root)), "python -m launch"
+    root, launch = shlex.quote(str(sweep.root)), "provenet"
     one = jobs[0] if len(jobs) == 1 else f"{jobs[0]} to {jobs[-1]}"
     return (
         f"{len(jobs)} runs are queued, {sweep.parallel} at a time, as {one}\n"

@@ -76,7 +76,7 @@ class LaunchFolder:
     @property
     def resume(self) -> str:
         """The command that goes on with the run, for a shell."""
-        return f"python -m launch resume {shlex.quote(str(self.run))}"
+        return f"provenet resume {shlex.quote(str(self.run))}"
 
     @property
     def _submission(self) -> Path:

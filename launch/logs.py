@@ -1,4 +1,4 @@
-"""`python -m launch logs`: the output of a run's job, merged or of one rank. Loads no torch."""
+"""`provenet logs`: the output of a run's job, merged or of one rank. Loads no torch."""
 
 import sys
 import time
@@ -26,7 +26,7 @@ class Logs:
 
     Without --attempt, of the job that was queued last, all its attempts together.
 
-    Example: python -m launch logs runs/r50 --rank 0 --follow
+    Example: provenet logs runs/r50 --rank 0 --follow
     """
 
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
@@ -95,9 +95,7 @@ def _why_none(run: Path) -> str:
         return f"RUN: {run} is not a folder"
     if not RunDirectory(run).recipe.exists():
         return f"RUN: {run} is not a run directory: it holds no recipe.yaml"
-    return (
-        f"RUN: {run} was never queued, so no output of it was kept; python -m launch submit RECIPE --output {run} does"
-    )
+    return f"RUN: {run} was never queued, so no output of it was kept; provenet submit RECIPE --output {run} does"
 
 
 def _place(folder: LaunchFolder, submission: Submission, job: str) -> Path:

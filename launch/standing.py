@@ -11,9 +11,9 @@ from launch import attempts, scheduler
 from launch.attempts import Attempt
 from launch.folder import LaunchFolder, Submission
 from launch.scheduler import GONE, UNKNOWN, JobState
-from trainer.commands.checkpoints import age
 from trainer.keep.holder_file import Holder, look
 from trainer.rundir import RunDirectory
+from trainer.terminal import age
 
 UnderWay = Literal["running", "queued", "waiting", "suspended", "cancelling"]
 Idle = Literal["finished", "cancelled", "stopped", "lost", "not running", "unknown"]

@@ -1,4 +1,4 @@
-"""`python -m launch status`: every run below a folder, in a line each. Loads no torch."""
+"""`provenet status`: every run below a folder, in a line each. Loads no torch."""
 
 import os
 import sys
@@ -16,12 +16,12 @@ from launch.board import Board, Row
 from launch.progress import Progress, progress
 from launch.scheduler import JobState
 from launch.standing import Evidence, Standing, State, job_states, read, settled, standing
-from trainer.commands.checkpoints import age
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, range_problems
 from trainer.exits import refuse
 from trainer.recipe import load
 from trainer.rundir import RunDirectory
+from trainer.terminal import age
 
 DEPTH = 4
 WATCH_S = 5.0
@@ -36,7 +36,7 @@ class Status:
 
     Looks four folders deep, but neither into run directories nor through links nor into hidden folders.
 
-    Example: python -m launch status runs --watch 10
+    Example: provenet status runs --watch 10
     """
 
     root: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="[ROOT]")] = None

@@ -1,7 +1,8 @@
-"""`python -m launch submit` and `resume`."""
+"""`provenet submit` and `resume`."""
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -13,12 +14,14 @@ from launch.enqueue import Wanted
 from launch.folder import LaunchFolder, Submission
 from launch.site import ClusterConfig
 from trainer import smoke
+from trainer.commands.parsing import named_recipe
 from trainer.config import Recipe, SiteConfig
 from trainer.decode import InvalidConfigError, decode
 from trainer.exits import refuse
 from trainer.recipe import load
 from trainer.rundir import RunDirectory
 
+NOWHERE = SiteConfig(data=tyro.MISSING, output=tyro.MISSING)
 CLUSTER = (tyro.conf.OmitArgPrefixes, tyro.conf.UseAppendAction)
 
 
@@ -31,7 +34,7 @@ class Submit:
     that waits. At its time limit, after a preemption, a lost node or a killed process the run goes on from its last
     checkpoint.
 
-    Example: python -m launch submit resnet50 --data /imagenet --output runs/r50 --nodes 2 --partition
+    Example: provenet submit resnet50 --data /imagenet --output runs/r50 --nodes 2 --partition
     gpu --gpus-per-node 8 --cpus-per-process 12 --hours 12
     """
 
@@ -58,7 +61,7 @@ class Resume:
 
     It goes on from its newest checkpoint with the code that was pinned then.
 
-    Example: python -m launch resume runs/r50 --partition long --hours 48
+    Example: provenet resume runs/r50 --partition long --hours 48
     """
 
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
@@ -90,6 +93,30 @@ class Resume:
         return _submit(wanted, dry_run=self.dry_run)
 
 
+def submit_default(words: Sequence[str]) -> Submit:
+    """The values of the recipe that was typed.
+
+    Raises:
+        InvalidConfigError: The recipe cannot be read.
+    """
+    settings = named_recipe(words, "submit")
+    return Submit(recipe=tyro.MISSING, cluster=ClusterConfig(), site=NOWHERE, settings=settings)
+
+
+def resume_default(words: Sequence[str]) -> Resume:
+    """The values of the run's last submission.
+
+    Raises:
+        InvalidConfigError: There is none, or it cannot be read.
+    """
+    cluster, site = ClusterConfig(), NOWHERE
+    if list(words) not in ([], ["-h"], ["--help"]):
+        if words[0].startswith("-"):  # the flags that follow are those of the run, so it has to be known first
+            raise InvalidConfigError([f"RUN: comes first, before {words[0]}: resume RUN {words[0]} ..."])
+        cluster, site = stored(Path(words[0]))
+    return Resume(run_directory=tyro.MISSING, cluster=cluster, site=site)
+
+
 def stored(run: Path) -> tuple[ClusterConfig, SiteConfig]:
     """What was asked for when a run was submitted last: the defaults of `resume`.
 
@@ -98,7 +125,7 @@ def stored(run: Path) -> tuple[ClusterConfig, SiteConfig]:
     """
     submission = LaunchFolder(run).submission()
     if submission is None:
-        mend = "submit it first: python -m launch submit RECIPE --data D --output RUN"
+        mend = "submit it first: provenet submit RECIPE --data D --output RUN"
         raise InvalidConfigError([f"RUN: {run} was never submitted: it holds no launch/submission.json; {mend}"])
     try:
         return _settings(submission, run)
@@ -121,7 +148,7 @@ def _submit(wanted: Wanted, *, dry_run: bool) -> int:
         sys.stdout.write(_preview(wanted))
         return 0
     if job := enqueue.jobs_there([standing.read(wanted.run)], wanted.cluster).get(wanted.run.path):
-        mend = f"end it first: python -m launch cancel {shlex.quote(str(wanted.run.path))}"
+        mend = f"end it first: provenet cancel {shlex.quote(str(wanted.run.path))}"
         return refuse([f"--output: this run is in the hands of job {job}; {mend}"])
     return enqueue.submit(wanted)
 

@@ -3,9 +3,8 @@
 import sys
 from pathlib import Path
 
-from data.ending import trace_crashes
 from launch.folder import unsafe
-from trainer.exits import refuse
+from trainer.exits import refuse, trace_crashes
 
 
 def main(folder: Path) -> int:

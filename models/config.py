@@ -9,7 +9,7 @@ class ModelConfig:
     """Which network, for which data, with which options; None leaves an option at that network's own default."""
 
     name: str = "resnet50"
-    """A name of `python -m models list`, or `timm/<name>` or `torchvision/<name>` for those packages' own network."""
+    """A name of `provenet models list`, or `timm/<name>` or `torchvision/<name>` for those packages' own network."""
 
     num_classes: int = field(default=1000, metadata={"min": 1, "max": 1_000_000})
     """Classes, the length of a row of logits, 1 to 1,000,000; must agree with the data set."""

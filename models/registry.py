@@ -106,7 +106,7 @@ def _unknown(name: str) -> str:
     near = [other for other in external if other.endswith(f"/{name}")]
     near += _nearest(name.casefold(), external if "/" in name else names())
     others = f" (or {', '.join(near[1:])})" if near[1:] else ""
-    hint = f"did you mean {near[0]}{others}?" if near else "`python -m models list` shows the names"
+    hint = f"did you mean {near[0]}{others}?" if near else "`provenet models list` shows the names"
     return f"{name!r} is unknown; {hint}"
 
 

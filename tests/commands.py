@@ -10,6 +10,8 @@ from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from unittest.mock import patch
 
+PROVENET = Path(sys.executable).with_name("provenet")
+
 
 def run(module: str, *arguments: object, environment: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """`python -m MODULE ARGUMENTS`, whatever its exit code."""

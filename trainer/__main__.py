@@ -1,21 +1,29 @@
-"""`python -m trainer`."""
+"""`python -m trainer`: what launchers start; for people, it is `provenet`."""
 
 import logging
 import os
 import sys
 import traceback
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
-from data.ending import trace_crashes
-from trainer.cpu import keep_memory
-from trainer.exits import BROKE_OFF, record
-from trainer.preempt import go_deaf
+ROOT = str(Path(__file__).resolve().parents[1])
+if (
+    __name__ == "__main__" and sys.path[0] != ROOT
+):  # the folder that one stands in may hold a data.py or a folder models
+    sys.path.insert(0, ROOT)
+
+from trainer.cpu import keep_memory  # noqa: E402
+from trainer.exits import BROKE_OFF, record, trace_crashes  # noqa: E402
+from trainer.preempt import go_deaf  # noqa: E402
 
 
 def run() -> int:
     """Run one command, and leave its exit code to whoever launched it."""
-    from trainer.cli import main  # which takes a while, and is not to be loaded before a process that begins anew
+    from trainer.commands.cli import (
+        main,  # which takes a while, and is not to be loaded before a process that begins anew
+    )
 
     try:
         code = main()
@@ -40,8 +48,13 @@ def leave(code: int) -> NoReturn:
     sys.exit(code)
 
 
-if __name__ == "__main__":
+def start() -> NoReturn:
+    """This process from its beginning to its end: with the allocator's settings, and with its exit code left behind."""
     if sys.argv[1:2] in (["train"], ["doctor"]):
         keep_memory()
     trace_crashes()
     leave(run())
+
+
+if __name__ == "__main__":
+    start()

@@ -71,7 +71,7 @@ class SiteConfig:
     output: Path
     """Run directory. One that holds this recipe's run is continued from its last checkpoint."""
     manifests: Path | None = None
-    """Folder of the manifests of `python -m data verify`. None: DATA, or where it has none the run makes its own."""
+    """Folder of the manifests of `provenet verify`. None: DATA, or where it has none the run makes its own."""
     loader: Backend | None = None
     """What decodes: threads, dali (both on the CPU) or dali_gpu, which evaluates on the CPU. None: as the run began, or
     what suits the machine."""

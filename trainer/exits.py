@@ -1,5 +1,6 @@
 """How a command ends, and what it says then. Standard library only."""
 
+import faulthandler
 import os
 import socket
 import sys
@@ -16,7 +17,20 @@ BROKE_OFF = 70  # sysexits' EX_SOFTWARE: nothing that we foresaw; the same comma
 INTERRUPTED = 130  # 128 + SIGINT, as shells say
 
 BEGUN = "begun"  # stands for the code while processes work together
-EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file in which `python -m launch run` looks for the code
+EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file in which `provenet run` looks for the code
+
+
+def trace_crashes() -> None:
+    """Let this process, and each Python that it starts, say where it was when a signal such as SIGSEGV ends it."""
+    os.environ.setdefault("PYTHONFAULTHANDLER", "1")
+    if sys.stderr:
+        faulthandler.enable()
+
+
+def say(text: str, code: int) -> int:
+    """Say on standard error why the command ends; gives its exit code."""
+    sys.stderr.write(f"{text}\n")
+    return code
 
 
 class RunEndedError(RuntimeError):
@@ -42,7 +56,7 @@ def refuse(problems: list[str], world: World | None = None) -> int:
 
 
 def record(code: int, environment: Mapping[str, str] = os.environ) -> None:
-    """Leave the exit code where `python -m launch run` finds it, if that started us: launchers turn it into 1."""
+    """Leave the exit code where `provenet run` finds it, if that started us: launchers turn it into 1."""
     _leave(str(code), environment)
 
 

@@ -29,7 +29,7 @@ class UnusableDataError(RunEndedError):
 def list_images(setup: Setup) -> tuple[Manifest, Manifest]:
     """The manifests of train and val; rank 0 makes and checks them (collective).
 
-    A run takes the manifests that `python -m data verify` wrote, where there are any, and else makes its own; both are
+    A run takes the manifests that `provenet verify` wrote, where there are any, and else makes its own; both are
     kept in its directory.
 
     Raises:
@@ -102,5 +102,5 @@ def _check(images: Manifest, setup: Setup, *, begun: bool) -> None:
     if change and begun:  # one lost file must not end a run of days; the loaders count what they replace
         setup.console.say(f"{change}; what cannot be read as it was listed is replaced, up to --max-broken")
     elif change:
-        lister = f"python -m data verify {setup.site.data}"
+        lister = f"provenet verify {setup.site.data}"
         raise UnusableDataError(f"{change}\n  {lister} lists what is there now")

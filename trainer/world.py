@@ -1,7 +1,7 @@
 """The world a process finds itself in, read from the environment, here alone. Standard library only.
 
 `accelerate launch` and `torchrun` set RANK and its kin; `srun`, with or without submitit above it, sets SLURM_*; a bare
-`python -m trainer` sets nothing and is a world of one. A world smaller than its job is refused: several processes would
+`provenet train` sets nothing and is a world of one. A world smaller than its job is refused: several processes would
 train beside each other, each alone, and none would fail.
 """
 

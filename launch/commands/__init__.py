@@ -1,1 +1,1 @@
-"""The commands: one module for each verb, with its flags, its checks and what it says."""
+"""The commands that queue and watch runs: their flags, their checks and what they print."""

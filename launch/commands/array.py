@@ -1,4 +1,4 @@
-"""`python -m launch array`: its flags, its refusals, what it prints. Loads submitit only to submit."""
+"""`provenet array`: its flags, its refusals, what it prints. Loads submitit only to submit."""
 
 import sys
 from collections import Counter
@@ -15,13 +15,13 @@ from launch.array.sweep import Task
 from launch.enqueue import Wanted
 from launch.job import Sweep
 from launch.site import ClusterConfig
-from launch.submit import CLUSTER
-from models.console import show
+from launch.submit import CLUSTER, NOWHERE
 from trainer import smoke
 from trainer.config import SiteConfig
 from trainer.decode import range_problems
 from trainer.exits import refuse
 from trainer.rundir import RunDirectory
+from trainer.terminal import show
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +32,7 @@ class Array:
     field like others. The same command again skips what is finished, queued or running. summary.md in --output holds
     mean and spread over seeds, and follows as runs finish.
 
-    Example: python -m launch array lr.yaml --data /imagenet --output runs/lr --gpus-per-node 8 --hours 12 --parallel 4
+    Example: provenet array lr.yaml --data /imagenet --output runs/lr --gpus-per-node 8 --hours 12 --parallel 4
     """
 
     sweep: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SWEEP")]
@@ -91,6 +91,11 @@ class Array:
         show(summary.HEAD, [row.cells for row in found.rows])
         sys.stdout.write(f"{found.note}\n")
         return 0
+
+
+def default(_words: Sequence[str]) -> Array:
+    """The values of the flags, but for the folders, which have none."""
+    return Array(sweep=tyro.MISSING, cluster=ClusterConfig(), site=NOWHERE)
 
 
 def _problems(wanted: dict[str, Wanted]) -> list[str]:

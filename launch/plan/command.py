@@ -1,6 +1,7 @@
-"""`python -m launch plan`: its flags, its refusals. Loads torch only to count what the network weighs."""
+"""`provenet plan`: its flags, its refusals. Loads torch only to count what the network weighs."""
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from launch.plan.model import Forecast
 from launch.plan.network import weigh
 from models import registry
 from trainer.checks import recipe_problems, world_problems
+from trainer.commands.parsing import named_recipe
 from trainer.config import Recipe
 from trainer.decode import range_problems
 from trainer.exits import FAILED, refuse
@@ -26,7 +28,7 @@ class Plan:
     RECIPE is the name of a recipe or the path of a YAML file, and comes first; the fields of the recipe are flags. All
     that is assumed is printed, with its source. Nothing is started and nothing is kept.
 
-    Example: python -m launch plan resnet50 --nodes 4 --gpu a100 --global-batch 1024 --hours 12
+    Example: provenet plan resnet50 --nodes 4 --gpu a100 --global-batch 1024 --hours 12
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
@@ -82,3 +84,12 @@ class Plan:
             table.detail(runs[asked], forecast) if asked in runs else f"{asked} GPUs: {undealt[asked][0]}\n"
         )
         sys.stdout.write(f"\n{table.assumptions(forecast, sources)}")
+
+
+def default(words: Sequence[str]) -> Plan:
+    """The values of the recipe that was typed.
+
+    Raises:
+        InvalidConfigError: The recipe cannot be read.
+    """
+    return Plan(recipe=tyro.MISSING, settings=named_recipe(words, "plan"))

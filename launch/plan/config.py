@@ -44,7 +44,7 @@ class PlanConfig:
     save_minutes: float = field(default=15.0, metadata={"above": 0, "max": 1_000_000})
     """Minutes, above 0, at most 1,000,000, from one checkpoint to the next; there is one after each epoch as well."""
     measured: Path | None = None
-    """What `python -m trainer doctor RECIPE --json FILE` measured of one process. None: published rates."""
+    """What `provenet doctor RECIPE --json FILE` measured of one process. None: published rates."""
 
 
 def plan_problems(config: PlanConfig) -> list[str]:

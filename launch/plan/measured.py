@@ -1,4 +1,4 @@
-"""Speeds that `python -m trainer doctor --json` measured of one process. Standard library only."""
+"""Speeds that `provenet doctor --json` measured of one process. Standard library only."""
 
 import json
 from dataclasses import dataclass
@@ -74,6 +74,6 @@ def read(file: Path) -> Measured:
     except OSError as error:
         raise InvalidConfigError([f"--measured: {file}: {error.strerror}"]) from None
     except (ValueError, TypeError, LookupError, ArithmeticError) as error:
-        mend = "it is not what this version's python -m trainer doctor --json writes"
+        mend = "it is not what this version's provenet doctor --json writes"
         raise InvalidConfigError([f"--measured: {file}: {mend} ({type(error).__name__}: {error})"]) from None
     return found

@@ -10,8 +10,8 @@ from launch.plan.config import PlanConfig
 from launch.plan.jobs import EVAL_DECODING, Run
 from launch.plan.model import BUCKET, LINE_SHARE, NETWORK_BOUND, SPREAD, Forecast
 from launch.plan.network import gradient_bytes
-from models.console import show as show_plain
 from trainer.config import Recipe
+from trainer.terminal import show as show_plain
 
 HEAD = (
     *("GPUs", "nodes", "images/s", "efficiency", "epoch, min", "hours", "GPU-hours", "requeues"),

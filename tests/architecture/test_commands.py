@@ -1,5 +1,6 @@
-"""All commands of the four programs: their help, its examples, and how they refuse what cannot be."""
+"""The verbs of `provenet`: their help, its examples, what they load, and how they refuse what cannot be."""
 
+import ast
 import re
 import shlex
 import signal
@@ -9,53 +10,52 @@ from pathlib import Path
 
 import pytest
 
-from data import cli as data
-from launch import cli as launch
-from models import cli as models
+from launch.cli import VERBS, main
 from tests import commands
-from trainer import cli as trainer
+from trainer.commands import cli
 from trainer.decode import InvalidConfigError
 
-PROGRAMS = {"trainer": trainer, "launch": launch, "data": data, "models": models}
+ROOT = Path(__file__).parents[2]
 PREPARE = ("imagenet", "imagenette", "imagewoof", "cifar10", "cifar100")
+SLOW = {"torch", "torchvision", "timm", "accelerate", "submitit", "numpy", "matplotlib", "tensorboard", "nvidia"}
 
 
-def verbs(program: str) -> list[str]:
-    """The commands, as the usage line of the overview has them."""
-    found = re.search(r"\{([\w,]+)\}", helped(program))
-    assert found
-    return found[1].split(",")
-
-
-def helped(program: str, *words: str) -> str:
+def helped(*words: str) -> str:
     """What --help shows, its lines as long as they are."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("COLUMNS", "1000")
-        done = commands.call(PROGRAMS[program].main, *words, "--help")
+        done = commands.call(main, *words, "--help")
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
 
-ALL = [(program, verb) for program in PROGRAMS for verb in verbs(program)]
+def test_one_program_has_all_verbs() -> None:
+    ours = ["train", "evaluate", "report", "checkpoints", "doctor", "prepare", "verify", "pack", "synth"]
+    networks = [f"models {verb}" for verb in ("list", "summary", "validate", "export")]
+    launch = ["submit", "status", "logs", "cancel", "resume", "array", "plan", "reproduce", "run", "completion"]
+    assert list(VERBS) == [*ours, *networks, *launch]
+    assert list(cli.VERBS) == [*ours, *networks]
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_the_overview_gives_each_command_a_line(program: str) -> None:
-    rows = [line.strip("│| ") for line in helped(program).splitlines() if "•" in line]
-    assert [row.split()[1] for row in rows] == verbs(program)
+@pytest.mark.parametrize("words", [(), ("models",)])
+def test_the_overview_gives_each_command_a_line(words: tuple[str, ...]) -> None:
+    head, *rows, end = [line for line in helped(*words).splitlines() if line]
+    assert head == f"usage: provenet {' '.join([*words, 'COMMAND'])} ..."
+    assert end == "provenet COMMAND --help shows a command's flags."
+    names = [name for name in VERBS if not words or name.startswith("models ")]
+    assert [row.split("  ")[1] for row in rows] == names
     for row in rows:
         assert row.endswith(".")
         assert len(row) < 140
-    assert "Example" not in helped(program)
 
 
-@pytest.mark.parametrize(("program", "verb"), ALL)
-def test_a_command_s_examples_parse(program: str, verb: str) -> None:
-    lines = re.findall(rf"^Example: .*python -m {program} ({verb} .*|{verb})$", helped(program, verb), re.MULTILINE)
+@pytest.mark.parametrize("verb", VERBS)
+def test_a_command_s_examples_parse(verb: str) -> None:
+    lines = re.findall(rf"^Example: provenet ({verb} .*|{verb})$", helped(*verb.split()), re.MULTILINE)
     assert lines
     for line in lines:
         try:
-            PROGRAMS[program].parse(shlex.split(line))
+            cli.parse(shlex.split(line), VERBS)
         except InvalidConfigError as error:  # of a run that is not there
             assert verb == "resume"
             assert "was never submitted" in str(error)
@@ -63,35 +63,96 @@ def test_a_command_s_examples_parse(program: str, verb: str) -> None:
 
 @pytest.mark.parametrize("name", PREPARE)
 def test_an_archive_s_example_parses(name: str) -> None:
-    (line,) = re.findall(r"^Example: python -m data (.*)$", helped("data", "prepare", name), re.MULTILINE)
-    data.parse(shlex.split(line))
+    (line,) = re.findall(r"^Example: provenet (.*)$", helped("prepare", name), re.MULTILINE)
+    cli.parse(shlex.split(line))
 
 
-@pytest.mark.parametrize("program", PROGRAMS)
-def test_no_help_loads_torch(program: str) -> None:
+def test_no_help_loads_torch() -> None:
     code = f"""
 import sys
-from {program}.cli import main
-for verb in {verbs(program)}:
+from launch.cli import VERBS, main
+main(["--help"])
+for verb in VERBS:
     try:
-        main([verb, "--help"])
+        main([*verb.split(), "--help"])
     except SystemExit:
         pass
-slow = ("torch", "torchvision", "timm", "accelerate", "submitit", "numpy", "matplotlib", "tensorboard", "nvidia")
-sys.exit(", ".join(name for name in slow if name in sys.modules) or 0)
+sys.exit(", ".join({SLOW} & sys.modules.keys()) or 0)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("program", [*PROGRAMS, "launch.worker"])
-def test_a_process_that_dies_of_a_signal_says_where_it_was(program: str) -> None:
+def test_a_verb_loads_no_other_verb_s_module() -> None:
+    code = """
+import sys
+from launch.cli import VERBS, main
+main(["verify", "/nowhere"])
+print(*sorted({verb.module for verb in VERBS.values()} & sys.modules.keys()))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout == "trainer.commands.verify\n"
+
+
+@pytest.mark.skipif(not commands.PROVENET.exists(), reason="made before provenet was")
+def test_the_console_script_runs_a_verb_from_any_folder(tmp_path: Path) -> None:
+    words = [commands.PROVENET, "report", "nowhere"]
+    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.endswith("RUN: nowhere is not a run directory: there is no such folder\n")
+
+
+@pytest.mark.parametrize("program", ["trainer", "launch"])
+def test_what_lies_where_one_stands_is_not_taken_for_ours(program: str, tmp_path: Path) -> None:
+    for name in ("data.py", "launch.py", "trainer.py"):
+        if name != f"{program}.py":  # that is what Python itself is asked for
+            (tmp_path / name).write_text("raise SystemExit('shadowed')\n")
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "__init__.py").write_text("raise SystemExit('shadowed')\n")
+    words = ("models", "list", "resnet5O")
+    done = subprocess.run(
+        [sys.executable, "-m", program, *words], check=False, capture_output=True, text=True, cwd=tmp_path
+    )
+    assert done.returncode == 2, done.stderr
+    assert "did you mean resnet50" in done.stderr
+
+
+def prints(node: ast.AST) -> bool:
+    """Whether a statement parses words, prints, or ends the process."""
+    match node:
+        case ast.Import(names=names):
+            return any(alias.name.split(".")[0] in ("tyro", "argparse") for alias in names)
+        case ast.ImportFrom(module=str(module)):
+            return module.split(".")[0] in ("tyro", "argparse")
+        case ast.Attribute(value=ast.Name(id="sys"), attr="stdout" | "stderr" | "exit" | "argv"):
+            return True
+        case ast.Call(func=ast.Name(id="print" | "exit" | "SystemExit")):
+            return True
+        case _:
+            return False
+
+
+@pytest.mark.parametrize("library", ["data", "models"])
+def test_a_library_parses_no_words_prints_nothing_and_ends_no_process(library: str) -> None:
+    found = [
+        f"{path.relative_to(ROOT)}:{getattr(node, 'lineno', 0)}"
+        for path in sorted((ROOT / library).rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if prints(node)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("program", "words"), [("trainer", ("report", "--help")), ("launch", ("status", "--help")), ("launch.worker", ())]
+)
+def test_a_process_that_dies_of_a_signal_says_where_it_was(program: str, words: tuple[str, ...]) -> None:
     code = f"""
 import os, runpy, signal, sys
-sys.argv = ["{program}", "--help"]
+sys.argv = ["{program}", *{words}]
 try:
     runpy.run_module("{program}", run_name="__main__")
-except (SystemExit, OSError):
+except (SystemExit, OSError, IndexError):
     os.kill(os.getpid(), signal.SIGSEGV)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
@@ -102,10 +163,10 @@ except (SystemExit, OSError):
 @pytest.mark.parametrize(
     ("command", "titles"),
     [
-        ("trainer train resnet50", ("site", "model", "input", "input.augment", "optimizer", "schedule", "loss", "ema")),
-        ("launch submit resnet50", ("cluster", "site", "model", "optimizer", "schedule")),
-        ("launch array", ("cluster", "site")),
-        ("launch plan resnet50", ("plan", "model", "optimizer")),
+        ("train resnet50", ("site", "model", "input", "input.augment", "optimizer", "schedule", "loss", "ema")),
+        ("submit resnet50", ("cluster", "site", "model", "optimizer", "schedule")),
+        ("array", ("cluster", "site")),
+        ("plan resnet50", ("plan", "model", "optimizer")),
     ],
 )
 def test_flags_come_in_titled_groups(command: str, titles: tuple[str, ...]) -> None:
@@ -116,57 +177,55 @@ def test_flags_come_in_titled_groups(command: str, titles: tuple[str, ...]) -> N
         assert prefix not in text
 
 
-LONG = [
-    *(("trainer", verb) for verb in ("train", "evaluate", "report", "reproduce", "checkpoints", "doctor")),
-    *(("launch", verb) for verb in ("submit", "resume", "array")),
-    *(("data", verb) for verb in ("synth", "verify", "pack")),
-    *(("models", verb) for verb in ("list", "validate", "export")),
-]
+LONG = (
+    *("train", "evaluate", "report", "reproduce", "checkpoints", "doctor", "submit", "resume", "array"),
+    *("synth", "verify", "pack", "models list", "models validate", "models export"),
+)
 
 
-@pytest.mark.parametrize(("program", "verb"), LONG)
-def test_what_takes_long_can_be_quiet(program: str, verb: str) -> None:
-    assert "--quiet, --no-quiet" in helped(program, verb)
+@pytest.mark.parametrize("verb", LONG)
+def test_what_takes_long_can_be_quiet(verb: str) -> None:
+    assert "--quiet, --no-quiet" in helped(*verb.split())
 
 
 MISTAKES = [
-    ("trainer", "COMMAND: missing; one of train, evaluate"),
-    ("trainer tarin demo", "tarin, demo: unknown; did you mean train?\n  Available subcommands: train"),
-    ("trainer --verbose", "--verbose: unknown"),
-    ("trainer train", "python -m trainer train: missing\n      RECIPE\n"),
-    ("trainer train demmo --data D --output O", "recipe: 'demmo' is unknown; did you mean demo?"),
-    ("trainer train demo --output O", "      --data PATH\n"),
-    ("trainer train demo --data D --output O --optimiser.lr 1", "Perhaps you meant:\n      --optimizer.lr FLOAT"),
-    ("trainer train demo --data D --output O --epochs many", "--epochs: 'many' is no whole number"),
-    ("trainer train demo --data D --output O --optimizer.lr fast", "--optimizer.lr: 'fast' is no number"),
-    ("trainer train demo --data D --output O --precision fp8", "--precision: 'fp8'; expected one of 'fp32', 'tf32'"),
-    ("trainer train demo --data D --output O --epochs", "--epochs: wants 1 more"),
-    ("trainer train demo --data D --output O --threads few", "--threads: 'few'; expected {None}|INT"),
-    ("trainer train demo --data D --output O extra", "extra: unknown"),
-    ("trainer train demo --data NOWHERE --output O", "--data: NOWHERE does not exist"),
-    ("trainer evaluate", "WEIGHTS: missing"),
-    ("trainer evaluate runs/x --dta x", "Perhaps you meant:"),
-    ("trainer evaluate NOWHERE --data D", "'NOWHERE' is nothing that can be evaluated"),
-    ("trainer evaluate timm/resnet18.a1_in1k --data D --protocol centre", "--protocol: 'centre' is unknown"),
-    ("trainer report NOWHERE", "RUN: NOWHERE is not a run directory"),
-    ("trainer checkpoints", "      RUN\n"),
-    ("trainer reproduce demmo --data D --output O", "did you mean demo?"),
-    ("launch submt demo", "submt, demo: unknown; did you mean submit?\n"),
-    ("launch submit demo --data D --output O --cluster k8s", "--cluster: 'k8s'; expected one of 'slurm', 'local'"),
-    ("launch resume NOWHERE", "RUN: NOWHERE was never submitted"),
-    ("launch array NOWHERE --data D --output O", "SWEEP: NOWHERE does not exist"),
-    ("launch status NOWHERE", "ROOT: NOWHERE does not exist"),
-    ("launch logs NOWHERE --rank first", "--rank: 'first'; expected {None}|INT"),
-    ("launch plan demo --gpu h1000", "--gpu: 'h1000'; expected one of"),
-    ("launch run --grace-s soon -- true", "--grace-s: 'soon' is no whole number"),
-    ("data", "COMMAND: missing; one of synth"),
-    ("data sinth x", "sinth, x: unknown; did you mean synth?\n"),
-    ("data synth O --scale huge", "--scale: 'huge'; expected one of"),
-    ("data prepare mnist O", "Available subcommands: imagenet, imagenette, imagewoof, cifar10, cifar100"),
-    ("data prepare cifar10 O", "      --archive PATH\n"),
-    ("data verify NOWHERE", "ROOT: NOWHERE does not exist"),
-    ("data pack NOWHERE O", "SOURCE: NOWHERE does not exist"),
-    ("models lst", "lst: unknown; did you mean list?\n"),
+    ("", "COMMAND: missing; one of train, evaluate"),
+    ("models", "COMMAND: missing; one of list, summary"),
+    ("tarin demo", "tarin: unknown; did you mean train?\n  commands: train, evaluate"),
+    ("--verbose", "--verbose: unknown"),
+    ("train", "provenet train: missing\n      RECIPE\n"),
+    ("train demmo --data D --output O", "recipe: 'demmo' is unknown; did you mean demo?"),
+    ("train demo --output O", "      --data PATH\n"),
+    ("train demo --data D --output O --optimiser.lr 1", "Perhaps you meant:\n      --optimizer.lr FLOAT"),
+    ("train demo --data D --output O --epochs many", "--epochs: 'many' is no whole number"),
+    ("train demo --data D --output O --optimizer.lr fast", "--optimizer.lr: 'fast' is no number"),
+    ("train demo --data D --output O --precision fp8", "--precision: 'fp8'; expected one of 'fp32', 'tf32'"),
+    ("train demo --data D --output O --epochs", "--epochs: wants 1 more"),
+    ("train demo --data D --output O --threads few", "--threads: 'few'; expected {None}|INT"),
+    ("train demo --data D --output O extra", "extra: unknown"),
+    ("train demo --data NOWHERE --output O", "--data: NOWHERE does not exist"),
+    ("evaluate", "WEIGHTS: missing"),
+    ("evaluate runs/x --dta x", "Perhaps you meant:"),
+    ("evaluate NOWHERE --data D", "'NOWHERE' is nothing that can be evaluated"),
+    ("evaluate timm/resnet18.a1_in1k --data D --protocol centre", "--protocol: 'centre' is unknown"),
+    ("report NOWHERE", "RUN: NOWHERE is not a run directory"),
+    ("checkpoints", "      RUN\n"),
+    ("reproduce demmo --data D --output O", "did you mean demo?"),
+    ("submt demo", "submt: unknown; did you mean submit?\n"),
+    ("submit demo --data D --output O --cluster k8s", "--cluster: 'k8s'; expected one of 'slurm', 'local'"),
+    ("resume NOWHERE", "RUN: NOWHERE was never submitted"),
+    ("array NOWHERE --data D --output O", "SWEEP: NOWHERE does not exist"),
+    ("status NOWHERE", "ROOT: NOWHERE does not exist"),
+    ("logs NOWHERE --rank first", "--rank: 'first'; expected {None}|INT"),
+    ("plan demo --gpu h1000", "--gpu: 'h1000'; expected one of"),
+    ("run --grace-s soon -- true", "--grace-s: 'soon' is no whole number"),
+    ("sinth x", "sinth: unknown; did you mean synth?\n"),
+    ("synth O --scale huge", "--scale: 'huge'; expected one of"),
+    ("prepare mnist O", "Available subcommands: imagenet, imagenette, imagewoof, cifar10, cifar100"),
+    ("prepare cifar10 O", "      --archive PATH\n"),
+    ("verify NOWHERE", "ROOT: NOWHERE does not exist"),
+    ("pack NOWHERE O", "SOURCE: NOWHERE does not exist"),
+    ("models lst", "lst: unknown; did you mean models list?\n"),
     ("models list nothing*", "'nothing*' is unknown"),
     ("models summary resnet5O", "did you mean resnet50"),
     ("models summary resnet50 --format xml", "--format: 'xml'; expected one of 'table', 'csv', 'keras'"),
@@ -179,8 +238,7 @@ def test_a_mistake_is_refused_in_the_same_voice_everywhere(
     line: str, expected: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    program, *words = line.split()
-    done = commands.call(PROGRAMS[program].main, *words)
+    done = commands.call(main, *line.split())
     assert (done.returncode, done.stdout) == (2, "")
     head, *lines = done.stderr.splitlines()
     assert head == "cannot start; nothing was written"

@@ -2,31 +2,18 @@
 
 import sys
 
-import tyro
+from trainer.commands import cli
+from trainer.commands.cli import Verb
 
-from data.commandline import hush, plain_refusals, union
-from tests.benchmarks.loaders_command import Loaders
-from tests.benchmarks.training_command import Training
-from trainer.exits import INTERRUPTED
-
-COMMANDS: dict[str, type] = {"loaders": Loaders, "training": Training}
+VERBS = {
+    "loaders": Verb("tests.benchmarks.loaders_command", "Loaders"),
+    "training": Verb("tests.benchmarks.training_command", "Training"),
+}
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; gives its exit code."""
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        with plain_refusals(arguments):
-            command: Loaders | Training = tyro.cli(
-                union(COMMANDS, arguments), args=arguments, prog="python -m tests.benchmarks"
-            )
-        hush(command.quiet)
-        return command.run()
-    except BrokenPipeError:  # the reader of --help has seen enough
-        return 0
-    except KeyboardInterrupt:
-        sys.stderr.write("interrupted; nothing was written\n")
-        return INTERRUPTED
+    return cli.main(arguments, VERBS, "python -m tests.benchmarks")
 
 
 if __name__ == "__main__":

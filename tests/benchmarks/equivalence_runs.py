@@ -1,4 +1,4 @@
-"""One recipe, trained to its end by `python -m trainer train` and by a plain PyTorch script. Loads no torch."""
+"""One recipe, trained to its end by `provenet train` and by a plain PyTorch script. Loads no torch."""
 
 import json
 import os
@@ -108,7 +108,7 @@ def ours(study: Study, seed: int) -> Run:
         "--log-every": LOG_EVERY,
         "--threads": study.threads,
     }
-    _finish("python -m trainer train", ["-P", "-m", "trainer", "train", file], flags, environment(study.threads))
+    _finish("provenet train", ["-P", "-m", "trainer", "train", file], flags, environment(study.threads))
     return read(RunDirectory(place).metrics)
 
 
@@ -176,7 +176,7 @@ def draw(root: Path, count: int, threads: int) -> None:
     """
     each = {"--train-per-class": -(-count // CLASSES), "--val-per-class": -(-count // (2 * CLASSES))}
     flags = {"--scale": "small", "--classes": CLASSES, **each}
-    _finish("python -m data synth", ["-P", "-m", "data", "synth", root], flags, environment(threads))
+    _finish("provenet synth", ["-P", "-m", "launch", "synth", root], flags, environment(threads))
 
 
 def _finish(name: str, words: list[object], flags: dict[str, object], variables: dict[str, str]) -> None:

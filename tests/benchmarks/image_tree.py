@@ -43,7 +43,7 @@ def ready(given: Path | None, folder: Path, count: int) -> Images:
 
 
 def _data(*words: object) -> None:
-    command = [sys.executable, "-P", "-m", "data", *map(str, words)]
+    command = [sys.executable, "-P", "-m", "launch", *map(str, words)]
     done = subprocess.run(command, env=environment(1), capture_output=True, text=True, check=False)
     if done.returncode:
         raise FailedError(f"data {words[0]}: {last_words(done.stderr, done.returncode)}")

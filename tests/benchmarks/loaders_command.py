@@ -11,8 +11,8 @@ import tyro
 
 from data import tree
 from data.config import out_of_range
-from data.ending import BAD_INPUT, FAILED, INTERRUPTED, say
 from tests.benchmarks.loaders_config import BenchConfig
+from trainer.exits import BAD_INPUT, FAILED, INTERRUPTED, say
 
 if TYPE_CHECKING:
     from tests.benchmarks.loaders import Entry, Place, Row
@@ -108,7 +108,7 @@ class Loaders:
         if self.json and (self.json.is_dir() or not self.json.parent.is_dir()):
             found.append(f"--json: {self.json} cannot be a file; name one in a folder that exists")
         if self.shards and not self.shards.is_dir():
-            found.append(f"--shards: {self.shards} is not a folder; python -m data pack writes one")
+            found.append(f"--shards: {self.shards} is not a folder; provenet pack writes one")
         if not Path("/proc/self/stat").exists():
             found.append("this system has no /proc, where CPU times are read; run it on Linux")
         return [*found, *_root_problems(self.root, self.settings.split, self.settings.batch)]

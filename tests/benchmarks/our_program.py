@@ -1,4 +1,4 @@
-"""`python -m trainer train` as a program to be timed."""
+"""`provenet train` as a program to be timed."""
 
 import sys
 from dataclasses import dataclass
@@ -57,7 +57,7 @@ def train(work: Work, precision: Precision, *, channels_last: bool) -> Program:
         *([] if channels_last else ["--no-channels-last"]),
     ]
     return Program(
-        name="python -m trainer train",
+        name="provenet train",
         command=(sys.executable, "-P", "-m", "trainer", "train", str(file), *words),
         threads=work.threads,
         done='"kind": "train"',

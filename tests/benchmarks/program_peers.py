@@ -1,4 +1,4 @@
-"""The training scripts of timm and torchvision, as they are, beside `python -m trainer train` on the same images."""
+"""The training scripts of timm and torchvision, as they are, beside `provenet train` on the same images."""
 
 import os
 import sys

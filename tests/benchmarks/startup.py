@@ -1,4 +1,4 @@
-"""From the start of `python -m trainer train` to its first step done, beside what no trainer can start without."""
+"""From the start of `provenet train` to its first step done, beside what no trainer can start without."""
 
 import sys
 

@@ -42,7 +42,7 @@ def test_there_is_no_ratio_to_what_was_not_measured() -> None:
         (["ROOT", "--threads", "2000"], "--threads: 2000; must be at least 1 and at most 1024"),
         (["ROOT", "--contenders"], "--contenders: none; name at least one"),
         (["ROOT", "--json", "ROOT"], "--json: ROOT cannot be a file"),
-        (["ROOT", "--shards", "ROOT/none"], "--shards: ROOT/none is not a folder; python -m data pack writes one"),
+        (["ROOT", "--shards", "ROOT/none"], "--shards: ROOT/none is not a folder; provenet pack writes one"),
     ],
 )
 def test_what_cannot_be_measured_is_refused(

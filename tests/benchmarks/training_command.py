@@ -55,9 +55,9 @@ class Training:
     scaling: bool = False
     """Two ranks of a thread each beside one, started by torchrun, and bare DDP likewise."""
     startup: bool = False
-    """`python -m trainer train` to its first step, beside imports, network and first batch of a bare script."""
+    """`provenet train` to its first step, beside imports, network and first batch of a bare script."""
     peer_timm: Path | None = None
-    """The train.py of timm's repository, to be run as it is beside `python -m trainer train`."""
+    """The train.py of timm's repository, to be run as it is beside `provenet train`."""
     peer_torchvision: Path | None = None
     """The references/classification/train.py of torchvision's repository, likewise."""
     equivalence: Path | None = None
@@ -131,9 +131,9 @@ class Training:
         return tables
 
     def _show_models(self, world: World) -> list[Any]:
-        from models.console import progress, show
         from tests.benchmarks import networks as models
         from trainer.runtime import Runtime
+        from trainer.terminal import progress, show
 
         settings = self.settings
         runtime = Runtime(world, settings.precision or "fp32", settings.threads or cores())
@@ -148,7 +148,7 @@ class Training:
         return rows
 
     def _show_equivalence(self, folder: Path) -> list[Equivalence]:
-        from models.console import progress, show
+        from trainer.terminal import progress, show
 
         rows = [
             equivalence.measure(study, self.trained.seeds)
@@ -233,8 +233,8 @@ def _size_problems(name: str, size: int) -> list[str]:
 
 
 def _show_pairs(measures: Measures, kind: Measure, networks: Sequence[str]) -> list[Any]:
-    from models.console import progress, show
     from tests.benchmarks import pairs
+    from trainer.terminal import progress, show
 
     rows: list[pairs.Pair] = []
 

@@ -17,7 +17,7 @@ from tests.gpu.stage import CLASSES, ROOT, Check, Program, Stage, guarded, repea
 # `python -m trainer` in little address space: a CPU would take the whole machine's
 LIMITED = """
 import resource, sys
-from trainer.cli import main
+from trainer.commands.cli import main
 resource.setrlimit(resource.RLIMIT_AS, (8 << 30, 8 << 30))
 if __name__ == "__main__":
     sys.exit(main(sys.argv[1:]))

@@ -17,7 +17,7 @@ from trainer.rundir import RunDirectory
 # `python -m trainer`, which then says how many graphs it compiled
 COUNTING = """
 import sys
-from trainer.cli import main
+from trainer.commands.cli import main
 if __name__ == "__main__":
     code = main(sys.argv[1:])
     from torch._dynamo.utils import counters

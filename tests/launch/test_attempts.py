@@ -108,7 +108,7 @@ def test_attempts_in_a_row_without_a_newer_checkpoint_are_enough(
         assert found is None
     else:
         assert found and found.startswith(f"3 attempts in a row began at step {step} and none got to a newer")
-        assert f"({ends}); see the log, then python -m launch resume" in found
+        assert f"({ends}); see the log, then provenet resume" in found
 
 
 def test_the_last_of_too_many_attempts_says_how_it_ended_itself() -> None:

@@ -45,7 +45,7 @@ def test_a_waiting_job_is_taken_out_of_the_queue(run: Path, tmp_path: Path, monk
     assert stand_ins.called(calls, "scancel") == ["12"]
     assert done.stdout == (
         "job 12 has ended; the newest checkpoint is of step 1,040\n"
-        f"  go on with   python -m launch resume '{run}'\n"
+        f"  go on with   provenet resume '{run}'\n"
     )  # fmt: skip
     assert LaunchFolder(run).is_cancelled("12")
 

@@ -1,4 +1,6 @@
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -6,6 +8,7 @@ import pytest
 from launch.cli import main
 from tests import commands
 from tests.launch import stand_ins
+from trainer.cpu import ALLOCATOR, has_gpu
 
 DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8")
 
@@ -21,6 +24,24 @@ VERBS = ("submit", "resume", "array", "status", "logs", "cancel", "plan", "run")
 def test_help_loads_nothing_that_takes_long(arguments: list[str]) -> None:
     slow = {"torch", "torchvision", "timm", "accelerate", "submitit", "numpy", "matplotlib", "tensorboard", "nvidia"}
     assert not slow & commands.loads("launch", *arguments, "--help")
+
+
+@pytest.mark.skipif(has_gpu(), reason="the allocator's settings are for machines without a GPU")
+@pytest.mark.parametrize("verb", ["train", "doctor"])
+def test_what_computes_begins_anew_before_a_library_is_loaded_and_leaves_its_exit_code(
+    verb: str, tmp_path: Path
+) -> None:
+    (tmp_path / "code").touch()
+    words = (verb, "demo", "--data", tmp_path / "nowhere", "--output", tmp_path / "run")
+    command = [sys.executable, "-X", "importtime", "-m", "launch", *map(str, words)]
+    environment = {name: value for name, value in os.environ.items() if name not in ALLOCATOR}
+    environment["PROVENET_EXIT_CODE"] = str(tmp_path / "code")
+    done = subprocess.run(command, check=False, capture_output=True, text=True, env=environment)
+    assert done.returncode == 2
+    assert (tmp_path / "code").read_text() == "2"
+    _, first, second = done.stderr.split("imported package")  # the head of each process's list of imports
+    assert "tyro" not in first
+    assert "tyro" in second
 
 
 def test_a_dry_run_prints_the_script_and_writes_nothing(images: Path, tmp_path: Path) -> None:

@@ -94,7 +94,7 @@ def test_a_refused_job_takes_nothing_from_a_run_that_was_there(
 def test_what_is_printed_can_be_pasted(images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", stand_ins.slurm(tmp_path / "bin")[0])
     done = commands.call(main, *DEMO, "--data", images, "--output", tmp_path / "$(touch pwned)")
-    assert f"  state        python -m launch status '{tmp_path}/$(touch pwned)'\n" in done.stdout
+    assert f"  state        provenet status '{tmp_path}/$(touch pwned)'\n" in done.stdout
     assert done.stdout.count(f"'{tmp_path}/$(touch pwned)'") == 5
 
 

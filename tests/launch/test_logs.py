@@ -116,7 +116,7 @@ def test_a_run_without_a_sound_submission_is_refused(run: Path) -> None:
     (run / "launch" / "submission.json").write_text("{")
     assert "remove it and submit again" in commands.call(main, "logs", run).stderr
     (run / "launch" / "submission.json").unlink()
-    assert "python -m launch submit RECIPE --output" in commands.call(main, "logs", run).stderr
+    assert "provenet submit RECIPE --output" in commands.call(main, "logs", run).stderr
 
 
 def test_a_job_that_has_written_nothing_is_no_error(run: Path) -> None:

@@ -19,7 +19,7 @@ from trainer.keep import holder_file
 from trainer.keep.holder_file import Holder
 from trainer.rundir import RunDirectory
 
-RESUME = "python -m launch resume 'my run'"
+RESUME = "provenet resume 'my run'"
 ELSEWHERE = replace(holder_file.ourselves(), machine="another boot", host="n7", since="today")
 GONE_HERE = replace(holder_file.ourselves(), started="long ago")
 

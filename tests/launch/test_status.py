@@ -95,7 +95,7 @@ def test_all_states_take_one_call_of_squeue(tmp_path: Path, slurm: Path) -> None
         "stopped": "stopped",
         "waiting": "waiting",
     }
-    assert found["lost"].note.endswith(f"; python -m launch resume {root / 'lost'}")
+    assert found["lost"].note.endswith(f"; provenet resume {root / 'lost'}")
     assert found["waiting"].note == "its reason; Resources"
     assert [found[name].eta_s is None for name in ("waiting", "finished", "running")] == [True, True, False]
     (call,) = (slurm / "calls").read_text().splitlines()

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from launch.cli import main, parse
+from launch.cli import VERBS, main
 from launch.folder import LaunchFolder
 from launch.site import ClusterConfig
 from launch.submit import Resume
 from tests import commands
 from tests.launch import stand_ins
+from trainer.commands.cli import parse
 from trainer.config import SiteConfig
 from trainer.decode import encode
 
@@ -54,10 +55,11 @@ def test_a_resume_asks_for_all_that_the_submission_asked_for_but_for_its_own_fla
     )
     assert all(getattr(CLUSTER, field.name) != field.default for field in fields(CLUSTER)), "a field has its default"
     submitted(tmp_path, CLUSTER, site)
-    same = parse(["resume", str(tmp_path)])
+    same = parse(["resume", str(tmp_path)], VERBS)
     assert isinstance(same, Resume)
     assert (same.cluster, same.site, same.new_code) == (CLUSTER, site, False)
-    other = parse(["resume", str(tmp_path), "--partition", "long", "--hours", "9", "--env", "C=3", "--save-steps", "6"])
+    flags = ("--partition", "long", "--hours", "9", "--env", "C=3", "--save-steps", "6")
+    other = parse(["resume", str(tmp_path), *flags], VERBS)
     assert isinstance(other, Resume)
     assert other.cluster == replace(CLUSTER, partition="long", hours=9.0, env=("A=1", "B", "C=3"))
     assert other.site == replace(site, save_steps=6)
@@ -85,7 +87,7 @@ def test_a_resume_goes_on_elsewhere_with_what_was_named_from_another_folder(
 @pytest.mark.parametrize(
     ("content", "flags", "expected"),
     [
-        (None, [], "was never submitted: it holds no launch/submission.json; submit it first: python -m launch submit"),
+        (None, [], "was never submitted: it holds no launch/submission.json; submit it first: provenet submit"),
         ("{", [], "launch/submission.json: cannot be read (Expecting property name"),
         (
             '{"schema": 9}',

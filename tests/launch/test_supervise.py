@@ -150,7 +150,7 @@ def test_a_job_that_slurm_does_not_take_back_is_stopped_with_the_mend(
 ) -> None:
     done = supervised("exit 75", scontrol)
     assert (done.code, done.ends) == (1, [(75, 0, "stopped")])
-    why = f"Slurm did not put the job back into the queue ({reason}); go on by: python -m launch resume"
+    why = f"Slurm did not put the job back into the queue ({reason}); go on by: provenet resume"
     assert done.why == f"{why} {shlex.quote(str(run))}"
 
 

@@ -21,7 +21,6 @@ def test_every_option_defaults_to_the_network_s_own() -> None:
     [
         "import models.config",
         "from models import registry; registry.problems(registry.ModelConfig(name='timm/resnet5O'), 224)",
-        "import models.cli",
     ],
 )
 def test_what_runs_before_a_build_loads_no_torch(statement: str) -> None:

@@ -14,7 +14,7 @@ BAD = [
     ({"name": "timm/resnet5O"}, "model.name: ", "did you mean timm/resnet50"),
     ({"name": "torchvision/resnet5O"}, "model.name: ", "did you mean torchvision/resnet50"),
     ({"name": "keras/resnet50"}, "model.name: ", "did you mean"),
-    ({"name": "zzz"}, "model.name: ", "python -m models list"),
+    ({"name": "zzz"}, "model.name: ", "provenet models list"),
     ({"name": "inception_v3", "ghost": 2}, "model.ghost: inception_v3 has no such option; it takes aux_logits", ""),
     ({"name": "plain18", "zero_init_residual": True}, "model.zero_init_residual: plain18 has no such", "takes none"),
     ({"name": "resnet18", "ghost": 2}, "model.ghost: resnet18 has no such option", "drop_path"),

@@ -18,7 +18,7 @@ from tests import commands
 from tests.data.making import tinted_tree
 from tests.models.planted import plant
 from tests.system.running import LAUNCHERS, finish, start
-from trainer.cli import main
+from trainer.commands.cli import main
 from trainer.evaluation.predictions import COLUMNS, Predictions, load
 
 pytestmark = pytest.mark.slow

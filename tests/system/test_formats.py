@@ -22,7 +22,7 @@ from models import factory
 from models.config import ModelConfig
 from tests import commands
 from tests.fixtures.reading import unpack, versions
-from trainer.cli import main as trainer
+from trainer.commands.cli import main as trainer
 from trainer.evaluation import predictions
 from trainer.keep import files, holder_file
 from trainer.rundir import RunDirectory

@@ -1,4 +1,4 @@
-"""The cluster's way on one machine without Slurm: `python -m launch submit --cluster local`."""
+"""The cluster's way on one machine without Slurm: `provenet submit --cluster local`."""
 
 import json
 import os

@@ -8,7 +8,7 @@ from data.synth import synth
 from tests import commands
 from trainer import recipe as recipes
 from trainer import smoke
-from trainer.cli import main
+from trainer.commands.cli import main
 from trainer.rundir import RunDirectory
 
 pytestmark = pytest.mark.slow

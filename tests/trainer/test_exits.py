@@ -46,7 +46,7 @@ def test_a_run_has_begun_before_torch_is_loaded_and_other_processes_are_met(tmp_
     program = f"""
 import os, signal, sys
 sys.modules["trainer.build"] = None  # which loads torch
-from trainer.cli import main
+from trainer.commands.cli import main
 try:
     main(["train", "demo", "--data", "{tmp_path}/images", *{words}])
 except ImportError:

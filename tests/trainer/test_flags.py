@@ -5,7 +5,8 @@ from typing import Any, Literal, get_args, get_origin, get_type_hints
 
 import pytest
 
-from trainer.cli import Train, parse
+from trainer.commands.cli import parse
+from trainer.commands.train import Train
 from trainer.config import SiteConfig
 from trainer.flags import flags
 

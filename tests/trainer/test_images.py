@@ -76,7 +76,7 @@ def test_a_list_that_is_not_of_these_images_is_refused_at_the_first_start(run: S
     for split in dataset.SPLITS:
         shutil.move(run.run.manifest(split), tree)
     first_image(tree, "val").unlink()
-    with pytest.raises(UnusableDataError, match=r"no longer there\n  python -m data verify .* lists what is there now"):
+    with pytest.raises(UnusableDataError, match=r"no longer there\n  provenet verify .* lists what is there now"):
         list_images(run)
     assert run.run.manifest("train").exists()
     assert not run.run.manifest("val").exists()

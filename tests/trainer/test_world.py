@@ -202,7 +202,7 @@ def test_fewer_processes_than_accelerate_was_asked_for_are_refused(
     [
         ({}, (*ACCELERATE, "--cpu", "--num_processes", "1", "--num_machines", "1", "-m", "trainer"), 1),
         ({}, (*ACCELERATE, "--cpu", "-m", "trainer"), 1),
-        ({}, ("bash", "-c", "python -m trainer train --num_processes 4"), 1),
+        ({}, ("bash", "-c", "provenet train --num_processes 4"), 1),
         ({}, ("python", "-m", "launch", "run", "--", "accelerate-ish", "--num_processes", "4"), 1),
         (TORCHRUN, (*ACCELERATE, "--multi_gpu", "--num_processes", "4"), 4),
         (A_LAUNCHER_A_NODE, (*ACCELERATE, "--cpu", "--num_machines", "2", "--num_processes", "2"), 2),

@@ -1,1 +1,1 @@
-"""The commands: one module for each verb, with its flags, its checks and what it says."""
+"""The commands: their flags, their checks and what they print. What computes lies in the libraries below."""

@@ -1,4 +1,4 @@
-"""`python -m trainer checkpoints`: its flags, its refusals, its table. Loads no torch: hashing needs none."""
+"""`provenet checkpoints`: its flags, its refusals, its table. Loads no torch: hashing needs none."""
 
 import sys
 import time
@@ -9,11 +9,11 @@ from typing import Annotated
 
 import tyro
 
-from models.console import progress, show
 from trainer.exits import FAILED, refuse
 from trainer.keep import files
 from trainer.keep.files import EMA, MODEL
 from trainer.rundir import RunDirectory
+from trainer.terminal import age, progress, show
 
 HEAD = ("checkpoint", "step", "epoch", "top-1, %", "MB", "age", "files", "valid")
 
@@ -24,7 +24,7 @@ class Checkpoints:
 
     Ends with 0 when all are valid, with 1 when one is damaged or there is none.
 
-    Example: python -m trainer checkpoints runs/r50 --export r50.safetensors --ema
+    Example: provenet checkpoints runs/r50 --export r50.safetensors --ema
     """
 
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
@@ -124,11 +124,3 @@ def _row(path: Path, damage: str | None, epoch_steps: float | None) -> Sequence[
     top1 = "-" if manifest.top1 is None else f"{manifest.top1:.2f}"
     verdict = "yes" if damage is None else f"no: {damage}"
     return path.name, str(step), epoch, top1, size, age(time.time() - manifest.time), " ".join(manifest.files), verdict
-
-
-def age(seconds: float) -> str:
-    """A time span in its largest unit that it fills twice."""
-    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.0f} {unit}"
-    return f"{max(seconds, 0):.0f} s"

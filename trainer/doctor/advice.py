@@ -86,7 +86,7 @@ def _cores(figures: Figures) -> Iterator[Change]:
     if times > 1:
         more = Pace(load.seconds / times, load.cpu_s)
         quicker = step if place.gpu else Pace(step.seconds / times, step.cpu_s)
-        flags = f"a machine with {wanted} cores for each process (launch submit --cpus-per-process {wanted})"
+        flags = f"a machine with {wanted} cores for each process (provenet submit --cpus-per-process {wanted})"
         yield Change("cores", flags, seconds=bound.predicted_s(figures, more, quicker, place.own_cores * times))
 
 

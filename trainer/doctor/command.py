@@ -1,4 +1,4 @@
-"""`python -m trainer doctor`: its flags, its refusals and what it writes. Loads torch only to measure."""
+"""`provenet doctor`: its flags, its refusals and what it writes. Loads torch only to measure."""
 
 import json
 import sys
@@ -51,7 +51,7 @@ class Doctor:
     the gradients are measured for about a minute; then some other settings, and the first that helps is tried. Nothing
     is trained, and nothing is written but to a folder beside the run directory, which is removed.
 
-    Example: python -m trainer doctor resnet50 --data /imagenet --output runs/r50 --threads 4
+    Example: provenet doctor resnet50 --data /imagenet --output runs/r50 --threads 4
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
@@ -88,14 +88,14 @@ class Doctor:
         return 0
 
     def _show(self, visit: Visit, checks: list[Finding]) -> None:
-        from models import console
+        from trainer import terminal
 
         checks += gpu.clock_findings(gpu.look() or [])
         if (saving := visit.figures.saving) and self.site.output:
             kept = self.site.keep_checkpoints + self.site.keep_best + 1  # and the one that is being written
             checks.append(disk.free_finding(self.site.output, saving.bytes * kept))
         sys.stdout.writelines(f"{line}\n" for line in opening(visit, checks))
-        console.show(("what", "images/s", "CPU ms an image", ""), rows(visit.figures))
+        terminal.show(("what", "images/s", "CPU ms an image", ""), rows(visit.figures))
         sys.stdout.writelines(f"{line}\n" for line in conclusions(visit))
         if self.json:
             content = plain(visit) | {"machine": [asdict(check) for check in checks]}

@@ -1,4 +1,4 @@
-"""`python -m trainer evaluate`: its flags and its refusals. Loads torch only to evaluate."""
+"""`provenet evaluate`: its flags and its refusals. Loads torch only to evaluate."""
 
 import sys
 from dataclasses import dataclass, field, replace
@@ -31,11 +31,11 @@ class Evaluate:
 
     It also starts by `accelerate launch -m trainer evaluate ...`, `torchrun` and `srun`.
 
-    Example: python -m trainer evaluate runs/r50 --data /imagenet --protocol ten-crop
+    Example: provenet evaluate runs/r50 --data /imagenet --protocol ten-crop
 
-    Example: python -m trainer evaluate torchvision/resnet50.IMAGENET1K_V2 --data /imagenet --labels real
+    Example: provenet evaluate torchvision/resnet50.IMAGENET1K_V2 --data /imagenet --labels real
 
-    Example: python -m trainer evaluate --compare runs/r50 timm/resnet50.a1_in1k --data /imagenet
+    Example: provenet evaluate --compare runs/r50 timm/resnet50.a1_in1k --data /imagenet
     """
 
     weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")] = ""

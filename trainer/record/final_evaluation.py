@@ -55,7 +55,7 @@ def reached(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest]) 
     except StopRequestedError:
         return False
     except (UnusableWeightsError, UnknownLabelsError) as error:  # which all processes meet, and every start would
-        again = f"python -m trainer evaluate {setup.run.path} --data {setup.site.data} --protocol {wanted.name}"
+        again = f"provenet evaluate {setup.run.path} --data {setup.site.data} --protocol {wanted.name}"
         setup.console.say(f"not measured by {wanted.name}: {error}\n  try {again}")
     return True
 

@@ -95,7 +95,7 @@ def _unmeasured(account: Account, target: Target) -> Verdict:
         word="not comparable",
         why=f"Measured is {account.protocol}; the figure of {_whose(target)} is by {protocol}. This measures it:",
         target=target,
-        mend=f"python -m trainer evaluate {shlex.quote(str(account.run.path))} --data DATA --protocol {protocol}",
+        mend=f"provenet evaluate {shlex.quote(str(account.run.path))} --data DATA --protocol {protocol}",
     )
 
 

@@ -156,7 +156,7 @@ class _Waits:
             share = self._waited / self._seconds
             self._say(
                 f"waiting for data takes {share:.0%} of the time: without it training would be "
-                f"{1 / (1 - min(share, 0.99)):.1f} times as fast; python -m trainer doctor says what to change"
+                f"{1 / (1 - min(share, 0.99)):.1f} times as fast; provenet doctor says what to change"
             )
 
 

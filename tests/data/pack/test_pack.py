@@ -190,7 +190,7 @@ def test_an_interrupted_pack_goes_on_with_the_shards_that_are_missing(
         pack.write(listing, out, "train", OPTIONS, 1, stop_after(3))
     kept = {path: path.stat().st_mtime_ns for path in out.rglob("*.tar")}
     assert len(kept) == 3
-    with pytest.raises(shards.ShardError, match="train is not packed to its end; run the same `python -m data pack`"):
+    with pytest.raises(shards.ShardError, match="train is not packed to its end; run the same `provenet pack`"):
         shards.listing(out, "train")
     assert write(source, out).new == 2
     assert {path: path.stat().st_mtime_ns for path in kept} == kept
@@ -219,7 +219,7 @@ def test_a_killed_pack_is_finished_to_the_same_bytes(tmp_path: Path, workers: in
         for number in range(60 if split == "train" else 1):
             (source / split / "cat" / f"{number}.jpg").write_bytes(picture(number))
     flags = ("--shard-images", "2", "--resize", "48", "--workers", str(workers))
-    command = [sys.executable, "-m", "data", "pack", str(source), str(out), *flags]
+    command = [sys.executable, "-m", "launch", "pack", str(source), str(out), *flags]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True) as process:
         end = time.monotonic() + 60
         while len(list(out.glob("train/*.tar"))) < 3:

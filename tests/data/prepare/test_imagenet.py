@@ -161,7 +161,7 @@ def test_a_killed_run_goes_on_to_the_same_tree(tmp_path: Path) -> None:
     count = 600
     paths = archives.imagenet(tmp_path / "archives", count=count)
     flags = [word for flag, path in paths.items() for word in (f"--{flag.replace('_', '-')}", str(path))]
-    command = [sys.executable, "-m", "data", "prepare", "imagenet", str(tmp_path / "killed"), *flags, "--partial"]
+    command = [sys.executable, "-m", "launch", "prepare", "imagenet", str(tmp_path / "killed"), *flags, "--partial"]
     with subprocess.Popen([*command, "--workers", "1"], cwd=ROOT, start_new_session=True) as process:
         first = tmp_path / "killed/train/n01440764"
         wait_until(lambda: first.is_dir() and len(list(first.iterdir())) > 20)

@@ -125,7 +125,7 @@ def test_a_killed_run_is_finished_to_the_same_bytes(whole: Path, tmp_path: Path,
 def kill_while_writing(root: Path, workers: int) -> None:
     """SIGKILL the command once some images are there; its workers end by themselves."""
     flags = ("--classes", "2", "--train-per-class", "280", "--val-per-class", "20", "--seed", "7", "--workers")
-    command = [sys.executable, "-m", "data", "synth", str(root), *flags, str(workers)]
+    command = [sys.executable, "-m", "launch", "synth", str(root), *flags, str(workers)]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True) as process:
         wait_until(lambda: len(list(root.rglob("*.JPEG"))) >= 40)
         process.kill()

@@ -15,18 +15,17 @@ from typing import Annotated
 
 import tyro
 
-from data.commandline import hush, plain_refusals
 from data.progress import counting
-from models.console import show
 from tests.system.drill import small
 from tests.system.drill.cluster import Cluster, ClusterError
 from tests.system.drill.disturbances import DISTURBANCES, Disturbance, Name
 from tests.system.drill.running import DrillError, Running, difference, submit, withdraw
-from trainer.cli import named_recipe
+from trainer.commands.parsing import named_recipe, plain_refusals
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, range_problems
 from trainer.exits import FAILED, refuse
 from trainer.recipe import dump
+from trainer.terminal import hush, show
 
 HEAD = ("what happened", "attempts", "steps trained again", "seconds", "same end, to the bit")
 _PROCESSES = 2
@@ -185,7 +184,7 @@ def _machine_problems() -> list[str]:
 def main(arguments: list[str]) -> int:
     """Rehearse; gives the exit code."""
     try:
-        recipe = named_recipe(["drill", *arguments], "drill")
+        recipe = named_recipe(arguments, "drill")
     except InvalidConfigError as error:
         return refuse(error.problems)
     with plain_refusals(arguments):

@@ -111,7 +111,7 @@ class Running:
 
 
 def submit(cluster: Cluster, arguments: tuple[str, ...], output: Path) -> Running:
-    """Queue a run by `python -m launch submit`.
+    """Queue a run by `provenet submit`.
 
     Raises:
         DrillError: It is refused.

@@ -47,4 +47,6 @@ def _problems(recipe: Recipe, size: int) -> list[str]:
 def draw(folder: Path) -> None:
     """Draw the images; those that are there already stay."""
     counts = ("--classes", str(CLASSES), "--train-per-class", "24", "--val-per-class", "10")
-    subprocess.run([sys.executable, "-m", "data", "synth", str(folder), *counts], check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [sys.executable, "-m", "launch", "synth", str(folder), *counts], check=True, stdout=subprocess.DEVNULL
+    )

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from trainer.cli import main
+from trainer.commands.cli import main
 from trainer.config import SiteConfig
 from trainer.doctor.command import DoctorSite
 

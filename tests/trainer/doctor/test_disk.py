@@ -58,7 +58,7 @@ def test_many_small_files_on_a_server_are_told(tmp_path: Path, kind: str, shards
         (tmp_path / "train/000.tar").touch()
     finding = disk.data_finding(tmp_path, kind)
     assert finding.state == state
-    assert ("python -m data pack" in finding.fix) == (state != "good")
+    assert ("provenet pack" in finding.fix) == (state != "good")
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from models.config import ModelConfig
 from tests import commands
 from tests.data.making import picture
 from tests.trainer.evaluation.answers import answered
-from trainer.cli import main
+from trainer.commands.cli import main
 from trainer.rundir import RunDirectory
 
 

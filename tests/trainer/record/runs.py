@@ -132,7 +132,7 @@ def write(
 
 
 def evaluate(run: RunDirectory, name: str, **fields: Any) -> Path:
-    """What `python -m trainer evaluate` leaves."""
+    """What `provenet evaluate` leaves."""
     folder = run.evaluations / name
     folder.mkdir(parents=True)
     found = {

@@ -96,7 +96,7 @@ def test_left_out_images_are_named_the_first_twenty(tmp_path: Path) -> None:
 def test_a_run_of_another_protocol_says_what_measures_it(tmp_path: Path) -> None:
     text = text_of(write(tmp_path / "run", recipe("plain18"), [], RESULT))
     assert "**Not comparable.** Measured is center-224/256" in text
-    assert f"    python -m trainer evaluate {tmp_path / 'run'} --data DATA --protocol ten-crop-224/256" in text
+    assert f"    provenet evaluate {tmp_path / 'run'} --data DATA --protocol ten-crop-224/256" in text
 
 
 def test_both_files_say_the_same(tmp_path: Path) -> None:

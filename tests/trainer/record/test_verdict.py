@@ -77,7 +77,7 @@ def test_another_protocol_is_not_comparable_and_the_command_that_measures_it_is_
     found = judge([account(76.2, recipe=recipe(), path="my runs/r50")], TEN_CROP)
     assert found.word == "not comparable"
     assert found.why == "Measured is center-224/256; the figure of the paper is by ten-crop-224/256. This measures it:"
-    assert found.mend == "python -m trainer evaluate 'my runs/r50' --data DATA --protocol ten-crop-224/256"
+    assert found.mend == "provenet evaluate 'my runs/r50' --data DATA --protocol ten-crop-224/256"
 
 
 def test_a_later_evaluation_by_the_figure_s_protocol_is_judged() -> None:
@@ -161,4 +161,4 @@ def test_a_seed_that_is_missing_leaves_the_verdict_open() -> None:
 def test_a_verdict_is_a_line_for_the_console() -> None:
     assert str(judge([account(76.2, recipe=recipe())], TARGETS)).startswith("reproduced: Top-1 76.20 %")
     lines = str(judge([account(76.2, recipe=recipe())], TEN_CROP)).splitlines()
-    assert lines[1].startswith("  python -m trainer evaluate runs/r50 ")
+    assert lines[1].startswith("  provenet evaluate runs/r50 ")

@@ -191,7 +191,7 @@ def test_waiting_for_data_is_said_once_where_it_takes_over_a_tenth_of_the_time(
     for step, wait in enumerate(waits, start=1):
         telemetry.train(point(step, data_wait=wait))
     telemetry.close()
-    lines = [line for line in capsys.readouterr().out.splitlines() if "trainer doctor" in line]
+    lines = [line for line in capsys.readouterr().out.splitlines() if "provenet doctor" in line]
     assert len(lines) == said
 
 
@@ -202,5 +202,5 @@ def test_the_word_on_waiting_says_how_much_and_what_to_do(tmp_path: Path, capsys
     telemetry.close()
     assert (
         "waiting for data takes 50% of the time: without it training would be 2.0 times as fast; "
-        "python -m trainer doctor says what to change\n"
+        "provenet doctor says what to change\n"
     ) in capsys.readouterr().out

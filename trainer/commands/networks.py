@@ -1,60 +1,124 @@
-"""`python -m models`: list, summary, validate, export. Torch is loaded by a command that runs, not by `--help`."""
+"""`provenet models`: list, summary, validate, export. Loads torch once one of them runs."""
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Literal, TypeVar
 
 import tyro
 
 from models import registry
-from models.commandline import BAD_INPUT, hush, plain_refusals, union
-from models.commands import Export, List, Model, Summary, Validate
 from models.config import ModelConfig
-from models.console import busy, progress, show
 from models.table import TABLE
+from trainer.exits import refuse
+from trainer.terminal import busy, progress, show
 
 DIFFERENT = 1
-INTERRUPTED = 130  # 128 + SIGINT, as shells say
+Command = TypeVar("Command")
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run one command.
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Model(ModelConfig):
+    """A network, its name first."""
 
-    Returns:
-        Exit code: 0 done, 1 a difference was found, 2 bad input and nothing was written.
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = tyro.MISSING
+    """A name of `provenet models list`, or timm/<name> or torchvision/<name>."""
+
+    num_classes: int = 0
+    """Classes; 0: as many as the paper's data set has."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class List:
+    """List names with parameters, FLOPs (multiply-adds of one image at the paper's size), paper and reference.
+
+    Example: provenet models list resnet50
     """
+
+    pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = "*"
+    """Part of a name, or a pattern with * and ?."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
+
+    def run(self) -> int:
+        """Print the table."""
+        return _run(list_networks, self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Summary:
+    """Show a network layer by layer: output shapes, parameters, multiply-adds, memory.
+
+    Example: provenet models summary resnet50 --format keras
+    """
+
+    model: Annotated[Model, tyro.conf.arg(name="")]
+    batch: int = 64
+    """Images, at least 1; they scale the memory."""
+    image_size: int | None = None
+    """Side of the images, pixels, from the least that the network takes. None: the paper's."""
+    format: Literal["table", "csv", "keras"] = "table"
+    """table and csv as torchsummary counts, keras as Keras does (ResNet family)."""
+
+    def run(self) -> int:
+        """Print the layers."""
+        return _run(summarise, self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Validate:
+    """Compare a network with its public counterpart, weight for weight; exit code 1 on a difference.
+
+    Example: provenet models validate resnet50
+    """
+
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
+    """A name of `provenet models list`, or all."""
+    image_size: int | None = None
+    """Side of the images, pixels, from the least that the network takes. None: the paper's."""
+    batch: int = 2
+    """Images, at least 2."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
+
+    def run(self) -> int:
+        """Print the comparison."""
+        return _run(validate, self)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Export:
+    """Write a trained network as a file, any batch size, and compare the file's logits with the network's.
+
+    Example: provenet models export resnet50 --weights runs/r50/model.safetensors --to onnx
+    """
+
+    model: Annotated[Model, tyro.conf.arg(name="")]
+    weights: str
+    """A safetensors or torch file (ours, torchvision's or timm's), or timm or torchvision for their hubs."""
+    to: Literal["onnx", "pt2", "safetensors"]
+    """onnx: ONNX program. pt2: torch.export. safetensors: weights alone."""
+    output: Path | None = None
+    """Where it goes; NAME with the format as suffix where not given."""
+    image_size: int | None = None
+    """Side of the images, pixels, from the least that the network takes. None: the paper's."""
+    quiet: bool = False
+    """Show no progress: only results, warnings and errors."""
+
+    def run(self) -> int:
+        """Write the file and compare it."""
+        return _run(export, self)
+
+
+def _run(function: Callable[[Command], int], command: Command) -> int:
     logging.basicConfig(format="%(message)s")  # to stderr
     logging.getLogger("models").setLevel(logging.INFO)  # not the exporters, which narrate
-    command = parse(sys.argv[1:] if arguments is None else arguments)
-    hush(not isinstance(command, Summary) and command.quiet)
     try:
-        return _COMMANDS[type(command)](command)
+        return function(command)
     except ValueError as error:
         return refuse(str(error).splitlines())
-    except BrokenPipeError:  # the reader has seen enough
-        return 0
-    except KeyboardInterrupt:
-        return INTERRUPTED
-
-
-def parse(arguments: Sequence[str]) -> List | Summary | Validate | Export:
-    """The command that was asked for."""
-    with plain_refusals(arguments):
-        return tyro.cli(commands(arguments), args=arguments, prog="python -m models")
-
-
-def commands(arguments: Sequence[str]) -> Any:
-    """The type of all commands, as the parser takes it."""
-    return union({kind.__name__.lower(): kind for kind in _COMMANDS}, arguments)
-
-
-def refuse(problems: Sequence[str]) -> int:
-    """Say on one screen why nothing was done."""
-    sys.stderr.write("cannot start; nothing was written\n" + "".join(f"  {problem}\n" for problem in problems))
-    return BAD_INPUT
 
 
 def list_networks(command: List) -> int:
@@ -139,14 +203,6 @@ def export(command: Export) -> int:
         raise ValueError(f"--output: {path} cannot be written: {error}") from error
     sys.stdout.write(f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n")
     return 0
-
-
-_COMMANDS: Mapping[type, Callable[[Any], int]] = {
-    List: list_networks,
-    Summary: summarise,
-    Validate: validate,
-    Export: export,
-}
 
 
 def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:

@@ -1,24 +1,21 @@
-"""What a parser of commands leaves to wish for: refusals in our voice, an overview in lines. Loads tyro alone.
+"""From words to a command by tyro, whose refusals are put as ours are. Loads tyro and the recipes, no torch."""
 
-`models`, which knows no other room, has the same in models/commandline.py.
-"""
-
-import inspect
 import io
 import os
 import re
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from difflib import get_close_matches
-from functools import reduce
-from operator import or_
-from typing import Annotated, Any
+from typing import Any
 
 import tyro
 
-BAD_INPUT = 2
-QUIET_VARIABLE = "PROVENET_QUIET"  # set: no progress is shown, in this process and in those that it starts
+from trainer import recipe
+from trainer.config import Recipe
+from trainer.decode import InvalidConfigError
+from trainer.exits import BAD_INPUT
+from trainer.world import speaks
 
 _HELP = ("-h", "--help")
 _MOST_LINES = 12
@@ -38,27 +35,36 @@ _WORDS = (  # those of each tyro in the pinned range, and ours
 )
 
 
-def union(kinds: Mapping[str, type], arguments: Sequence[str], defaults: Mapping[str, Any] | None = None) -> Any:
-    """The type of all commands, as the parser takes it.
+def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> Any:
+    """The command that was typed; ends the process where it cannot be parsed.
 
     Args:
-        kinds: Each command by its name.
-        arguments: What was typed. Where no command was, each gets a line; else its help is the whole docstring.
-        defaults: Of some, the values of their flags.
+        kind: Its class, a dataclass. Where it has a method `behind`, that takes the words after --.
+        words: What was typed after the verb.
+        prog: Program and verb, as messages name them.
+        values: Those of its flags where none are typed. None: the class's own.
     """
-    is_overview = not arguments or arguments[0] in _HELP
-    found: list[Any] = []
-    for name, kind in kinds.items():
-        default = {"default": defaults[name]} if defaults and name in defaults else {}
-        line = (inspect.getdoc(kind) or "").partition("\n")[0] if is_overview else None
-        found.append(Annotated[kind, tyro.conf.subcommand(name, description=line, **default)])
-    return reduce(or_, found)
+    has_more = hasattr(kind, "behind") and "--" in words
+    ours = list(words[: words.index("--")] if has_more else words)  # tyro takes num_procs and num-procs for the same
+    default = {} if values is None else {"default": values}
+    with plain_refusals(ours):
+        command = tyro.cli(
+            kind, args=ours, prog=prog, config=(tyro.conf.AvoidSubcommands,), console_outputs=speaks(), **default
+        )
+    return command.behind(tuple(words[len(ours) + 1 :])) if has_more else command
 
 
-def hush(quiet: bool) -> None:
-    """Show no progress from now on, if so asked."""
-    if quiet:
-        os.environ[QUIET_VARIABLE] = "1"
+def named_recipe(words: Sequence[str], verb: str) -> Recipe:
+    """The recipe that follows the verb, or the defaults where nothing does or only `--help`.
+
+    Raises:
+        InvalidConfigError: The recipe cannot be read, or something else comes before it.
+    """
+    if list(words) in ([], ["-h"], ["--help"]):
+        return Recipe()
+    if words[0].startswith("-"):  # the flags that follow are those of the recipe, so it has to be known first
+        raise InvalidConfigError([f"RECIPE: comes first, before {words[0]}: {verb} RECIPE {words[0]} ..."])
+    return recipe.load(words[0])
 
 
 @contextmanager

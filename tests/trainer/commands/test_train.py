@@ -7,7 +7,7 @@ from data.config import Synth
 from data.synth.synth import write
 from tests import commands
 from tests.terminal import on_terminal, without_terminal
-from trainer.cli import main
+from trainer.commands.cli import main
 
 DEMO = ("train", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "16")
 

@@ -4,7 +4,7 @@ import pytest
 
 from tests import commands
 from tests.trainer.record.runs import RESULT, START, recipe, train_records, write
-from trainer.cli import main
+from trainer.commands.cli import main
 
 RECORDS = [START, *train_records(4)]
 

@@ -1,4 +1,4 @@
-"""`python -m data prepare`: its data sets, their flags, and what it says. Loads little until there is work."""
+"""`provenet prepare`: its data sets, their flags, and what it prints. Loads little until there is work."""
 
 import shlex
 import sys
@@ -11,10 +11,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from data.ending import FAILED, refuse, say
 from data.folder import MANIFESTS, RefusedError
 from data.pack_record import PackOptions
 from data.prepare.prepared import Prepared
+from trainer.commands.resumable import resumable
+from trainer.exits import FAILED, refuse, say
 
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
 Partial = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -28,7 +29,7 @@ class Imagenet:
     order is that of the class numbers everywhere. Before anything is written, the archives are found whole, with
     1,281,167 and 50,000 images. These are taken straight from the inner archives, which need no room of their own.
 
-    Example: python -m data prepare imagenet /imagenet --train-tar
+    Example: provenet prepare imagenet /imagenet --train-tar
     ILSVRC2012_img_train.tar --val-tar ILSVRC2012_img_val.tar --devkit ILSVRC2012_devkit_t12.tar.gz
     """
 
@@ -41,7 +42,7 @@ class Imagenet:
     devkit: Path
     """ILSVRC2012_devkit_t12.tar.gz, which names the classes of the validation images."""
     to: Literal["tree", "shards"] = "tree"
-    """One file for each image, or tar files of many images each with their lists, as `python -m data pack` makes."""
+    """One file for each image, or tar files of many images each with their lists, as `provenet pack` makes."""
     shards: Annotated[PackOptions, tyro.conf.arg(name="")] = field(default_factory=PackOptions)
     """How images are put into shards; only with --to shards."""
     partial: Partial = False
@@ -112,7 +113,7 @@ class Imagenette(_OneArchive):
 
     Writes OUT/train/<class>/*.JPEG and OUT/val/<class>/*.JPEG: 9,469 and 3,925 images, in full, 320 or 160 pixels.
 
-    Example: python -m data prepare imagenette datasets/imagenette --archive imagenette2-320.tgz
+    Example: provenet prepare imagenette datasets/imagenette --archive imagenette2-320.tgz
     """
 
     def _prepare(self) -> Prepared:
@@ -127,7 +128,7 @@ class Imagewoof(_OneArchive):
 
     Writes OUT/train/<class>/*.JPEG and OUT/val/<class>/*.JPEG: 9,025 and 3,929 images, in full, 320 or 160 pixels.
 
-    Example: python -m data prepare imagewoof datasets/imagewoof --archive imagewoof2-320.tgz
+    Example: provenet prepare imagewoof datasets/imagewoof --archive imagewoof2-320.tgz
     """
 
     def _prepare(self) -> Prepared:
@@ -142,7 +143,7 @@ class Cifar10(_OneArchive):
 
     Writes OUT/cifar-10-batches-py, each file of which is found to be the official one by its MD5.
 
-    Example: python -m data prepare cifar10 datasets/cifar10 --archive cifar-10-python.tar.gz
+    Example: provenet prepare cifar10 datasets/cifar10 --archive cifar-10-python.tar.gz
     """
 
     def _prepare(self) -> Prepared:
@@ -156,7 +157,7 @@ class Cifar100(_OneArchive):
 
     Writes OUT/cifar-100-python, each file of which is found to be the official one by its MD5.
 
-    Example: python -m data prepare cifar100 datasets/cifar100 --archive cifar-100-python.tar.gz
+    Example: provenet prepare cifar100 datasets/cifar100 --archive cifar-100-python.tar.gz
     """
 
     def _prepare(self) -> Prepared:
@@ -172,7 +173,7 @@ class PrepareCommand:
     Archives are found whole and safe before anything is written. Interrupted, the same command goes on where it
     stopped; once done, it has nothing to do.
 
-    Example: python -m data prepare cifar10 datasets/cifar10 --archive cifar-10-python.tar.gz
+    Example: provenet prepare cifar10 datasets/cifar10 --archive cifar-10-python.tar.gz
     """
 
     data_set: Annotated[
@@ -192,13 +193,8 @@ class PrepareCommand:
         return self.data_set.quiet
 
     def run(self) -> int:
-        """Prepare it.
-
-        Raises:
-            OSError: A file cannot be read or written.
-            BrokenExecutor: A worker was killed.
-        """
-        return self.data_set.run()
+        """Prepare it."""
+        return resumable(self.data_set.run)
 
 
 def _run(prepare: Callable[[], Prepared], out: Path) -> int:
@@ -206,7 +202,7 @@ def _run(prepare: Callable[[], Prepared], out: Path) -> int:
     try:
         prepared = prepare()
     except RefusedError as error:
-        return refuse(str(error))
+        return refuse(str(error).splitlines())
     except ValueError as error:  # an archive or a file of it that was sound before
         return say(f"failed: {error}", FAILED)
     sys.stdout.write(_told(prepared, out, monotonic() - start))
@@ -218,9 +214,9 @@ def _told(prepared: Prepared, out: Path, taken: float) -> str:
     images = f"{contents.train + contents.val:,} images ({contents.train:,} train and {contents.val:,} val)"
     made = f"{prepared.written:,} written in {taken:.1f} s" if prepared.written else "all there before"
     place = shlex.quote(str(out))
-    steps = [f"python -m trainer train RECIPE --data {place} --output RUN --model.num-classes {contents.classes}"]
+    steps = [f"provenet train RECIPE --data {place} --output RUN --model.num-classes {contents.classes}"]
     if not all((out / name).exists() for name in MANIFESTS):
-        steps.insert(0, f"python -m data verify {place}")
+        steps.insert(0, f"provenet verify {place}")
     lines = (
         f"{out}: {images} of {contents.classes:,} classes, {contents.bytes / 1e6:,.1f} MB; {made}",
         *prepared.notes,

@@ -1,4 +1,4 @@
-"""`python -m trainer report`: its flags, its refusals, what it prints. Loads no torch, and little to refuse."""
+"""`provenet report`: its flags, its refusals, what it prints. Loads no torch, and little to refuse."""
 
 import sys
 from dataclasses import dataclass
@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from models.console import progress, show
 from trainer.exits import FAILED, refuse
 from trainer.rundir import RunDirectory
+from trainer.terminal import progress, show
 
 if TYPE_CHECKING:
     from trainer.record.account import Account
@@ -22,7 +22,7 @@ class Report:
     Of several runs, prints a table: a row for the runs that differ in their seed alone, with mean and deviation,
     verdict, hours and energy, and beside it what others have published.
 
-    Example: python -m trainer report runs/r50-seed0 runs/r50-seed1 runs/r50-seed2 --markdown
+    Example: provenet report runs/r50-seed0 runs/r50-seed1 runs/r50-seed2 --markdown
     """
 
     runs: Annotated[tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN [RUN ...]")] = ()

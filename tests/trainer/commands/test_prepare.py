@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
-from data.cli import main
 from tests import commands
 from tests.data import archives
+from trainer.commands.cli import main
 
 
 def flags(paths: dict[str, Path]) -> list[str]:
@@ -20,8 +20,8 @@ def test_it_says_what_there_is_and_what_comes_next(tmp_path: Path, capsys: pytes
     lines = first.out.splitlines()
     assert lines[0].startswith(f"{out}: 18 images (12 train and 6 val) of 3 classes, 0.0 MB; 18 written in 0.")
     assert lines[1:] == [
-        f"next: python -m data verify '{out}'",
-        f"then: python -m trainer train RECIPE --data '{out}' --output RUN --model.num-classes 3",
+        f"next: provenet verify '{out}'",
+        f"then: provenet train RECIPE --data '{out}' --output RUN --model.num-classes 3",
     ]
     assert capsys.readouterr().out.splitlines()[0].endswith(" MB; all there before")
     assert main(["verify", str(out), "--workers", "1"]) == 0
@@ -35,7 +35,7 @@ def test_shards_can_be_made_directly(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert main([*command, "--resize", "32", "--to", "shards"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "18 images (12 train and 6 val) of 3 classes" in lines[0]
-    assert [line.split(" RECIPE")[0] for line in lines[1:]] == ["next: python -m trainer train"]
+    assert [line.split(" RECIPE")[0] for line in lines[1:]] == ["next: provenet train"]
     assert (tmp_path / "out/train/train-000000.tar").exists()
 
 
@@ -76,6 +76,6 @@ def test_an_archive_that_is_not_there_ends_with_2(
 
 
 def test_help_names_the_data_sets_and_the_official_files() -> None:
-    said = commands.said(commands.run("data", "prepare", "--help"))
+    said = commands.said(commands.run("launch", "prepare", "--help"))
     assert all(f"• {name}" in said for name in ("imagenet", "imagenette", "imagewoof", "cifar10", "cifar100"))
     assert "--archive cifar-10-python.tar.gz" in said

@@ -1,4 +1,4 @@
-"""`python -m data verify`: its flags and its refusals. Loads numpy and Pillow only once there is work."""
+"""`provenet verify`: its flags and its refusals. Loads numpy and Pillow only once there is work."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from data.ending import refuse
+from trainer.exits import refuse
 
 if TYPE_CHECKING:
     from data.listing import Listing
     from data.manifest import Manifest
-    from data.verify.summary import Scanned
+    from trainer.commands.verify_summary import Scanned
 
 BROKEN = 1
 
@@ -32,7 +32,7 @@ class VerifyCommand:
 
     Ends with 0 when every image decodes, with 1 when some are broken (the lists are written all the same).
 
-    Example: python -m data verify /imagenet --output ~/manifests
+    Example: provenet verify /imagenet --output ~/manifests
     """
 
     root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
@@ -52,18 +52,18 @@ class VerifyCommand:
             BrokenExecutor: A worker was killed.
         """
         from data import dataset
-        from data.verify import summary
+        from trainer.commands import verify_summary
 
         if problem := self._problem():
-            return refuse(problem)
+            return refuse([problem])
         try:
             listings = {split: self._listing(split) for split in dataset.SPLITS}
         except ValueError as error:
-            return refuse(f"ROOT: {error}")
+            return refuse(f"ROOT: {error}".splitlines())
         if problem := self._unwritable():
-            return refuse(problem)
+            return refuse([problem])
         train, val = (self._scan(split, listing) for split, listing in listings.items())
-        sys.stdout.write(summary.text(train, val))
+        sys.stdout.write(verify_summary.text(train, val))
         sys.stdout.write(f"listed in {self._file('train')} and {self._file('val')}\n")
         return BROKEN if train.manifest.broken or val.manifest.broken else 0
 
@@ -103,8 +103,8 @@ class VerifyCommand:
         from data import dataset
         from data.progress import counting
         from data.verify import verify
-        from data.verify.summary import Scanned
         from data.workers import number
+        from trainer.commands.verify_summary import Scanned
 
         start, journal = monotonic(), dataset.journal_file(self._folder, split)
         workers = number(self.workers)

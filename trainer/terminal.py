@@ -1,4 +1,4 @@
-"""What `python -m models` shows: tables as plain text, and how far it is, on a terminal in a bar."""
+"""What a command shows on a terminal: tables as plain text, progress, time spans."""
 
 import os
 import sys
@@ -10,11 +10,17 @@ from typing import TypeVar
 from rich.console import Console
 from rich.progress import track
 
-from models.commandline import QUIET_VARIABLE
+from data.progress import QUIET_VARIABLE
 
 LINE_EVERY_S = 5.0
 
 Item = TypeVar("Item")
+
+
+def hush(quiet: bool) -> None:
+    """Show no progress from now on, if so asked."""
+    if quiet:
+        os.environ[QUIET_VARIABLE] = "1"
 
 
 def show(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
@@ -51,6 +57,14 @@ def busy(what: str) -> Iterator[None]:
     else:
         console.print(what, markup=False)
         yield
+
+
+def age(seconds: float) -> str:
+    """A time span in its largest unit that it fills twice."""
+    for size, unit in ((86_400, "days"), (3_600, "h"), (60, "min")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{max(seconds, 0):.0f} s"
 
 
 def _in_lines(items: Sequence[Item], what: str, console: Console) -> Iterator[Item]:

@@ -1,6 +1,6 @@
-"""`python -m trainer reproduce`: a recipe over several seeds, from the queue to the verdict. Loads no torch.
+"""`provenet reproduce`: a recipe over several seeds, from the queue to the verdict. Loads no torch.
 
-The processes are `launch`'s, which lies above this room: it is run as a command.
+The array and its status are commands in processes of their own.
 """
 
 import json
@@ -16,14 +16,14 @@ import tyro
 
 from data.progress import counting
 from trainer import recipe as recipes
+from trainer.commands.report import Report
 from trainer.decode import range_problems
 from trainer.exits import FAILED, INTERRUPTED, refuse
 from trainer.preempt import START_AGAIN
-from trainer.record.command import Report
 from trainer.rundir import RunDirectory, write_text
 
 SWEEP = "sweep.yaml"
-UNDER_WAY = ("queued", "running", "waiting", "suspended", "cancelling")  # as `launch status --json` calls them
+UNDER_WAY = ("queued", "running", "waiting", "suspended", "cancelling")  # as `provenet status --json` calls them
 LOOK_S = 5.0
 
 
@@ -33,18 +33,18 @@ class Reproduce:
 
     Queues the runs as one array, each in a folder of its own in --output. The same command again queues what was lost
     and, when all have finished, reports mean, deviation and verdict; --wait does so at once. Each run ends with an
-    evaluation under the protocol of the published figure. Flags of `python -m launch array` follow after --.
+    evaluation under the protocol of the published figure. Flags of `provenet array` follow after --.
 
     Ends with 0 when all runs have finished, with 75 while some have not.
 
-    Example: python -m trainer reproduce resnet50 --data /imagenet --output runs/r50 --seeds 3 -- --partition
+    Example: provenet reproduce resnet50 --data /imagenet --output runs/r50 --seeds 3 -- --partition
     gpu --gpus-per-node 8 --hours 12
     """
 
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Name or path of a recipe."""
     data: Path
-    """The data set, as `python -m trainer train` takes it."""
+    """The data set, as `provenet train` takes it."""
     output: Path
     """Folder of the run directories."""
     seeds: int = field(default=3, metadata={"min": 1, "max": 100})
@@ -78,9 +78,9 @@ class Reproduce:
                 progress(sum(run.finished() is not None for run in self._runs), self.seeds)
                 time.sleep(LOOK_S)
 
-    def behind(self, words: list[str]) -> "Reproduce":
+    def behind(self, words: tuple[str, ...]) -> "Reproduce":
         """The command with what follows after --."""
-        return replace(self, launch=tuple(words))
+        return replace(self, launch=words)
 
     def _problems(self) -> list[str]:
         recipes.load(self.recipe)
@@ -98,7 +98,7 @@ class Reproduce:
         return f"recipe: {json.dumps(recipe)}\ngrid:\n  seed: {list(range(self.seeds))}\n"
 
     def _queue(self) -> int:
-        """Let `launch array` queue the runs that need it; its exit code."""
+        """Let `provenet array` queue the runs that need it; its exit code."""
         file, begun = self.output / SWEEP, self.output.exists()
         new = not file.exists()
         if new:
@@ -135,6 +135,6 @@ class Reproduce:
             return FAILED
         if unfinished:
             sys.stdout.write(
-                f"{len(unfinished)} of {self.seeds} runs have not finished: python -m launch status {self.output}\n"
+                f"{len(unfinished)} of {self.seeds} runs have not finished: provenet status {self.output}\n"
             )
         return START_AGAIN if unfinished else 0

@@ -1,4 +1,4 @@
-"""`python -m data verify`, as a user calls it."""
+"""`provenet verify`, as a user calls it."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from data import dataset
-from data.cli import main
+from trainer.commands.cli import main
 
 ROOT = Path(__file__).parents[3]
 LISTS = ["manifest-train.npz", "manifest-val.npz"]
@@ -148,7 +148,7 @@ def test_ctrl_c_is_obeyed_and_the_next_call_goes_on(root: Path) -> None:
     save(root / "train/a/big.JPEG", 0, side=600)
     for number in range(900):
         (root / f"train/a/big{number:04}.JPEG").hardlink_to(root / "train/a/big.JPEG")
-    command = [sys.executable, "-m", "data", "verify", str(root), "--workers", "2"]
+    command = [sys.executable, "-m", "launch", "verify", str(root), "--workers", "2"]
     pipe = subprocess.PIPE
     process = subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
     journal = root / ".manifest-train.journal"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from launch.cli import main
+from launch.commands.reproduce import SWEEP, UNDER_WAY
 from tests import commands
-from trainer.cli import main
 from trainer.preempt import START_AGAIN
-from trainer.record.reproduce import SWEEP, UNDER_WAY
 
 SMALL = """# Seconds on a core.
 model: {name: resnet20, num_classes: 4}
@@ -30,11 +30,11 @@ def recipe(tmp_path: Path) -> Path:
 def test_seeds_are_queued_come_back_to_and_reported(recipe: Path, images: Path, tmp_path: Path) -> None:
     root = tmp_path / "runs"
     words = (recipe, "--data", images, "--output", root, "--seeds", "2", "--cluster", "local")
-    first = commands.run("trainer", "reproduce", *words, "--", "--threads", "1", "--parallel", "2")
+    first = commands.run("launch", "reproduce", *words, "--", "--threads", "1", "--parallel", "2")
     assert first.returncode == START_AGAIN, first.stdout + first.stderr
     rows = json.loads(commands.run("launch", "status", root, "--json").stdout)
     assert {row["state"] for row in rows} <= {*UNDER_WAY, "finished"}
-    again = commands.run("trainer", "reproduce", *words, "--wait", "--", "--threads", "1")
+    again = commands.run("launch", "reproduce", *words, "--wait", "--", "--threads", "1")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "2 runs, 2 of them finished, running or queued" in again.stdout
     results = [json.loads((root / f"seed={seed}" / "result.json").read_text()) for seed in (0, 1)]
@@ -57,7 +57,7 @@ def test_what_cannot_be_reproduced_is_refused_and_leaves_nothing(
 ) -> None:
     words = [commands.placed(word, images, tmp_path).replace("RECIPE", str(recipe)) for word in words]
     done = subprocess.run(
-        [sys.executable, "-m", "trainer", "reproduce", *words], check=False, capture_output=True, text=True
+        [sys.executable, "-m", "launch", "reproduce", *words], check=False, capture_output=True, text=True
     )
     assert done.returncode == 2
     wanted = commands.placed(expected, images, tmp_path).replace("RECIPE", str(recipe))
@@ -75,5 +75,5 @@ def test_another_sweep_s_folder_is_refused(recipe: Path, images: Path, tmp_path:
 
 def test_flags_that_the_launcher_does_not_know_leave_nothing(recipe: Path, images: Path, tmp_path: Path) -> None:
     place = ("--data", images, "--output", tmp_path / "runs", "--cluster", "local")
-    assert commands.run("trainer", "reproduce", recipe, *place, "--", "--no-such-flag").returncode == 2
+    assert commands.run("launch", "reproduce", recipe, *place, "--", "--no-such-flag").returncode == 2
     assert list(tmp_path.iterdir()) == [recipe]

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from data import shards
-from data.cli import main
+from trainer.commands.cli import main
 
 ROOT = Path(__file__).parents[3]
 
@@ -31,7 +31,7 @@ def packed(source: Path, *flags: object) -> int:
 
 def data(*arguments: object, before: str = "") -> subprocess.Popen[str]:
     """The command in a process group of its own, after some shell commands."""
-    command = ["bash", "-c", f'{before} exec "$@"', "bash", sys.executable, "-m", "data", *map(str, arguments)]
+    command = ["bash", "-c", f'{before} exec "$@"', "bash", sys.executable, "-m", "launch", *map(str, arguments)]
     pipe = subprocess.PIPE
     return subprocess.Popen(command, cwd=ROOT, stdout=pipe, stderr=pipe, text=True, start_new_session=True)
 

@@ -1,4 +1,4 @@
-"""`python -m data pack`: its flags and what it says. Loads numpy and Pillow only once there is work."""
+"""`provenet pack`: its flags and what it prints. Loads numpy and Pillow only once there is work."""
 
 import sys
 from dataclasses import dataclass
@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from data.ending import FAILED, refuse, say
 from data.folder import RefusedError
 from data.listing import Listing
 from data.pack_record import PackOptions
+from trainer.commands.resumable import resumable
+from trainer.exits import FAILED, refuse, say
 
 if TYPE_CHECKING:
     from data.pack.pack import Written
@@ -29,7 +30,7 @@ class PackCommand:
     shard is read back before it counts. The same options give the same bytes, whatever the number of workers.
     Interrupted, the same command goes on where it stopped; once done, it has nothing to do.
 
-    Example: python -m data pack datasets/imagenet datasets/imagenet400 --resize 400
+    Example: provenet pack datasets/imagenet datasets/imagenet400 --resize 400
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
@@ -44,12 +45,10 @@ class PackCommand:
     """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
-        """Pack both splits, list their images, and say what there is.
+        """Pack both splits, list their images, and print what there is."""
+        return resumable(self._run)
 
-        Raises:
-            OSError: A file cannot be written.
-            BrokenExecutor: A worker was killed.
-        """
+    def _run(self) -> int:
         from data import dataset
         from data.pack import pack
         from data.workers import number
@@ -60,7 +59,7 @@ class PackCommand:
             for split, listing in [(split, self._listing(split)) for split in dataset.SPLITS]:
                 self._pack(listing, split, workers)
         except ValueError as error:  # every refusal is one
-            return refuse(str(error))
+            return refuse(str(error).splitlines())
         except pack.TooManyBrokenSourcesError as error:
             return say(f"stopped\n{indent(str(error), '  ')}", FAILED)
         return 0

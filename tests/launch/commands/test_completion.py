@@ -25,24 +25,19 @@ def offered(printed: Path, line: str) -> list[str]:
 
 
 CASES = [
-    ("python -m tr", ["trainer"]),
-    ("python -m trainer re", ["report", "reproduce"]),
-    ("python -m trainer train cifar_resnet1", ["cifar_resnet110"]),
-    ("python -m trainer doctor resnet50_a", ["resnet50_a1", "resnet50_a2", "resnet50_a3"]),
-    ("python -m launch plan resnet50_a", ["resnet50_a1", "resnet50_a2", "resnet50_a3"]),
-    ("python -m trainer train demo --optimizer.mom", ["--optimizer.momentum"]),
-    ("python -m trainer train demo --precision f", ["fp16", "fp32"]),
-    ("torchrun --standalone -m trainer train demo --keep-b", ["--keep-best"]),
-    ("accelerate launch -m trainer train demo --save-f", ["--save-failure"]),
-    ("python -m launch run -- torchrun -m trainer train demo --save-failure s", ["stop"]),
-    ("python -m launch submit demo --gpus", ["--gpus-per-node"]),
-    ("python -m data prepare cifar1", ["cifar10", "cifar100"]),
-    ("python -m data prepare imagenet /x --train", ["--train-tar"]),
-    ("python -m models summary ghostnet_05", ["ghostnet_050"]),
-    ("python -m models export resnet50 --to o", ["onnx"]),
-    ("python -m trainer train demo --data ", []),  # files are the shell's
-    ("python script.py --da", []),
-    ("python -m http.server --bi", []),
+    ("provenet tr", ["train"]),
+    ("provenet re", ["report", "reproduce", "resume"]),
+    ("provenet train cifar_resnet1", ["cifar_resnet110"]),
+    ("provenet doctor resnet50_a", ["resnet50_a1", "resnet50_a2", "resnet50_a3"]),
+    ("provenet plan resnet50_a", ["resnet50_a1", "resnet50_a2", "resnet50_a3"]),
+    ("provenet train demo --optimizer.mom", ["--optimizer.momentum"]),
+    ("provenet train demo --precision f", ["fp16", "fp32"]),
+    ("provenet submit demo --gpus", ["--gpus-per-node"]),
+    ("provenet prepare cifar1", ["cifar10", "cifar100"]),
+    ("provenet prepare imagenet /x --train", ["--train-tar"]),
+    ("provenet models summary ghostnet_05", ["ghostnet_050"]),
+    ("provenet models export resnet50 --to o", ["onnx"]),
+    ("provenet train demo --data ", []),  # files are the shell's
 ]
 
 
@@ -52,15 +47,15 @@ def test_bash_offers_what_fits(printed: Path, line: str, expected: list[str]) ->
 
 
 def test_a_shell_completes_what_is_typed(printed: Path, tmp_path: Path) -> None:
-    """In a terminal, with TAB; python is a function here, which writes down what it is given."""
+    """In a terminal, with TAB; provenet is a function here, which writes down what it is given."""
     got = tmp_path / "got"
     typed = [
         f". {printed}",
-        f'python() {{ echo "$@" >> {got}; }}',
-        "python -m trainer train demo --optimizer.mom\t0.9",
-        "python -m mod\tlist",
-        f"python -m trainer report {tmp_path}/go\t",  # files too
-        f"python -m trainer train demo --data {tmp_path}/fol\tder",
+        f'provenet() {{ echo "$@" >> {got}; }}',
+        "provenet train demo --optimizer.mom\t0.9",
+        "provenet mod\tlist",
+        f"provenet report {tmp_path}/go\t",  # files too
+        f"provenet train demo --data {tmp_path}/fol\tder",
         "exit",
     ]
     got.touch()
@@ -69,10 +64,10 @@ def test_a_shell_completes_what_is_typed(printed: Path, tmp_path: Path) -> None:
     shell = ["script", "-qec", "bash --norc -i", "/dev/null"]
     subprocess.run(shell, input=keys, capture_output=True, text=True, timeout=60)
     assert got.read_text().split("\n") == [
-        "-m trainer train demo --optimizer.momentum 0.9",
-        "-m models list",
-        f"-m trainer report {got}",
-        f"-m trainer train demo --data {tmp_path}/folder/der",
+        "train demo --optimizer.momentum 0.9",
+        "models list",
+        f"report {got}",
+        f"train demo --data {tmp_path}/folder/der",
         "",
     ]
 

@@ -4,11 +4,11 @@ from tests.terminal import on_terminal, without_terminal
 
 RUN = """
 import time
-from models import console
-console.LINE_EVERY_S = 0.2
-for item in console.progress(["a", "b", "c", "d"], "networks"):
+from trainer import terminal
+terminal.LINE_EVERY_S = 0.2
+for item in terminal.progress(["a", "b", "c", "d"], "networks"):
     time.sleep(0.15)
-with console.busy("writing the file"):
+with terminal.busy("writing the file"):
     time.sleep(0.2)
 print("result")
 """

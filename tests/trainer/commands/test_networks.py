@@ -6,8 +6,8 @@ import pytest
 import torch
 
 from models import factory
-from models.cli import main
 from models.config import ModelConfig
+from trainer.commands.cli import main
 
 BAD = [
     (["list", "ghastnet"], "did you mean ghostnet_050"),
@@ -38,7 +38,7 @@ BAD = [
 def test_bad_input_is_answered_on_one_screen_with_code_2(
     arguments: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(arguments) == 2
+    assert main(["models", *arguments]) == 2
     captured = capsys.readouterr()
     assert expected in captured.err
     assert len(captured.err.splitlines()) < 24
@@ -47,11 +47,11 @@ def test_bad_input_is_answered_on_one_screen_with_code_2(
 
 def test_an_unknown_flag_exits_with_code_2() -> None:
     with pytest.raises(SystemExit, match="2"):
-        main(["summary", "resnet18", "--bacth", "3"])
+        main(["models", "summary", "resnet18", "--bacth", "3"])
 
 
 def test_list_shows_figures_paper_and_reference_of_matching_names(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["list", "ResNet50*"]) == 0
+    assert main(["models", "list", "ResNet50*"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[0] for line in lines] == ["name", "resnet50", "resnet50_v1"]
     figures, paper, reference = (
@@ -63,21 +63,21 @@ def test_list_shows_figures_paper_and_reference_of_matching_names(capsys: pytest
 
 
 def test_summary_prints_the_table_of_the_paper_s_classes_and_size(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["summary", "resnet20", "--batch", "1"]) == 0
+    assert main(["models", "summary", "resnet20", "--batch", "1"]) == 0
     out = capsys.readouterr().out
     assert "[1, 10]" in out
     assert "Total params: 269,722" in out
 
 
 def test_summary_takes_the_network_s_options_and_other_packages_networks(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["summary", "resnet50", "--ghost", "2", "--format", "csv"]) == 0
+    assert main(["models", "summary", "resnet50", "--ghost", "2", "--format", "csv"]) == 0
     assert "GhostModule" in capsys.readouterr().out
-    assert main(["summary", "torchvision/resnet18", "--batch", "2"]) == 0
+    assert main(["models", "summary", "torchvision/resnet18", "--batch", "2"]) == 0
     assert "Total params: 11,689,512" in capsys.readouterr().out
 
 
 def test_summary_tells_what_no_layer_of_a_package_s_network_holds(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["summary", "torchvision/vit_b_16", "--batch", "1"]) == 0
+    assert main(["models", "summary", "torchvision/vit_b_16", "--batch", "1"]) == 0
     out = capsys.readouterr().out
     # FlopCounterMode / 2, and torchvision's own count of parameters
     assert "Multiply-adds of one image: 17,56" in out
@@ -86,7 +86,7 @@ def test_summary_tells_what_no_layer_of_a_package_s_network_holds(capsys: pytest
 
 
 def test_validate_prints_both_precisions_and_exits_with_0(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["validate", "resnet20", "--image-size", "8"]) == 0
+    assert main(["models", "validate", "resnet20", "--image-size", "8"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert [line.split()[4] for line in lines[1:]] == ["float64", "float32"]
     assert all(line.endswith("equal") for line in lines[1:])
@@ -98,7 +98,7 @@ def test_validate_exits_with_1_on_a_difference(
     from models import validate
 
     monkeypatch.setitem(validate.LIMITS, torch.float32, -1.0)
-    assert main(["validate", "resnet20", "--image-size", "8"]) == 1
+    assert main(["models", "validate", "resnet20", "--image-size", "8"]) == 1
     assert capsys.readouterr().out.endswith("DIFFERENT\n")
 
 
@@ -107,13 +107,13 @@ def test_export_writes_a_trained_network_under_its_name(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"model": factory.build(ModelConfig(name="resnet20", num_classes=10)).state_dict()}, "trained.pt")
-    assert main(["export", "resnet20", "--weights", "trained.pt", "--to", "safetensors"]) == 0
+    assert main(["models", "export", "resnet20", "--weights", "trained.pt", "--to", "safetensors"]) == 0
     assert capsys.readouterr().out.startswith("resnet20.safetensors: logits within 0.0e+00")
     assert Path("resnet20.safetensors").exists()
 
 
 def test_help_is_shown_without_loading_torch() -> None:
-    command = [sys.executable, "-X", "importtime", "-m", "models", "export", "--help"]
+    command = [sys.executable, "-X", "importtime", "-m", "launch", "models", "export", "--help"]
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "--weights" in result.stdout
     assert "| torch" not in result.stderr

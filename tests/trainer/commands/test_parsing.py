@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from data.commandline import plain, plain_refusals, union
+from trainer.commands.parsing import plain, plain_refusals
 
 FRAME = """\
 ╭─ Value error ──────────────────────────────────────────────────────────╮
@@ -13,7 +13,7 @@ FRAME = """\
 │     --epochs INT                                                       │
 │     Passes over the training set. (default: 8)                         │
 │ ────────────────────────────────────────────────────────────────────── │
-│ For full helptext, see python -m trainer --help                        │
+│ For full helptext, see provenet train --help                           │
 ╰────────────────────────────────────────────────────────────────────────╯
 """
 PLAIN = """\
@@ -21,7 +21,7 @@ cannot start; nothing was written
   --epochs: 'many' is no whole number
       --epochs INT
       Passes over the training set. (default: 8)
-  For full helptext, see python -m trainer --help
+  For full helptext, see provenet train --help
 """
 
 
@@ -39,7 +39,7 @@ def test_a_frame_becomes_plain_lines(frame: str, expected: str) -> None:
     assert plain(frame) == expected
 
 
-HELP = "For full helptext, run python -m trainer --help"
+HELP = "For full helptext, run provenet train --help"
 SCREENS = [  # what tyro 1.0.3 and 1.0.17 say, between their rules, and what of it we say
     (["Expected one of {train, report}."], ["COMMAND: missing; one of train, report"]),
     (
@@ -51,8 +51,8 @@ SCREENS = [  # what tyro 1.0.3 and 1.0.17 say, between their rules, and what of 
         ["--verbose: unknown", "Available subcommands: train, report"],
     ),
     (
-        ["Missing from python -m trainer train:", "    --data PATH", "        Folder. (required)"],
-        ["python -m trainer train: missing", "    --data PATH", "        Folder. (required)"],
+        ["Missing from provenet train:", "    --data PATH", "        Folder. (required)"],
+        ["provenet train: missing", "    --data PATH", "        Folder. (required)"],
     ),
     (["Missing value for argument '--size'. Expected 2 values."], ["--size: wants 2 more"]),
     (["Missing value for argument '('--size',)'. Expected 2 values."], ["--size: wants 2 more"]),  # 1.0.3
@@ -112,15 +112,3 @@ def test_a_warning_of_a_parser_that_goes_on_is_let_through(capsys: pytest.Captur
     with plain_refusals([]):
         sys.stderr.write("warning\n")
     assert capsys.readouterr().err == "warning\n"
-
-
-class Walk:
-    """Go on foot.
-
-    Slowly.
-    """
-
-
-@pytest.mark.parametrize(("arguments", "line"), [([], "Go on foot."), (["--help"], "Go on foot."), (["walk"], None)])
-def test_an_overview_has_first_lines(arguments: list[str], line: str | None) -> None:
-    assert union({"walk": Walk}, arguments).__metadata__[0].description == line

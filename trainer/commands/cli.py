@@ -1,0 +1,129 @@
+"""The verbs of `provenet` that train, measure and prepare, by name; imports the module of the one that was typed."""
+
+import inspect
+import sys
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from importlib import import_module
+from itertools import takewhile
+from typing import Any, NamedTuple
+
+from trainer.decode import InvalidConfigError
+from trainer.exits import INTERRUPTED, refuse
+from trainer.world import WorldError, from_environment, speaks
+
+HELP = ("-h", "--help")
+
+
+class Verb(NamedTuple):
+    """Where a verb is written."""
+
+    module: str
+    kind: str
+    """Its class, a dataclass: the fields are its flags, and `run` gives the exit code."""
+    default: str = ""
+    """A function of the module: from the words after the verb to a command with the values of its flags."""
+
+    def load(self) -> type:
+        """Import its class."""
+        return getattr(import_module(self.module), self.kind)
+
+    def values(self, words: Sequence[str]) -> Any:
+        """The values of the flags; None: those of the class.
+
+        Raises:
+            InvalidConfigError: They cannot be read.
+        """
+        return getattr(import_module(self.module), self.default)(words) if self.default else None
+
+
+VERBS: Mapping[str, Verb] = {
+    "train": Verb("trainer.commands.train", "Train", "default"),
+    "evaluate": Verb("trainer.evaluation.command", "Evaluate"),
+    "report": Verb("trainer.commands.report", "Report"),
+    "checkpoints": Verb("trainer.commands.checkpoints", "Checkpoints"),
+    "doctor": Verb("trainer.commands.doctor", "Doctor", "default"),
+    "prepare": Verb("trainer.commands.prepare", "PrepareCommand"),
+    "verify": Verb("trainer.commands.verify", "VerifyCommand"),
+    "pack": Verb("trainer.commands.pack", "PackCommand"),
+    "synth": Verb("trainer.commands.synth", "SynthCommand"),
+    "models list": Verb("trainer.commands.networks", "List"),
+    "models summary": Verb("trainer.commands.networks", "Summary"),
+    "models validate": Verb("trainer.commands.networks", "Validate"),
+    "models export": Verb("trainer.commands.networks", "Export"),
+}
+_ON_ALL_RANKS = ("train", "evaluate", "doctor")  # a launcher may start several processes of these
+
+
+def main(arguments: Sequence[str] | None = None, verbs: Mapping[str, Verb] = VERBS, prog: str = "provenet") -> int:
+    """Run one command.
+
+    Returns:
+        Exit code: 0 done, 1 failed, 2 bad input and nothing was done, 70 broke off, 75 stopped in good
+        order, 130 interrupted.
+    """
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        before = list(takewhile(lambda word: word not in HELP, words))
+        if len(before) < len(words) and (overview := _overview(before, verbs, prog)):
+            sys.stdout.write(overview if speaks() else "")
+            return 0
+        return _run(words, verbs, prog)
+    except (InvalidConfigError, WorldError) as error:
+        return refuse(str(error).splitlines())
+    except BrokenPipeError:  # the reader of --help has seen enough
+        return 0
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def parse(words: Sequence[str], verbs: Mapping[str, Verb] = VERBS, prog: str = "provenet") -> Any:
+    """The command that was typed.
+
+    Raises:
+        InvalidConfigError: There is no such verb, or the recipe that it names cannot be read.
+    """
+    from trainer.commands import parsing  # tyro takes longer to load than an overview to print
+
+    name, rest = _typed(words, verbs)
+    return parsing.parse(verbs[name].load(), rest, f"{prog} {name}", verbs[name].values(rest))
+
+
+def _run(words: list[str], verbs: Mapping[str, Verb], prog: str) -> int:
+    command = parse(words, verbs, prog)
+    from trainer.terminal import hush
+
+    hush(getattr(getattr(command, "site", command), "quiet", False))
+    return command.run(from_environment()) if words[0] in _ON_ALL_RANKS else command.run()
+
+
+def _typed(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[str, Sequence[str]]:
+    """The verb, of one word or two, and the words after it."""
+    for count in (2, 1):
+        if (verb := " ".join(words[:count])) in verbs:
+            return verb, words[count:]
+    group = _group(words, verbs)
+    names = list(dict.fromkeys(verb.removeprefix(group).split()[0] for verb in verbs if verb.startswith(group)))
+    listed, word = ", ".join(names), words[len(group.split()) :][:1]
+    if not word:
+        raise InvalidConfigError([f"COMMAND: missing; one of {listed}"])
+    close = get_close_matches(word[0], names, 1)
+    hint = f"; did you mean {group}{close[0]}?" if close else ""
+    raise InvalidConfigError([f"{word[0]}: unknown{hint}", f"commands: {listed}"])
+
+
+def _group(words: Sequence[str], verbs: Mapping[str, Verb]) -> str:
+    """The first word and a blank, where verbs of two words begin so."""
+    first = f"{words[0]} " if words else ""
+    return first if any(verb.startswith(first) for verb in verbs) else ""
+
+
+def _overview(words: Sequence[str], verbs: Mapping[str, Verb], prog: str) -> str:
+    """A line for each verb, or each that begins with a word; empty where the words name something else."""
+    group = _group(words, verbs)
+    if len(words) != len(group.split()):
+        return ""
+    shown = {name: inspect.getdoc(verb.load()) or "" for name, verb in verbs.items() if name.startswith(group)}
+    width = max(map(len, shown))
+    lines = "".join(f"  {name:{width}}  {text.splitlines()[0]}\n" for name, text in shown.items())
+    return f"usage: {prog} {group}COMMAND ...\n\n{lines}\n{prog} COMMAND --help shows a command's flags.\n"

@@ -1,0 +1,91 @@
+"""`provenet train`: its flags and its refusals. Loads torch only for a run that can start."""
+
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated
+
+import tyro
+
+from trainer import network, preflight, smoke
+from trainer.commands.parsing import named_recipe
+from trainer.config import Recipe, SiteConfig
+from trainer.cpu import rest_at_barriers
+from trainer.exits import begun, refuse
+from trainer.preempt import StopFlag
+from trainer.rundir import RunDirectory
+from trainer.world import World
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Train:
+    """Train a recipe, evaluate it after each epoch, and write checkpoints, metrics and a report.
+
+    RECIPE is the name of a recipe or the path of a YAML file, and comes first. The fields of the recipe are flags, all
+    but the kinds of its optimizer and schedule; the values shown are those of the recipe. A run directory that holds
+    this recipe's run is continued.
+
+    Start it with `accelerate launch -m trainer train ...`, `torchrun -m trainer train ...` or `srun python -m trainer
+    train ...`, or, for one process, `provenet train ...`.
+
+    Example: provenet train resnet50 --data /imagenet --output runs/r50
+    """
+
+    recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """Name or path of a recipe."""
+    site: tyro.conf.OmitArgPrefixes[SiteConfig]
+    """Where it runs."""
+    settings: Annotated[Recipe, tyro.conf.arg(name="")]
+    """What is learned."""
+
+    def run(self, world: World) -> int:
+        """Train, unless the run cannot start or is finished."""
+        settings = smoke.tried(self.settings, self.site)
+        command = replace(self, settings=preflight.adopted(settings, self.site))
+        problems = [*network.problems(world), *preflight.problems(command.settings, self.site, world)]
+        if problems:
+            return refuse(problems, world)
+        run = RunDirectory(self.site.output)
+        if run.finished():
+            sys.stdout.write(f"nothing to do, this run is {run.guide()}" if world.is_main else "")
+            return 0
+        rest_at_barriers()
+        stop = StopFlag()
+        stop.install()
+        begun()  # before torch is loaded and the others are met: what ends a process there is no failure of the run
+        return _train(command, world, stop)
+
+
+def default(words: Sequence[str]) -> Train:
+    """The values of the recipe that was typed.
+
+    Raises:
+        InvalidConfigError: The recipe cannot be read.
+    """
+    site = SiteConfig(data=tyro.MISSING, output=tyro.MISSING)
+    return Train(recipe=tyro.MISSING, settings=named_recipe(words, "train"), site=site)
+
+
+def _train(command: Train, world: World, stop: StopFlag) -> int:
+    from trainer.failures import told
+    from trainer.train import train
+
+    settings, site = command.settings, command.site
+    if problems := preflight.machine_problems(settings, site, world) or _make_folder(site, world):
+        return refuse(problems, world)
+    try:
+        return train(settings, site, world, stop)
+    except Exception as error:
+        if (code := told(error, world)) is None:
+            raise
+        return code
+
+
+def _make_folder(site: SiteConfig, world: World) -> list[str]:
+    """Make the run directory (rank 0 only); why it cannot be made."""
+    try:
+        if world.is_main:
+            RunDirectory(site.output).make()
+    except OSError as error:
+        return [f"--output: {error.filename}: {error.strerror}"]
+    return []
