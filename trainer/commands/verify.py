@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
+from trainer.commands.resumable import resumable
 from trainer.exits import refuse
 
 if TYPE_CHECKING:
@@ -45,12 +46,10 @@ class VerifyCommand:
     """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
-        """Scan both splits and say what was found.
+        """Scan both splits and print what they hold."""
+        return resumable(self._run)
 
-        Raises:
-            OSError: A folder cannot be read or a file cannot be written.
-            BrokenExecutor: A worker was killed.
-        """
+    def _run(self) -> int:
         from data import dataset
         from trainer.commands import verify_summary
 
