@@ -7,7 +7,6 @@ from data import dataset
 from data.folder import manifest_file
 from data.listing import Listing
 from data.manifest import DamagedManifestError, Manifest
-from data.progress import counting
 from data.types import Progress
 from data.verify import changes, verify
 from data.workers import cores
@@ -16,6 +15,7 @@ from trainer.exits import RunEndedError
 from trainer.peers import PeerFailedError, aside
 from trainer.preempt import StopRequestedError
 from trainer.setup import Setup
+from trainer.terminal import counting
 
 _PER_WORKER = 500  # images that are read in the time that another process takes to start
 

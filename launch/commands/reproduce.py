@@ -14,13 +14,13 @@ from typing import Annotated, Literal
 
 import tyro
 
-from data.progress import counting
 from trainer import recipe as recipes
 from trainer.commands.report import Report
 from trainer.decode import range_problems
 from trainer.exits import FAILED, INTERRUPTED, refuse
 from trainer.preempt import START_AGAIN
 from trainer.rundir import RunDirectory, write_text
+from trainer.terminal import counting
 
 SWEEP = "sweep.yaml"
 UNDER_WAY = ("queued", "running", "waiting", "suspended", "cancelling")  # as `provenet status --json` calls them

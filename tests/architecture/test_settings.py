@@ -17,9 +17,9 @@ from launch.site import ClusterConfig
 from models.config import ModelConfig
 from tests.benchmarks import loaders_config
 from tests.benchmarks.config import BenchConfig, EquivalenceConfig
+from trainer.commands.evaluate import Evaluate
 from trainer.config import Recipe, SiteConfig
 from trainer.doctor.command import DoctorSite
-from trainer.evaluation.command import Evaluate
 from trainer.learn.config import EmaConfig, LossConfig, MixingConfig
 from trainer.learn.optim_config import AnyOptimizer, OptimizerConfig
 from trainer.learn.schedule_config import AnySchedule, ScheduleConfig

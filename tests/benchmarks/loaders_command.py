@@ -81,22 +81,22 @@ class Loaders:
         return FAILED if any(row.problem.startswith("failed") for row in rows) else 0
 
     def _place(self, root: Path, manifests: Path) -> Place:
-        from data.progress import counting
         from tests.benchmarks import loaders
+        from trainer.terminal import counting
 
         with counting(f"listing {root}", "images") as progress:
             return loaders.place(root, self.settings.split, manifests, progress)
 
     def _rows(self, what: str, lines: list[Entry]) -> list[Row]:
-        from data.progress import counting
         from tests.benchmarks import loaders
+        from trainer.terminal import counting
 
         with counting(what, "turns") as progress:
             return loaders.measure(lines, self.settings, progress)
 
     def _parts(self, place: Place) -> dict[str, float]:
-        from data.progress import counting
         from tests.benchmarks import loaders, our_loaders
+        from trainer.terminal import counting
 
         with counting("operators", "rounds") as progress:
             return our_loaders.operators(loaders.task("threads", place, self.settings), self.settings.rounds, progress)

@@ -39,7 +39,7 @@ class Verb(NamedTuple):
 
 VERBS: Mapping[str, Verb] = {
     "train": Verb("trainer.commands.train", "Train", "default"),
-    "evaluate": Verb("trainer.evaluation.command", "Evaluate"),
+    "evaluate": Verb("trainer.commands.evaluate", "Evaluate"),
     "report": Verb("trainer.commands.report", "Report"),
     "checkpoints": Verb("trainer.commands.checkpoints", "Checkpoints"),
     "doctor": Verb("trainer.commands.doctor", "Doctor", "default"),

@@ -66,7 +66,7 @@ class PackCommand:
 
     def _listing(self, split: str) -> Listing:
         from data import dataset
-        from data.progress import counting
+        from trainer.terminal import counting
 
         with counting(f"listing {split}", "classes") as progress:
             return dataset.listing(self.source, split, progress)
@@ -84,7 +84,7 @@ class PackCommand:
 
     def _pack(self, listing: Listing, split: str, workers: int) -> None:
         from data.pack import manifests, pack
-        from data.progress import counting
+        from trainer.terminal import counting
 
         start = monotonic()
         with counting(f"pack {split}", "images") as progress:

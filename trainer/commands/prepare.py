@@ -68,8 +68,8 @@ class Imagenet:
 
     def _prepare(self) -> Prepared:
         from data.prepare import imagenet
-        from data.progress import counting
         from data.workers import number
+        from trainer.terminal import counting
 
         if self.to == "tree" and self.shards != PackOptions():
             raise RefusedError("--to: tree, but options of shards are given; add --to shards, or leave them out")
@@ -118,7 +118,7 @@ class Imagenette(_OneArchive):
 
     def _prepare(self) -> Prepared:
         from data.prepare import imagenette
-        from data.progress import counting
+        from trainer.terminal import counting
 
         return imagenette.prepare(self.out, self.archive, "imagenette", partial=self.partial, watch=counting)
 
@@ -133,7 +133,7 @@ class Imagewoof(_OneArchive):
 
     def _prepare(self) -> Prepared:
         from data.prepare import imagenette
-        from data.progress import counting
+        from trainer.terminal import counting
 
         return imagenette.prepare(self.out, self.archive, "imagewoof", partial=self.partial, watch=counting)
 

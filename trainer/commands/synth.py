@@ -39,9 +39,9 @@ class SynthCommand:
 
     def _draw(self) -> int:
         from data.folder import RefusedError
-        from data.progress import counting
         from data.synth import synth
         from data.workers import number
+        from trainer.terminal import counting
 
         start = monotonic()
         try:

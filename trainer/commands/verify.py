@@ -82,7 +82,7 @@ class VerifyCommand:
             ValueError: There are none, or they cannot be listed.
         """
         from data import dataset
-        from data.progress import counting
+        from trainer.terminal import counting
 
         with counting(f"listing {split}", "classes") as progress:
             listing = dataset.listing(self.root, split, progress)
@@ -100,10 +100,10 @@ class VerifyCommand:
 
     def _scan(self, split: str, listing: Listing) -> Scanned:
         from data import dataset
-        from data.progress import counting
         from data.verify import verify
         from data.workers import number
         from trainer.commands.verify_summary import Scanned
+        from trainer.terminal import counting
 
         start, journal = monotonic(), dataset.journal_file(self._folder, split)
         workers = number(self.workers)

@@ -17,7 +17,6 @@ from data.folder import manifest_file
 from data.known import IMAGENET_IMAGES
 from data.load import backends
 from data.manifest import Manifest
-from data.progress import counting
 from data.synth import synth
 from data.types import Batch
 from data.workers import MOST, cores
@@ -33,6 +32,7 @@ from trainer.parts import Fit
 from trainer.preempt import StopFlag
 from trainer.runtime import Runtime
 from trainer.setup import Setup
+from trainer.terminal import counting
 
 CIFAR_IMAGES = {"train": 50_000, "val": 10_000}
 _LISTED = {"train": 640, "val": 256}

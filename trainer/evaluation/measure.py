@@ -13,7 +13,6 @@ import torch
 from data.config import Backend
 from data.load import backends
 from data.manifest import Manifest
-from data.progress import counting
 from data.types import Progress, unwatched
 from trainer.commit import commit
 from trainer.config import Precision
@@ -24,6 +23,7 @@ from trainer.evaluation.protocol import Protocol
 from trainer.evaluation.subject import Subject, UnusableWeightsError, description
 from trainer.runtime import Runtime
 from trainer.step import Normalize
+from trainer.terminal import counting
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,7 +7,6 @@ from pathlib import Path
 from data.config import Backend
 from data.load.backends import UnusableBackendError
 from data.manifest import Manifest
-from data.progress import counting
 from models.imagenet import REAL
 from trainer import preflight
 from trainer.config import Precision
@@ -23,6 +22,7 @@ from trainer.evaluation.subject import Subject, UnusableWeightsError, load_subje
 from trainer.images import UnusableDataError
 from trainer.peers import PeerFailedError, aside
 from trainer.runtime import Runtime
+from trainer.terminal import counting
 from trainer.world import World
 
 REFUSED = (
@@ -37,7 +37,7 @@ REFUSED = (
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """What to evaluate, and how; see `trainer.evaluation.command.Evaluate`."""
+    """What to evaluate, and how; see `trainer.commands.evaluate.Evaluate`."""
 
     sources: list[Source]
     compare: bool

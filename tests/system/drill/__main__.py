@@ -15,7 +15,6 @@ from typing import Annotated
 
 import tyro
 
-from data.progress import counting
 from tests.system.drill import small
 from tests.system.drill.cluster import Cluster, ClusterError
 from tests.system.drill.disturbances import DISTURBANCES, Disturbance, Name
@@ -25,7 +24,7 @@ from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, range_problems
 from trainer.exits import FAILED, refuse
 from trainer.recipe import dump
-from trainer.terminal import hush, show
+from trainer.terminal import counting, hush, show
 
 HEAD = ("what happened", "attempts", "steps trained again", "seconds", "same end, to the bit")
 _PROCESSES = 2

@@ -111,7 +111,7 @@ def test_a_mistake_is_refused_with_a_mend(case: str) -> None:
 
 def test_its_help_loads_nothing_that_takes_long() -> None:
     slow = {"torch", "torchvision", "timm", "accelerate", "nvidia", "numpy"}
-    assert not slow & commands.loads("trainer.evaluation.command")
+    assert not slow & commands.loads("trainer.commands.evaluate")
 
 
 def test_a_file_s_figures_go_to_a_folder_named_by_all_that_decides_them(place: Path) -> None:

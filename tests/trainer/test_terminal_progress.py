@@ -1,13 +1,13 @@
 import pytest
 
-from data.progress import paced
 from tests.terminal import on_terminal, without_terminal
+from trainer.terminal import paced
 
 RUN = """
 import time
-from data import progress
-progress.LINE_EVERY_S = {every}
-with progress.counting("verify train", "images") as show:
+from trainer import terminal
+terminal.LINE_EVERY_S = {every}
+with terminal.counting("verify train", "images") as show:
     for done in range(0, 2001, 500):
         show(done, 2000)
         time.sleep(0.12)
