@@ -49,7 +49,7 @@ test: system check  ## Run every check and every test, installing what they need
 test-gpu: env-dev  ## Test on a GPU what no CPU can, in eight minutes, and print a table of what was measured.
 	@$(BIN)/python -m tests.gpu $(FLAGS)
 
-check: lint quick  ## Run the rule-keepers and the quick tests.
+check: lint quick  ## Check format, lint, types and layers, and run the quick tests.
 
 lint: env-dev  ## Check format, lint, types and layers.
 	@$(BIN)/ruff format --check .
@@ -62,7 +62,7 @@ quick: env-dev  ## Run the quick tests.
 
 env: $(VENV)/.installed-cuda$(CUDA)  ## Install what training needs into VENV.
 
-env-dev: $(VENV)/.installed-dev  ## Install what the tests and rule-keepers need as well.
+env-dev: $(VENV)/.installed-dev  ## Install what the tests and checks need as well.
 
 $(VENV)/.installed-cuda$(CUDA): pyproject.toml .ci/constraints.txt
 	@test -x $(BIN)/python || { python=$$(.ci/find-python $(PYTHON)) && $$python -m venv $(VENV); }

@@ -12,7 +12,7 @@ import pytest
 from tests import commands
 from trainer.commands.cli import main
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 SLOW = {"torch", "torchvision", "numpy", "nvidia", "PIL"}
 SMALL = ("--classes", "2", "--train-per-class", "3", "--val-per-class", "2")
 LONG = ("--scale", "full", "--classes", "2", "--train-per-class", "900", "--val-per-class", "1")
