@@ -46,8 +46,9 @@ def copy(tmp_path_factory: pytest.TempPathFactory, images: Path) -> Path:
 
 
 def follow(copy: Path, line: str, *more: str) -> str:
-    """Type a line of the README in the copy."""
-    words = [sys.executable, *shlex.split(line)[1:], *more]
+    """Type a line of the README in the copy, whose own code `python -m launch` runs: it does what `provenet` does."""
+    program, *rest = shlex.split(line)
+    words = [sys.executable, *(["-m", "launch"] if program == "provenet" else []), *rest, *more]
     done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=copy, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -55,7 +56,7 @@ def follow(copy: Path, line: str, *more: str) -> str:
 
 def lines(word: str) -> list[str]:
     """Indented commands of the README that hold a word."""
-    return [line.strip() for line in README.splitlines() if line.startswith("    python -m") and word in line]
+    return [line.strip() for line in README.splitlines() if line.startswith("    provenet ") and word in line]
 
 
 def smoke(copy: Path, run: str) -> None:

@@ -72,7 +72,7 @@ def test_a_cancelled_run_has_saved_and_resumes_with_the_code_it_was_submitted_wi
     shutil.rmtree(checkout)
     wait_for(lambda: last_step(run) >= 20, run)
     again = launch(cluster, "submit", *SMALL[1:], *place(images, run))
-    assert (again.returncode, "launch cancel" in again.stderr) == (2, True)
+    assert (again.returncode, "provenet cancel" in again.stderr) == (2, True)
 
     assert launch(cluster, "cancel", str(run)).returncode == 0
     attempt = attempts.read(LaunchFolder(run).attempts)[-1]
@@ -105,7 +105,7 @@ def test_a_run_that_slurm_cancels_stays_cancelled(cluster: dict[str, str], image
     assert state(tmp_path)["step"] == last_step(tmp_path)  # saved on the way out
     status = launch(cluster, "status", str(tmp_path)).stdout
     assert "cancelled" in status
-    assert "launch resume" in status
+    assert "provenet resume" in status
 
 
 def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(

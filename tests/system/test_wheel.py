@@ -19,10 +19,10 @@ HEAVY = {"torch", "torchvision", "timm", "accelerate", "nvidia", "tensorboard"}
 ASKED = (
     ("models", "list"),
     ("models", "--help"),
-    ("launch", "--help"),
-    ("launch", "submit", "--help"),
-    ("trainer", "train", "resnet50", "--help"),
-    ("data", "--help"),
+    ("--help",),
+    ("submit", "--help"),
+    ("train", "resnet50", "--help"),
+    ("prepare", "--help"),
 )
 
 
@@ -92,8 +92,8 @@ def test_the_wheel_s_own_code_is_what_runs(installed: Path, tmp_path: Path) -> N
 def test_a_command_answers_from_anywhere_and_loads_nothing_heavy(
     words: tuple[str, ...], installed: Path, tmp_path: Path
 ) -> None:
-    done = asked(installed, tmp_path, "-X", "importtime", "-m", *words)
-    assert len(done.stdout.splitlines()) > 10
+    done = asked(installed, tmp_path, "-X", "importtime", str(installed.parent / "provenet"), *words)
+    assert len(done.stdout.splitlines()) > 7
     loaded = {line.split("|")[-1].strip().split(".")[0] for line in done.stderr.splitlines()}
     assert "argparse" in loaded or "tyro" in loaded  # the list is one
     counted = {"torch", "torchvision"} if words == ("models", "list") else set[str]()  # the list counts parameters
