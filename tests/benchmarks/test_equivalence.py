@@ -11,7 +11,7 @@ from tests.benchmarks.equivalence import HEAD, Equivalence
 from tests.benchmarks.equivalence_runs import Run
 from tests.data.making import tinted_tree
 
-SCRIPT = Path(__file__).parents[2] / "system" / "plain_pytorch.py"
+SCRIPT = Path(__file__).parents[1] / "system" / "plain_pytorch.py"
 
 
 def run(top1: float, losses: tuple[float, float] = (2.0, 1.0)) -> Run:
