@@ -25,3 +25,14 @@ def aside(runtime: Runtime, work: Callable[[], Exception | None]) -> Exception |
         while runtime.any(working is not None and bool(wait([working], timeout=HEARTBEAT_S).not_done)):
             pass
         return working.result() if working else None
+
+
+def agree(runtime: Runtime, failure: Exception | None) -> None:
+    """Let all processes leave together where one has failed (collective).
+
+    Raises:
+        Exception: This process's own failure.
+        PeerFailedError: That of another.
+    """
+    if runtime.any(failure is not None):
+        raise failure or PeerFailedError

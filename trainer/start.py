@@ -12,7 +12,7 @@ from trainer.keep import checkpoint, grace
 from trainer.keep.holder import HeldError, Hold
 from trainer.keep.snapshot import tree_bytes
 from trainer.memory import fitted
-from trainer.peers import PeerFailedError
+from trainer.peers import agree
 from trainer.preempt import StopFlag, StopRequestedError
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
@@ -36,8 +36,7 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
             hold = stack.enter_context(Hold.take(RunDirectory(site.output).holder, Console().say, stop.check))
         except (HeldError, StopRequestedError, OSError) as error:
             failure = error
-    if runtime.any(failure is not None):
-        raise failure or PeerFailedError
+    agree(runtime, failure)
     return hold
 
 

@@ -26,9 +26,10 @@ from trainer.build import Data
 from trainer.config import Recipe, SiteConfig
 from trainer.console import Console
 from trainer.doctor.bound import Change
-from trainer.images import PeerFailedError, UnusableDataError, aside, scanned
+from trainer.images import UnusableDataError, scanned
 from trainer.learn.schedule_config import ConstantScheduleConfig
 from trainer.parts import Fit
+from trainer.peers import agree, aside
 from trainer.preempt import StopFlag
 from trainer.runtime import Runtime
 from trainer.setup import Setup
@@ -62,8 +63,7 @@ def sample(recipe: Recipe, site: SiteConfig, runtime: Runtime, *, draw: bool) ->
         train, val = (dataset.load(stored, site.data, split) for split in dataset.SPLITS)
         return Sample(train, val, {"train": len(train), "val": len(val)}, f"{site.data}, as listed there")
     failure = aside(runtime, lambda: _prepare(recipe, site, counts_file, draw=draw))
-    if runtime.any(failure is not None):
-        raise failure or PeerFailedError
+    agree(runtime, failure)
     train, val = (dataset.load(site.output, site.data, split) for split in dataset.SPLITS)
     if not draw:
         source = (

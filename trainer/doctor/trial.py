@@ -17,9 +17,9 @@ from trainer.doctor.advice import Trial, Visit, advise
 from trainer.doctor.bound import Change, Figures, Pace
 from trainer.doctor.measurements import in_turns, measure, together, train, warm
 from trainer.doctor.rig import Rig, build_fit, sample
-from trainer.images import PeerFailedError
 from trainer.memory import advising, fitted, is_short
 from trainer.parts import Fit
+from trainer.peers import agree
 from trainer.runtime import Runtime
 from trainer.world import World
 
@@ -127,6 +127,5 @@ def _placed(site: SiteConfig, runtime: Runtime, stack: ExitStack, *, draws: bool
             stack.callback(shutil.rmtree, folder)
     except OSError as error:
         failure = error
-    if runtime.any(failure is not None):
-        raise failure or PeerFailedError
+    agree(runtime, failure)
     return replace(site, output=folder, data=folder / "images" if draws else site.data)

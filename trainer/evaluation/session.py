@@ -20,7 +20,7 @@ from trainer.evaluation.protocol import Protocol
 from trainer.evaluation.source import Source
 from trainer.evaluation.subject import Subject, UnusableWeightsError, load_subject
 from trainer.images import UnusableDataError
-from trainer.peers import PeerFailedError, aside
+from trainer.peers import agree, aside
 from trainer.runtime import Runtime
 from trainer.terminal import counting
 from trainer.world import World
@@ -134,8 +134,7 @@ def _images(request: Request, subject: Subject, where: Place, folder: Path, runt
         return None
 
     failure = aside(runtime, prepare)
-    if runtime.any(failure is not None):
-        raise failure or PeerFailedError
+    agree(runtime, failure)
     return images.prepared(where, folder)
 
 
