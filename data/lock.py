@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from data.folder import RefusedError
+from data.output_folder import RefusedError
 
 
 @contextmanager

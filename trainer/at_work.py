@@ -11,10 +11,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
 
-from data import manifest
-from data.folder import SPLITS
+from data.catalog import manifest
 from data.load import note
 from data.load.note import Note
+from data.output_folder import SPLITS
 from trainer.rundir import RunDirectory
 
 DEATHS = "deaths.txt"

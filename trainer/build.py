@@ -9,11 +9,11 @@ from typing import get_args
 import torch
 from torch import nn
 
+from data.catalog.manifest import Manifest
 from data.config import Backend
 from data.load import backends
 from data.load.backends import Chosen
 from data.load.note import Note
-from data.manifest import Manifest
 from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan, training_sizes

@@ -2,8 +2,8 @@
 
 import sys
 
+from data.catalog.manifest import DamagedManifestError
 from data.load.backends import UnusableBackendError
-from data.manifest import DamagedManifestError
 from data.types import BrokenImageError, TooManyBrokenError
 from trainer import exits
 from trainer.exits import BROKE_OFF, FAILED, RunEndedError, refuse

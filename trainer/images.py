@@ -3,10 +3,10 @@
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
-from data import dataset
-from data.folder import manifest_file
-from data.listing import Listing
-from data.manifest import DamagedManifestError, Manifest
+from data.catalog import dataset
+from data.catalog.listing import Listing
+from data.catalog.manifest import DamagedManifestError, Manifest
+from data.output_folder import manifest_file
 from data.types import Progress
 from data.verify import changes, verify
 from data.workers import cores

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from data.installed import has_dali
+from data.load.availability import has_dali
 from models import registry
 from trainer import devices
 from trainer.checks import compile_problems, recipe_problems, world_problems
@@ -124,7 +124,7 @@ def _model_problems(recipe: Recipe) -> list[str]:
 
 def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     """Of the images, as far as they can be told from the manifests, or without them from the folders."""
-    from data import dataset
+    from data.catalog import dataset
 
     folders = (site.output, site.manifests or site.data)
     if site.manifests and not any(dataset.has_manifests(folder) for folder in folders):

@@ -11,7 +11,7 @@ from typing import Any
 
 from data import schema
 from data.durable import flush
-from data.folder import manifest_file
+from data.output_folder import manifest_file
 from data.schema import NewerSchemaError
 from trainer.config import Recipe
 from trainer.decode import InvalidConfigError, differences, encode

@@ -5,8 +5,8 @@ import sys
 from contextlib import ExitStack
 from typing import Any
 
+from data.catalog.manifest import Manifest
 from data.load.backends import Chosen
-from data.manifest import Manifest
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from trainer import at_work, build

@@ -6,14 +6,14 @@ from typing import get_args
 
 import torch
 
+from data.catalog.formats import RAW
+from data.catalog.manifest import Manifest
 from data.config import Backend
-from data.formats import RAW
-from data.installed import has_dali
-from data.load.images import Images
+from data.load.availability import has_dali
+from data.load.image_file import Images
 from data.load.loader import PlanLoader, Stream
 from data.load.note import Note
 from data.load.threads import ThreadStream
-from data.manifest import Manifest
 from data.plan.samples import Plan, Samples
 
 ENOUGH_CPUS = 6

@@ -14,12 +14,12 @@ import torch
 from nvidia.dali.pipeline import Pipeline
 from torch import Tensor
 
+from data.catalog.manifest import Bytes
 from data.load.dali_pipeline import insert, number, own, pipeline, refusal
-from data.load.images import Images
+from data.load.image_file import Images
 from data.load.regions import at_border, regions
 from data.load.rendering import Resized, batch_of, render, substituted
 from data.load.threads import compute_alone, parts
-from data.manifest import Bytes
 from data.plan.samples import Plan, Samples, patched
 from data.types import Batch, BrokenImage, BrokenImageError
 

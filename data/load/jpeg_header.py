@@ -2,7 +2,7 @@
 
 import struct
 
-from data.manifest import Bytes
+from data.catalog.manifest import Bytes
 
 _SEGMENT = struct.Struct(">BBH")  # 0xFF, marker, length
 _FRAME = struct.Struct(">BHHB")  # bits a sample, height, width, components

@@ -9,9 +9,9 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
+from data.catalog.manifest import Bytes, Manifest
 from data.load import resampling
-from data.load.images import Images
-from data.manifest import Bytes, Manifest
+from data.load.image_file import Images
 from data.plan.draws import Ints
 from data.plan.samples import Plan, Samples
 from data.types import Batch, BrokenImage, BrokenImageError

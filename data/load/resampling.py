@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from data.manifest import Bytes
+from data.catalog.manifest import Bytes
 from data.plan.config import Interpolation
 from data.plan.draws import Ints
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from data.load.images import Images
+from data.catalog.manifest import Manifest
+from data.load.image_file import Images
 from data.load.rendering import Resized, batch_of, render, substituted
-from data.manifest import Manifest
 from data.plan.samples import Plan, Samples, patched
 from data.types import Batch, BrokenImage, BrokenImageError
 

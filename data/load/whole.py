@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data.load.images import Images
+from data.catalog.manifest import Manifest
+from data.load.image_file import Images
 from data.load.loader import Tolerance
 from data.load.rendering import LARGEST, RESAMPLING
 from data.load.threads import compute_alone
-from data.manifest import Manifest
 from data.plan import crops
 from data.plan.config import EvalViews, Interpolation
 from data.plan.evaluation import EvalPlan

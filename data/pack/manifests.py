@@ -3,9 +3,9 @@
 from contextlib import suppress
 from pathlib import Path
 
-from data import dataset, shards
-from data.folder import manifest_file
-from data.manifest import DamagedManifestError, Manifest
+from data.catalog import dataset, shards
+from data.catalog.manifest import DamagedManifestError, Manifest
+from data.output_folder import manifest_file
 from data.types import Progress, unwatched
 from data.verify import verify
 

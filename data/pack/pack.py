@@ -16,12 +16,12 @@ from pathlib import Path
 
 import numpy as np
 
+from data.catalog.listing import Entry, Listing
+from data.catalog.pack_record import CLASSES, RECORD, Packed, PackOptions, Record, source_digest
 from data.config import out_of_range
-from data.folder import ADVICE, RefusedError, refuse, refuse_strangers, replace
-from data.listing import Entry, Listing
 from data.lock import alone
+from data.output_folder import ADVICE, RefusedError, refuse, refuse_strangers, replace
 from data.pack.shard import BLOCK, Job, Plan, image, pack
-from data.pack_record import CLASSES, RECORD, Packed, PackOptions, Record, source_digest
 from data.plan.draws import order
 from data.types import Progress, unwatched
 from data.workers import each

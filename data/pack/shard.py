@@ -12,15 +12,15 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
 
-from data import archive
-from data import listing as listings
-from data.archive import Member
+from data.catalog import archive
+from data.catalog import listing as listings
+from data.catalog.archive import Member
+from data.catalog.listing import Entry, Listing, digest
+from data.catalog.pack_record import Packed, PackOptions
 from data.decoding import decoding
 from data.durable import flush
-from data.folder import replace
-from data.listing import Entry, Listing, digest
+from data.output_folder import replace
 from data.pack.recode import Prepared, prepared
-from data.pack_record import Packed, PackOptions
 from data.types import BrokenImageError
 from data.verify.inspection import decode
 

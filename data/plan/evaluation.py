@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from data.manifest import Manifest
+from data.catalog.manifest import Manifest
 from data.plan import crops
 from data.plan.config import EvalViews
 from data.plan.draws import Ints

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from data.manifest import Manifest
+from data.catalog.manifest import Manifest
 from data.plan import crops, policies
 from data.plan.config import InputConfig
 from data.plan.draws import Floats, Ints, Stream, order, uniforms

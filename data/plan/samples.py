@@ -7,7 +7,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from data.manifest import Manifest
+from data.catalog.manifest import Manifest
 from data.plan.config import Interpolation
 from data.plan.draws import Floats, Ints
 from data.plan.policies import Choices

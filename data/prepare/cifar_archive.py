@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data import archive, cifar
-from data.archive import ArchiveError
-from data.folder import RefusedError, refuse, refuse_strangers, replace
+from data.catalog import archive, cifar
+from data.catalog.archive import ArchiveError
 from data.lock import alone
+from data.output_folder import RefusedError, refuse, refuse_strangers, replace
 from data.prepare.prepared import Contents, Place, Prepared, Source, start
 from data.prepare.unpack import no_room
 

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from data import archive
-from data.archive import AGAIN, ArchiveError, Member
+from data.catalog import archive
+from data.catalog.archive import AGAIN, ArchiveError, Member
 from data.prepare import matlab
 
 SITE = "https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"

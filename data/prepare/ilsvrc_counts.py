@@ -2,7 +2,7 @@
 
 from collections.abc import Collection
 
-from data.folder import some
+from data.output_folder import some
 from data.prepare.ilsvrc import CLASSES, TRAIN_IMAGES, VAL_IMAGES, Devkit, val_name
 
 

@@ -6,12 +6,12 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NamedTuple, TypeVar
 
-from data.archive import ArchiveError, Member
+from data.catalog.archive import ArchiveError, Member
+from data.catalog.listing import Entry, Listing
+from data.catalog.pack_record import CLASSES, RECORD, PackOptions
 from data.config import out_of_range
-from data.folder import SPLITS, refuse, some
-from data.listing import Entry, Listing
 from data.lock import alone
-from data.pack_record import CLASSES, RECORD, PackOptions
+from data.output_folder import SPLITS, refuse, some
 from data.prepare import ilsvrc, ilsvrc_counts, unpack
 from data.prepare.prepared import Contents, Place, Prepared, Source, start
 from data.prepare.unpack import Folders

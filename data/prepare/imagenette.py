@@ -5,12 +5,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from data import archive
-from data.archive import ArchiveError, Member
-from data.folder import SPLITS, RefusedError, refuse, some
+from data.catalog import archive
+from data.catalog.archive import ArchiveError, Member
+from data.catalog.tree import is_image
+from data.output_folder import SPLITS, RefusedError, refuse, some
 from data.prepare import unpack
 from data.prepare.prepared import Prepared, Source, start
-from data.tree import is_image
 from data.types import Watch, in_silence
 
 SITE = "https://github.com/fastai/imagenette"

@@ -8,7 +8,7 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from data.folder import ADVICE, MANIFESTS, RefusedError, refuse, refuse_strangers, replace
+from data.output_folder import ADVICE, MANIFESTS, RefusedError, refuse, refuse_strangers, replace
 
 SCHEMA = 1
 RECORD = "prepare.json"

@@ -7,11 +7,11 @@ from contextlib import closing
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from data import archive
-from data.archive import Member
-from data.folder import entries, refuse, refuse_strangers, replace
-from data.listing import read
+from data.catalog import archive
+from data.catalog.archive import Member
+from data.catalog.listing import read
 from data.lock import alone
+from data.output_folder import entries, refuse, refuse_strangers, replace
 from data.prepare.prepared import Contents, Place, Prepared
 from data.types import Watch
 from data.workers import each

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.config import Synth
-from data.folder import ADVICE, MANIFESTS, SPLITS, RefusedError, entries, refuse_strangers, replace
+from data.output_folder import ADVICE, MANIFESTS, SPLITS, RefusedError, entries, refuse_strangers, replace
 
 SCHEMA = 1  # of the record and of the images: raise it when a change to drawing or shapes gives other bytes
 RECORD = "synth.json"

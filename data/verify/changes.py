@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from data.listing import digest, read
-from data.manifest import Manifest
-from data.tree import Tree, level
+from data.catalog.listing import digest, read
+from data.catalog.manifest import Manifest
+from data.catalog.tree import Tree, level
 
 FILES = 64
 FOLDERS = 64

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.listing import HASH_BYTES
-from data.manifest import Manifest
+from data.catalog.listing import HASH_BYTES
+from data.catalog.manifest import Manifest
 
 
 def duplicates(train: Manifest, val: Manifest) -> list[tuple[int, int]]:

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.listing import HASH_BYTES, Entry, Listing
-from data.manifest import Manifest
+from data.catalog.listing import HASH_BYTES, Entry, Listing
+from data.catalog.manifest import Manifest
 from data.types import BrokenImage
 from data.verify.inspection import Chunk, Facts, Finding
-from data.verify.journal import Record
+from data.verify.scan_journal import Record
 
 CHUNK = 32  # images that a worker decodes at a time: a tenth of a second, so that Ctrl-C is soon obeyed
 CHUNK_KNOWN = 512  # images of which it only asks whether their file changed

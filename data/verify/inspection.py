@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
+from data.catalog.formats import FORMATS, MODES, RAW, RGB, number
+from data.catalog.listing import Entry, digest
 from data.decoding import decoding
-from data.formats import FORMATS, MODES, RAW, RGB, number
-from data.listing import Entry, digest
 from data.types import BrokenImageError
 
 

@@ -4,12 +4,12 @@ from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import NamedTuple
 
-from data.listing import Listing
-from data.manifest import Manifest
+from data.catalog.listing import Listing
+from data.catalog.manifest import Manifest
 from data.types import Progress
 from data.verify.findings import Findings
 from data.verify.inspection import Inspector
-from data.verify.journal import opened
+from data.verify.scan_journal import opened
 from data.workers import each
 
 NAMED = 5

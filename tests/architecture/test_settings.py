@@ -9,8 +9,8 @@ from typing import Any, get_args
 
 import pytest
 
+from data.catalog.pack_record import PackOptions
 from data.config import Synth
-from data.pack_record import PackOptions
 from data.plan.config import AugmentConfig, InputConfig
 from launch.plan.config import PlanConfig
 from launch.site import ClusterConfig

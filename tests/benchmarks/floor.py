@@ -18,7 +18,7 @@ from torch.nn.functional import interpolate
 from torchvision.io import ImageReadMode, decode_jpeg
 from torchvision.transforms import RandomResizedCrop
 
-from data.tree import read
+from data.catalog.tree import read
 from tests.benchmarks.loaders_config import BenchTask
 
 IN_MEMORY = 1000  # images: far more bytes than any cache of a processor holds

@@ -30,7 +30,7 @@ def ready(given: Path | None, folder: Path, count: int) -> Images:
     Raises:
         FailedError: They cannot be drawn or listed.
     """
-    from data import dataset  # loads numpy, which a command's help does without
+    from data.catalog import dataset  # loads numpy, which a command's help does without
 
     root = given or folder / "images"
     if not given:

@@ -7,9 +7,9 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
-from data import dataset
-from data.folder import manifest_file
-from data.listing import Listing
+from data.catalog import dataset
+from data.catalog.listing import Listing
+from data.output_folder import manifest_file
 from data.types import Progress
 from data.verify import verify
 from data.workers import cores

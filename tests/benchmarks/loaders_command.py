@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
 
-from data import tree
+from data.catalog import tree
 from data.config import out_of_range
 from tests.benchmarks.loaders_config import BenchConfig
 from trainer.exits import BAD_INPUT, FAILED, INTERRUPTED, say

@@ -9,10 +9,10 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from data import dataset
+from data.catalog import dataset
 from data.config import Backend
 from data.load import backends
-from data.load.images import Images
+from data.load.image_file import Images
 from data.load.rendering import Resized, render
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from data.manifest import Manifest
+from data.catalog.manifest import Manifest
 from data.plan.config import InputConfig
 from data.plan.samples import MIX_DRAWS
 from data.types import Batch

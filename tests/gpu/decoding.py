@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from data import dataset
+from data.catalog import dataset
+from data.catalog.manifest import Manifest
 from data.config import Backend
 from data.load import backends
 from data.load.loader import PlanLoader
-from data.manifest import Manifest
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan

@@ -7,9 +7,9 @@ import sys
 from collections.abc import Iterator
 from importlib.metadata import version
 
-from data import dataset
-from data.folder import SPLITS, manifest_file
-from data.installed import has_dali
+from data.catalog import dataset
+from data.load.availability import has_dali
+from data.output_folder import SPLITS, manifest_file
 from data.workers import cores
 from tests.benchmarks.image_tree import ready
 from tests.gpu.stage import CLASSES, ROOT, Check, Program, Stage, guarded, repeated

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from data.manifest import COLUMNS, OF_THE_WHOLE, Manifest
+from data.catalog.manifest import COLUMNS, OF_THE_WHOLE, Manifest
 from tests.benchmarks.contestant import last_words
 from tests.benchmarks.image_tree import CLASSES
 from trainer.rundir import RunDirectory

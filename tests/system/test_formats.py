@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data import manifest
+from data.catalog import manifest
 from launch import attempts
 from launch.attempts import Attempt, End
 from launch.cli import main as launch

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from data import dataset
+from data.catalog import dataset
 from data.load.backends import open_loader
 from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan

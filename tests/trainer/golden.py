@@ -14,10 +14,10 @@ from pathlib import Path
 
 import torch
 
-from data import dataset
+from data.catalog import dataset
+from data.catalog.manifest import Manifest
 from data.config import Synth
 from data.load import backends
-from data.manifest import Manifest
 from data.plan.plan import TrainPlan
 from data.synth import synth
 from data.types import Shard

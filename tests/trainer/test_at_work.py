@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from data.catalog.manifest import Manifest
 from data.load.note import Note
-from data.manifest import Manifest
 from data.plan.plan import TrainPlan
 from data.types import Shard
 from tests.data.load.loading import CONFIG

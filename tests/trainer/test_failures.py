@@ -1,8 +1,8 @@
 import pytest
 import torch
 
+from data.catalog.manifest import DamagedManifestError
 from data.load.backends import UnusableBackendError
-from data.manifest import DamagedManifestError
 from data.types import BrokenImageError, TooManyBrokenError
 from trainer.boundary import SaveFailedError
 from trainer.devices import SharedGpuError

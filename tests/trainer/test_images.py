@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data import dataset
+from data.catalog import dataset
 from data.config import Synth
 from data.synth import synth
 from tests.trainer.engines import RECIPE, ask_to_stop, setup, together

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import tyro
 
 from data.config import Backend
-from models.imagenet import REAL
+from models.class_names import REAL
 from trainer import network
 from trainer.config import Precision
 from trainer.cpu import rest_at_barriers

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from data.folder import RefusedError
-from data.listing import Listing
-from data.pack_record import PackOptions
+from data.catalog.listing import Listing
+from data.catalog.pack_record import PackOptions
+from data.output_folder import RefusedError
 from trainer.commands.resumable import resumable
 from trainer.exits import FAILED, refuse, say
 
@@ -49,7 +49,7 @@ class PackCommand:
         return resumable(self._run)
 
     def _run(self) -> int:
-        from data import dataset
+        from data.catalog import dataset
         from data.pack import pack
         from data.workers import number
 
@@ -65,7 +65,7 @@ class PackCommand:
         return 0
 
     def _listing(self, split: str) -> Listing:
-        from data import dataset
+        from data.catalog import dataset
         from trainer.terminal import counting
 
         with counting(f"listing {split}", "classes") as progress:

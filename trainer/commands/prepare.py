@@ -11,8 +11,8 @@ from typing import Annotated, Literal
 
 import tyro
 
-from data.folder import MANIFESTS, RefusedError
-from data.pack_record import PackOptions
+from data.catalog.pack_record import PackOptions
+from data.output_folder import MANIFESTS, RefusedError
 from data.prepare.prepared import Prepared
 from trainer.commands.resumable import resumable
 from trainer.exits import FAILED, refuse, say

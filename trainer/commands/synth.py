@@ -38,7 +38,7 @@ class SynthCommand:
         return resumable(self._draw)
 
     def _draw(self) -> int:
-        from data.folder import RefusedError
+        from data.output_folder import RefusedError
         from data.synth import synth
         from data.workers import number
         from trainer.terminal import counting

@@ -15,8 +15,8 @@ from trainer.commands.resumable import resumable
 from trainer.exits import refuse
 
 if TYPE_CHECKING:
-    from data.listing import Listing
-    from data.manifest import Manifest
+    from data.catalog.listing import Listing
+    from data.catalog.manifest import Manifest
     from trainer.commands.verify_summary import Scanned
 
 BROKEN = 1
@@ -50,7 +50,7 @@ class VerifyCommand:
         return resumable(self._run)
 
     def _run(self) -> int:
-        from data import dataset
+        from data.catalog import dataset
         from trainer.commands import verify_summary
 
         if problem := self._problem():
@@ -67,7 +67,7 @@ class VerifyCommand:
         return BROKEN if train.manifest.broken or val.manifest.broken else 0
 
     def _problem(self) -> str | None:
-        from data import cifar, tree
+        from data.catalog import cifar, tree
         from data.workers import bad_workers, number
 
         if problems := bad_workers(number(self.workers)):
@@ -81,7 +81,7 @@ class VerifyCommand:
         Raises:
             ValueError: There are none, or they cannot be listed.
         """
-        from data import dataset
+        from data.catalog import dataset
         from trainer.terminal import counting
 
         with counting(f"listing {split}", "classes") as progress:
@@ -99,7 +99,7 @@ class VerifyCommand:
             return f"--output: {self._folder}: {error.strerror}; name a folder that can be written"
 
     def _scan(self, split: str, listing: Listing) -> Scanned:
-        from data import dataset
+        from data.catalog import dataset
         from data.verify import verify
         from data.workers import number
         from trainer.commands.verify_summary import Scanned
@@ -115,8 +115,8 @@ class VerifyCommand:
         return Scanned(split, survey.manifest, survey.read, monotonic() - start)
 
     def _known(self, split: str) -> Manifest | None:
-        from data import dataset
-        from data.manifest import DamagedManifestError
+        from data.catalog import dataset
+        from data.catalog.manifest import DamagedManifestError
 
         try:
             return dataset.load(self._folder, self.root, split) if self._file(split).exists() else None
@@ -129,6 +129,6 @@ class VerifyCommand:
         return self.output or self.root
 
     def _file(self, split: str) -> Path:
-        from data.folder import manifest_file
+        from data.output_folder import manifest_file
 
         return manifest_file(self._folder, split)

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.formats import FORMATS, MODES
-from data.manifest import Manifest
+from data.catalog.formats import FORMATS, MODES
+from data.catalog.manifest import Manifest
 from data.verify.duplicates import duplicates, repeated
 
 MOST_NAMED = 20

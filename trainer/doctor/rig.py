@@ -11,12 +11,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from data import dataset
+from data.catalog import dataset
+from data.catalog.known import IMAGENET_IMAGES
+from data.catalog.manifest import Manifest
 from data.config import Synth
-from data.folder import manifest_file
-from data.known import IMAGENET_IMAGES
 from data.load import backends
-from data.manifest import Manifest
+from data.output_folder import manifest_file
 from data.synth import synth
 from data.types import Batch
 from data.workers import MOST, cores

@@ -4,8 +4,8 @@ import hashlib
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
-from data import dataset
-from data.manifest import DamagedManifestError, Manifest, load
+from data.catalog import dataset
+from data.catalog.manifest import DamagedManifestError, Manifest, load
 from data.types import Progress
 from data.verify import changes, verify
 from trainer.evaluation.place import EXPECTED, Place

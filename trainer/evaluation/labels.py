@@ -12,9 +12,9 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
-from data.manifest import Manifest
-from models import imagenet
-from models.imagenet import REAL
+from data.catalog.manifest import Manifest
+from models import class_names
+from models.class_names import REAL
 
 VAL_IMAGES = 50_000
 _NUMBERED = re.compile(r"_val_(\d{8})")  # ILSVRC2012_val_00000001.JPEG
@@ -101,7 +101,7 @@ def with_file(labels: Labels, images: Manifest, source: str) -> Labels:
     Raises:
         UnknownLabelsError: The file cannot be read, or does not speak of these images.
     """
-    content = imagenet.real_labels() if source == REAL else _content(Path(source))
+    content = class_names.real_labels() if source == REAL else _content(Path(source))
     accepted = (
         _by_name(content, images, source) if isinstance(content, Mapping) else _by_number(content, images, source)
     )

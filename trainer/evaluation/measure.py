@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from data.catalog.manifest import Manifest
 from data.config import Backend
 from data.load import backends
-from data.manifest import Manifest
 from data.types import Progress, unwatched
 from trainer.commit import commit
 from trainer.config import Precision

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from data.manifest import Manifest
-from models import imagenet
+from data.catalog.manifest import Manifest
+from models import class_names
 from trainer.evaluation import statistics
 from trainer.evaluation.labels import Labels
 from trainer.evaluation.place import SPLIT
@@ -194,4 +194,4 @@ def named(number: int, names: Mapping[int, str]) -> str:
     return f"{folder} ({word})" if word else folder
 
 
-_words = cache(imagenet.names)
+_words = cache(class_names.names)

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from data.catalog.manifest import Manifest
 from data.config import Backend
 from data.load import backends
 from data.load.whole import WholeBatch, WholeLoader, plan_of
-from data.manifest import Manifest
 from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.types import Batch, Progress

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data import cifar, shards, tree
-from data.folder import manifest_file
+from data.catalog import cifar, shards, tree
+from data.output_folder import manifest_file
 
 SPLIT = "val"
 

@@ -4,10 +4,10 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+from data.catalog.manifest import Manifest
 from data.config import Backend
 from data.load.backends import UnusableBackendError
-from data.manifest import Manifest
-from models.imagenet import REAL
+from models.class_names import REAL
 from trainer import preflight
 from trainer.config import Precision
 from trainer.evaluation import compare, images, labels, outcome, place, predictions

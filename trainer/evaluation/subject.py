@@ -5,10 +5,10 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from data.folder import manifest_file
-from data.manifest import load
+from data.catalog.manifest import load
+from data.output_folder import manifest_file
 from data.plan.config import InputConfig
-from models import factory, imagenet, weights
+from models import class_names, factory, weights
 from models.config import ModelConfig
 from trainer.config import Precision, Recipe
 from trainer.decode import encode
@@ -139,7 +139,7 @@ def _trained_classes(source: Source) -> tuple[tuple[str, ...], str] | None:
 
 
 def _usual_classes(count: int) -> tuple[str, ...] | None:
-    return imagenet.wnids() if count == IMAGENET_CLASSES else None
+    return class_names.wnids() if count == IMAGENET_CLASSES else None
 
 
 def fingerprint(network: nn.Module) -> str:

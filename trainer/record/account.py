@@ -9,9 +9,10 @@ from typing import Any
 
 from safetensors import SafetensorError
 
-from data import known, manifest, schema
-from data.folder import SPLITS
-from data.manifest import Manifest
+from data import schema
+from data.catalog import known, manifest
+from data.catalog.manifest import Manifest
+from data.output_folder import SPLITS
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 from trainer import recipe as recipes

@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from data import known
+from data.catalog import known
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from trainer.commit import commit

@@ -3,8 +3,8 @@
 import copy
 from collections.abc import Mapping
 
-from data.known import recognise
-from data.manifest import Manifest
+from data.catalog.known import recognise
+from data.catalog.manifest import Manifest
 from trainer.config import Recipe
 from trainer.evaluation import labels, outcome
 from trainer.evaluation.labels import UnknownLabelsError

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from data.plan.config import InputConfig
-from models import imagenet
+from models import class_names
 from trainer.telemetry.mistakes import Mistake
 from trainer.telemetry.pictures import LARGEST, Picture, grid
 
@@ -18,9 +18,9 @@ def wanted(epoch: int, epochs: int) -> bool:
     return epoch in (0, epochs - 1) or epoch * PICTURES // epochs != (epoch - 1) * PICTURES // epochs
 
 
-def class_names(classes: Sequence[str]) -> list[str]:
+def display_names(classes: Sequence[str]) -> list[str]:
     """What people call the classes: ImageNet's synsets have words for them."""
-    known = imagenet.names() if all(name[:1] == "n" and name[1:].isdigit() for name in classes) else {}
+    known = class_names.names() if all(name[:1] == "n" and name[1:].isdigit() for name in classes) else {}
     return [known.get(name, name) for name in classes]
 
 

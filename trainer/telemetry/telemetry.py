@@ -49,7 +49,7 @@ class Telemetry:
         """
         self._setup, self._plan = setup, plan
         self._total_steps = setup.recipe.epochs * plan.steps_per_epoch
-        self._names = sheets.class_names(plan.manifest.classes)
+        self._names = sheets.display_names(plan.manifest.classes)
         self._waits = _Waits(setup.console.say)
         self._journal = Journal(setup.run, step, evaluated)
         self._restarts = self._journal.starts

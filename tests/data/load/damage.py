@@ -15,11 +15,11 @@ from pathlib import Path
 
 import torch
 
-from data import tree
+from data.catalog import tree
+from data.catalog.manifest import Manifest
+from data.catalog.pack_record import PackOptions
 from data.load.backends import open_loader
-from data.manifest import Manifest
 from data.pack import manifests, pack
-from data.pack_record import PackOptions
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from data.catalog.manifest import Manifest
 from data.config import Backend
-from data.manifest import Manifest
 from data.plan.config import InputConfig
 from tests.data.load.loading import eval_loader
 from tests.data.making import picture, scanned

@@ -5,10 +5,10 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
+from data.catalog.manifest import Manifest
 from data.config import Backend
 from data.load.backends import open_loader
 from data.load.loader import PlanLoader
-from data.manifest import Manifest
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan

@@ -12,10 +12,10 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
+from data.catalog.formats import RAW
+from data.catalog.manifest import Manifest
 from data.config import Backend
-from data.formats import RAW
 from data.load.backends import UnusableBackendError, choose, evaluating
-from data.manifest import Manifest
 from data.plan.config import AugmentConfig, InputConfig
 from data.types import Shard
 from tests.data.load.loading import BACKENDS, CONFIG, eval_loader, rows, same, train_loader

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data import cifar, dataset, tree
+from data.catalog import cifar, dataset, tree
+from data.catalog.pack_record import PackOptions
 from data.config import Backend
 from data.pack import manifests, pack
-from data.pack_record import PackOptions
 from data.plan.config import InputConfig
 from data.verify import verify
 from tests.data.cifar_files import TRAIN10, cifar10

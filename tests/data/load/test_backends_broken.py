@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 import torch
 
+from data.catalog.manifest import Manifest
 from data.config import Backend
-from data.manifest import Manifest
 from data.types import BrokenImageError, TooManyBrokenError
 from tests.data.load.loading import BACKENDS, eval_loader, rows, same, train_loader
 from tests.data.making import picture, scanned

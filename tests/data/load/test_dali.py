@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from nvidia.dali.pipeline import Pipeline
 
+from data.catalog.manifest import Manifest
 from data.load import dali
-from data.manifest import Manifest
 from tests.data.load.loading import train_loader
 from tests.data.making import picture, scanned
 

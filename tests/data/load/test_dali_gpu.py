@@ -8,10 +8,10 @@ import pytest
 import torch
 from PIL import Image
 
+from data.catalog.manifest import Manifest
 from data.config import Backend
 from data.load.backends import evaluating, open_loader
 from data.load.loader import PlanLoader
-from data.manifest import Manifest
 from data.plan.config import AugmentConfig, EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan

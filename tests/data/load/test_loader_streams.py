@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 import torch
 
-from data.load.images import Images
+from data.catalog.manifest import Manifest
+from data.load.image_file import Images
 from data.load.loader import PlanLoader
 from data.load.threads import ThreadStream
-from data.manifest import Manifest
 from data.plan.plan import TrainPlan
 from data.plan.samples import Samples
 from data.types import Batch, Shard, TooManyBrokenError

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from data import dataset
+from data.catalog import dataset
+from data.catalog.manifest import Manifest
 from data.config import Backend
 from data.load import note
 from data.load.backends import open_loader
 from data.load.note import Note
-from data.manifest import Manifest
 from data.plan.plan import TrainPlan
 from data.schema import NewerSchemaError
 from data.types import Shard

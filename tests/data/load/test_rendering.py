@@ -9,9 +9,9 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
+from data.catalog.manifest import Manifest
 from data.config import Backend
 from data.load.backends import open_loader
-from data.manifest import Manifest
 from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.types import Shard

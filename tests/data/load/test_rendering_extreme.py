@@ -10,11 +10,11 @@ import pytest
 import torch
 from PIL import Image
 
+from data.catalog.manifest import Manifest
 from data.config import Backend
 from data.load import rendering
 from data.load.backends import open_loader
 from data.load.whole import WholeLoader, plan_of
-from data.manifest import Manifest
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.types import Shard

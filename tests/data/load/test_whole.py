@@ -7,8 +7,8 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
+from data.catalog.manifest import Manifest
 from data.load.whole import WholeLoader, plan_of
-from data.manifest import Manifest
 from data.plan.config import Interpolation
 from data.types import Shard, TooManyBrokenError
 from tests.data.making import scanned, varied_tree

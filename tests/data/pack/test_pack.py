@@ -15,13 +15,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import listing as listings
-from data import shards, tree
-from data.folder import RefusedError
-from data.listing import Listing
+from data.catalog import listing as listings
+from data.catalog import shards, tree
+from data.catalog.listing import Listing
+from data.catalog.pack_record import RECORD, PackOptions
+from data.output_folder import RefusedError
 from data.pack import pack
 from data.pack.pack import Written
-from data.pack_record import RECORD, PackOptions
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = PackOptions(shard_images=7)

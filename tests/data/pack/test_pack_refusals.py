@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data import listing as listings
-from data import shards, tree
-from data.folder import RefusedError
-from data.listing import Entry, Listing
+from data.catalog import listing as listings
+from data.catalog import shards, tree
+from data.catalog.listing import Entry, Listing
+from data.catalog.pack_record import RECORD, PackOptions
+from data.output_folder import RefusedError
 from data.pack import pack
 from data.pack.pack import TooManyBrokenSourcesError, Written
-from data.pack_record import RECORD, PackOptions
 
 OPTIONS = PackOptions(shard_images=4)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from data.catalog.pack_record import PackOptions
 from data.pack.recode import prepared
-from data.pack_record import PackOptions
 
 SMALLER = PackOptions(resize=64, quality=90)
 

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import listing as listings
-from data import shards, tree
-from data.listing import digest
-from data.manifest import Manifest
+from data.catalog import listing as listings
+from data.catalog import shards, tree
+from data.catalog.listing import digest
+from data.catalog.manifest import Manifest
+from data.catalog.pack_record import PackOptions
 from data.pack import manifests, pack
 from data.pack.shard import END, Meant, checked, member
-from data.pack_record import PackOptions
 
 
 def jpeg(size: tuple[int, int], colour: str = "red") -> bytes:
@@ -70,7 +70,7 @@ def test_tree_and_shards_give_manifests_of_the_same_fingerprint(packed: Path) ->
 
 
 def test_the_manifest_of_the_shards_is_written_beside_them(packed: Path) -> None:
-    from data import dataset
+    from data.catalog import dataset
 
     found = manifests.write(packed / "out", "train", 24, 1)
     loaded = dataset.load(packed / "out", packed / "out", "train")

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from torchvision import datasets
 
-from data import dataset
-from data.cifar_pickle import CifarError
-from data.folder import RefusedError
+from data.catalog import dataset
+from data.catalog.cifar_pickle import CifarError
+from data.output_folder import RefusedError
 from data.prepare.cifar_archive import OFFICIAL, Name, prepare
 from data.prepare.prepared import RECORD
 from tests.data.archives import tar

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from data.archive import ArchiveError
+from data.catalog.archive import ArchiveError
 from data.prepare import ilsvrc
 from tests.data import archives
 from tests.data.archives import entity, leaf

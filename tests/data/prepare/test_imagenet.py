@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
-from data import dataset
-from data.folder import RefusedError
-from data.listing import Listing, read
-from data.pack_record import PackOptions
+from data.catalog import dataset
+from data.catalog.listing import Listing, read
+from data.catalog.pack_record import PackOptions
+from data.output_folder import RefusedError
 from data.prepare.imagenet import Archives, prepare
 from data.prepare.prepared import RECORD, Prepared
 from tests.data import archives

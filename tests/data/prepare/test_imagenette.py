@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data import dataset
-from data.folder import RefusedError
+from data.catalog import dataset
+from data.output_folder import RefusedError
 from data.prepare.imagenette import OFFICIAL, Name, prepare
 from data.prepare.prepared import RECORD
 from tests.data.archives import jpeg, tar

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from data.config import Synth
-from data.folder import RefusedError
+from data.output_folder import RefusedError
 from data.synth import synth
 from data.synth.layout import RECORD
 

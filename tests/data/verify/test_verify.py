@@ -5,10 +5,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data import tree
-from data.formats import FORMATS, MODES
-from data.listing import Entry, Listing, digest
-from data.manifest import Manifest
+from data.catalog import tree
+from data.catalog.formats import FORMATS, MODES
+from data.catalog.listing import Entry, Listing, digest
+from data.catalog.manifest import Manifest
 from data.verify import verify
 
 NOW = 1_700_000_000_000_000_000

@@ -12,10 +12,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import tree
-from data.formats import GREY, RGB
-from data.load.images import Images
-from data.manifest import Manifest
+from data.catalog import tree
+from data.catalog.formats import GREY, RGB
+from data.catalog.manifest import Manifest
+from data.load.image_file import Images
 from data.verify import verify
 from data.verify.inspection import decode
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import tree
-from data.listing import Entry, Listing
-from data.manifest import Manifest, load
+from data.catalog import tree
+from data.catalog.listing import Entry, Listing
+from data.catalog.manifest import Manifest, load
 from data.verify import verify
 from data.verify.changes import FILES, changed
 

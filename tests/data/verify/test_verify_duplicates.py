@@ -3,7 +3,7 @@ from typing import Any
 
 import numpy as np
 
-from data.manifest import Manifest
+from data.catalog.manifest import Manifest
 from data.verify.duplicates import duplicates, repeated
 
 

@@ -10,10 +10,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import tree
-from data.listing import Listing
+from data.catalog import tree
+from data.catalog.listing import Listing
 from data.verify import verify
-from data.verify.journal import HEAD, opened
+from data.verify.scan_journal import HEAD, opened
 
 IMAGES = 192
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data import shards
+from data.catalog import shards
 from trainer.commands.cli import main
 
 ROOT = Path(__file__).parents[3]

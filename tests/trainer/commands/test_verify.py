@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import dataset
+from data.catalog import dataset
 from trainer.commands.cli import main
 
 ROOT = Path(__file__).parents[3]

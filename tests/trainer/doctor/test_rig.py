@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from data import dataset
+from data.catalog import dataset
 from data.plan.config import InputConfig
 from data.types import Batch
 from models.config import ModelConfig

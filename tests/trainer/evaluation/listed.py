@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from data.manifest import Manifest
+from data.catalog.manifest import Manifest
 from tests.data.making import imagined
 
 

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from data.manifest import Manifest
+from data.catalog.manifest import Manifest
 from tests.data.making import picture, scanned
 from trainer.evaluation import images, place
 from trainer.images import UnusableDataError

@@ -5,12 +5,12 @@ from typing import Any
 
 import pytest
 
-from models import imagenet
+from models import class_names
 from tests.trainer.evaluation.listed import listed
 from trainer.evaluation import labels
 from trainer.evaluation.labels import Labels, UnknownLabelsError
 
-WNIDS = imagenet.wnids()
+WNIDS = class_names.wnids()
 OWN = ("ant", "bee", "cat", "dog")
 
 
@@ -88,7 +88,7 @@ def test_a_list_goes_by_the_numbers_of_the_images_and_an_image_without_a_class_i
 
 def test_real_s_labels_come_with_timm() -> None:
     found = labels.with_file(labels.of(VAL, "val", 1000, WNIDS), VAL, "real")
-    every = imagenet.real_labels()
+    every = class_names.real_labels()
     assert found.accepted == [frozenset(every[number - 1]) for number in (1, 5, 50_000)]
     assert found.name == "real"
 

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
-from data.manifest import Manifest
+from data.catalog.manifest import Manifest
 from data.plan.config import InputConfig
 from models.dense import fully_convolutional
 from tests.data.making import SIZES, picture, scanned

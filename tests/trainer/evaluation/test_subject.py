@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models import export, factory, imagenet
+from models import class_names, export, factory
 from models.config import ModelConfig
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.source import Source, locate
@@ -23,7 +23,7 @@ def test_a_file_that_names_its_network_needs_no_recipe(file: Path) -> None:
     found = load_subject(locate(str(file), None))
     assert (found.model, found.num_classes, found.precision, found.which) == ("resnet20", 1000, "fp32", "raw")
     assert found.protocol == parse("center-32/32")
-    assert found.classes == imagenet.wnids()  # a thousand classes are taken for ImageNet's
+    assert found.classes == class_names.wnids()  # a thousand classes are taken for ImageNet's
     assert not found.network.training
 
 

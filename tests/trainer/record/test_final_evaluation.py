@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.dataset import load
+from data.catalog.dataset import load
 from tests import commands
 from tests.data.known_sets import Pair, cifar10, imagenet
 from tests.system.running import train

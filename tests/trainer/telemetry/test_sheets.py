@@ -41,8 +41,8 @@ def test_mistakes_are_shown_with_both_classes() -> None:
 
 
 def test_synsets_get_their_words_and_other_names_stay() -> None:
-    assert sheets.class_names(["n01440764", "n02123045"]) == ["tench", "tabby"]
-    assert sheets.class_names(["n01440764", "cat"]) == ["n01440764", "cat"]
+    assert sheets.display_names(["n01440764", "n02123045"]) == ["tench", "tabby"]
+    assert sheets.display_names(["n01440764", "cat"]) == ["n01440764", "cat"]
 
 
 @pytest.mark.parametrize(("epochs", "count"), [(1, 1), (8, 8), (20, 20), (90, 20), (600, 20)])

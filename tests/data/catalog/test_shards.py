@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from data import listing as listings
-from data import shards
-from data.listing import Entry, Listing
+from data.catalog import listing as listings
+from data.catalog import shards
+from data.catalog.listing import Entry, Listing
+from data.catalog.shards import ShardError
 from data.pack.shard import END, member
-from data.shards import ShardError
 
 SAMPLES = {"a/0": (10, b"zero"), "a/1": (2, b"one"), "b.d/2": (2, b"two"), "c": (0, b"three")}
 

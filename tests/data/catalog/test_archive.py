@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from data.archive import ArchiveError, Member, drain, members, plain, unzipped
+from data.catalog.archive import ArchiveError, Member, drain, members, plain, unzipped
 from tests.data.archives import tar
 
 END = bytes(1024)

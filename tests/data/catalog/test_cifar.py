@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from data import cifar, dataset
-from data import listing as listings
-from data.cifar_pickle import CifarError
-from data.listing import Entry, Listing
+from data.catalog import cifar, dataset
+from data.catalog import listing as listings
+from data.catalog.cifar_pickle import CifarError
+from data.catalog.listing import Entry, Listing
 from tests.data.cifar_files import CLASSES10, CLASSES100, TRAIN10, batch, cifar10, cifar100, python2, python3
 
 WRITERS = [python2, python3, partial(python3, protocol=5)]

@@ -2,9 +2,9 @@ from dataclasses import replace
 
 import pytest
 
-from data import known
-from data.formats import JPEG, RAW
-from data.manifest import Manifest
+from data.catalog import known
+from data.catalog.formats import JPEG, RAW
+from data.catalog.manifest import Manifest
 from data.types import BrokenImage
 from tests.data.known_sets import cifar10, imagenet, images
 

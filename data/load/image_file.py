@@ -9,10 +9,10 @@ import numpy as np
 import simplejpeg
 from PIL import Image
 
+from data.catalog.formats import GREY, JPEG, RAW, RGB
+from data.catalog.manifest import Bytes, Manifest
 from data.decoding import decoding
-from data.formats import GREY, JPEG, RAW, RGB
 from data.load import jpeg_header
-from data.manifest import Bytes, Manifest
 from data.types import BrokenImageError
 
 

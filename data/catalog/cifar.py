@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from data.cifar_pickle import CifarError, load
-from data.listing import Entry, Listing
+from data.catalog.cifar_pickle import CifarError, load
+from data.catalog.listing import Entry, Listing
 
 SIDE = 32
 ROW = 3 * SIDE * SIDE

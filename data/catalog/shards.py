@@ -10,11 +10,11 @@ from itertools import chain
 from pathlib import Path
 from typing import IO
 
-from data import archive
-from data.archive import ArchiveError, Member
-from data.listing import Entry, Listing
-from data.pack_record import CLASSES, RECORD, unfinished
-from data.tree import EXTENSIONS
+from data.catalog import archive
+from data.catalog.archive import ArchiveError, Member
+from data.catalog.listing import Entry, Listing
+from data.catalog.pack_record import CLASSES, RECORD, unfinished
+from data.catalog.tree import EXTENSIONS
 
 THREADS = 8  # on a file system across a network the time goes by waiting; on a local one they cost nothing
 MAX_DIGITS = 9

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.load.images import Images
-from data.manifest import Manifest
+from data.catalog.manifest import Manifest
+from data.load.image_file import Images
 from data.types import BrokenImageError
 from tests.data.making import scanned, varied_tree
 

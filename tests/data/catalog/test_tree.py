@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data import tree
+from data.catalog import tree
 
 
 def make(root: Path, **classes: dict[str, int]) -> Path:

@@ -9,9 +9,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from data.catalog.listing import Listing
 from data.durable import flush
-from data.folder import ADVICE, RefusedError, replace
-from data.listing import Listing
+from data.output_folder import ADVICE, RefusedError, replace
 
 SCHEMA = 1  # of the record and of the shards: raise it when a change gives other bytes
 RECORD = "pack.json"

@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import manifest, tree
-from data.formats import JPEG, RGB
-from data.manifest import COLUMNS, DamagedManifestError, Manifest
+from data.catalog import manifest, tree
+from data.catalog.formats import JPEG, RGB
+from data.catalog.manifest import COLUMNS, DamagedManifestError, Manifest
 from data.types import BrokenImage
 from data.verify import verify
 
-REPOSITORY = Path(__file__).parents[2]
+REPOSITORY = Path(__file__).parents[3]
 
 
 @pytest.fixture

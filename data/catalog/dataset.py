@@ -6,10 +6,10 @@ Loads no torch.
 from collections.abc import Sequence
 from pathlib import Path
 
-from data import cifar, manifest, shards, tree
-from data.folder import SPLITS, manifest_file
-from data.listing import Listing
-from data.manifest import DamagedManifestError, Manifest
+from data.catalog import cifar, manifest, shards, tree
+from data.catalog.listing import Listing
+from data.catalog.manifest import DamagedManifestError, Manifest
+from data.output_folder import SPLITS, manifest_file
 from data.types import Progress, unwatched
 
 

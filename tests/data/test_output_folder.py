@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from data.folder import RefusedError, refuse, refuse_strangers, replace
+from data.output_folder import RefusedError, refuse, refuse_strangers, replace
 
 
 def test_ten_problems_are_told_and_the_rest_counted() -> None:

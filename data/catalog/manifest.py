@@ -54,9 +54,9 @@ class Manifest:
     archive: Ints
     """(N,) index of its archive; 0 where there are none."""
     formats: Ints
-    """(N,) index into `data.formats.FORMATS`: JPEG, PNG, raw pixels ..."""
+    """(N,) index into `data.catalog.formats.FORMATS`: JPEG, PNG, raw pixels ..."""
     modes: Ints
-    """(N,) index into `data.formats.MODES`: colour space as Pillow names it."""
+    """(N,) index into `data.catalog.formats.MODES`: colour space as Pillow names it."""
     orientations: Ints
     """(N,) EXIF orientation, 1 to 8; 0 where the file says none."""
     hashes: Bytes
