@@ -10,8 +10,8 @@ from typing import Any, Literal
 from data import schema
 from data.schema import NewerSchemaError
 from launch.folder import DamagedRecordError
+from trainer.checkpoint import files
 from trainer.exits import BAD_INPUT, FAILED
-from trainer.keep import files
 
 SCHEMA = 1
 

@@ -15,10 +15,10 @@ from launch.job import Sweep, TrainJob
 from launch.site import ClusterConfig, cluster_problems, path_problems
 from launch.standing import Evidence
 from trainer import preflight
-from trainer.config import Recipe, SiteConfig
-from trainer.decode import InvalidConfigError, encode, range_problems
 from trainer.exits import FAILED, refuse
-from trainer.flags import flags
+from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.decode import InvalidConfigError, encode, range_problems
+from trainer.recipe.flags import flags
 from trainer.rundir import RunDirectory
 from trainer.world import World
 

@@ -13,8 +13,8 @@ import tyro
 from launch import attempts, screen
 from launch.folder import LaunchFolder, Submission
 from launch.logfile import LogFile
-from trainer.decode import range_problems
 from trainer.exits import refuse
+from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory
 
 _POLL_S = 0.5

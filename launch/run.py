@@ -18,10 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 
+from trainer.checkpoint.grace import GRACE_VARIABLE
 from trainer.cpu import ALLOCATOR, RESTING, has_gpu
 from trainer.exits import BAD_INPUT, BEGUN, BROKE_OFF, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
-from trainer.keep.grace import GRACE_VARIABLE
-from trainer.preempt import IMPATIENT, START_AGAIN
+from trainer.stopping import IMPATIENT, START_AGAIN
 
 _LOOK_S = 0.1
 _SIGNALLED = 128  # above it, a shell's and srun's codes are those of signals

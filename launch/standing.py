@@ -11,7 +11,7 @@ from launch import attempts, scheduler
 from launch.attempts import Attempt
 from launch.folder import LaunchFolder, Submission
 from launch.scheduler import GONE, UNKNOWN, JobState
-from trainer.keep.holder_file import Holder, look
+from trainer.checkpoint.holder_file import Holder, look
 from trainer.rundir import RunDirectory
 from trainer.terminal import age
 

@@ -16,10 +16,10 @@ from launch.board import Board, Row
 from launch.progress import Progress, progress
 from launch.scheduler import JobState
 from launch.standing import Evidence, Standing, State, job_states, read, settled, standing
-from trainer.config import Recipe
-from trainer.decode import InvalidConfigError, range_problems
 from trainer.exits import refuse
-from trainer.recipe import load
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError, range_problems
+from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory
 from trainer.terminal import age
 

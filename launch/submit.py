@@ -13,12 +13,12 @@ from launch import enqueue, standing
 from launch.enqueue import Wanted
 from launch.folder import LaunchFolder, Submission
 from launch.site import ClusterConfig
-from trainer import smoke
 from trainer.commands.parsing import named_recipe
-from trainer.config import Recipe, SiteConfig
-from trainer.decode import InvalidConfigError, decode
 from trainer.exits import refuse
-from trainer.recipe import load
+from trainer.recipe import smoke
+from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.decode import InvalidConfigError, decode
+from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory
 
 NOWHERE = SiteConfig(data=tyro.MISSING, output=tyro.MISSING)

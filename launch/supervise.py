@@ -20,8 +20,8 @@ from launch.folder import LaunchFolder
 from launch.run import Ended, run, say
 from launch.site import ClusterConfig
 from trainer.exits import BROKE_OFF, FAILED
-from trainer.preempt import START_AGAIN
 from trainer.rundir import RunDirectory
+from trainer.stopping import START_AGAIN
 
 _REQUEUE_S = 60  # a controller that does not answer is asked again so long
 _ALREADY = "pending execution"  # what Slurm says of a job that it has put back into the queue by itself

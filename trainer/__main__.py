@@ -16,7 +16,7 @@ if (
 
 from trainer.cpu import keep_memory  # noqa: E402
 from trainer.exits import BROKE_OFF, record, trace_crashes  # noqa: E402
-from trainer.preempt import go_deaf  # noqa: E402
+from trainer.stopping import go_deaf  # noqa: E402
 
 
 def run() -> int:

@@ -6,7 +6,7 @@ import torch
 from torch.utils import deterministic as deterministic_settings
 
 from trainer import devices
-from trainer.config import Precision
+from trainer.recipe.config import Precision
 from trainer.world import World
 
 _YES = ("1", "true", "t", "yes", "y", "on")  # as accelerate reads its variables

@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING
 from data.load.availability import has_dali
 from models import registry
 from trainer import devices
-from trainer.checks import compile_problems, recipe_problems, world_problems
-from trainer.config import Precision, Recipe, SiteConfig
-from trainer.decode import range_problems
-from trainer.recipe import load
+from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
+from trainer.recipe.config import Precision, Recipe, SiteConfig
+from trainer.recipe.decode import range_problems
+from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory
 from trainer.world import World
 

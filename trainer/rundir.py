@@ -13,10 +13,10 @@ from data import schema
 from data.durable import flush
 from data.output_folder import manifest_file
 from data.schema import NewerSchemaError
-from trainer.config import Recipe
-from trainer.decode import InvalidConfigError, differences, encode
-from trainer.keep import files
-from trainer.recipe import dump, load
+from trainer.checkpoint import files
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError, differences, encode
+from trainer.recipe.recipes import dump, load
 
 RESULT_SCHEMA = 1
 METRICS_SCHEMA = 1

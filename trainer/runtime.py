@@ -16,12 +16,12 @@ from accelerate.tracking import LOGGER_TYPE_TO_CLASS, GeneralTracker
 from accelerate.utils import DDPCommunicationHookType, DistributedDataParallelKwargs
 from torch import Tensor, nn
 from torch.distributed.distributed_c10d import Store
-from torch.distributed.rendezvous import rendezvous
+from torch.distributed.rendezvous import rendezvous as torch_rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from data.types import Shard
-from trainer import binding, devices, gpu, network
-from trainer.config import Precision
+from trainer import binding, devices, gpu, rendezvous
+from trainer.recipe.config import Precision
 from trainer.world import World
 
 TIMEOUT = timedelta(minutes=10)  # for a rank that never comes
@@ -230,12 +230,12 @@ class Runtime:
             os.environ.pop("LOCAL_RANK", None)  # for which accelerate would look for others
             return None
         os.environ.update(self.world.as_environment())
-        store, _, _ = next(rendezvous("env://", timeout=TIMEOUT))
+        store, _, _ = next(torch_rendezvous("env://", timeout=TIMEOUT))
         store.set_timeout(TIMEOUT)
         return store
 
     def _join(self, store: Store) -> None:
-        line = network.choose_interface(self.world)
+        line = rendezvous.choose_interface(self.world)
         if line and self.world.local_rank == 0:
             sys.stderr.write(f"{line}\n")
         on_gpu = self.device.type == "cuda"

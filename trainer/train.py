@@ -9,21 +9,24 @@ from data.catalog.manifest import Manifest
 from data.load.backends import Chosen
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
-from trainer import at_work, build
-from trainer.build import Data
-from trainer.config import Recipe, SiteConfig
+from trainer import at_work
+from trainer.checkpoint import files
+from trainer.checkpoint.holder import HeldError, Hold
 from trainer.console import Console
-from trainer.images import list_images
-from trainer.keep import files
-from trainer.loop import fit
-from trainer.memory import advising
-from trainer.preempt import START_AGAIN, StopFlag
-from trainer.record import evidence, final_evaluation
-from trainer.rundir import write_text
+from trainer.context import Setup
+from trainer.engine import build
+from trainer.engine.build import Data
+from trainer.engine.loop import fit
+from trainer.engine.memory import advising, fitted
+from trainer.engine.run_images import list_images
+from trainer.engine.state import TrainState
+from trainer.evidence import final_evaluation
+from trainer.evidence.result import environment, other_threads, result_of
+from trainer.peers import agree
+from trainer.recipe.config import Recipe, SiteConfig
+from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
-from trainer.setup import Setup
-from trainer.start import begin, take_hold
-from trainer.state import TrainState
+from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
 from trainer.telemetry.telemetry import Telemetry, conclude
 from trainer.world import World
 
@@ -70,11 +73,47 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
     return 0 if finished else START_AGAIN
 
 
+def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:
+    """Make sure that no other process trains in this run directory; rank 0 holds it until `stack` ends (collective).
+
+    Raises:
+        HeldError: Another process holds it.
+        StopRequestedError: Asked to stop while waiting to see whether it lives.
+        OSError: The directory cannot be written.
+        PeerFailedError: Rank 0 raises one of these.
+    """
+    failure: Exception | None = None
+    hold: Hold | None = None
+    if runtime.is_main:
+        try:
+            hold = stack.enter_context(Hold.take(RunDirectory(site.output).holder, Console().say, stop.check))
+        except (HeldError, StopRequestedError, OSError) as error:
+            failure = error
+    agree(runtime, failure)
+    return hold
+
+
+def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
+    """The recipe that this directory's run has, written down if it is new (collective).
+
+    Raises:
+        MemoryShortError: With `accumulate: auto`, not even one image fits into memory.
+    """
+    run = RunDirectory(site.output)
+    if site.accumulate == "auto" and not runtime.any(run.recipe.exists()):
+        given, recipe = recipe.micro_batch, fitted(recipe, runtime, channels_last=site.channels_last)
+        if runtime.is_main and recipe.micro_batch < given:
+            Console().say(f"a micro_batch of {given} does not fit into memory: going on with {recipe.micro_batch}")
+    if runtime.is_main:
+        run.begin(recipe)
+    return recipe
+
+
 def open_telemetry(setup: Setup, state: TrainState, data: Data, stack: ExitStack) -> Telemetry:
     """Open the telemetry of this start of the run, and say what the run is (rank 0 only)."""
     plans, chosen = data.plans, data.chosen
     assert chosen  # by `run_data`
-    facts = evidence.environment(setup.runtime, chosen.backend)
+    facts = environment(setup.runtime, chosen.backend)
     per_epoch = plans[0].steps_per_epoch
     facts |= {"steps_per_epoch": per_epoch, "total_steps": setup.recipe.epochs * per_epoch}
     setup.console.narrate(_opening(setup.recipe, plans, chosen, facts))
@@ -82,7 +121,7 @@ def open_telemetry(setup: Setup, state: TrainState, data: Data, stack: ExitStack
         if split.manifest.broken:
             setup.console.say(_left_out(split.manifest))
     setup.console.narrate(f"going on after step {state.step}" if state.step else "starting")
-    if change := evidence.other_threads(setup.run.records(), facts):
+    if change := other_threads(setup.run.records(), facts):
         setup.console.say(change)
     telemetry = Telemetry(setup, plans[0], state.step, state.evaluated, facts)
     stack.callback(telemetry.close)
@@ -107,11 +146,11 @@ def _left_out(images: Manifest) -> str:
 
 def _conclude(setup: Setup, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
     """Write the result, where there is one, and the report, and say where everything lies (rank 0 only)."""
-    from trainer.record import report  # whose plot takes a while to load, and is for the end
+    from trainer.evidence import report  # whose plot takes a while to load, and is for the end
 
     run = setup.run
     if finished:
-        result = evidence.result(setup.recipe, finished, *build.plans(setup, images))
+        result = result_of(setup.recipe, finished, *build.plans(setup, images))
         newest = files.newest_first(run.checkpoints)[0]  # has been waited for
         files.copy(newest / (files.EMA if setup.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")

@@ -22,9 +22,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from trainer import recipe as recipes
-from trainer.config import Recipe
-from trainer.decode import InvalidConfigError, decode, encode, suggest
+from trainer.recipe import recipes
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError, decode, encode, suggest
 
 MOST = 10_000  # tasks: what Slurm takes by default is 1,001, and says so itself
 

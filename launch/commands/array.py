@@ -16,10 +16,10 @@ from launch.enqueue import Wanted
 from launch.job import Sweep
 from launch.site import ClusterConfig
 from launch.submit import CLUSTER, NOWHERE
-from trainer import smoke
-from trainer.config import SiteConfig
-from trainer.decode import range_problems
 from trainer.exits import refuse
+from trainer.recipe import smoke
+from trainer.recipe.config import SiteConfig
+from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory
 from trainer.terminal import show
 

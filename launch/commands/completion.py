@@ -13,8 +13,8 @@ import tyro
 
 from launch.cli import VERBS
 from models import registry
-from trainer import recipe
 from trainer.commands.cli import Verb
+from trainer.recipe import recipes
 
 _BY_RECIPE = ("train", "reproduce", "doctor", "submit", "plan")  # commands whose first word is a recipe
 _BY_NETWORK = ("list", "summary", "validate", "export")
@@ -67,6 +67,6 @@ def _with_names(script: str) -> str:
     line, _, after = rest.partition("\n")
     spec = ast.literal_eval(line.replace("'type': 'path'", "'type': 'value'"))  # the shell knows folders from files
     for verb, command in (spec["subcommands"] | spec["subcommands"]["models"]["subcommands"]).items():
-        names = recipe.names() if verb in _BY_RECIPE else registry.names() if verb in _BY_NETWORK else []
+        names = recipes.names() if verb in _BY_RECIPE else registry.names() if verb in _BY_NETWORK else []
         command["options"].append({"flags": list(names), "description": "", "type": "flag"})
     return f"{before}{_SPEC}{spec}\n{after}"

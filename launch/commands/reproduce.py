@@ -14,12 +14,12 @@ from typing import Annotated, Literal
 
 import tyro
 
-from trainer import recipe as recipes
 from trainer.commands.report import Report
-from trainer.decode import range_problems
 from trainer.exits import FAILED, INTERRUPTED, refuse
-from trainer.preempt import START_AGAIN
+from trainer.recipe import recipes
+from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory, write_text
+from trainer.stopping import START_AGAIN
 from trainer.terminal import counting
 
 SWEEP = "sweep.yaml"

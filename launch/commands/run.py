@@ -6,8 +6,8 @@ from typing import Annotated
 import tyro
 
 from launch import run
-from trainer.decode import range_problems
 from trainer.exits import refuse
+from trainer.recipe.decode import range_problems
 
 _LAST = tyro.conf.arg(metavar="-- COMMAND", help_behavior_hint="")
 

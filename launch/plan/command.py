@@ -14,11 +14,11 @@ from launch.plan.measured import Measured
 from launch.plan.model import Forecast
 from launch.plan.network import weigh
 from models import registry
-from trainer.checks import recipe_problems, world_problems
 from trainer.commands.parsing import named_recipe
-from trainer.config import Recipe
-from trainer.decode import range_problems
 from trainer.exits import FAILED, refuse
+from trainer.recipe.checks import recipe_problems, world_problems
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import range_problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -8,8 +8,8 @@ from typing import Any
 from launch.plan import published
 from launch.plan.config import PlanConfig
 from launch.plan.model import Speeds
-from trainer.config import Recipe
-from trainer.decode import InvalidConfigError, differences, encode
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError, differences, encode
 
 _DECISIVE = ("model.name", "input.train_size", "micro_batch", "precision")  # without which a rate is another's
 

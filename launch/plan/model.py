@@ -11,7 +11,7 @@ from typing import Literal
 
 from launch.plan.config import PlanConfig
 from launch.plan.network import Network, gradient_bytes
-from trainer.config import Recipe
+from trainer.recipe.config import Recipe
 
 # Both chosen once, over the published figures of tests/launch/plan/test_model.py
 SPREAD = 0.03  # standard deviation of a GPU's step time, as a share of it

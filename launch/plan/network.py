@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from models.config import ModelConfig
-from trainer.config import Recipe
-from trainer.learn.optim_config import AnyOptimizer, LarsConfig, RmspropTfConfig, SgdConfig
+from trainer.optim.optimizer_config import AnyOptimizer, LarsConfig, RmspropTfConfig, SgdConfig
+from trainer.recipe.config import Recipe
 
 FLOAT = 4  # bytes: weights, gradients and momenta are float32 in every precision
 
@@ -31,7 +31,7 @@ def weigh(model: ModelConfig, image_size: int) -> Network:
         ValueError: It cannot be built.
     """
     from models.trace import multiply_adds, skeleton
-    from trainer.learn import batchnorm
+    from trainer.optim import batchnorm
 
     built = skeleton(model)
     return Network(

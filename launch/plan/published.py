@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from launch.plan.config import GpuName, PlanConfig
 from launch.plan.model import Speeds
 from launch.plan.network import Network
-from trainer.config import Precision, Recipe
+from trainer.recipe.config import Precision, Recipe
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

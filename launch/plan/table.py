@@ -10,7 +10,7 @@ from launch.plan.config import PlanConfig
 from launch.plan.jobs import EVAL_DECODING, Run
 from launch.plan.model import BUCKET, LINE_SHARE, NETWORK_BOUND, SPREAD, Forecast
 from launch.plan.network import gradient_bytes
-from trainer.config import Recipe
+from trainer.recipe.config import Recipe
 from trainer.terminal import show as show_plain
 
 HEAD = (

@@ -78,19 +78,19 @@ def test_imports_are_found_wherever_they_stand() -> None:
     text = """
 from typing import TYPE_CHECKING
 import models.table
-from trainer import config
+from trainer.recipe import config
 from data.plan import crops as cutting
 if TYPE_CHECKING:
-    from trainer.keep.files import newest_first
+    from trainer.checkpoint.files import newest_first
 def later():
     from launch import cli
     return importlib.import_module("models.resnet")
 """
     assert {name for name in imported(text) if name in FILES} == {
         "models/table",
-        "trainer/config",
+        "trainer/recipe/config",
         "data/plan/crops",
-        "trainer/keep/files",
+        "trainer/checkpoint/files",
         "launch/cli",
         "models/resnet",
     }

@@ -13,7 +13,7 @@ import pytest
 from launch.cli import VERBS, main
 from tests import commands
 from trainer.commands import cli
-from trainer.decode import InvalidConfigError
+from trainer.recipe.decode import InvalidConfigError
 
 ROOT = Path(__file__).parents[2]
 PREPARE = ("imagenet", "imagenette", "imagewoof", "cifar10", "cifar100")

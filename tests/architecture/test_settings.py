@@ -17,12 +17,12 @@ from launch.site import ClusterConfig
 from models.config import ModelConfig
 from tests.benchmarks import loaders_config
 from tests.benchmarks.config import BenchConfig, EquivalenceConfig
+from trainer.commands.doctor import DoctorSite
 from trainer.commands.evaluate import Evaluate
-from trainer.config import Recipe, SiteConfig
-from trainer.doctor.command import DoctorSite
-from trainer.learn.config import EmaConfig, LossConfig, MixingConfig
-from trainer.learn.optim_config import AnyOptimizer, OptimizerConfig
-from trainer.learn.schedule_config import AnySchedule, ScheduleConfig
+from trainer.optim.config import EmaConfig, LossConfig, MixingConfig
+from trainer.optim.optimizer_config import AnyOptimizer, OptimizerConfig
+from trainer.optim.schedule_config import AnySchedule, ScheduleConfig
+from trainer.recipe.config import Recipe, SiteConfig
 
 KINDS: list[Any] = [
     *(Recipe, OptimizerConfig, *get_args(AnyOptimizer), ScheduleConfig, *get_args(AnySchedule)),

@@ -13,11 +13,11 @@ from models.config import ModelConfig
 from tests.benchmarks.config import Crop
 from tests.benchmarks.contestant import FailedError, end, environment, last_words
 from tests.benchmarks.image_tree import CLASSES, Images
-from trainer.config import Recipe
-from trainer.learn.config import LossConfig
-from trainer.learn.optim_config import SgdConfig
-from trainer.learn.schedule_config import CosineScheduleConfig, StepScheduleConfig
-from trainer.recipe import dump
+from trainer.optim.config import LossConfig
+from trainer.optim.optimizer_config import SgdConfig
+from trainer.optim.schedule_config import CosineScheduleConfig, StepScheduleConfig
+from trainer.recipe.config import Recipe
+from trainer.recipe.recipes import dump
 from trainer.rundir import RunDirectory
 
 IMAGE_SIZES = {"resnet20": 32, "resnet18": 64}

@@ -12,8 +12,8 @@ from models import factory, reference, registry
 from models.config import ModelConfig
 from tests.benchmarks.config import BenchConfig
 from tests.benchmarks.pairs import compare, in_turns
-from trainer.learn.config import LossConfig
-from trainer.learn.loss import losses
+from trainer.optim.config import LossConfig
+from trainer.optim.loss import losses
 from trainer.runtime import Runtime
 
 BATCH = 8  # images: enough for a ratio

@@ -15,21 +15,21 @@ from data.types import Batch
 from models.config import ModelConfig
 from tests.benchmarks.config import LR, MOMENTUM, WEIGHT_DECAY, LoopTask
 from tests.benchmarks.resident import Opened, images_and_targets
-from trainer import build
-from trainer.build import Data, Images
-from trainer.config import Recipe, SiteConfig
 from trainer.console import Console
+from trainer.context import Setup
 from trainer.doctor.rig import Resident
-from trainer.learn.optim_config import SgdConfig
-from trainer.loop import train_epoch
-from trainer.parts import Fit
-from trainer.preempt import StopFlag
+from trainer.engine import build
+from trainer.engine.build import Data, Images
+from trainer.engine.fit import Fit
+from trainer.engine.loop import train_epoch
+from trainer.engine.state import TrainState
+from trainer.optim.optimizer_config import SgdConfig
+from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
-from trainer.setup import Setup
-from trainer.start import take_hold
-from trainer.state import TrainState
+from trainer.stopping import StopFlag
 from trainer.telemetry.phases import Phase, Phases
 from trainer.telemetry.telemetry import Telemetry
+from trainer.train import take_hold
 from trainer.world import World
 
 _EPOCHS = 1_000_000  # more than anyone waits for

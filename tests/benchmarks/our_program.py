@@ -10,9 +10,9 @@ from models.config import ModelConfig
 from tests.benchmarks.config import LR, Precision
 from tests.benchmarks.image_tree import Images
 from tests.benchmarks.programs import Program
-from trainer.config import Recipe
-from trainer.learn.optim_config import SgdConfig
-from trainer.recipe import dump
+from trainer.optim.optimizer_config import SgdConfig
+from trainer.recipe.config import Recipe
+from trainer.recipe.recipes import dump
 from trainer.rundir import RunDirectory
 
 

@@ -14,10 +14,10 @@ from data.durable import flush
 from tests.benchmarks.config import BenchConfig, LoopTask
 from tests.benchmarks.our_loop import fit_parts
 from tests.benchmarks.pairs import Goal, Pair, compare, in_turns
-from trainer.keep import checkpoint
-from trainer.keep.saving import Saver
-from trainer.keep.snapshot import tree_bytes
-from trainer.parts import Fit
+from trainer.checkpoint import store
+from trainer.checkpoint.saving import Saver
+from trainer.checkpoint.snapshot import tree_bytes
+from trainer.engine.fit import Fit
 from trainer.world import World
 
 GOAL = Goal("at most", 0.05)
@@ -34,7 +34,7 @@ def measure(task: LoopTask, config: BenchConfig) -> list[Pair]:
         stack.callback(saver.finish)
         ways = (
             partial(_behind, saver, count(1), tree, parts.setup.runtime.device),
-            partial(_seconds, lambda: checkpoint.write(task.folder / "synchronous", 0, tree)),
+            partial(_seconds, lambda: store.write(task.folder / "synchronous", 0, tree)),
             partial(_seconds, lambda: _torch_save(tree, task.folder / "state.pt")),
         )
         in_turns(ways, 1)  # the first snapshot takes fresh memory

@@ -20,8 +20,8 @@ from tests.benchmarks.config import BenchConfig, EquivalenceConfig
 from tests.benchmarks.equivalence import Comparison, Equivalence
 from tests.benchmarks.equivalence_runs import IMAGE_SIZES
 from trainer.cpu import rest_at_barriers
-from trainer.decode import range_problems
 from trainer.exits import FAILED, refuse
+from trainer.recipe.decode import range_problems
 from trainer.world import World, from_environment
 
 if TYPE_CHECKING:

@@ -25,7 +25,7 @@ from data.types import Batch, Shard
 from data.workers import cores
 from tests.data.making import scanned, varied_tree
 from tests.gpu.stage import Check, Stage, guarded
-from trainer.prefetch import on_device
+from trainer.engine.prefetch import on_device
 
 BATCH, ODD_BATCH = 64, 32
 SLEEP = 40_000_000  # cycles, some 20 ms: the host is several batches ahead of the GPU

@@ -10,8 +10,8 @@ from tests.benchmarks.our_loop import fit_parts
 from tests.gpu.speed import pairs
 from tests.gpu.stage import Check, Stage
 from tests.system.running import same_bits
-from trainer.keep import checkpoint
-from trainer.loop import save, train_epoch
+from trainer.checkpoint import store
+from trainer.engine.loop import save, train_epoch
 from trainer.world import World
 
 STALL_MS = 20
@@ -31,7 +31,7 @@ def checkpoints(stage: Stage) -> Iterator[Check]:
             copies[parts.state.step] = {name: value.clone() for name, value in parts.state.model.state_dict().items()}
         train_epoch(parts)
         parts.keeper.finish()
-        stored = checkpoint.load_newest(parts.setup.run.checkpoints)
+        stored = store.load_newest(parts.setup.run.checkpoints)
     assert stored
     expected = {name: value.cpu() for name, value in copies[stored["step"]].items()}
     same = stored["step"] == max(copies) and same_bits(expected, stored["model"])

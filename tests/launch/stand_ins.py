@@ -4,7 +4,7 @@ import json
 import os
 from pathlib import Path
 
-from trainer.keep import files
+from trainer.checkpoint import files
 from trainer.rundir import RunDirectory
 
 

@@ -51,7 +51,7 @@ def test_the_same_code_has_one_copy_and_an_edit_another(copy: Path, tmp_path: Pa
     (same / "mark").touch()
     assert Path(python(code, copy, tmp_path)) == same
     assert (same / "mark").exists()  # not copied again
-    edited = same / "trainer" / "recipes" / "demo.yaml"
+    edited = same / "trainer" / "recipe" / "yaml" / "demo.yaml"
     edited.write_text(edited.read_text() + "# edited\n")
     assert Path(python(code, same, tmp_path)).name != copy.name
 

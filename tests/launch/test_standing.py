@@ -15,8 +15,8 @@ from launch.attempts import Attempt, End, Then
 from launch.folder import DamagedRecordError, Kind, LaunchFolder, Submission
 from launch.scheduler import JobState
 from launch.standing import Evidence, Standing, State, local_state, read, settled, standing
-from trainer.keep import holder_file
-from trainer.keep.holder_file import Holder
+from trainer.checkpoint import holder_file
+from trainer.checkpoint.holder_file import Holder
 from trainer.rundir import RunDirectory
 
 RESUME = "provenet resume 'my run'"

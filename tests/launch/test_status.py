@@ -12,8 +12,8 @@ from launch.board import Row
 from launch.folder import LaunchFolder, Submission
 from launch.status import Recipes, Status, collect
 from tests import commands
-from trainer.config import Recipe
-from trainer.recipe import dump
+from trainer.recipe.config import Recipe
+from trainer.recipe.recipes import dump
 from trainer.rundir import RunDirectory
 
 

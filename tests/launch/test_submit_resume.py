@@ -13,8 +13,8 @@ from launch.submit import Resume
 from tests import commands
 from tests.launch import stand_ins
 from trainer.commands.cli import parse
-from trainer.config import SiteConfig
-from trainer.decode import encode
+from trainer.recipe.config import SiteConfig
+from trainer.recipe.decode import encode
 
 DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8")
 

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from trainer.keep import checkpoint
+from trainer.checkpoint import store
 from trainer.telemetry.measured import MEASURED
 
 BIN = Path(sys.executable).parent
@@ -152,7 +152,7 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
 
 def state(run: Path) -> dict[str, Any]:
     """The newest valid checkpoint."""
-    found = checkpoint.load_newest(run / "checkpoints")
+    found = store.load_newest(run / "checkpoints")
     assert found is not None
     return found
 

@@ -9,7 +9,7 @@ from PIL import Image
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.system.running import finish, points, records, same_bits, start, state, stop_at, train
-from trainer.preempt import START_AGAIN
+from trainer.stopping import START_AGAIN
 
 pytestmark = pytest.mark.slow
 

@@ -25,7 +25,7 @@ from tests.system.running import (
     train,
 )
 from trainer.exits import BAD_INPUT, BROKE_OFF, FAILED
-from trainer.preempt import START_AGAIN
+from trainer.stopping import START_AGAIN
 
 pytestmark = pytest.mark.slow
 

@@ -22,9 +22,9 @@ from models import factory
 from models.config import ModelConfig
 from tests import commands
 from tests.fixtures.reading import unpack, versions
+from trainer.checkpoint import files, holder_file
 from trainer.commands.cli import main as trainer
 from trainer.evaluation import predictions
-from trainer.keep import files, holder_file
 from trainer.rundir import RunDirectory
 
 PAGE = Path(__file__).parents[2] / "trainer" / "FORMATS.md"

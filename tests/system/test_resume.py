@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.system.running import curves, finish, kill_all, last_step, points, same_bits, start, state, stop_at, train
-from trainer.preempt import START_AGAIN
+from trainer.stopping import START_AGAIN
 
 pytestmark = pytest.mark.slow
 

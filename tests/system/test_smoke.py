@@ -6,9 +6,8 @@ import pytest
 from data.config import Synth
 from data.synth import synth
 from tests import commands
-from trainer import recipe as recipes
-from trainer import smoke
 from trainer.commands.cli import main
+from trainer.recipe import recipes, smoke
 from trainer.rundir import RunDirectory
 
 pytestmark = pytest.mark.slow

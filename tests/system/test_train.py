@@ -24,11 +24,11 @@ from tests.system.running import (
     stop_at,
     train,
 )
-from trainer.evaluate import evaluate
-from trainer.preempt import START_AGAIN
-from trainer.recipe import load
+from trainer.engine.accuracy import evaluate
+from trainer.engine.step import Normalize
+from trainer.recipe.recipes import load
 from trainer.runtime import Runtime
-from trainer.step import Normalize
+from trainer.stopping import START_AGAIN
 from trainer.world import World
 
 pytestmark = pytest.mark.slow

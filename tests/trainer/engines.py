@@ -16,17 +16,16 @@ import torch
 
 from data.plan.config import InputConfig
 from models.config import ModelConfig
-from trainer import build
-from trainer.config import Recipe, SiteConfig
 from trainer.console import Console
-from trainer.images import list_images
-from trainer.learn.config import EmaConfig
-from trainer.parts import Fit
-from trainer.preempt import StopFlag
+from trainer.context import Setup
+from trainer.engine import build
+from trainer.engine.fit import Fit
+from trainer.engine.run_images import list_images
+from trainer.optim.config import EmaConfig
+from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
-from trainer.setup import Setup
-from trainer.start import begin, take_hold
-from trainer.train import open_telemetry
+from trainer.stopping import StopFlag
+from trainer.train import begin, open_telemetry, take_hold
 from trainer.world import World
 
 RECIPE = Recipe(

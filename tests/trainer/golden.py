@@ -22,12 +22,12 @@ from data.plan.plan import TrainPlan
 from data.synth import synth
 from data.types import Shard
 from data.verify import verify
-from trainer import build
-from trainer.config import Recipe, SiteConfig
-from trainer.recipe import load, names
+from trainer.engine import build
+from trainer.engine.step import Normalize, TrainStep
+from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.recipes import load, names
+from trainer.recipe.schedule import learning_rate
 from trainer.runtime import Runtime
-from trainer.schedule import learning_rate
-from trainer.step import Normalize, TrainStep
 from trainer.world import World
 
 FILE = Path(__file__).with_name("golden_losses.json")

@@ -22,10 +22,10 @@ import torch._dynamo  # which DDP loads: once, rather than in each rank
 from data.types import Batch, Loader
 from tests.benchmarks.config import LoopTask
 from tests.benchmarks.our_loop import fit_parts
-from trainer.failures import told
-from trainer.keep import files
-from trainer.loop import fit
-from trainer.parts import Fit
+from trainer.checkpoint import files
+from trainer.commands.failures import told
+from trainer.engine.fit import Fit
+from trainer.engine.loop import fit
 from trainer.world import World
 
 STEPS = 6  # of an epoch

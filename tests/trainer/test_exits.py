@@ -45,7 +45,7 @@ def test_a_run_has_begun_before_torch_is_loaded_and_other_processes_are_met(tmp_
     words = ["--model.num-classes", "2", "--global-batch", "2", "--micro-batch", "2", "--output", f"{tmp_path}/run"]
     program = f"""
 import os, signal, sys
-sys.modules["trainer.build"] = None  # which loads torch
+sys.modules["trainer.engine.build"] = None  # which loads torch
 from trainer.commands.cli import main
 try:
     main(["train", "demo", "--data", "{tmp_path}/images", *{words}])

@@ -7,9 +7,9 @@ from data.plan.config import InputConfig
 from models.config import ModelConfig
 from tests.trainer.engines import RECIPE
 from trainer import preflight
-from trainer.config import Recipe, SiteConfig
-from trainer.decode import InvalidConfigError
-from trainer.learn.schedule_config import StepScheduleConfig
+from trainer.optim.schedule_config import StepScheduleConfig
+from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory
 from trainer.world import World
 

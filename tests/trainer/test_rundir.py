@@ -4,10 +4,10 @@ from pathlib import Path
 
 import pytest
 
-from trainer import recipe
-from trainer.config import Recipe
-from trainer.decode import InvalidConfigError
-from trainer.learn.optim_config import SgdConfig
+from trainer.optim.optimizer_config import SgdConfig
+from trainer.recipe import recipes
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory
 
 IMAGES = Path("/images")
@@ -24,7 +24,7 @@ def test_the_same_recipe_goes_on(tmp_path: Path) -> None:
     run.make()
     run.begin(Recipe(epochs=3))
     assert run.problems(Recipe(epochs=3), IMAGES) == []
-    assert recipe.load(str(run.recipe)) == Recipe(epochs=3)
+    assert recipes.load(str(run.recipe)) == Recipe(epochs=3)
 
 
 def test_another_recipe_is_refused_and_the_fields_are_named(tmp_path: Path) -> None:

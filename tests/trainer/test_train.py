@@ -7,12 +7,12 @@ import safetensors.torch
 import torch
 
 from tests.trainer.engines import RECIPE, ask_to_stop, built
-from trainer.config import SiteConfig
-from trainer.keep import checkpoint
-from trainer.learn.config import EmaConfig
-from trainer.loop import fit
-from trainer.preempt import StopFlag
+from trainer.checkpoint import store
+from trainer.engine.loop import fit
+from trainer.optim.config import EmaConfig
+from trainer.recipe.config import SiteConfig
 from trainer.rundir import RunDirectory
+from trainer.stopping import StopFlag
 from trainer.train import _conclude, train
 from trainer.world import World
 
@@ -32,7 +32,7 @@ def test_a_finished_run_leaves_its_result_and_the_weights_that_it_is_of(
         "resnet20: 96 images in 4 classes to train on, 80 to evaluate; epochs: 1, of 4 steps of 24 images\nCPU ("
     )
     assert "1 process, CPU threads in each: 1, fp32; loader: threads, the fastest on CPUs\nstarting\n" in output
-    stored, result = checkpoint.load_newest(run.checkpoints), json.loads(run.result.read_text())
+    stored, result = store.load_newest(run.checkpoints), json.loads(run.result.read_text())
     assert stored is not None
     kind = "ema" if decay else "raw"
     scores = stored["scores"][kind]

@@ -9,9 +9,9 @@ from typing import Annotated
 
 import tyro
 
+from trainer.checkpoint import files
+from trainer.checkpoint.files import EMA, MODEL
 from trainer.exits import FAILED, refuse
-from trainer.keep import files
-from trainer.keep.files import EMA, MODEL
 from trainer.rundir import RunDirectory
 from trainer.terminal import age, progress, show
 

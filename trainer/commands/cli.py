@@ -8,8 +8,8 @@ from importlib import import_module
 from itertools import takewhile
 from typing import Any, NamedTuple
 
-from trainer.decode import InvalidConfigError
 from trainer.exits import INTERRUPTED, refuse
+from trainer.recipe.decode import InvalidConfigError
 from trainer.world import WorldError, from_environment, speaks
 
 HELP = ("-h", "--help")

@@ -9,13 +9,13 @@ import tyro
 
 from data.config import Backend
 from models.class_names import REAL
-from trainer import network
-from trainer.config import Precision
+from trainer import rendezvous
 from trainer.cpu import rest_at_barriers
-from trainer.decode import InvalidConfigError, range_problems
 from trainer.evaluation.protocol import UnknownProtocolError, parse
-from trainer.evaluation.source import Source, locate
+from trainer.evaluation.weights_source import Source, locate
 from trainer.exits import FAILED, refuse
+from trainer.recipe.config import Precision
+from trainer.recipe.decode import InvalidConfigError, range_problems
 from trainer.world import World
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Evaluate:
         """Evaluate, or compare."""
         try:
             sources = self._sources()
-            problems = [*network.problems(world), *self._problems(sources)]
+            problems = [*rendezvous.problems(world), *self._problems(sources)]
         except InvalidConfigError as error:
             return refuse(error.problems, world)
         if problems:
@@ -81,9 +81,9 @@ class Evaluate:
         return self._evaluate(sources, world)
 
     def _evaluate(self, sources: list[Source], world: World) -> int:
+        from trainer.commands.failures import told
+        from trainer.engine.memory import is_short
         from trainer.evaluation import session  # this and the two below load torch
-        from trainer.failures import told
-        from trainer.memory import is_short
 
         try:
             session.evaluate(self._request(sources), world)
@@ -126,7 +126,7 @@ class Evaluate:
         return [locate(word, self.recipe, raw=self.raw) for word in words]
 
     def _problems(self, sources: list[Source]) -> list[str]:
-        from trainer.evaluation import place  # loads numpy, which --help does without
+        from trainer.evaluation import image_set  # loads numpy, which --help does without
 
         found = [*range_problems(replace(self, weights="-"), flags=True), *self._unused(sources)]
         if self.protocol:
@@ -142,7 +142,7 @@ class Evaluate:
             found.append(f"--labels: {self.labels} is no file; name a JSON file, or {REAL}")
         if self.output and self.output.exists() and not self.output.is_dir():
             found.append(f"--output: {self.output} is a file; name a folder")
-        return [*found, *place.problems(self.data)]
+        return [*found, *image_set.problems(self.data)]
 
     def _unused(self, sources: list[Source]) -> list[str]:
         """Flags that would change nothing."""

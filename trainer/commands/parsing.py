@@ -11,10 +11,10 @@ from typing import Any
 
 import tyro
 
-from trainer import recipe
-from trainer.config import Recipe
-from trainer.decode import InvalidConfigError
 from trainer.exits import BAD_INPUT
+from trainer.recipe import recipes
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError
 from trainer.world import speaks
 
 _HELP = ("-h", "--help")
@@ -64,7 +64,7 @@ def named_recipe(words: Sequence[str], verb: str) -> Recipe:
         return Recipe()
     if words[0].startswith("-"):  # the flags that follow are those of the recipe, so it has to be known first
         raise InvalidConfigError([f"RECIPE: comes first, before {words[0]}: {verb} RECIPE {words[0]} ..."])
-    return recipe.load(words[0])
+    return recipes.load(words[0])
 
 
 @contextmanager

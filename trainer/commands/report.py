@@ -12,7 +12,7 @@ from trainer.rundir import RunDirectory
 from trainer.terminal import progress, show
 
 if TYPE_CHECKING:
-    from trainer.record.account import Account
+    from trainer.evidence.run_record import Account
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -36,9 +36,9 @@ class Report:
         """Write the reports, then print how the runs stand."""
         if problems := self._problems():
             return refuse(problems)
-        from trainer.record import report
-        from trainer.record.account import read
-        from trainer.record.verdict import judge
+        from trainer.evidence import report
+        from trainer.evidence.run_record import read
+        from trainer.evidence.verdict import judge
 
         accounts = [read(run) for run in self._found()]  # all, before anything is written
         try:
@@ -54,14 +54,14 @@ class Report:
         return 0
 
     def _tell(self, accounts: "list[Account]") -> None:
-        from trainer.record import several
+        from trainer.evidence import runs_table
 
-        found = several.groups(accounts)
+        found = runs_table.groups(accounts)
         if self.markdown:
-            sys.stdout.write(several.as_markdown(found))
+            sys.stdout.write(runs_table.as_markdown(found))
             return
-        show(several.HEAD, several.rows(found))
-        sys.stdout.write("\n" + "".join(f"{line}\n" for line in several.notes(found)))
+        show(runs_table.HEAD, runs_table.rows(found))
+        sys.stdout.write("\n" + "".join(f"{line}\n" for line in runs_table.notes(found)))
 
     def _found(self) -> list[RunDirectory]:
         """The runs, each once, in the order given."""

@@ -7,13 +7,14 @@ from typing import Annotated
 
 import tyro
 
-from trainer import network, preflight, smoke
+from trainer import preflight, rendezvous
 from trainer.commands.parsing import named_recipe
-from trainer.config import Recipe, SiteConfig
 from trainer.cpu import rest_at_barriers
 from trainer.exits import begun, refuse
-from trainer.preempt import StopFlag
+from trainer.recipe import smoke
+from trainer.recipe.config import Recipe, SiteConfig
 from trainer.rundir import RunDirectory
+from trainer.stopping import StopFlag
 from trainer.world import World
 
 
@@ -42,7 +43,7 @@ class Train:
         """Train, unless the run cannot start or is finished."""
         settings = smoke.tried(self.settings, self.site)
         command = replace(self, settings=preflight.adopted(settings, self.site))
-        problems = [*network.problems(world), *preflight.problems(command.settings, self.site, world)]
+        problems = [*rendezvous.problems(world), *preflight.problems(command.settings, self.site, world)]
         if problems:
             return refuse(problems, world)
         run = RunDirectory(self.site.output)
@@ -67,7 +68,7 @@ def default(words: Sequence[str]) -> Train:
 
 
 def _train(command: Train, world: World, stop: StopFlag) -> int:
-    from trainer.failures import told
+    from trainer.commands.failures import told
     from trainer.train import train
 
     settings, site = command.settings, command.site

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from trainer.config import Recipe, SiteConfig
+from trainer.recipe.config import Recipe, SiteConfig
 
 Kind = Literal["threads", "cores", "loader", "precision", "micro_batch", "compression", "saving"]
 Bound = Literal["loader", "cpu", "passes", "reduction", "checkpoints", "step"]

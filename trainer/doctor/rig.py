@@ -20,19 +20,19 @@ from data.output_folder import manifest_file
 from data.synth import synth
 from data.types import Batch
 from data.workers import MOST, cores
-from trainer import build
-from trainer.boundary import Keeper
-from trainer.build import Data
-from trainer.config import Recipe, SiteConfig
 from trainer.console import Console
+from trainer.context import Setup
 from trainer.doctor.bound import Change
-from trainer.images import UnusableDataError, scanned
-from trainer.learn.schedule_config import ConstantScheduleConfig
-from trainer.parts import Fit
+from trainer.engine import build
+from trainer.engine.boundary import Keeper
+from trainer.engine.build import Data
+from trainer.engine.fit import Fit
+from trainer.engine.run_images import UnusableDataError, scanned
+from trainer.optim.schedule_config import ConstantScheduleConfig
 from trainer.peers import agree, aside
-from trainer.preempt import StopFlag
+from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
-from trainer.setup import Setup
+from trainer.stopping import StopFlag
 from trainer.terminal import counting
 
 CIFAR_IMAGES = {"train": 50_000, "val": 10_000}
@@ -57,7 +57,7 @@ class Sample:
 
 
 def sample(recipe: Recipe, site: SiteConfig, runtime: Runtime, *, draw: bool) -> Sample:
-    """List what can be listed in seconds (collective), into `site.output`; raises as `trainer.images.list_images`."""
+    """List what can be listed in seconds (collective), into `site.output`; raises as `run_images.list_images` does."""
     stored, counts_file = site.manifests or site.data, site.output / "counts.json"
     if not draw and dataset.has_manifests(stored):
         train, val = (dataset.load(stored, site.data, split) for split in dataset.SPLITS)

@@ -11,15 +11,15 @@ from typing import get_args
 
 from data.config import Backend
 from data.load import backends
-from trainer.checks import recipe_problems, world_problems
-from trainer.config import Recipe, SiteConfig
 from trainer.doctor.advice import Trial, Visit, advise
 from trainer.doctor.bound import Change, Figures, Pace
 from trainer.doctor.measurements import in_turns, measure, together, train, warm
 from trainer.doctor.rig import Rig, build_fit, sample
-from trainer.memory import advising, fitted, is_short
-from trainer.parts import Fit
+from trainer.engine.fit import Fit
+from trainer.engine.memory import advising, fitted, is_short
 from trainer.peers import agree
+from trainer.recipe.checks import recipe_problems, world_problems
+from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.world import World
 

@@ -15,14 +15,14 @@ from data.config import Backend
 from data.load import backends
 from data.types import Progress, unwatched
 from trainer.commit import commit
-from trainer.config import Precision
+from trainer.engine.step import Normalize
 from trainer.evaluation import outcome, passes
 from trainer.evaluation.labels import Labels
 from trainer.evaluation.predictions import VALID, Predictions
 from trainer.evaluation.protocol import Protocol
-from trainer.evaluation.subject import Subject, UnusableWeightsError, description
+from trainer.evaluation.trained_network import Subject, UnusableWeightsError, description
+from trainer.recipe.config import Precision
 from trainer.runtime import Runtime
-from trainer.step import Normalize
 from trainer.terminal import counting
 
 

@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from data.catalog.manifest import Manifest
 from models import class_names
 from trainer.evaluation import statistics
+from trainer.evaluation.image_set import SPLIT
 from trainer.evaluation.labels import Labels
-from trainer.evaluation.place import SPLIT
 from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS, VALID, Predictions
 from trainer.evaluation.protocol import Protocol
-from trainer.evaluation.source import PREDICTIONS
+from trainer.evaluation.weights_source import PREDICTIONS
 from trainer.rundir import write_text
 
 SCHEMA = 1

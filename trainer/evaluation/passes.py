@@ -17,12 +17,12 @@ from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.types import Batch, Progress
 from models.dense import fully_convolutional
+from trainer.engine.prefetch import Lead, on_device
+from trainer.engine.step import Normalize
 from trainer.evaluation.predictions import ANSWERS
 from trainer.evaluation.protocol import Protocol
-from trainer.preempt import StopRequestedError
-from trainer.prefetch import Lead, on_device
 from trainer.runtime import Runtime
-from trainer.step import Normalize
+from trainer.stopping import StopRequestedError
 
 PIXELS = 8 * 640 * 853  # of whole images, that go through the network together
 

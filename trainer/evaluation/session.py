@@ -9,18 +9,18 @@ from data.config import Backend
 from data.load.backends import UnusableBackendError
 from models.class_names import REAL
 from trainer import preflight
-from trainer.config import Precision
-from trainer.evaluation import compare, images, labels, outcome, place, predictions
+from trainer.engine.run_images import UnusableDataError
+from trainer.evaluation import compare, image_list, image_set, labels, outcome, predictions
 from trainer.evaluation.compare import OtherImagesError
+from trainer.evaluation.image_set import Place
 from trainer.evaluation.labels import Labels, UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
-from trainer.evaluation.place import Place
 from trainer.evaluation.predictions import DamagedPredictionsError, Predictions
 from trainer.evaluation.protocol import Protocol
-from trainer.evaluation.source import Source
-from trainer.evaluation.subject import Subject, UnusableWeightsError, load_subject
-from trainer.images import UnusableDataError
+from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
+from trainer.evaluation.weights_source import Source
 from trainer.peers import agree, aside
+from trainer.recipe.config import Precision
 from trainer.runtime import Runtime
 from trainer.terminal import counting
 from trainer.world import World
@@ -76,7 +76,7 @@ def evaluate(request: Request, world: World) -> None:
     """Evaluate what was asked for, write and print it (collective).
 
     Raises:
-        Exception: One of `REFUSED`, or what `trainer.failures` knows.
+        Exception: One of `REFUSED`, or what `trainer.commands.failures` knows.
     """
     sources = request.sources
     stored = [_stored(source) for source in sources]  # first: to read them takes no time
@@ -97,7 +97,7 @@ def _stored(source: Source) -> Predictions | None:
 def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predictions:
     """One network on all images (collective)."""
     assert request.data
-    where, protocol = place.find(request.data), request.protocol or subject.protocol
+    where, protocol = image_set.find(request.data), request.protocol or subject.protocol
     folder = request.folder(subject.source, where.name, protocol)
     listed = _images(request, subject, where, folder if request.output else folder.parent, runtime)
     task = Task(
@@ -123,19 +123,19 @@ def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predicti
 def _images(request: Request, subject: Subject, where: Place, folder: Path, runtime: Runtime) -> Manifest:
     """The list of the images; rank 0 makes it (collective)."""
     run = subject.source.run.path if subject.source.run else None
-    known = place.stored(where, run)
+    known = image_set.stored(where, run)
 
     def prepare() -> Exception | None:
         try:
             with counting(f"looking at the images of {where.folder}", "images") as show:
-                images.prepare(where, known, folder, request.max_broken, show)
+                image_list.prepare(where, known, folder, request.max_broken, show)
         except (UnusableDataError, OSError) as error:
             return error
         return None
 
     failure = aside(runtime, prepare)
     agree(runtime, failure)
-    return images.prepared(where, folder)
+    return image_list.prepared(where, folder)
 
 
 def _labels(request: Request, subject: Subject, where: Place, listed: Manifest) -> Labels:

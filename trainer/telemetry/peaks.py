@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping
 
-from trainer.config import Precision
+from trainer.recipe.config import Precision
 
 PEAKS: Mapping[str, Mapping[Precision, float]] = {
     "B200": {"bf16": 2250, "fp16": 2250, "tf32": 1125, "fp32": 75},

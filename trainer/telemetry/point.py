@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from trainer.metrics import Scores
+from trainer.telemetry.device import Usage
 from trainer.telemetry.phases import Lap
-from trainer.telemetry.usage import Usage
 
 Values = dict[str, float]
 

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from trainer.config import Recipe
-from trainer.decode import encode
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import encode
 
 FIRST = ("epochs", "global_batch", "model.name", "optimizer.lr", "seed")
 """What runs are most often told apart by."""

@@ -11,15 +11,15 @@ from typing import Any
 from torch import Tensor
 
 from data.plan.plan import TrainPlan
+from trainer.context import Setup
 from trainer.metrics import Scores
-from trainer.recipe import dump
+from trainer.recipe.recipes import dump
 from trainer.rundir import METRICS_SCHEMA
-from trainer.setup import Setup
 from trainer.telemetry import settings, sheets
-from trainer.telemetry.board import Board, shown
-from trainer.telemetry.journal import Journal
+from trainer.telemetry.metrics_file import Journal
 from trainer.telemetry.mistakes import Mistake
 from trainer.telemetry.point import Point, Values, flat
+from trainer.telemetry.tensorboard import Board, shown
 from trainer.telemetry.trackers import Trackers
 
 WAIT = 0.1  # share of the time waiting for data from which a run says so

@@ -7,9 +7,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from trainer.context import Setup
 from trainer.exits import RunEndedError
 from trainer.rundir import write_text
-from trainer.setup import Setup
 from trainer.telemetry.settings import leaves
 
 PROJECT = "provenet"

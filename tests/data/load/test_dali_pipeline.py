@@ -7,7 +7,7 @@ import simplejpeg
 import torch
 
 from data.load.dali_pipeline import QUEUE, insert, number, own, pipeline, refusal
-from trainer.memory import is_short
+from trainer.engine.memory import is_short
 
 SIDE = 40
 

@@ -5,9 +5,9 @@ import pytest
 
 from launch.array import sweep
 from launch.array.sweep import MOST, Task
-from trainer import recipe as recipes
-from trainer.decode import InvalidConfigError
-from trainer.learn.optim_config import SgdConfig
+from trainer.optim.optimizer_config import SgdConfig
+from trainer.recipe import recipes
+from trainer.recipe.decode import InvalidConfigError
 
 
 def load(folder: Path, text: str) -> list[Task]:

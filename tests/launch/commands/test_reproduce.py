@@ -8,7 +8,7 @@ import pytest
 from launch.cli import main
 from launch.commands.reproduce import SWEEP, UNDER_WAY
 from tests import commands
-from trainer.preempt import START_AGAIN
+from trainer.stopping import START_AGAIN
 
 SMALL = """# Seconds on a core.
 model: {name: resnet20, num_classes: 4}

@@ -5,7 +5,7 @@ from typing import Any
 from launch.plan.config import PlanConfig
 from launch.plan.model import BUCKET, Forecast, Speeds
 from launch.plan.network import Network
-from trainer.config import Recipe
+from trainer.recipe.config import Recipe
 
 FOUR_BUCKETS = 4 * BUCKET // 4  # parameters, of four bytes each
 PLENTY = 1e12

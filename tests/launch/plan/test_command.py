@@ -8,8 +8,8 @@ from data.plan.config import InputConfig
 from launch.plan.command import Plan
 from launch.plan.config import PlanConfig
 from models.config import ModelConfig
-from trainer.config import Recipe
-from trainer.learn.config import EmaConfig
+from trainer.optim.config import EmaConfig
+from trainer.recipe.config import Recipe
 
 
 def plan(settings: Recipe | None = None, **config: Any) -> Plan:

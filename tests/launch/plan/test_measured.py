@@ -11,12 +11,12 @@ from launch.plan.config import PlanConfig
 from launch.plan.measured import read
 from models.config import ModelConfig
 from tests.trainer.doctor.cases import CPU
-from trainer.config import Recipe
-from trainer.decode import InvalidConfigError
-from trainer.doctor import command
+from trainer.commands import doctor
 from trainer.doctor.advice import Visit
 from trainer.doctor.bound import Figures
-from trainer.learn.optim_config import AdamWConfig
+from trainer.optim.optimizer_config import AdamWConfig
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def file(tmp_path: Path) -> Path:
 def written(file: Path, figures: Figures, **other: Any) -> Path:
     """As `doctor --json` writes it."""
     visit = Visit(replace(figures, recipe=Recipe()), [], None, [])
-    file.write_text(json.dumps(command.plain(visit) | other, default=str))
+    file.write_text(json.dumps(doctor.plain(visit) | other, default=str))
     return file
 
 

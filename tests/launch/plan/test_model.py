@@ -4,7 +4,7 @@ from launch.plan.config import PlanConfig
 from launch.plan.model import Forecast, Speeds, slowest
 from launch.plan.network import Network
 from tests.launch.plan.forecasts import forecast
-from trainer.config import Recipe
+from trainer.recipe.config import Recipe
 
 RESNET50, RESNET101, INCEPTION_V3, VGG16 = 25_557_032, 44_549_160, 23_834_568, 138_357_544  # parameters
 

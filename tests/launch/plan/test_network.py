@@ -6,13 +6,13 @@ import torch
 
 from launch.plan.network import Network, checkpoint_bytes, copies, gradient_bytes, weigh
 from models.config import ModelConfig
-from trainer import build
-from trainer.config import Recipe, SiteConfig
-from trainer.keep import checkpoint, files
-from trainer.learn.config import EmaConfig
-from trainer.learn.optim_config import AdamWConfig, AnyOptimizer, LambConfig, LarsConfig, RmspropTfConfig, SgdConfig
+from trainer.checkpoint import files, store
+from trainer.engine import build
+from trainer.engine.state import TrainState
+from trainer.optim.config import EmaConfig
+from trainer.optim.optimizer_config import AdamWConfig, AnyOptimizer, LambConfig, LarsConfig, RmspropTfConfig, SgdConfig
+from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
-from trainer.state import TrainState
 from trainer.world import World
 
 KINDS: list[tuple[AnyOptimizer, int]] = [
@@ -72,7 +72,7 @@ def test_the_size_is_that_of_a_real_checkpoint(tmp_path: Path, world_size: int) 
     recipe = Recipe(model=ModelConfig(name="resnet110", num_classes=10), ema=EmaConfig(decay=0.99))
     state = stepped(recipe)
     ranks = {name: torch.stack([value] * world_size) for name, value in state.own().items()}
-    path = checkpoint.write(tmp_path, 1, state.tree(ranks, {"name": "resnet110"}))
+    path = store.write(tmp_path, 1, state.tree(ranks, {"name": "resnet110"}))
     expected = checkpoint_bytes(counted(recipe), recipe, world_size)
     # names and headers of 2,000 tensors are not counted; they are a thousandth of ResNet-50's
     assert expected < files.bytes_of(path) < expected * 1.05

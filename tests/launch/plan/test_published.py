@@ -7,7 +7,7 @@ from launch.plan import published
 from launch.plan.config import GpuName, PlanConfig
 from launch.plan.network import Network
 from models.config import ModelConfig
-from trainer.config import Recipe
+from trainer.recipe.config import Recipe
 
 # FLOPs: torchvision's documentation of its weights, in billions
 RESNET50, RESNET101, RESNEXT101_32X4D, GHOSTNET = 4.089e9, 7.801e9, 7.97e9, 0.141e9

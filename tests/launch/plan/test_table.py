@@ -3,7 +3,7 @@ import pytest
 from launch.plan import table
 from launch.plan.jobs import run
 from tests.launch.plan.forecasts import forecast
-from trainer.config import Recipe
+from trainer.recipe.config import Recipe
 
 
 def test_off_a_terminal_a_row_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:

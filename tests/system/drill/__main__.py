@@ -20,10 +20,10 @@ from tests.system.drill.cluster import Cluster, ClusterError
 from tests.system.drill.disturbances import DISTURBANCES, Disturbance, Name
 from tests.system.drill.running import DrillError, Running, difference, submit, withdraw
 from trainer.commands.parsing import named_recipe, plain_refusals
-from trainer.config import Recipe
-from trainer.decode import InvalidConfigError, range_problems
 from trainer.exits import FAILED, refuse
-from trainer.recipe import dump
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError, range_problems
+from trainer.recipe.recipes import dump
 from trainer.terminal import counting, hush, show
 
 HEAD = ("what happened", "attempts", "steps trained again", "seconds", "same end, to the bit")

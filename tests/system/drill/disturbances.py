@@ -13,7 +13,7 @@ from typing import Literal
 
 from tests.system.drill.cluster import ClusterError
 from tests.system.drill.running import DrillError, Running
-from trainer.keep.holder_file import Holder, look
+from trainer.checkpoint.holder_file import Holder, look
 
 Name = Literal[
     "time-limit", "preemption", "requeue", "killed-rank", "killed-in-save", "node-down", "node-off", "node-cut",

@@ -16,7 +16,7 @@ from launch import attempts
 from launch.attempts import Attempt
 from launch.folder import LaunchFolder
 from tests.system.drill.cluster import Cluster, ClusterError
-from trainer.keep import files
+from trainer.checkpoint import files
 from trainer.rundir import RunDirectory
 from trainer.telemetry.measured import MEASURED
 

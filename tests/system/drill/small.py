@@ -6,8 +6,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from models import registry
-from trainer.config import Recipe
-from trainer.learn.schedule_config import CosineScheduleConfig
+from trainer.optim.schedule_config import CosineScheduleConfig
+from trainer.recipe.config import Recipe
 
 CLASSES = 4
 EPOCHS = 4

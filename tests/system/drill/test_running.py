@@ -11,7 +11,7 @@ from launch.attempts import End
 from launch.folder import LaunchFolder
 from tests.system.drill.cluster import Cluster
 from tests.system.drill.running import DrillError, Running, difference
-from trainer.keep import checkpoint
+from trainer.checkpoint import store
 from trainer.rundir import RunDirectory
 
 Change = Callable[[Path], object]
@@ -26,7 +26,7 @@ def ended(path: Path, *, weight: float = 1.0, momentum: float = 0.5, time: float
         "optimizer": {"momentum": torch.tensor([momentum])},
         "step": 2,
     }
-    checkpoint.write(path / "checkpoints", 2, tree)
+    store.write(path / "checkpoints", 2, tree)
     points = [{"kind": "start", "step": 0, "host": path.name}]
     points += [{"kind": "train", "step": step, "loss": 1 / step, "time": time, "images_per_s": time} for step in (1, 2)]
     (path / "metrics.jsonl").write_text("".join(json.dumps(point) + "\n" for point in points))

@@ -5,10 +5,10 @@ import pytest
 
 from models import registry
 from tests.system.drill.small import CLASSES, draw, small
-from trainer import recipe as recipes
-from trainer.checks import recipe_problems, world_problems
-from trainer.config import Recipe
-from trainer.learn.config import EmaConfig, MixingConfig
+from trainer.optim.config import EmaConfig, MixingConfig
+from trainer.recipe import recipes
+from trainer.recipe.checks import recipe_problems, world_problems
+from trainer.recipe.config import Recipe
 
 
 @pytest.mark.parametrize("name", recipes.names())

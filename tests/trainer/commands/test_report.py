@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
-from tests.trainer.record.runs import RESULT, START, recipe, train_records, write
+from tests.trainer.evidence.runs import RESULT, START, recipe, train_records, write
 from trainer.commands.cli import main
 
 RECORDS = [START, *train_records(4)]

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from trainer.config import Recipe, SiteConfig
 from trainer.doctor.bound import Figures, Pace, Place, Saving
+from trainer.recipe.config import Recipe, SiteConfig
 
 GPU = Figures(
     place=Place(gpu=True, own_cores=8, threads=2, world_size=1, backend="threads"),

@@ -6,11 +6,11 @@ import pytest
 
 from data.plan.config import InputConfig
 from models.config import ModelConfig
-from trainer.config import Recipe, SiteConfig
 from trainer.doctor import measurements
 from trainer.doctor.bound import Pace
 from trainer.doctor.measurements import Stretch, in_turns
 from trainer.doctor.rig import Rig, sample
+from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.world import World
 

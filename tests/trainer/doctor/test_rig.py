@@ -9,10 +9,10 @@ from data.catalog import dataset
 from data.plan.config import InputConfig
 from data.types import Batch
 from models.config import ModelConfig
-from trainer.config import Recipe, SiteConfig
 from trainer.doctor.bound import Change
 from trainer.doctor.rig import Resident, Rig, Sample, sample
-from trainer.images import UnusableDataError, scanned
+from trainer.engine.run_images import UnusableDataError, scanned
+from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.world import World
 

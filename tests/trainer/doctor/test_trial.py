@@ -7,10 +7,10 @@ import pytest
 from tests.trainer.doctor.cases import CPU, GPU
 from tests.trainer.doctor.test_measurements import tiny
 from tests.trainer.doctor.test_rig import rig
-from trainer.config import Recipe
 from trainer.doctor import measurements
 from trainer.doctor.bound import Figures
 from trainer.doctor.trial import candidates, larger_passes, tried, with_changes
+from trainer.recipe.config import Recipe
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ from tests.data.making import picture, scanned
 from trainer.evaluation import labels
 from trainer.evaluation.measure import Task, measure
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.source import Source
-from trainer.evaluation.subject import Subject, UnusableWeightsError
+from trainer.evaluation.trained_network import Subject, UnusableWeightsError
+from trainer.evaluation.weights_source import Source
 from trainer.runtime import Runtime
 from trainer.world import World
 

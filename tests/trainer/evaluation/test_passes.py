@@ -13,13 +13,13 @@ from data.catalog.manifest import Manifest
 from data.plan.config import InputConfig
 from models.dense import fully_convolutional
 from tests.data.making import SIZES, picture, scanned
+from trainer.engine.step import Normalize
 from trainer.evaluation import passes
 from trainer.evaluation.passes import Pass, Supply
 from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS, VALID
 from trainer.evaluation.protocol import Protocol, parse
-from trainer.preempt import StopRequestedError
 from trainer.runtime import Runtime
-from trainer.step import Normalize
+from trainer.stopping import StopRequestedError
 from trainer.world import World
 
 CLASSES = 7

@@ -2,7 +2,7 @@ from pathlib import Path
 
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.session import Request
-from trainer.evaluation.source import Source
+from trainer.evaluation.weights_source import Source
 from trainer.rundir import RunDirectory
 
 NOTHING = {field: None for field in ("data", "protocol", "labels", "output", "precision", "loader", "threads")}

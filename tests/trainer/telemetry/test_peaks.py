@@ -1,6 +1,6 @@
 import pytest
 
-from trainer.config import Precision
+from trainer.recipe.config import Precision
 from trainer.telemetry.peaks import peak_tflops
 
 

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from tests.trainer.telemetry.watched import RECIPE
-from trainer.config import Recipe
+from trainer.recipe.config import Recipe
 from trainer.telemetry.settings import FIRST, leaves
 
 

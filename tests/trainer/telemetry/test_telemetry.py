@@ -11,9 +11,9 @@ from tests.trainer.telemetry import watched
 from tests.trainer.telemetry.watched import point
 from trainer.metrics import Scores
 from trainer.rundir import RunDirectory
-from trainer.telemetry.board import BY_IMAGES
 from trainer.telemetry.measured import MEASURED
 from trainer.telemetry.telemetry import Telemetry, Took, conclude
+from trainer.telemetry.tensorboard import BY_IMAGES
 
 
 def opened(run: RunDirectory, step: int, evaluated: int) -> Telemetry:

@@ -6,9 +6,9 @@ import pytest
 
 from tests.trainer.telemetry import watched
 from trainer import preflight
-from trainer.config import SiteConfig
-from trainer.recipe import load
-from trainer.setup import Setup
+from trainer.context import Setup
+from trainer.recipe.config import SiteConfig
+from trainer.recipe.recipes import load
 from trainer.telemetry.trackers import TrackerError, Trackers
 from trainer.world import World
 

@@ -10,15 +10,15 @@ from data.plan.config import InputConfig
 from data.plan.plan import TrainPlan
 from models.config import ModelConfig
 from tests.data.making import imagined
-from trainer.config import Recipe, SiteConfig
 from trainer.console import Console
+from trainer.context import Setup
 from trainer.metrics import Scores
-from trainer.preempt import StopFlag
+from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
-from trainer.setup import Setup
+from trainer.stopping import StopFlag
+from trainer.telemetry.device import Usage
 from trainer.telemetry.phases import Lap
 from trainer.telemetry.point import Counts, Learning, Pace, Point
-from trainer.telemetry.usage import Usage
 from trainer.world import World
 
 STEPS = 10  # an epoch

@@ -1,0 +1,120 @@
+import math
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from data.plan.config import EvalViews
+from models import factory
+from tests.data.making import imagined
+from tests.trainer.engines import RECIPE, built, setup, together, weights
+from trainer import metrics
+from trainer.engine import build
+from trainer.engine.loop import train_epoch
+from trainer.engine.state import TrainState, restore
+from trainer.optim.config import EmaConfig
+from trainer.recipe.config import SiteConfig
+from trainer.rundir import RunDirectory
+from trainer.runtime import Runtime
+from trainer.world import World
+
+
+def fresh(seed: int = 0, ema: float | None = 0.9) -> TrainState:
+    runtime = Runtime(World(), "fp32", threads=1)
+    here = Path("/nowhere")
+    recipe = replace(RECIPE, seed=seed, ema=EmaConfig(decay=ema))
+    return build.train_state(recipe, SiteConfig(data=here, output=here), runtime)
+
+
+def test_a_run_begins_with_the_weights_that_follow_from_its_seed() -> None:
+    torch.manual_seed(3)
+    expected = factory.build(RECIPE.model).state_dict()
+    torch.rand(5)  # what was drawn before does not matter
+    found = fresh(seed=3)
+    assert all(torch.equal(value, expected[name]) for name, value in found.model.state_dict().items())
+    assert not torch.equal(*(next(fresh(seed).model.parameters()) for seed in (3, 4)))
+
+
+def test_a_run_begins_with_nothing_done() -> None:
+    state = fresh()
+    assert state.model.training
+    assert (state.step, state.evaluated, state.broken, state.best_top1, state.scores) == (0, 0, 0, 0.0, {})
+    assert state.sums.tolist() == [0] * metrics.FIELDS
+    assert state.faults.tolist() == [-math.inf, 0]
+    assert (state.sums.dtype, state.faults.dtype) == (torch.float64, torch.float64)
+    assert not state.scaler.is_enabled()
+    assert {group["lr"] for group in state.optimizer.param_groups} == {RECIPE.optimizer.lr}
+
+
+def test_there_is_an_average_where_the_recipe_has_one_and_it_begins_as_the_network() -> None:
+    assert fresh(ema=None).ema is None
+    state = fresh()
+    assert state.ema is not None
+    assert not state.ema.network.training
+    pairs = zip(state.ema.network.state_dict().values(), state.model.state_dict().values(), strict=True)
+    assert all(torch.equal(*pair) for pair in pairs)
+
+
+@pytest.mark.parametrize(
+    ("images", "world_size", "batch"), [(1000, 1, 64), (64, 1, 64), (63, 1, 63), (100, 2, 50), (101, 2, 51), (3, 4, 1)]
+)
+def test_plans_are_those_of_the_recipe_and_of_this_process(
+    images: int, world_size: int, batch: int, tmp_path: Path
+) -> None:
+    """A short split is evaluated in one batch of each process that holds no more than it has to."""
+    alone = setup(tmp_path, tmp_path)
+    alone.runtime.world = World(world_size - 1, world_size, world_size - 1, world_size, launcher="torchrun", port=1)
+    train, val = imagined(np.full(96, 50), np.full(96, 50)), imagined(np.full(images, 60), np.full(images, 60))
+    plans = build.plans(alone, (train, val))
+    assert plans[0].manifest is train
+    assert (plans[0].config, plans[0].seed) == (RECIPE.input, RECIPE.seed)
+    assert (plans[0].global_batch, plans[0].micro_batch) == (24, 12)
+    assert plans[1].manifest is val
+    assert (plans[1].views, plans[1].batch) == (EvalViews.of(RECIPE.input), batch)
+    for plan in plans:
+        assert (plan.shard.rank, plan.shard.world_size) == (world_size - 1, world_size)
+
+
+def test_a_run_goes_on_from_its_newest_checkpoint(images: Path, tmp_path: Path) -> None:
+    with built(images, tmp_path) as parts:
+        for step in (2, 3):
+            next(parts.state.model.parameters()).detach().fill_(step)
+            parts.state.step = step
+            parts.keeper.save(parts.keeper.rows())
+        parts.keeper.finish()
+        expected = weights(parts)
+    with built(images, tmp_path) as again:
+        assert again.state.step == 3
+        assert all(torch.equal(value, expected[name]) for name, value in weights(again).items())
+
+
+def restored(world: World, images: Path, output: Path) -> str:
+    """How a start ends where rank 1 sees an older checkpoint, or all see the same."""
+    made = setup(images, output, world=world)
+    state = build.train_state(RECIPE, made.site, made.runtime)
+    try:
+        restore(state, RunDirectory(output / str(world.rank)).checkpoints, made.runtime)
+        return str(state.step)
+    except RuntimeError as error:
+        return str(error)
+    finally:
+        made.runtime.close()
+
+
+@pytest.mark.slow
+def test_ranks_that_see_different_checkpoints_do_not_train(images: Path, tmp_path: Path) -> None:
+    with built(images, tmp_path / "0") as parts:
+        for _ in range(2):
+            train_epoch(parts)
+            parts.keeper.save(parts.keeper.rows())
+        parts.keeper.finish()
+    shutil.copytree(tmp_path / "0", tmp_path / "1")
+    assert together(restored, images, tmp_path) == ["8", "8"]
+    shutil.rmtree(tmp_path / "1" / "checkpoints" / "step-0000000008")
+    first, second = together(restored, images, tmp_path)
+    assert first.startswith("rank 0 sees step 8 in ")
+    assert second.startswith("rank 1 sees step 4 in ")
+    assert second.endswith("other ranks another; start again")

@@ -1,0 +1,140 @@
+"""A run of two epochs of 4 steps, from its first step to its end, and stopped on the way."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from tests.trainer.engines import RECIPE, ask_to_stop, built, records, together, weights
+from trainer import metrics
+from trainer.engine.fit import Fit
+from trainer.engine.loop import fit, train_epoch
+from trainer.optim.schedule_config import LinearScheduleConfig
+from trainer.recipe.schedule import learning_rate
+from trainer.world import World
+
+SLOPE = replace(RECIPE, schedule=LinearScheduleConfig())
+
+
+def finished(images: Path, output: Path, **site: Any) -> dict[str, torch.Tensor]:
+    with built(images, output, SLOPE, **site) as parts:
+        assert fit(parts)
+        assert (parts.state.step, parts.state.evaluated) == (8, 2)
+        return weights(parts)
+
+
+@pytest.fixture(scope="module")
+def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, torch.Tensor]]:
+    """The directory of a run that nobody stopped, and its weights."""
+    output = tmp_path_factory.mktemp("whole")
+    return output, finished(images, output)
+
+
+def test_every_point_says_where_the_run_is(whole: tuple[Path, dict[str, torch.Tensor]]) -> None:
+    points = records(whole[0], "train")
+    assert [point["step"] for point in points] == list(range(1, 9))
+    assert [point["epoch"] for point in points] == [0] * 4 + [1] * 4
+    assert [point["images_seen"] for point in points] == list(range(24, 193, 24))
+    assert [point["lr"] for point in points] == [learning_rate(SLOPE, step, 4) for step in range(8)]
+    assert [(point["step"], point["epoch"]) for point in records(whole[0], "eval")] == [(4, 1), (8, 2)]
+    steps = sorted(path.name for path in (whole[0] / "checkpoints").iterdir())
+    assert steps == ["step-0000000004", "step-0000000008"]
+
+
+def test_the_loss_of_a_point_is_the_mean_over_the_images_since_the_last(
+    whole: tuple[Path, dict[str, torch.Tensor]], images: Path, tmp_path: Path
+) -> None:
+    """Of those of an epoch's end too, which comes before the count of steps is full."""
+    finished(images, tmp_path, log_every=3)
+    single, several = records(whole[0], "train"), records(tmp_path, "train")
+    assert [point["step"] for point in several] == [3, 4, 6, 8]
+    for name in ("loss", "top1"):
+        values = [point[name] for point in single]
+        means = [sum(values[a:b]) / (b - a) for a, b in ((0, 3), (3, 4), (4, 6), (6, 8))]
+        assert [point[name] for point in several] == pytest.approx(means, rel=1e-6)
+
+
+def stop_in(parts: Fit, step: int) -> None:
+    """Ask to stop in the forward pass of a step, counted from 1; at once where that is 0."""
+
+    def ask(*_: Any) -> None:
+        if parts.state.model.training and parts.state.step == step - 1 and not parts.setup.stop.is_set:
+            ask_to_stop(parts.setup.stop)
+
+    parts.state.model.register_forward_pre_hook(ask)
+    if not step:
+        ask_to_stop(parts.setup.stop)
+
+
+@pytest.mark.parametrize("stop_after", [0, 1, 4, 5, 7])
+def test_a_run_that_is_stopped_ends_with_the_weights_of_one_that_was_not(
+    stop_after: int, whole: tuple[Path, dict[str, torch.Tensor]], images: Path, tmp_path: Path
+) -> None:
+    with built(images, tmp_path, SLOPE, log_every=3) as parts:
+        stop_in(parts, stop_after)
+        assert not fit(parts)
+        stopped = parts.state.step
+        assert stop_after <= stopped < 8
+    with built(images, tmp_path, SLOPE, log_every=3) as parts:
+        assert parts.state.step == stopped
+        assert fit(parts)
+        ended = weights(parts)
+    assert all(torch.equal(value, whole[1][name]) for name, value in ended.items())
+    figures = [(point["step"], point["loss"], point["images_seen"]) for point in records(tmp_path, "train")]
+    assert [step for step, _, _ in figures] == [3, 4, 6, 8]
+    losses = [point["loss"] for point in records(whole[0], "train")]
+    means = [sum(losses[a:b]) / (b - a) for a, b in ((0, 3), (3, 4), (4, 6), (6, 8))]
+    assert [loss for _, loss, _ in figures] == pytest.approx(means, rel=1e-9)
+
+
+def test_a_finished_run_that_is_started_again_trains_no_step(
+    whole: tuple[Path, dict[str, torch.Tensor]], images: Path
+) -> None:
+    with built(images, whole[0], SLOPE) as parts:
+        assert fit(parts)
+        assert all(torch.equal(value, whole[1][name]) for name, value in weights(parts).items())
+    assert len(records(whole[0], "train")) == 8
+
+
+def test_a_checkpoint_in_the_middle_of_an_epoch_is_written_when_it_is_due(images: Path, tmp_path: Path) -> None:
+    finished(images, tmp_path, save_steps=3, keep_checkpoints=9, keep_best=0)
+    steps = {int(path.name.removeprefix("step-")) for path in (tmp_path / "checkpoints").iterdir()}
+    assert {4, 8} < steps
+    assert steps & {1, 2, 3}
+    assert steps & {5, 6, 7}
+
+
+def test_images_that_broke_are_counted_over_the_whole_run(images: Path, tmp_path: Path) -> None:
+    with built(images, tmp_path, replace(RECIPE, epochs=1), log_every=2) as parts:
+        parts.state.sums[metrics.BROKEN] += 2
+        parts.state.broken = 5
+        train_epoch(parts)
+        assert parts.state.broken == 7
+    assert [point["replaced"] for point in records(tmp_path, "train")] == [7, 7]
+
+
+def trained(world: World, images: Path, output: Path, stop_after: int | None) -> tuple[bool, int, torch.Tensor]:
+    """One start of two processes, of which the second is asked to stop in a step."""
+    with built(images, output, SLOPE, world=world) as parts:
+        if world.rank == 1 and stop_after:
+            stop_in(parts, stop_after)
+        finished = fit(parts)
+        return finished, parts.state.step, torch.cat([w.double().flatten() for w in weights(parts).values()])
+
+
+@pytest.mark.slow
+def test_two_processes_stop_and_go_on_together_and_end_near_what_one_learns(
+    whole: tuple[Path, dict[str, torch.Tensor]], images: Path, tmp_path: Path
+) -> None:
+    stopped = together(trained, images, tmp_path, 2)
+    assert [finished for finished, _, _ in stopped] == [False, False]
+    assert stopped[0][1] == stopped[1][1] < 8
+    (ended, steps, ours), (also_ended, same_steps, theirs) = together(trained, images, tmp_path, None)
+    assert ended
+    assert also_ended
+    assert steps == same_steps == 8
+    assert torch.equal(ours, theirs)
+    single, pair = ([point["loss"] for point in records(run, "train")] for run in (whole[0], tmp_path))
+    assert pair[:3] == pytest.approx(single[:3], rel=1e-3)

@@ -1,0 +1,73 @@
+import math
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from tests.trainer.telemetry import watched
+from trainer.engine import build
+from trainer.engine.meter import Meter
+from trainer.engine.step import Normalize, TrainStep
+from trainer.world import World
+
+MULTIPLY_ADDS = 40.55e6  # of ResNet-20 at 32 px: models/table.py
+
+
+@pytest.fixture
+def parts(tmp_path: Path) -> tuple[Meter, build.TrainState, TrainStep]:
+    setup = watched.setup(tmp_path)
+    state = build.train_state(setup.recipe, setup.site, setup.runtime)
+    normalize = Normalize(setup.recipe.input, setup.runtime.device, channels_last=True)
+    step = TrainStep(setup.runtime, state.model, state, normalize, setup.recipe)
+    return Meter(setup, watched.plan(setup), step, state), state, step
+
+
+def test_pace_is_images_and_arithmetic_over_the_time_since_the_last_lap(
+    parts: tuple[Meter, build.TrainState, TrainStep],
+) -> None:
+    meter, state, _ = parts
+    state.step = 3
+    meter.restart()
+    time.sleep(0.2)
+    state.step = 5
+    pace, step_s = meter.lap()
+    assert 0.1 <= step_s < 0.5
+    assert pace.images_per_s == pytest.approx(watched.RECIPE.global_batch / step_s)
+    assert pace.images_per_s_per_device == pace.images_per_s
+    assert pace.tflops_per_s == pytest.approx(pace.images_per_s * 6 * MULTIPLY_ADDS / 1e12, rel=0.02)
+    assert pace.mfu is None or math.isfinite(pace.mfu)
+
+
+def test_the_arithmetic_is_that_of_one_of_two_processes_and_of_the_newest_step_s_size(tmp_path: Path) -> None:
+    """Images grow with the second epoch: the last step of the first is looked at, and the one after it."""
+    growing = replace(watched.RECIPE.input, train_size=64, start_size=32, growth_epochs=(0.0, 1.0))
+    setup = watched.setup(tmp_path, replace(watched.RECIPE, input=growing, micro_batch=4))
+    setup.runtime.world = World(0, 2, 0, 2, port=1, launcher="torchrun")
+    state = build.train_state(setup.recipe, setup.site, setup.runtime)
+    normalize = Normalize(setup.recipe.input, setup.runtime.device, channels_last=True)
+    step = TrainStep(setup.runtime, state.model, state, normalize, setup.recipe)
+    plan = watched.plan(setup)
+    assert [plan.side_at(*divmod(number, watched.STEPS)) for number in (9, 10)] == [32, 64]
+    meter = Meter(setup, plan, step, state)
+    for newest, times in ((watched.STEPS, 1), (watched.STEPS + 1, 4)):
+        state.step = newest
+        pace, _ = meter.lap()
+        assert pace.images_per_s_per_device == pytest.approx(pace.images_per_s / 2)
+        assert pace.tflops_per_s == pytest.approx(pace.images_per_s / 2 * 6 * times * MULTIPLY_ADDS / 1e12, rel=0.02)
+
+
+def test_the_norm_of_the_weights_is_that_of_all_together(parts: tuple[Meter, build.TrainState, TrainStep]) -> None:
+    meter, state, step = parts
+    with torch.no_grad():
+        for weight in state.model.parameters():
+            weight.fill_(0.5)
+    count = sum(weight.numel() for weight in state.model.parameters())
+    learning = meter.learning(0.1)
+    assert learning.weight_norm == pytest.approx(0.5 * math.sqrt(count), rel=1e-4)
+    assert (learning.lr, learning.gradient_norm, learning.loss_scale) == (0.1, None, None)
+    step.gradient_norm = torch.tensor(2.5)
+    assert meter.learning(0.1).gradient_norm == 2.5
+    step.gradient_norm = torch.tensor(torch.inf)  # of a step that was passed over
+    assert meter.learning(0.1).gradient_norm is None

@@ -1,0 +1,156 @@
+import shutil
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from data.catalog import dataset
+from data.config import Synth
+from data.synth import synth
+from tests.trainer.engines import RECIPE, ask_to_stop, setup, together
+from trainer.context import Setup
+from trainer.engine.run_images import UnusableDataError, list_images
+from trainer.peers import PeerFailedError, aside
+from trainer.stopping import StopRequestedError
+from trainer.world import World
+
+
+@pytest.fixture
+def tree(images: Path, tmp_path: Path) -> Path:
+    """Images of one's own, to be changed."""
+    return shutil.copytree(images, tmp_path / "tree")
+
+
+@pytest.fixture
+def run(tree: Path, tmp_path: Path) -> Iterator[Setup]:
+    """A run on them that has its directory."""
+    made = setup(tree, tmp_path / "run")
+    made.run.make()
+    yield made
+    made.runtime.close()
+
+
+def first_image(tree: Path, split: str = "train") -> Path:
+    return sorted((tree / split).rglob("*.*"))[0]
+
+
+def test_the_first_start_lists_the_images_and_the_next_take_its_list(run: Setup, tree: Path) -> None:
+    train, val = list_images(run)
+    assert (len(train), len(val), len(train.classes)) == (96, 80, 4)
+    shutil.rmtree(tree / "val" / val.classes[0])
+    again = list_images(run)
+    assert [images.fingerprint() for images in again] == [train.fingerprint(), val.fingerprint()]
+    assert sorted(path.name for path in run.run.path.glob("*manifest*")) == ["manifest-train.npz", "manifest-val.npz"]
+
+
+def test_a_file_that_is_lost_after_the_first_start_is_said_and_ends_nothing(
+    run: Setup, tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    list_images(run)
+    capsys.readouterr()
+    first_image(tree).unlink()
+    train, _ = list_images(run)
+    assert len(train) == 96
+    output = capsys.readouterr().out
+    assert "listed, but no longer there; what cannot be read as it was listed is replaced, up to --max-broken" in output
+
+
+def test_lists_that_verify_wrote_are_taken_and_kept(run: Setup, tree: Path, tmp_path: Path) -> None:
+    """From the data set's own folder, or from the one that --manifests names."""
+    written = [images.fingerprint() for images in list_images(run)]
+    for place, site in ((tree, run.site), (tmp_path / "apart", replace(run.site, manifests=tmp_path / "apart"))):
+        place.mkdir(exist_ok=True)
+        for split in dataset.SPLITS:
+            shutil.copy(run.run.manifest(split), place)
+        other = replace(run, site=replace(site, output=tmp_path / f"of {place.name}"))
+        other.run.make()
+        assert [images.fingerprint() for images in list_images(other)] == written
+        for split in dataset.SPLITS:
+            assert other.run.manifest(split).exists()
+            (place / other.run.manifest(split).name).unlink()
+
+
+def test_a_list_that_is_not_of_these_images_is_refused_at_the_first_start(run: Setup, tree: Path) -> None:
+    list_images(run)
+    for split in dataset.SPLITS:
+        shutil.move(run.run.manifest(split), tree)
+    first_image(tree, "val").unlink()
+    with pytest.raises(UnusableDataError, match=r"no longer there\n  provenet verify .* lists what is there now"):
+        list_images(run)
+    assert run.run.manifest("train").exists()
+    assert not run.run.manifest("val").exists()
+
+
+@pytest.mark.parametrize(("max_broken", "refused"), [(0.0, True), (1 / 96, False)])
+def test_images_that_are_broken_are_left_out_up_to_a_share(
+    max_broken: float, refused: bool, run: Setup, tree: Path
+) -> None:
+    first_image(tree).write_bytes(b"no image")
+    run = replace(run, site=replace(run.site, max_broken=max_broken))
+    if refused:
+        with pytest.raises(UnusableDataError, match="1 of 96 images"):
+            list_images(run)
+    else:
+        train, _ = list_images(run)
+        assert (len(train), len(train.broken)) == (95, 1)
+
+
+def test_images_that_do_not_fit_the_recipe_are_refused(run: Setup) -> None:
+    recipe = replace(RECIPE, model=replace(RECIPE.model, num_classes=3), global_batch=120)
+    with pytest.raises(
+        UnusableDataError, match=r"model.num_classes: 3, .* 4 classes(?s:.*)\n  global_batch: 120, .* 96 images"
+    ):
+        list_images(replace(run, recipe=recipe))
+
+
+def test_a_stored_list_that_is_damaged_is_refused(run: Setup) -> None:
+    list_images(run)
+    run.run.manifest("val").write_bytes(b"no manifest")
+    with pytest.raises(ValueError, match=r"manifest-val\.npz"):
+        list_images(run)
+
+
+def test_a_trial_takes_a_few_images_from_all_of_the_split(tmp_path: Path) -> None:
+    """8 steps of 2 images."""
+    synth.write(tmp_path / "tree", Synth(classes=4, train_per_class=24, val_per_class=1), workers=1)
+    made = setup(tmp_path / "tree", tmp_path / "run", replace(RECIPE, global_batch=2, micro_batch=2), smoke=True)
+    made.run.make()
+    train, val = list_images(made)
+    assert (len(train), len(val)) == (16, 4)
+    assert sorted(train.targets.tolist()) == sorted(list(range(4)) * 4)
+    made.runtime.close()
+
+
+def test_a_stop_while_images_are_looked_at_ends_the_listing(run: Setup) -> None:
+    ask_to_stop(run.stop)
+    with pytest.raises(StopRequestedError, match="SIGTERM"):
+        list_images(run)
+    assert not run.run.manifest("train").exists()
+
+
+def listed(world: World, tree: Path, output: Path) -> list[object]:
+    """How listing ends, without and with an image that is broken; and what `aside` gives."""
+    made = setup(tree, output / "good", world=world)
+    made.run.make()
+    ends: list[object] = [[images.fingerprint() for images in list_images(made)]]
+    ends.append(aside(made.runtime, lambda: ValueError(str(world.rank))))
+    if world.is_main:
+        first_image(tree).write_bytes(b"no image")
+    other = replace(made, site=replace(made.site, output=output / "bad"))
+    other.run.make()
+    try:
+        list_images(other)
+    except (UnusableDataError, PeerFailedError) as error:
+        ends.append(error)
+    made.runtime.close()
+    return ends
+
+
+@pytest.mark.slow
+def test_rank_0_lists_for_all_and_alone_says_why_it_cannot(tree: Path, tmp_path: Path) -> None:
+    (good, failed, refused), (other, none, told) = together(listed, tree, tmp_path)
+    assert good == other
+    assert (str(failed), none) == ("0", None)
+    assert isinstance(refused, UnusableDataError)
+    assert isinstance(told, PeerFailedError)

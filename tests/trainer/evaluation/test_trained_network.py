@@ -1,0 +1,57 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from models import class_names, export, factory
+from models.config import ModelConfig
+from trainer.evaluation.protocol import parse
+from trainer.evaluation.trained_network import UnusableWeightsError, description, fingerprint, load_subject
+from trainer.evaluation.weights_source import Source, locate
+
+CONFIG = ModelConfig(name="resnet20", num_classes=1000)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    torch.manual_seed(0)
+    export.export(factory.build(CONFIG), CONFIG, tmp_path / "net.safetensors", "safetensors", 32)
+    return tmp_path / "net.safetensors"
+
+
+def test_a_file_that_names_its_network_needs_no_recipe(file: Path) -> None:
+    found = load_subject(locate(str(file), None))
+    assert (found.model, found.num_classes, found.precision, found.which) == ("resnet20", 1000, "fp32", "raw")
+    assert found.protocol == parse("center-32/32")
+    assert found.classes == class_names.wnids()  # a thousand classes are taken for ImageNet's
+    assert not found.network.training
+
+
+def test_weights_have_one_fingerprint_in_every_format(file: Path, tmp_path: Path) -> None:
+    network = load_subject(locate(str(file), None)).network
+    torch.save({"state_dict": network.state_dict()}, tmp_path / "net.pth")
+    (tmp_path / "recipe_of_it.yaml").write_text("{model: {name: resnet20, num_classes: 1000}, precision: bf16}")
+    other = load_subject(locate(str(tmp_path / "net.pth"), str(tmp_path / "recipe_of_it.yaml")))
+    assert other.weights_sha256 == fingerprint(network)
+    assert (other.precision, other.protocol) == ("bf16", parse("center-224/256"))
+    with torch.no_grad():
+        network.get_parameter("fc.bias")[0] += 1e-6
+    assert other.weights_sha256 != fingerprint(network)
+
+
+def test_what_is_said_of_it_names_the_weights_as_the_user_did(file: Path) -> None:
+    found = description(load_subject(locate(str(file), None)))
+    assert (found["weights_of"], found["model"], found["weights"]) == (str(file), "resnet20", "raw")
+    assert "recipe" not in found
+
+
+def test_weights_without_a_name_or_of_another_network_are_refused(file: Path, tmp_path: Path) -> None:
+    torch.save(factory.build(CONFIG).state_dict(), tmp_path / "net.pth")
+    with pytest.raises(UnusableWeightsError, match="does not say which network it is of; name it by --recipe"):
+        load_subject(locate(str(tmp_path / "net.pth"), None))
+    with pytest.raises(UnusableWeightsError, match="holds another network: resnet20, not resnet50"):
+        load_subject(locate(str(file), "resnet50"))
+    with pytest.raises(UnusableWeightsError, match="they do not fit resnet50; nothing was loaded"):
+        load_subject(locate(str(tmp_path / "net.pth"), "resnet50"))
+    with pytest.raises(UnusableWeightsError, match=r"torchvision has no weights of 'resnet18\.NONE' within reach"):
+        load_subject(Source(text="torchvision/resnet18.NONE", kind="package"))

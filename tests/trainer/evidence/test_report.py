@@ -1,0 +1,114 @@
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from data.types import BrokenImage
+from tests.data.making import imagined
+from tests.trainer.evidence.runs import EVALUATION, RESULT, START, TARGETS, evaluate, recipe, train_records, write
+from trainer.evidence import report
+from trainer.evidence.run_record import read
+from trainer.evidence.verdict import judge
+from trainer.recipe.config import Recipe
+from trainer.rundir import RunDirectory
+
+AVERAGED = {**EVALUATION, "kind": "eval_ema", "top1": 60.25}
+RECORDS = [START, *train_records(6, power_w=500.0), EVALUATION, AVERAGED]
+
+
+def text_of(run: RunDirectory) -> str:
+    report.write(run)
+    return run.report.read_text()
+
+
+def test_a_finished_run_s_report_states_the_accuracy_with_its_protocol(tmp_path: Path) -> None:
+    text = text_of(write(tmp_path, recipe(precision="fp32"), RECORDS, RESULT))
+    for line in (
+        "**Reproduced.** Top-1 76.20 % (center-224/256, raw weights) is 0.07 points above the 76.13 % of torchvision.",
+        "| top-1 | **76.20 %** |",
+        "| best top-1 after any epoch | 76.25 % |",
+        "| without averaging | top-1 75.50 %, top-5 92.25 % |",
+        "| protocol | centre crop, in words |",
+        "| images evaluated | 49,999, each once; 1 broken is left out |",
+        "| data set | imagenet-1k: as the result says; the run directory holds no manifests |",
+        "| training images | 1,281,167; 5 broken are left out |",
+        "| images replaced in training | 7, which could not be read or decoded |",
+        "| 2 | 6 | raw | 55.50 | 88.25 | 1.5000 |",
+        "| 2 | 6 | averaged | 60.25 | 88.25 | 1.5000 |",
+        "| hours | 0.111 from each start to its last record |",  # 400 s
+        "| GPU-hours | 0.889 |",
+        "| energy | 0.400 kWh, estimated from rank 0's device |",
+        "| most memory, rank 0 | 1.50 GB |",
+        "| waiting for data, median | 12.5 % of the time |",
+        "| 1970-01-01 00:00:00 | 0 | 8 x NVIDIA H100 on n1 | srun, 1 threads, loader dali_gpu, Python 3.12.1 "
+        "| torch 2.15.0 | `01234567+` |",
+        "| evaluation images (SHA-256) | `v` |",
+        "## Departures from resnet50\n\n| field | resnet50 | this run |",
+        "| `precision` | bf16 | fp32 |",
+        "](curves.png)",
+    ):
+        assert line in text
+
+
+def test_the_published_figures_stand_beside_it(tmp_path: Path) -> None:
+    account = read(write(tmp_path, recipe(), RECORDS, RESULT))
+    report.write_files(account, judge([account], TARGETS), TARGETS)
+    text = account.run.report.read_text()
+    assert "| torchvision | 76.13 | 92.86 | `imagenet-1k` | `center-224/256` | 90 | its README |" in text
+    assert "| paper | 75.30 | 92.20 | `imagenet-1k` | `ten-crop` | 90 | its README; 29 h on 8 P100 |" in text
+    assert "The first is what the recipe resnet50 aims at; tolerance 0.30 points." in text
+
+
+def test_later_evaluations_are_listed(tmp_path: Path) -> None:
+    run = write(tmp_path, recipe(), RECORDS, RESULT)
+    evaluate(run, "real", protocol="center-224/236+bicubic", label_set="real", top1=82.0)
+    expected = "| real | `center-224/236+bicubic` | raw | 82.00 | 75.63 to 76.37 | 93.00 | 50,000 |"
+    assert expected in text_of(run)
+
+
+def test_an_unfinished_run_s_report_gives_no_result(tmp_path: Path) -> None:
+    text = text_of(write(tmp_path, Recipe(), RECORDS))
+    assert "**Not finished.** The same command goes on from the newest checkpoint." in text
+    assert "## Result" not in text
+    assert "| commit | `0123456789abcdef+` |" in text
+
+
+def test_a_run_that_was_stopped_before_its_first_point_has_a_report(tmp_path: Path) -> None:
+    assert "**Not finished.**" in text_of(write(tmp_path, Recipe()))
+
+
+def test_left_out_images_are_named_the_first_twenty(tmp_path: Path) -> None:
+    run = write(tmp_path, Recipe(), [START, *train_records(2, broken=4)])
+    images = imagined(np.full(10, 64), np.full(10, 48))
+    broken = tuple(BrokenImage(f"a/{number:02}.JPEG", "truncated | cut") for number in range(19))
+    replace(images, broken=broken).save(run.manifest("train"))
+    replace(images, broken=broken[:3]).save(run.manifest("val"))
+    text = text_of(run)
+    assert "| training images | 10; 19 broken are left out |" in text
+    assert r"| train | `a/18.JPEG` | truncated \| cut |" in text
+    assert text.count("truncated") == 20
+    assert "and 2 more" in text
+    assert "| images replaced in training | 4, which could not be read or decoded |" in text
+
+
+def test_a_run_of_another_protocol_says_what_measures_it(tmp_path: Path) -> None:
+    text = text_of(write(tmp_path / "run", recipe("plain18"), [], RESULT))
+    assert "**Not comparable.** Measured is center-224/256" in text
+    assert f"    provenet evaluate {tmp_path / 'run'} --data DATA --protocol ten-crop-224/256" in text
+
+
+def test_both_files_say_the_same(tmp_path: Path) -> None:
+    run = write(tmp_path, recipe(), RECORDS, RESULT)
+    report.write(run)
+    assert run.curves.read_bytes()[:4] == b"\x89PNG"
+    for words in ("76.20 %", "Published figures", "Provenance", "dali_gpu"):
+        assert words in run.report.read_text()
+        assert words in run.page.read_text()
+
+
+def test_a_report_loads_no_torch() -> None:
+    code = "import sys; from trainer.evidence import report, runs_table; print('torch' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.strip() == "False"

@@ -1,0 +1,55 @@
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from trainer.stopping import StopFlag, StopRequestedError, go_deaf
+
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+
+
+@pytest.fixture
+def flag() -> Iterator[StopFlag]:
+    before = {number: signal.getsignal(number) for number in NUMBERS}
+    installed = StopFlag()
+    installed.install()
+    yield installed
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def test_nothing_is_asked_at_first(flag: StopFlag) -> None:
+    assert not flag.is_set
+    flag.check()
+
+
+@pytest.mark.parametrize("number", NUMBERS)
+def test_a_signal_sets_the_flag_and_does_nothing_else(flag: StopFlag, number: signal.Signals) -> None:
+    os.kill(os.getpid(), number)
+    assert flag.is_set
+    with pytest.raises(StopRequestedError, match=number.name):
+        flag.check()
+
+
+def test_a_process_that_ends_takes_no_notice_of_another_stop(flag: StopFlag) -> None:
+    go_deaf()
+    for number in NUMBERS:
+        os.kill(os.getpid(), number)
+    assert not flag.is_set
+
+
+def test_ctrl_c_three_times_ends_a_process_that_hangs() -> None:
+    code = "from trainer.stopping import StopFlag; import time; StopFlag().install(); print(flush=True); time.sleep(60)"
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        for _ in range(2):
+            process.send_signal(signal.SIGINT)
+            time.sleep(0.2)
+            assert process.poll() is None
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=10) == -signal.SIGINT

@@ -1,0 +1,194 @@
+"""When a checkpoint is due, and its writing behind the training thread."""
+
+import errno
+import logging
+import shutil
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.schema import NewerSchemaError
+from trainer.checkpoint import files, retention, store
+from trainer.checkpoint.retention import GB, Existing, Limits
+from trainer.checkpoint.snapshot import Snapshot, tree_bytes
+from trainer.recipe.config import SiteConfig
+
+_MENDS = {
+    errno.ENOSPC: "make room there, or lower --keep-checkpoints",
+    errno.EDQUOT: "raise the quota, or lower --keep-checkpoints",
+    errno.EACCES: "let this user write there",
+    errno.EROFS: "mount it writable",
+}
+
+_log = logging.getLogger(__name__)
+
+
+class Saver:
+    """Writes checkpoints one at a time, each in a thread, and removes old ones (rank 0 only).
+
+    The owner calls `finish` before it ends: only that says how the last write went.
+    """
+
+    stall_s: float | None = None
+    """Seconds that the newest `begin` held its caller: its snapshot, and its wait for an earlier write if any."""
+    write_s: float | None = None
+    """Seconds that the newest whole write took, behind the caller."""
+
+    def __init__(self, folder: Path, site: SiteConfig, guard: Callable[[], None], token: str | None = None) -> None:
+        """Write nothing yet.
+
+        Args:
+            folder: Where checkpoints lie.
+            site: Its settings of when, how many and how much.
+            guard: Raises where another process has taken the run directory over; nothing is then changed in it.
+            token: Who writes; goes into the manifests.
+        """
+        self._folder, self._site, self._guard, self._token = folder, site, guard, token
+        budget = None if site.checkpoints_gb is None else int(site.checkpoints_gb * GB)
+        self._limits = Limits(keep_checkpoints=site.keep_checkpoints, keep_best=site.keep_best, budget=budget)
+        self._snapshot = Snapshot()
+        self._thread: threading.Thread | None = None
+        self._begun = time.monotonic()
+        self._owed = False
+        self._failure: str | None = None
+        self._error: BaseException | None = None
+
+    def reserve(self, count: int, device: torch.device) -> None:
+        """Take host memory for a checkpoint of so many bytes; see `Snapshot.reserve`."""
+        self._snapshot.reserve(count, device)
+
+    @property
+    def failure(self) -> str | None:
+        """Why the newest finished write failed, for the user; None where it did not."""
+        return self._failure
+
+    def due(self, step: int) -> bool:
+        """Whether to save at this step, by the clock or the count; what falls due during a write waits for its end.
+
+        Also where the last write ended in an error that `begin` raises.
+        """
+        every = self._site.save_steps
+        by_count = every is not None and step % every == 0
+        self._owed |= by_count or time.monotonic() - self._begun >= self._site.save_minutes * 60
+        writing = self._thread is not None and self._thread.is_alive()
+        return not writing and (self._owed or self._error is not None)
+
+    def begin(self, step: int, tree: dict[str, Any], top1: float | None = None) -> None:
+        """Copy the tree, which may then change, and write the copy in the background.
+
+        A step that has a valid checkpoint is not written again, unless with a new top-1.
+
+        Args:
+            step: Optimizer steps done.
+            tree: See `checkpoint.write`.
+            top1: Top-1 of these weights, percent, where they were evaluated.
+
+        Raises:
+            BaseException: What the guard raised during an earlier write, or a fault of that write.
+        """
+        start = time.monotonic()
+        self.finish()
+        self._owed, self._begun = False, start
+        copy = self._snapshot.take(tree)
+        # no daemon: the interpreter does not end before it
+        self._thread = threading.Thread(target=self._run, args=(step, copy, top1), name="checkpoint")
+        self._thread.start()
+        self.stall_s = time.monotonic() - start
+
+    def finish(self) -> None:
+        """Wait until nothing is being written.
+
+        Raises:
+            BaseException: As `begin`.
+        """
+        if self._thread is not None:
+            self._thread.join()
+            self._thread = None
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def _run(self, step: int, tree: dict[str, Any], top1: float | None) -> None:
+        start = time.monotonic()
+        try:
+            self._snapshot.ready()
+            self._save(step, tree, top1)
+        except _GuardError as error:
+            self._error = error.__cause__
+        except OSError as error:
+            self._failure = f"the checkpoint of step {step:,} was not written: {self._words(error)}"
+        except BaseException as error:  # a fault of ours, for the caller's thread
+            self._error = error
+        else:
+            self._failure, self.write_s = None, time.monotonic() - start
+
+    def _save(self, step: int, tree: dict[str, Any], top1: float | None) -> None:
+        self._check()
+        self._folder.mkdir(parents=True, exist_ok=True)
+        files.settle(self._folder)
+        if not self._has(step, top1):
+            self._make_room(Existing(step=step, top1=top1, bytes=tree_bytes(tree)))
+            store.write(self._folder, step, tree, top1, self._token, self._check)
+        self._remove(retention.surplus(self._existing(), self._limits, step), "")
+
+    def _check(self) -> None:
+        try:
+            self._guard()
+        except Exception as error:  # told apart from what the write itself may raise
+            raise _GuardError from error
+
+    def _has(self, step: int, top1: float | None) -> bool:
+        path = files.place(self._folder, step)
+        return files.damage(path) is None and top1 in (None, files.read_manifest(path).top1)
+
+    def _make_room(self, new: Existing) -> None:
+        existing = self._existing()
+        taken = sum(one.bytes for one in existing)
+        if self._limits.budget is not None and taken + new.bytes > self._limits.budget:
+            newest = files.newest_valid(self._folder)
+            try:
+                gone = retention.room(existing, new, self._limits, files.step_of(newest) if newest else None)
+            except ValueError as error:
+                raise OSError(f"{self._folder}: {error}") from None
+            self._remove(gone, f" for --checkpoints-gb {self._site.checkpoints_gb:g}")
+        free = shutil.disk_usage(self._folder).free
+        if problem := retention.space_problem(self._folder, new.bytes, free):
+            raise OSError(problem)
+
+    def _existing(self) -> list[Existing]:
+        """What lies there, those of another version apart, which are no business of ours."""
+        found: list[Existing] = []
+        for path in files.newest_first(self._folder):
+            try:
+                top1 = files.read_manifest(path).top1
+            except (files.OtherSchemaError, NewerSchemaError):
+                continue
+            except (OSError, ValueError):
+                top1 = None
+            valid = files.damage(path, hashes=False) is None
+            found.append(Existing(step=files.step_of(path), top1=top1, bytes=files.bytes_of(path), valid=valid))
+        return found
+
+    def _remove(self, steps: list[int], why: str) -> None:
+        for step in steps:
+            path = files.place(self._folder, step)
+            if why:
+                _log.warning("%s is removed%s", path, why)
+            try:
+                files.discard(path)
+            except OSError as error:  # the new one stands all the same
+                _log.warning("%s cannot be removed: %s", path, error.strerror)
+
+    def _words(self, error: OSError) -> str:
+        if not error.strerror:  # one of ours, which says it all
+            return str(error)
+        mend = _MENDS.get(error.errno or 0)
+        return f"{error.filename or self._folder}: {error.strerror}{f'; {mend}' if mend else ''}"
+
+
+class _GuardError(Exception):
+    """The guard refused; its exception is the cause."""

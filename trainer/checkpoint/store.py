@@ -1,0 +1,144 @@
+"""Checkpoints that are whole or do not exist, with weights that other programs can read.
+
+`model.safetensors` and `ema.safetensors` hold the network's tensors under their own names, `state.pt` everything else,
+and `manifest.json` the sizes and hashes of all. Whatever lacks a manifest that fits is passed over, with a line in the
+log, for the next older one.
+"""
+
+import json
+import logging
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from safetensors import safe_open
+from torch import Tensor
+
+from data.durable import flush
+from trainer.checkpoint import files
+from trainer.checkpoint.files import EMA, MANIFEST, MODEL, STATE, Manifest
+
+_log = logging.getLogger(__name__)
+_APART = ("model", "ema", "network")  # entries of the tree that go into the files of weights
+
+
+def write(
+    folder: Path,
+    step: int,
+    tree: dict[str, Any],
+    top1: float | None = None,
+    token: str | None = None,
+    guard: Callable[[], None] | None = None,
+) -> Path:
+    """Write a checkpoint, in the place of one of this step if there is one (rank 0 only).
+
+    Args:
+        folder: Where checkpoints lie.
+        step: Optimizer steps done.
+        tree: `model` and, where there is an average, `ema`: the network's tensors by name; `network`: its config;
+            whatever else, of tensors and plain data.
+        top1: Top-1 of these weights, percent, where it is known.
+        token: Who writes.
+        guard: Called before the checkpoint gets its name, which it does not if this raises.
+
+    Raises:
+        OSError: The disk is full or the folder cannot be written; what was there stays as it was.
+    """
+    final = files.place(folder, step)
+    temporary = final.with_name(f"{final.name}.tmp")
+    folder.mkdir(parents=True, exist_ok=True)
+    files.settle(folder)
+    try:
+        temporary.mkdir()
+        listed = _write_files(temporary, tree)
+        manifest = Manifest(step=step, files=listed, top1=top1, time=time.time(), token=token)
+        with (temporary / MANIFEST).open("w", encoding="utf-8") as stream:
+            stream.write(manifest.text())
+            flush(stream)
+        files.flush_folder(temporary)
+        if guard:
+            guard()
+        files.publish(temporary, final)
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)  # on a full disk, half a checkpoint is in the way of the rest
+        raise
+    return final
+
+
+def load_newest(folder: Path) -> dict[str, Any] | None:
+    """The tree of the newest valid checkpoint, on the CPU, or None where there is none."""
+    for path in files.newest_first(folder):
+        damage = files.damage(path)
+        if damage is None:
+            return load(path)
+        _log.warning("%s is passed over: %s", path, damage)
+    return None
+
+
+def load(path: Path) -> dict[str, Any]:
+    """The tree of a valid checkpoint, on the CPU, as it was given to `write`."""
+    with safe_open(path / MODEL, "pt") as stream:
+        network = json.loads(stream.metadata()["model"])
+    weights = {"model": _read_weights(path / MODEL), "network": network}
+    if (path / EMA).exists():
+        weights["ema"] = _read_weights(path / EMA)
+    return {**weights, **torch.load(path / STATE, map_location="cpu", weights_only=True)}
+
+
+def _write_files(folder: Path, tree: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    metadata = {"model": json.dumps(tree["network"]), "format": "pt"}
+    _write_weights(folder / MODEL, tree["model"], metadata)
+    if "ema" in tree:
+        _write_weights(folder / EMA, tree["ema"], metadata)
+    _write_state(folder / STATE, {name: value for name, value in tree.items() if name not in _APART})
+    return {name: files.describe(folder / name) for name in (MODEL, EMA, STATE) if (folder / name).exists()}
+
+
+def _write_weights(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
+    # to memory first: safetensors' own files are for their owner alone, and its errors hide the system's
+    content = _ordered(safetensors.torch.save(_separate(tensors), metadata))
+    with file.open("wb") as stream:
+        stream.write(content)
+        flush(stream)
+
+
+def _ordered(content: bytes) -> bytes:
+    """The file with its metadata sorted: safetensors shuffles them, and equal weights shall make equal files."""
+    size = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8 : 8 + size])
+    header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
+    text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
+    return content[:8] + text.ljust(size) + content[8 + size :]
+
+
+def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Contiguous, in memory of their own each: the format knows no strides and no sharing."""
+    apart: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().contiguous()  # from NHWC in memory, if so, to NCHW
+        if own.untyped_storage().data_ptr() in taken:
+            own = own.clone()
+        taken.add(own.untyped_storage().data_ptr())
+        apart[name] = own
+    return apart
+
+
+def _write_state(file: Path, state: dict[str, Any]) -> None:
+    with file.open("wb") as stream:
+        try:
+            torch.save(state, stream)
+        except RuntimeError as error:  # of torch's own archive, which finds itself cut short by the system's error
+            if isinstance(error.__context__, OSError):
+                raise error.__context__ from None
+            raise
+        flush(stream)
+
+
+def _read_weights(file: Path) -> dict[str, Tensor]:
+    # safetensors maps the file into memory; a copy outlives the file
+    return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(file).items()}

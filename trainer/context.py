@@ -1,0 +1,29 @@
+"""What a run starts from, before anything of it is built."""
+
+from dataclasses import dataclass
+
+from trainer.console import Console
+from trainer.recipe.config import Recipe, SiteConfig
+from trainer.rundir import RunDirectory
+from trainer.runtime import Runtime
+from trainer.stopping import StopFlag
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Setup:
+    """One recipe at one site, in this process."""
+
+    recipe: Recipe
+    site: SiteConfig
+    runtime: Runtime
+    stop: StopFlag
+    console: Console
+
+    @property
+    def run(self) -> RunDirectory:
+        """Where everything of the run lies."""
+        return RunDirectory(self.site.output)
+
+    def should_stop(self) -> bool:
+        """Whether any process was asked to stop (collective)."""
+        return self.runtime.any(self.stop.is_set)

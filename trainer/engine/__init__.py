@@ -1,0 +1,1 @@
+"""The run itself: its steps, its epochs, and what they need."""

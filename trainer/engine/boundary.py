@@ -1,0 +1,142 @@
+"""When a run is saved, and what becomes of it where that fails or another process takes its folder over."""
+
+from contextlib import suppress
+from dataclasses import asdict
+from typing import Any
+
+from torch import Tensor
+
+from trainer.checkpoint import grace
+from trainer.checkpoint.holder import FencedError, Hold
+from trainer.checkpoint.saving import Saver
+from trainer.checkpoint.snapshot import tree_bytes
+from trainer.context import Setup
+from trainer.engine.state import TrainState
+from trainer.exits import RunEndedError
+from trainer.peers import PeerFailedError
+
+
+class SaveFailedError(RunEndedError):
+    """A checkpoint cannot be written; the message says why, and what is kept."""
+
+
+class Keeper:
+    """Asks all ranks what follows a step, and lets rank 0 write."""
+
+    def __init__(self, setup: Setup, state: TrainState, saver: Saver | None, hold: Hold | None) -> None:
+        """`saver` and `hold` are rank 0's."""
+        self._setup, self._state, self._saver, self._hold = setup, state, saver, hold
+        self._said: str | None = None
+        self._fault: Exception | None = None
+        self._grace_s = grace.grace_s()
+
+    def ask(self) -> None:
+        """Ask all ranks what follows the next step, which hides the exchange; `answer` comes after it (collective).
+
+        Called after a checkpoint that this step is due, or the next step would be taken to be due as well.
+        """
+        step = self._state.step + 1
+        self._answer = self._setup.runtime.vote(
+            lambda: self._setup.stop.is_set,
+            lambda: self._saver is not None and self._saver.due(step),
+            self._is_over,
+        )
+
+    def answer(self) -> tuple[bool, bool]:
+        """Whether some rank had been asked to stop at `ask`, and whether a checkpoint is due now (collective).
+
+        Raises:
+            SaveFailedError: A checkpoint could not be written, and the site wants the run to stop then.
+            trainer.checkpoint.holder.FencedError: Another process took the run directory over.
+            PeerFailedError: Rank 0 raises one of these.
+        """
+        self._say_failure()
+        stop, save, over = self._answer()
+        if over:
+            raise self._fault or PeerFailedError
+        return stop, save
+
+    def boundary(self) -> tuple[bool, bool]:
+        """Ask, and wait for the answer (collective); raises what that does."""
+        self.ask()
+        return self.answer()
+
+    def rows(self) -> dict[str, Tensor]:
+        """What differs from rank to rank, of all ranks (collective)."""
+        return {name: self._setup.runtime.gather(own) for name, own in self._state.own().items()}
+
+    def save(self, rows: dict[str, Tensor], top1: float | None = None) -> None:
+        """Begin to write a checkpoint; training may go on at once (rank 0 writes).
+
+        Args:
+            rows: What `rows` gave at this step.
+            top1: Of an evaluation of these very weights, percent.
+        """
+        if self._saver:
+            network = asdict(self._setup.recipe.model)  # so that the file says whose it is
+            tree = self._state.tree(rows, network)
+            self._say_slow(self._saver.write_s, tree)
+            self._saver.begin(self._state.step, tree, top1)
+
+    def finish(self) -> None:
+        """Wait for the last checkpoint to stand (collective).
+
+        Raises:
+            SaveFailedError: It could not be written (rank 0).
+            PeerFailedError: Rank 0 raises that.
+        """
+        if self._saver:
+            self._saver.finish()
+        failure = self._saver.failure if self._saver else None
+        if self._setup.runtime.any(failure is not None):
+            raise self._failed(failure) if failure else PeerFailedError
+
+    def _say_failure(self) -> None:
+        failure = self._saver.failure if self._saver else None
+        if failure and failure != self._said:
+            self._setup.console.say(f"{failure}\n  going on; the next checkpoint is tried again")
+        self._said = failure
+
+    def _say_slow(self, write_s: float | None, tree: dict[str, Any]) -> None:
+        """Say once if an earlier checkpoint took so long that one at a stop may come too late."""
+        if self._grace_s is None or write_s is None:
+            return
+        if slow := grace.warning(write_s, tree_bytes(tree), self._grace_s):
+            self._setup.console.say(slow)
+            self._grace_s = None
+
+    def _is_over(self) -> bool:
+        """Whether this rank has to end the run, and why: by the time of the answer a later write may have succeeded."""
+        failure = self._saver.failure if self._saver else None
+        if failure and self._setup.site.save_failure == "stop":
+            self._fault = self._failed(failure)
+        if self._hold and self._hold.lost:
+            self._fault = _fenced(self._hold)
+        return self._fault is not None
+
+    def _failed(self, failure: str) -> SaveFailedError:
+        return SaveFailedError(f"{failure}\n  the same command goes on from the newest checkpoint that stands")
+
+
+def _fenced(hold: Hold) -> FencedError:
+    try:
+        hold.check()
+    except FencedError as error:
+        return error
+    return FencedError("another process had taken the run directory over; this process stops without writing more")
+
+
+def checkpoint_bytes(state: TrainState, world_size: int) -> int:
+    """About what a checkpoint takes, rather more than less; an optimizer's moments may come with the first step."""
+    weights = [network.state_dict() for network in state.networks]
+    moments = 2 * sum(weight.nbytes for weight in state.model.parameters())
+    return tree_bytes(weights) + moments + world_size * tree_bytes(state.own())
+
+
+def advise_grace(setup: Setup, count: int) -> None:
+    """Say so if a stop would leave too little time to save a checkpoint of so many bytes here (rank 0 only)."""
+    if (grace_s := grace.grace_s()) is None:
+        return
+    with suppress(OSError):  # the first checkpoint will say it better
+        if slow := grace.warning(grace.measured_write_s(setup.run.checkpoints, count), count, grace_s):
+            setup.console.say(slow)

@@ -1,0 +1,248 @@
+"""A run, put together by small builders that each return one part of it; none is called from the loop."""
+
+import math
+from collections.abc import Callable
+from contextlib import ExitStack, closing
+from dataclasses import dataclass, replace
+from typing import get_args
+
+import torch
+from torch import nn
+
+from data.catalog.manifest import Manifest
+from data.config import Backend
+from data.load import backends
+from data.load.backends import Chosen
+from data.load.note import Note
+from data.plan.config import EvalViews
+from data.plan.evaluation import EvalPlan
+from data.plan.plan import TrainPlan, training_sizes
+from data.types import Loader
+from models import factory
+from trainer import at_work, metrics
+from trainer.checkpoint.holder import Hold
+from trainer.checkpoint.saving import Saver
+from trainer.context import Setup
+from trainer.engine.boundary import Keeper, advise_grace, checkpoint_bytes
+from trainer.engine.fit import Fit
+from trainer.engine.meter import Meter
+from trainer.engine.state import TrainState, restore
+from trainer.engine.step import Normalize, TrainStep
+from trainer.optim.ema import Ema
+from trainer.optim.loss import losses
+from trainer.optim.optimizer import build_optimizer
+from trainer.recipe.config import Recipe, SiteConfig
+from trainer.runtime import Runtime
+from trainer.telemetry.profiler import Profiler
+from trainer.telemetry.telemetry import Telemetry
+
+EVAL_BATCH = 64  # images per process and forward pass; the scores do not depend on it
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Network:
+    """What is trained, at its first step."""
+
+    state: TrainState
+    normalize: Normalize
+    model: nn.Module
+    """The state's, as a step calls it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Data:
+    """What this process does with which images, for train and val."""
+
+    plans: tuple[TrainPlan, EvalPlan]
+    loaders: tuple[Loader, Loader]
+    chosen: Chosen | None = None
+    """Which backend loads them; None where it was not chosen among those of a run."""
+
+
+Images = tuple[Manifest, Manifest]
+OpenData = Callable[[Setup, Images, ExitStack], Data]
+OpenTelemetry = Callable[[Setup, TrainState, Data, ExitStack], Telemetry]
+
+
+def build(
+    setup: Setup,
+    images: Images,
+    hold: Hold | None,
+    stack: ExitStack,
+    open_telemetry: OpenTelemetry | None = None,
+    open_data: OpenData | None = None,
+) -> Fit:
+    """A run in its directory, at the step of its newest checkpoint (collective).
+
+    Args:
+        setup: The run.
+        images: The manifests of train and val.
+        hold: Of the directory, on rank 0.
+        stack: Closes what has to be closed.
+        open_telemetry: Called on rank 0, last; None: nothing is logged.
+        open_data: Opens the loaders; None: `run_data`.
+    """
+    parts = network(setup)
+    state, run, runtime = parts.state, setup.run, setup.runtime
+    restore(state, run.checkpoints, runtime)
+    count = checkpoint_bytes(state, runtime.world.world_size)
+    if runtime.is_main:
+        advise_grace(setup, count)
+    opened = (open_data or run_data)(setup, images, stack)
+    saver = Saver(run.checkpoints, setup.site, hold.check, hold.token) if hold else None
+    if saver:
+        stack.callback(saver.finish)
+        saver.reserve(count, runtime.device)
+    fit = assemble(setup, parts, opened, Keeper(setup, state, saver, hold), stack)
+    if open_telemetry and runtime.is_main:
+        fit = replace(fit, telemetry=open_telemetry(setup, state, opened, stack))
+    return fit
+
+
+def assemble(setup: Setup, network: Network, data: Data, keeper: Keeper, stack: ExitStack) -> Fit:
+    """The parts of a run as its loop uses them, without telemetry; `stack` ends a profile."""
+    state, plan = network.state, data.plans[0]
+    step = TrainStep(setup.runtime, network.model, state, network.normalize, setup.recipe)
+    return Fit(
+        setup=setup,
+        train_loader=data.loaders[0],
+        eval_loader=data.loaders[1],
+        train_step=step,
+        normalize=network.normalize,
+        state=state,
+        keeper=keeper,
+        plan=plan,
+        eval_plan=data.plans[1],
+        meter=Meter(setup, plan, step, state),
+        profiler=Profiler(setup, setup.recipe.epochs * plan.steps_per_epoch - state.step, stack),
+        telemetry=None,
+    )
+
+
+def network(setup: Setup, *, distributed: bool = True) -> Network:
+    """The recipe's network with its optimizer (collective); not `distributed`, gradients stay in this process."""
+    recipe, runtime = setup.recipe, setup.runtime
+    state = train_state(recipe, setup.site, runtime)
+    normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
+    model = forward(recipe, state, runtime, normalize) if distributed else state.model
+    return Network(state=state, normalize=normalize, model=model)
+
+
+def run_data(setup: Setup, images: Images, stack: ExitStack) -> Data:
+    """The loaders of a run, with a note of what each has at work (collective); `stack` closes them."""
+    both, chosen = plans(setup, images), chosen_loader(setup, images[0])
+    notes = at_work.begin(setup.run, setup.runtime.world.rank, (both[0].max_batch, both[1].max_batch), stack)
+    return Data(plans=both, loaders=loaders(setup, both, chosen, stack, notes), chosen=chosen)
+
+
+def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:
+    """What this process does with train and val."""
+    recipe, shard = setup.recipe, setup.runtime.shard
+    train = TrainPlan(
+        manifest=images[0],
+        config=recipe.input,
+        seed=recipe.seed,
+        global_batch=recipe.global_batch,
+        micro_batch=recipe.micro_batch,
+        shard=shard,
+    )
+    batch = min(EVAL_BATCH, math.ceil(len(images[1]) / shard.world_size))  # a short split is not filled up for nothing
+    return train, EvalPlan(manifest=images[1], views=EvalViews.of(recipe.input), batch=batch, shard=shard)
+
+
+def chosen_loader(setup: Setup, images: Manifest) -> Chosen:
+    """What decodes: as asked for, or as at the run's first start, or what suits this machine (collective).
+
+    Raises:
+        UnusableBackendError: The loader asked for cannot do its work here.
+    """
+    runtime = setup.runtime
+    records = setup.run.records() if runtime.is_main else []
+    begun = next((record.get("loader") for record in records if record["kind"] == "start"), None)
+    chosen = backends.choose(setup.site.loader, images, runtime.device, runtime.threads, begun)
+    every = get_args(Backend)
+    vote = torch.tensor(every.index(chosen.backend) if runtime.is_main else 0)  # ranks may have other numbers of CPUs
+    return replace(chosen, backend=every[int(runtime.sum(vote))])
+
+
+def loaders(
+    setup: Setup,
+    plans: tuple[TrainPlan, EvalPlan],
+    chosen: Chosen,
+    stack: ExitStack,
+    notes: tuple[Note | None, Note | None] = (None, None),
+) -> tuple[Loader, Loader]:
+    """This process's share of train and val, with a note of what is at work in each; `stack` closes them."""
+    train, val = (
+        backends.open_loader(
+            plan,
+            backend,
+            device=setup.runtime.device,
+            threads=setup.runtime.threads,
+            max_broken=setup.site.max_broken,
+            note=note,
+        )
+        for plan, backend, note in zip(plans, (chosen.backend, backends.evaluating(chosen.backend)), notes, strict=True)
+    )
+    return stack.enter_context(closing(train)), stack.enter_context(closing(val))
+
+
+def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainState:
+    """The network with its initial weights, the same on every rank, its optimizer and its average."""
+    torch.manual_seed(recipe.seed)
+    model = runtime.place(factory.build(recipe.model), channels_last=site.channels_last)
+    if recipe.sync_bn and runtime.world.world_size > 1:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return TrainState(
+        model=model.train(),
+        optimizer=build_optimizer(model, recipe.optimizer),
+        scaler=runtime.scaler,
+        ema=Ema(model, recipe.ema) if recipe.ema.decay else None,
+        sums=metrics.empty(runtime.device),
+        faults=torch.tensor([-math.inf, 0.0], dtype=torch.float64, device=runtime.device),
+    )
+
+
+def forward(recipe: Recipe, state: TrainState, runtime: Runtime, normalize: Normalize) -> nn.Module:
+    """The network as a step calls it: distributed and then, as PyTorch advises, compiled (collective)."""
+    compiles = recipe.compile != "off"
+    static = recipe.accumulation(runtime.world.world_size) == 1 and not compiles
+    model = runtime.distribute(state.model, compression=recipe.gradient_compression, static=static)
+    if compiles:  # a size at a time: shapes change only where the training size grows
+        allow_graphs(training_sizes(recipe.input))
+        model = torch.compile(model, mode=recipe.compile, dynamic=False)
+    if runtime.world.world_size > 2:
+        _settle_buckets(model, normalize, state, recipe, runtime)  # pyright: ignore[reportArgumentType]
+    return model  # pyright: ignore[reportReturnType]
+
+
+def allow_graphs(sizes: int) -> None:
+    """Let torch.compile compile a network for each of so many sizes: past its limit it runs the rest uncompiled."""
+    from torch._dynamo import config  # loads the compiler
+
+    limit = sizes + 8  # its default stays in reserve for what else this process compiles
+    config.recompile_limit = max(config.recompile_limit, limit)
+    config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, limit)
+
+
+def _settle_buckets(
+    model: nn.Module, normalize: Normalize, state: TrainState, recipe: Recipe, runtime: Runtime
+) -> None:
+    """Spend two passes on black images (collective).
+
+    After its first pass, or where the graph is static its second, DDP puts the gradients into other buckets, in the
+    order in which they come. Three ranks or more add up each part of a bucket in another order, so a run that goes on
+    would round its first steps otherwise than one that never stopped. The images come as a loader's, or a compiled
+    network would be compiled once more for them.
+    """
+    buffers = [buffer.clone() for buffer in state.model.buffers()]
+    size = recipe.input.start_size or recipe.input.train_size
+    images = normalize(torch.zeros(recipe.micro_batch, size, size, 3, dtype=torch.uint8))
+    targets = torch.zeros(recipe.micro_batch, dtype=torch.int64, device=runtime.device)
+    for _ in range(2):
+        with runtime.autocast():
+            outputs = model(images)
+        losses(outputs, targets, recipe.loss).sum().backward()
+        state.optimizer.zero_grad()
+    for buffer, before in zip(state.model.buffers(), buffers, strict=True):
+        buffer.copy_(before)

@@ -1,0 +1,45 @@
+"""The parts of a run, built and ready."""
+
+from dataclasses import dataclass
+
+from data.plan.evaluation import EvalPlan
+from data.plan.plan import TrainPlan
+from data.types import Loader
+from trainer.context import Setup
+from trainer.engine.boundary import Keeper
+from trainer.engine.meter import Meter
+from trainer.engine.state import TrainState
+from trainer.engine.step import Normalize, TrainStep
+from trainer.telemetry.profiler import Profiler
+from trainer.telemetry.telemetry import Telemetry
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Fit:
+    """What the loop works with."""
+
+    setup: Setup
+    train_loader: Loader
+    eval_loader: Loader
+    train_step: TrainStep
+    normalize: Normalize
+    state: TrainState
+    keeper: Keeper
+    plan: TrainPlan
+    """What happens to the training images."""
+    eval_plan: EvalPlan
+    """What happens to the images of an evaluation."""
+    meter: Meter
+    profiler: Profiler
+    telemetry: Telemetry | None
+    """On rank 0 only."""
+
+    @property
+    def steps_per_epoch(self) -> int:
+        """Optimizer steps in an epoch."""
+        return self.plan.steps_per_epoch
+
+    @property
+    def total_steps(self) -> int:
+        """Optimizer steps of the whole run."""
+        return self.setup.recipe.epochs * self.steps_per_epoch

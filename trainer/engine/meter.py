@@ -1,0 +1,75 @@
+"""What a step's log point is made of: the clock, the network's arithmetic, the norms."""
+
+import time
+from functools import lru_cache
+
+import torch
+from torch.nn.utils import get_total_norm
+
+from data.plan.plan import TrainPlan
+from models.config import ModelConfig
+from models.trace import multiply_adds, skeleton
+from trainer.context import Setup
+from trainer.engine.state import TrainState
+from trainer.engine.step import TrainStep
+from trainer.telemetry.peaks import peak_tflops
+from trainer.telemetry.point import Learning, Pace
+
+OPERATIONS = 6
+"""Floating-point operations of training for each multiply-add of a forward pass: two, and twice as many backward."""
+
+
+class Meter:
+    """Measures what lies between two log points of this process."""
+
+    def __init__(self, setup: Setup, plan: TrainPlan, step: TrainStep, state: TrainState) -> None:
+        """Begin at the state's step."""
+        self._setup, self._plan, self._train_step, self._state = setup, plan, step, state
+        on_gpu = setup.runtime.device.type == "cuda"
+        device = torch.cuda.get_device_name(setup.runtime.device) if on_gpu else ""
+        self._peak = peak_tflops(device, setup.recipe.precision)
+        self.restart()
+
+    def restart(self) -> None:
+        """Begin anew: what comes before belongs to no point."""
+        self._step, self._time = self._state.step, time.perf_counter()
+        self._train_step.phases.restart()
+
+    def lap(self) -> tuple[Pace, float]:
+        """The pace since the last lap, and seconds a step; the host has waited for the device."""
+        now, step, plan = time.perf_counter(), self._state.step, self._plan
+        steps, seconds = step - self._step, now - self._time
+        images = plan.images_seen(step) - plan.images_seen(self._step)
+        size = plan.side_at(*divmod(step - 1, plan.steps_per_epoch))
+        self._step, self._time = step, now
+        each = images / seconds / self._setup.runtime.world.world_size
+        pace = Pace(
+            images_per_s=images / seconds,
+            images_per_s_per_device=each,
+            tflops_per_s=each * OPERATIONS * _multiply_adds(self._setup.recipe.model, size) / 1e12,
+            peak_tflops_per_s=self._peak,
+            lap=self._train_step.phases.lap(),
+        )
+        return pace, seconds / steps
+
+    def learning(self, lr: float) -> Learning:
+        """What became of the weights in the newest step."""
+        scaler = self._setup.runtime.scaler
+        weights = [weight.detach() for weight in self._state.model.parameters()]
+        gradient = self._train_step.gradient_norm
+        return Learning(
+            lr=lr,
+            weight_norm=get_total_norm(weights).item(),  # sync
+            gradient_norm=_finite(gradient),
+            loss_scale=scaler.get_scale() if scaler.is_enabled() else None,
+        )
+
+
+def _finite(norm: torch.Tensor | None) -> float | None:
+    """The norm, which is none where the step was passed over."""
+    return norm.item() if norm is not None and norm.isfinite() else None  # sync
+
+
+@lru_cache
+def _multiply_adds(model: ModelConfig, size: int) -> int:
+    return multiply_adds(skeleton(model), size, model.in_channels)

@@ -1,0 +1,128 @@
+"""Everything that decides the next step."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.amp import GradScaler  # pyright: ignore[reportPrivateImportUsage] - its public place
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from trainer.checkpoint import store
+from trainer.metrics import FIELDS
+from trainer.optim import batchnorm
+from trainer.optim.ema import Ema
+from trainer.runtime import Runtime
+
+
+@dataclass(slots=True)
+class TrainState:
+    """A run between two steps.
+
+    The position in the data follows from `step`, and every crop, flip and draw from that, so no loader or generator is
+    in it.
+    """
+
+    model: nn.Module
+    """The network itself, not its DDP wrapper."""
+    optimizer: Optimizer
+    scaler: GradScaler
+    """Of fp16's gradients; does nothing in other precisions."""
+    ema: Ema | None
+    """The averaged network, where the recipe has one."""
+    sums: Tensor
+    """(metrics.FIELDS,) this rank's training sums since the last logged point."""
+    faults: Tensor
+    """(2,) float64, this rank's: minus the first step whose loss or gradient was not finite, or -inf; how many."""
+    step: int = 0
+    """Optimizer steps done."""
+    evaluated: int = 0
+    """Epochs whose evaluation is done and logged."""
+    broken: int = 0
+    """Training images that could not be read or decoded and were replaced, up to the last logged point."""
+    best_top1: float = 0.0
+    """Highest evaluated top-1 so far, percent, of the averaged weights where there are such."""
+    scores: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
+    """The newest evaluation of `raw` and perhaps `ema` weights: top1 and top5 in percent, loss, images, broken."""
+
+    @property
+    def networks(self) -> list[nn.Module]:
+        """The network, and the averaged one where there is one."""
+        return [self.model, *([self.ema.network] if self.ema else [])]
+
+    def own(self) -> dict[str, Tensor]:
+        """What differs from rank to rank; BatchNorm's statistics have seen this rank's images."""
+        return {"sums": self.sums, "faults": self.faults, "statistics": batchnorm.flat(self.networks)}
+
+    def tree(self, ranks: dict[str, Tensor], network: dict[str, Any]) -> dict[str, Any]:
+        """A checkpoint: tensors and plain data only. Networks get the mean of the ranks' statistics.
+
+        Args:
+            ranks: `own` of all ranks, stacked.
+            network: The network's own settings.
+        """
+        shared = batchnorm.split(self.networks, ranks["statistics"].mean(0))
+        averaged = {"ema": {**self.ema.network.state_dict(), **shared[1]}} if self.ema else {}
+        return {
+            "model": {**self.model.state_dict(), **shared[0]},
+            **averaged,
+            "network": network,
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "ema_updates": self.ema.updates if self.ema else 0,
+            "ranks": ranks,
+            "step": self.step,
+            "evaluated": self.evaluated,
+            "broken": self.broken,
+            "best_top1": self.best_top1,
+            "scores": self.scores,
+        }
+
+    def restore(self, tree: dict[str, Any], rank: int, world_size: int) -> None:
+        """Take over what `tree` gave; another number of ranks goes on from what they had together.
+
+        Raises:
+            RuntimeError: The weights belong to another network.
+        """
+        self.model.load_state_dict(tree["model"])
+        if self.ema:
+            self.ema.network.load_state_dict(tree["ema"])
+            self.ema.updates = tree["ema_updates"]
+        self.optimizer.load_state_dict(tree["optimizer"])
+        self.scaler.load_state_dict(tree["scaler"])
+        self.step, self.evaluated, self.broken = tree["step"], tree["evaluated"], tree["broken"]
+        self.best_top1, self.scores = tree["best_top1"], tree["scores"]
+        ranks = tree["ranks"]
+        sums = F.pad(ranks["sums"], (0, FIELDS - ranks["sums"].shape[1]))  # version 0.1.0 counted no refusals
+        if len(ranks["sums"]) == world_size:
+            batchnorm.put(self.networks, ranks["statistics"][rank])
+            self.sums.copy_(sums[rank])
+        else:
+            self.sums.copy_(sums.sum(0) if rank == 0 else torch.zeros(FIELDS))
+        self.faults.copy_(ranks["faults"].amax(0))
+
+
+def headline(state: TrainState) -> dict[str, float]:
+    """The newest scores of the weights that count: the averaged ones, where there are such."""
+    return state.scores.get("ema") or state.scores["raw"]
+
+
+def restore(state: TrainState, folder: Path, runtime: Runtime) -> None:
+    """Put the newest valid checkpoint, if any, into the state, whose network is distributed already (collective).
+
+    Raises:
+        RuntimeError: Ranks see different checkpoints, as they may on a file system that is slow to agree.
+    """
+    stored = store.load_newest(folder)
+    if stored:
+        state.restore(stored, runtime.world.rank, runtime.world.world_size)
+    if runtime.sum(_step(state, runtime)) != runtime.world.world_size * _step(state, runtime):
+        raise RuntimeError(
+            f"rank {runtime.world.rank} sees step {state.step} in {folder}, other ranks another; start again"
+        )
+
+
+def _step(state: TrainState, runtime: Runtime) -> Tensor:
+    return torch.tensor(state.step, device=runtime.device)

@@ -1,0 +1,107 @@
+"""A finished run's accuracy under the protocol of the figure that its recipe aims at."""
+
+import copy
+from collections.abc import Mapping
+
+from data.catalog.known import recognise
+from data.catalog.manifest import Manifest
+from trainer.context import Setup
+from trainer.engine.state import TrainState
+from trainer.evaluation import labels, outcome
+from trainer.evaluation.image_set import SPLIT
+from trainer.evaluation.labels import UnknownLabelsError
+from trainer.evaluation.measure import Task, measure
+from trainer.evaluation.protocol import Protocol, parse
+from trainer.evaluation.trained_network import Subject, UnusableWeightsError, fingerprint
+from trainer.evaluation.weights_source import Source, own_protocol
+from trainer.evidence.run_record import follows
+from trainer.evidence.targets import TARGETS, Target
+from trainer.recipe.config import Recipe
+from trainer.stopping import StopRequestedError
+
+VIEWS = 64  # squares per process and pass: the run's weights and optimizer are in memory too
+
+
+def protocol(
+    recipe: Recipe,
+    images: tuple[Manifest, Manifest],
+    targets: Mapping[str, tuple[Target, ...]] = TARGETS,
+    *,
+    smoke: bool = False,
+) -> Protocol | None:
+    """How the published figure was measured, where that is otherwise than the run measures and can be compared.
+
+    Args:
+        recipe: The run's.
+        images: Its manifests of train and val.
+        targets: Published figures by recipe.
+        smoke: Whether the run only tries each of its phases, this one too, on whatever images.
+    """
+    named = follows(recipe)
+    aims = targets.get(named.name, ()) if named else ()
+    if not aims or not (smoke or recognise(*images) == aims[0].data):
+        return None
+    wanted = parse(aims[0].protocol)
+    return None if wanted == own_protocol(recipe) else wanted
+
+
+def reached(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest]) -> bool:
+    """Measure a finished run as its recipe's aim was measured; False where it was stopped in that (collective)."""
+    wanted = protocol(setup.recipe, images, smoke=setup.site.smoke)
+    if wanted is None:
+        return True
+    try:
+        evaluate(setup, state, images, wanted)
+    except StopRequestedError:
+        return False
+    except (UnusableWeightsError, UnknownLabelsError) as error:  # which all processes meet, and every start would
+        again = f"provenet evaluate {setup.run.path} --data {setup.site.data} --protocol {wanted.name}"
+        setup.console.say(f"not measured by {wanted.name}: {error}\n  try {again}")
+    return True
+
+
+def evaluate(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest], wanted: Protocol) -> None:
+    """Measure the result's weights under another protocol, and leave the figures in the run directory (collective).
+
+    Raises:
+        StopRequestedError: A process was asked to stop; the next start evaluates anew.
+        TooManyBrokenError: Too many images broke since they were listed.
+    """
+    recipe, runtime, run = setup.recipe, setup.runtime, setup.run
+    train, val = images
+    averaged = state.ema.network if state.ema else None
+    network = copy.deepcopy(averaged or state.model)  # the protocol may change its form
+    source = Source(
+        text=str(run.path), kind="weights", file=run.weights, recipe=recipe, which="ema" if averaged else "raw", run=run
+    )
+    subject = Subject(
+        source=source,
+        model=recipe.model.name,
+        network=network.eval(),
+        num_classes=recipe.model.num_classes,
+        input=recipe.input,
+        protocol=own_protocol(recipe),
+        precision=recipe.precision,
+        which=source.which,
+        classes=train.classes,
+        weights_sha256=fingerprint(network),
+        train_sha256=train.fingerprint(),
+        published_top1=None,
+    )
+    truth = labels.of(val, SPLIT, subject.num_classes, subject.classes)
+    task = Task(
+        subject=subject,
+        protocol=wanted,
+        images=val,
+        truth=truth,
+        labels=None,
+        precision=recipe.precision,
+        batch=max(1, VIEWS // wanted.views),
+        loader=setup.site.loader,
+        max_broken=setup.site.max_broken,
+        should_stop=setup.should_stop,
+    )
+    found = measure(task, runtime)
+    if runtime.is_main:
+        outcome.write(found, truth, outcome.free(run.path / outcome.FOLDER / outcome.folder_name(SPLIT, wanted), found))
+        setup.console.say("\n".join(outcome.lines(found, truth)))

@@ -1,0 +1,74 @@
+"""Optimizers and what they decay."""
+
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import SGD, AdamW, Optimizer
+
+from trainer.optim.optimizer_config import (
+    AdamWConfig,
+    AnyOptimizer,
+    LambConfig,
+    LarsConfig,
+    OptimizerConfig,
+    RmspropTfConfig,
+    SgdConfig,
+)
+
+
+def build_optimizer(model: nn.Module, config: AnyOptimizer) -> Optimizer:
+    """An optimizer over all weights of `model`, which must lie on their final device.
+
+    Its learning rate is a number in each of its groups, to be set before each step; until then it is `config.lr`.
+    """
+    groups = parameter_groups(model, config)
+    # fused: one pass over all weights; runs on CPU and CUDA
+    match config:
+        case SgdConfig():
+            sgd = SGD(groups, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+            return _with_momentum(sgd) if config.momentum else sgd
+        case AdamWConfig():
+            return AdamW(groups, config.lr, betas=config.betas, eps=config.eps, fused=True)
+        case _:
+            return _from_timm(groups, config)
+
+
+def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
+    """Weights that are decayed, and those that are not.
+
+    Normalisation weights and biases are the ones with fewer than two dimensions.
+    """
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    small = [] if config.decay_norm_and_bias else [weight for weight in weights if weight.ndim < 2]
+    others = [weight for weight in weights if config.decay_norm_and_bias or weight.ndim >= 2]
+    groups = [(others, config.weight_decay), (small, 0.0)]
+    return [{"params": members, "weight_decay": decay} for members, decay in groups if members]
+
+
+def _with_momentum(optimizer: SGD) -> SGD:
+    """Begin with a momentum of 0, which changes no update.
+
+    Left to itself, PyTorch's fused SGD takes the memory at its first step, and where that step is passed over, as
+    those that overflow in fp16, leaves it as it found it: the next step reads it.
+    """
+    for group in optimizer.param_groups:
+        for weight in group["params"]:
+            optimizer.state[weight]["momentum_buffer"] = torch.zeros_like(weight)
+    return optimizer
+
+
+def _from_timm(groups: list[dict[str, Any]], config: LarsConfig | LambConfig | RmspropTfConfig) -> Optimizer:
+    """What torch has not. LARS and LAMB leave the rate of a group without decay as it is."""
+    from timm.optim.lamb import Lamb  # takes seconds
+    from timm.optim.lars import Lars
+    from timm.optim.rmsprop_tf import RMSpropTF
+
+    match config:
+        case LarsConfig():
+            momentum: Any = config.momentum  # whose type timm takes from its default, 0
+            return Lars(groups, config.lr, momentum, nesterov=config.nesterov, trust_coeff=config.trust_coefficient)
+        case LambConfig():  # whose own clipping would be a setting that no recipe shows
+            return Lamb(groups, config.lr, betas=config.betas, eps=config.eps, max_grad_norm=None)
+        case RmspropTfConfig():
+            return RMSpropTF(groups, config.lr, config.alpha, config.eps, momentum=config.momentum)

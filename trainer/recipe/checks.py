@@ -1,0 +1,187 @@
+"""What values of a recipe, each in range, do not fit together. Standard library only."""
+
+from data.plan.config import InputConfig
+from trainer.optim.config import EmaConfig, LossConfig
+from trainer.optim.optimizer_config import AnyOptimizer, LarsConfig, SgdConfig
+from trainer.optim.schedule_config import (
+    AnySchedule,
+    ConstantScheduleConfig,
+    PiecewiseScheduleConfig,
+    StepScheduleConfig,
+)
+from trainer.recipe.config import Recipe
+from trainer.recipe.schedule import peak
+
+
+def recipe_problems(recipe: Recipe) -> list[str]:
+    """Values of a recipe that are each in range but do not fit together."""
+    found = [
+        *_optimizer_problems(recipe.optimizer),
+        *_warmup_problems(recipe.schedule, recipe.epochs),
+        *_schedule_problems(recipe),
+        *_loss_problems(recipe.loss),
+        *_ema_problems(recipe.ema),
+        *_batch_problems(recipe),
+        *_input_problems(recipe.input),
+    ]
+    if recipe.model.in_channels != 3:
+        found.append(f"model.in_channels: {recipe.model.in_channels}, but the loader gives RGB images; use 3")
+    return found
+
+
+def world_problems(recipe: Recipe, world_size: int) -> list[str]:
+    """Why `global_batch` cannot be dealt out to this many processes, with what would fit."""
+    whole, micro, sync_bn = recipe.global_batch, recipe.micro_batch, recipe.sync_bn
+
+    def fits(size: int) -> bool:
+        return whole == size * world_size if sync_bn else whole % (size * world_size) == 0
+
+    if whole % micro or fits(micro):
+        return []  # recipe_problems says the former
+    fitting = [size for size in range(1, (whole if sync_bn else micro) + 1) if fits(size)]
+    mend = f"--micro-batch {fitting[-1]}" if fitting else f"a --global-batch divisible by {world_size}"
+    wrong = f"is not global_batch {whole}, as sync_bn asks" if sync_bn else f"does not divide global_batch {whole}"
+    return [
+        f"micro_batch: {micro} images on each of {world_size} processes make {micro * world_size} a pass, which "
+        f"{wrong}; use {mend}"
+    ]
+
+
+def compile_problems(recipe: Recipe, world_size: int, *, lowers: bool) -> list[str]:
+    """Why gradients would be wrong: CUDA graphs overwrite those of the micro-batch before.
+
+    Args:
+        recipe: The recipe.
+        world_size: Processes.
+        lowers: Whether `micro_batch` may be lowered at the start, by `accumulate: auto`.
+
+    Reference: pytorch issues 169545 and 96693.
+    """
+    passes = recipe.accumulation(world_size)
+    if recipe.compile not in ("reduce-overhead", "max-autotune") or (passes <= 1 and not lowers):
+        return []
+    if passes > 1:
+        whole, micro = recipe.global_batch, recipe.micro_batch
+        why = f"a step has {passes} micro-batches here"
+        single = f" --micro-batch {whole // world_size} or {whole // micro} processes make it one;"
+    else:
+        why, single = "--accumulate auto may make a step of several micro-batches", " leave that out;"
+    return [
+        f"compile: {recipe.compile} uses CUDA graphs, which give wrong gradients where they are accumulated, and {why};"
+        f"{single} --compile max-autotune-no-cudagraphs accumulates rightly"
+    ]
+
+
+def _optimizer_problems(optimizer: AnyOptimizer) -> list[str]:
+    if isinstance(optimizer, SgdConfig | LarsConfig) and optimizer.nesterov and optimizer.momentum == 0:
+        return ["optimizer.nesterov: looks ahead by the momentum; set optimizer.momentum above 0"]
+    return []
+
+
+def _warmup_problems(schedule: AnySchedule, epochs: int) -> list[str]:
+    in_epochs, in_steps = schedule.warmup_epochs, schedule.warmup_steps
+    if isinstance(schedule, PiecewiseScheduleConfig):
+        given = {"warmup_epochs": in_epochs, "warmup_steps": in_steps}
+        mend = "a piecewise schedule brings its own; leave it out and let schedule.factors begin low"
+        return [f"schedule.{name}: {value}, but {mend}" for name, value in given.items() if value]
+    if in_epochs and in_steps:
+        return [f"schedule.warmup_steps: {in_steps} beside schedule.warmup_epochs: {in_epochs}; leave one of them out"]
+    if in_epochs > epochs:
+        return [f"schedule.warmup_epochs: {in_epochs} is more than epochs: {epochs}"]
+    return []
+
+
+def _schedule_problems(recipe: Recipe) -> list[str]:
+    match recipe.schedule:
+        case StepScheduleConfig(milestones=milestones):
+            return _milestone_problems(list(milestones), recipe.epochs)
+        case PiecewiseScheduleConfig():
+            return _piecewise_problems(recipe.schedule)
+        case ConstantScheduleConfig():
+            return []
+        case _:
+            return _final_lr_problems(recipe, recipe.schedule.final_lr)
+
+
+def _milestone_problems(milestones: list[float], epochs: int) -> list[str]:
+    problems: list[str] = []
+    if milestones != sorted(set(milestones)):
+        problems.append(f"schedule.milestones: {milestones} must rise")
+    if late := [milestone for milestone in milestones if milestone >= epochs]:
+        problems.append(
+            f"schedule.milestones: {late} come after the last epoch, as epochs: {epochs}; leave them out, "
+            f"as in --schedule.milestones {epochs / 3:.3g} {epochs * 2 / 3:.3g}"
+        )
+    return problems
+
+
+def _piecewise_problems(schedule: PiecewiseScheduleConfig) -> list[str]:
+    points, factors = list(schedule.points), list(schedule.factors)
+    if len(points) != len(factors):
+        return [f"schedule.factors: {len(factors)} values for {len(points)} schedule.points; give one for each point"]
+    if points[:1] != [0] or points != sorted(set(points)):
+        return [f"schedule.points: {points} must rise from 0"]
+    if not any(factors):
+        return [f"schedule.factors: {factors} let nothing be learned; give one above 0"]
+    return []
+
+
+def _final_lr_problems(recipe: Recipe, final_lr: float) -> list[str]:
+    top, optimizer = peak(recipe), recipe.optimizer
+    if final_lr <= top:
+        return []
+    scaled = f" * {recipe.global_batch} / {optimizer.base_batch} = {top:g}" if optimizer.base_batch else ""
+    return [f"schedule.final_lr: {final_lr} is more than optimizer.lr: {optimizer.lr}{scaled}"]
+
+
+def _loss_problems(loss: LossConfig) -> list[str]:
+    if loss.bce_threshold is not None and loss.name != "bce":
+        return ["loss.bce_threshold: has no effect without loss.name: bce"]
+    return []
+
+
+def _ema_problems(ema: EmaConfig) -> list[str]:
+    if ema.decay is not None:
+        return []
+    changed = [name for name in ("every", "warmup") if getattr(ema, name) != getattr(EmaConfig(), name)]
+    return [f"ema.{name}: has no effect without ema.decay" for name in changed]
+
+
+def _batch_problems(recipe: Recipe) -> list[str]:
+    micro, problems = recipe.micro_batch, list[str]()
+    if recipe.global_batch % micro:
+        problems.append(f"micro_batch: {micro} does not divide global_batch: {recipe.global_batch}")
+    repeats = recipe.input.augment.repeats
+    if micro <= repeats and (recipe.mixing.mixup or recipe.mixing.cutmix):
+        least = f"use at least {repeats + 1}, or leave mixing out"
+        problems.append(f"micro_batch: {micro} leaves an image nothing but itself to be mixed with; {least}")
+    if 0 < recipe.precise_bn < micro:
+        problems.append(f"precise_bn: {recipe.precise_bn} is less than micro_batch: {micro}; use at least that, or 0")
+    return problems
+
+
+def _input_problems(config: InputConfig) -> list[str]:
+    problems: list[str] = []
+    if config.eval_crop > config.eval_resize:
+        problems.append(f"input.eval_crop: {config.eval_crop} is more than input.eval_resize: {config.eval_resize}")
+    if config.crop_area[0] > config.crop_area[1]:
+        problems.append(f"input.crop_area: {list(config.crop_area)} must be a rising pair")
+    if config.augment.color_jitter[3] > 0.5:
+        problems.append(f"input.augment.color_jitter: the hue's {config.augment.color_jitter[3]} is more than 0.5")
+    if config.crop == "padded" and config.crop_padding >= config.train_size:
+        problems.append(
+            f"input.crop_padding: {config.crop_padding} must be less than input.train_size: {config.train_size}"
+        )
+    return problems + _growth_problems(config)
+
+
+def _growth_problems(config: InputConfig) -> list[str]:
+    start, (begin, end) = config.start_size, config.growth_epochs
+    if start is None:
+        unused = "has no effect without input.start_size"
+        return [f"input.growth_epochs: {unused}"] if (begin, end) != (0, 0) else []
+    if start >= config.train_size:
+        return [f"input.start_size: {start} must be less than input.train_size: {config.train_size}"]
+    if begin >= end:
+        return [f"input.growth_epochs: {begin} {end} must rise, as in --input.growth-epochs 5 16"]
+    return []

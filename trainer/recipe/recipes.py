@@ -1,0 +1,113 @@
+"""Recipes on disk: YAML that states departures from the defaults."""
+
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError, decode, encode, suggest
+
+FOLDER = Path(__file__).parent / "yaml"
+
+
+def names() -> list[str]:
+    """Recipes that come with the project, sorted."""
+    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+
+
+def load(name: str) -> Recipe:
+    """Read a recipe.
+
+    Args:
+        name: A name from `names()`, or the path of a YAML file, such as the `recipe.yaml` of a run directory.
+
+    Raises:
+        InvalidConfigError: There is no such recipe, or the file holds problems; all of them are listed.
+    """
+    file = _find(name)
+    data = read(file)
+    try:
+        return decode(Recipe, {} if data is None else data)
+    except InvalidConfigError as error:
+        raise InvalidConfigError(f"{file}: {problem}" for problem in error.problems) from None
+
+
+def read(file: Path) -> Any:
+    """What a YAML file holds, strictly read: no key twice, and no number that looks like text.
+
+    Raises:
+        InvalidConfigError: It cannot be read.
+    """
+    try:
+        return yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
+    except InvalidConfigError as error:
+        raise InvalidConfigError(f"{file}: {problem}" for problem in error.problems) from None
+    except (yaml.YAMLError, ValueError, RecursionError, OSError) as error:
+        raise InvalidConfigError([f"{file}: not readable as YAML: {_reason(error)}"]) from None
+
+
+def dump(recipe: Recipe) -> str:
+    """The whole recipe, defaults included, as YAML that `load` reads back to an equal one."""
+    return yaml.safe_dump(encode(recipe), sort_keys=False, default_flow_style=None, width=100)
+
+
+def _find(name: str) -> Path:
+    named, path = FOLDER / f"{name}.yaml", Path(name)
+    if name in names():
+        return named
+    if os.path.isfile(path):  # noqa: PTH113 - unlike Path.is_file, no error for a name too long to be one
+        return path
+    if os.path.isdir(path):  # noqa: PTH112 - the same
+        raise InvalidConfigError([f"recipe: {name!r} is a folder; name a YAML file in it, or one of {_known()}"])
+    looks_like_path = "/" in name or name.endswith((".yaml", ".yml"))
+    near = suggest(path.name.removesuffix(".yaml"), names())
+    hint = near or ("; no such file" if looks_like_path else f"; known: {_known()}")
+    raise InvalidConfigError([f"recipe: {name[:80]!r} is unknown{hint}"])
+
+
+def _known() -> str:
+    return ", ".join(names())
+
+
+def _reason(error: Exception) -> str:
+    """What is wrong with a file, in one line."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
+        mark = error.problem_mark
+        return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
+    return "nested too deeply" if isinstance(error, RecursionError) else " ".join(str(error).split())
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML 1.2's scalars in place of PyYAML's 1.1, in which 1e-4 is text, 012 is ten and `no` is false.
+
+    A key that stands twice is an error rather than a silent choice.
+    """
+
+    yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a dict, each key once."""
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        twice = [
+            f"line {entry.start_mark.line + 1}: {key} stands twice"
+            for number, ((entry, _), key) in enumerate(zip(node.value, keys, strict=True))
+            if key in keys[:number]
+        ]
+        if twice:
+            raise InvalidConfigError(twice)
+        return super().construct_mapping(node, deep)
+
+
+_EXPONENT = r"[eE][-+]?[0-9]+"
+_SCALARS = (
+    ("bool", r"true|True|TRUE|false|False|FALSE", [*"tTfF"]),
+    ("int", r"[-+]?(?:0|[1-9][0-9]*)", [*"-+0123456789"]),
+    ("float", rf"[-+]?(?:(?:\.[0-9]+|[0-9]+\.[0-9]*)(?:{_EXPONENT})?|[0-9]+{_EXPONENT})", [*"-+.0123456789"]),
+    ("float", r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", [*"-+."]),
+    ("null", r"~|null|Null|NULL|", [*"~nN", ""]),
+)
+for _name, _pattern, _first_characters in _SCALARS:
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_name}", re.compile(rf"^(?:{_pattern})$"), _first_characters)

@@ -1,1 +1,0 @@
-"""Recipes as YAML files, read by trainer.recipe."""
