@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 from data import schema
 from data.schema import NewerSchemaError
-from launch.folder import DamagedRecordError
+from launch.submission import DamagedRecordError
 from trainer.checkpoint import files
 from trainer.exits import BAD_INPUT, FAILED
 

@@ -10,13 +10,13 @@ from trainer.exits import FAILED, refuse, say, trace_crashes
 
 VERBS = {
     **cli.VERBS,
-    "submit": Verb("launch.submit", "Submit", "submit_default"),
-    "status": Verb("launch.status", "Status"),
-    "logs": Verb("launch.logs", "Logs"),
-    "cancel": Verb("launch.cancel", "Cancel"),
-    "resume": Verb("launch.submit", "Resume", "resume_default"),
+    "submit": Verb("launch.commands.submit", "Submit", "submit_default"),
+    "status": Verb("launch.commands.status", "Status"),
+    "logs": Verb("launch.commands.logs", "Logs"),
+    "cancel": Verb("launch.commands.cancel", "Cancel"),
+    "resume": Verb("launch.commands.submit", "Resume", "resume_default"),
     "array": Verb("launch.commands.array", "Array", "default"),
-    "plan": Verb("launch.plan.command", "Plan", "default"),
+    "plan": Verb("launch.commands.plan", "Plan", "default"),
     "reproduce": Verb("launch.commands.reproduce", "Reproduce"),
     "run": Verb("launch.commands.run", "Run"),
     "completion": Verb("launch.commands.completion", "Completion"),
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     if words and words[0] in _TRAINER:
         return cli.main(words)
-    from launch.folder import DamagedRecordError
+    from launch.submission import DamagedRecordError
 
     try:
         return cli.main(words, VERBS)

@@ -9,11 +9,11 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launch import pinned, standing
-from launch.folder import LaunchFolder, Submission
+from launch import pinned, run_state
 from launch.job import Sweep, TrainJob
+from launch.run_state import Evidence
 from launch.site import ClusterConfig, cluster_problems, path_problems
-from launch.standing import Evidence
+from launch.submission import LaunchFolder, Submission
 from trainer import preflight
 from trainer.exits import FAILED, refuse
 from trainer.recipe.config import Recipe, SiteConfig
@@ -83,7 +83,7 @@ def jobs_there(runs: Sequence[Evidence], cluster: ClusterConfig) -> dict[Path, s
     Raises:
         InvalidConfigError: Slurm does not say how one of its jobs stands.
     """
-    states = standing.job_states(runs)
+    states = run_state.job_states(runs)
     queued = [(one.path, one.submission, states[one.path]) for one in runs if one.submission]
     silent = [
         f"{path}: whether its earlier job {earlier.job} is gone is not known ({state.reason}); try again"

@@ -32,12 +32,12 @@ class Sweep:
 
     def _refresh_table(self) -> None:
         """Write the table; that it fails is no failure of the run."""
-        from launch.array import summary
+        from launch.array import results
 
         try:
-            summary.refresh(self.root)
+            results.refresh(self.root)
         except (OSError, ValueError, LookupError) as error:
-            sys.stderr.write(f"launch: {self.root}/{summary.FILE} stays as it was: {error}\n")
+            sys.stderr.write(f"launch: {self.root}/{results.FILE} stays as it was: {error}\n")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from launch import attempts, scheduler
 from launch.attempts import Attempt, End
-from launch.folder import LaunchFolder
-from launch.run import Ended, run, say
+from launch.launcher import Ended, run, say
 from launch.site import ClusterConfig
+from launch.submission import LaunchFolder
 from trainer.exits import BROKE_OFF, FAILED
 from trainer.rundir import RunDirectory
 from trainer.stopping import START_AGAIN

@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from launch.folder import unsafe
+from launch.submission import unsafe
 from trainer.exits import refuse, trace_crashes
 
 

@@ -9,13 +9,13 @@ from typing import Annotated
 
 import tyro
 
-from launch import enqueue, standing
-from launch.array import summary, sweep
+from launch import enqueue, run_state
+from launch.array import results, sweep
 from launch.array.sweep import Task
+from launch.commands.submit import CLUSTER, NOWHERE
 from launch.enqueue import Wanted
 from launch.job import Sweep
 from launch.site import ClusterConfig
-from launch.submit import CLUSTER, NOWHERE
 from trainer.exits import refuse
 from trainer.recipe import smoke
 from trainer.recipe.config import SiteConfig
@@ -68,7 +68,7 @@ class Array:
         together = Sweep(root=self._root, parallel=self.parallel, local=self.cluster.cluster == "local")
         code = enqueue.submit_array([wanted[name] for name in idle], together)
         if code == 0:
-            summary.keep(self._root, tasks)
+            results.keep(self._root, tasks)
         return code
 
     @property
@@ -81,14 +81,14 @@ class Array:
 
     def _idle(self, tasks: Sequence[Task]) -> list[str]:
         """Runs that are neither finished nor in the hands of a job."""
-        seen = {task.name: standing.read(RunDirectory(self._root / task.name)) for task in tasks}
+        seen = {task.name: run_state.read(RunDirectory(self._root / task.name)) for task in tasks}
         open_ = {name: one for name, one in seen.items() if not one.finished}
         there = enqueue.jobs_there(list(open_.values()), self.cluster)
         return [name for name, one in open_.items() if one.path not in there]
 
     def _summarize(self, tasks: Sequence[Task]) -> int:
-        found = summary.summarize(self._root, tasks)
-        show(summary.HEAD, [row.cells for row in found.rows])
+        found = results.summarize(self._root, tasks)
+        show(results.HEAD, [row.cells for row in found.rows])
         sys.stdout.write(f"{found.note}\n")
         return 0
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import tyro
 
-from launch import run
+from launch import launcher
 from trainer.exits import refuse
 from trainer.recipe.decode import range_problems
 
@@ -33,7 +33,7 @@ class Run:
         problems = range_problems(self, flags=True)
         if not self.command:
             problems.append("COMMAND: missing; it comes last, after --: run -- torchrun ...")
-        return refuse(problems) if problems else run.run(self.command, self.grace_s).code
+        return refuse(problems) if problems else launcher.run(self.command, self.grace_s).code
 
     def behind(self, words: tuple[str, ...]) -> "Run":
         """The command with what follows after --."""

@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass
 
 from launch.plan.config import MOST_GPUS, PlanConfig
-from launch.plan.model import Forecast, Step
-from launch.plan.network import checkpoint_bytes
+from launch.plan.network_size import checkpoint_bytes
+from launch.plan.step_time import Forecast, Step
 
 FORWARD = 1 / 3  # of a training image's time: the backward pass costs twice the forward pass
 EVAL_DECODING = 3.14 / 1.66  # CPU time of an evaluation image to a training image: README.md, Data

@@ -7,7 +7,7 @@ from typing import Any
 
 from launch.plan import published
 from launch.plan.config import PlanConfig
-from launch.plan.model import Speeds
+from launch.plan.step_time import Speeds
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, differences, encode
 

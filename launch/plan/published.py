@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from launch.plan.config import GpuName, PlanConfig
-from launch.plan.model import Speeds
-from launch.plan.network import Network
+from launch.plan.network_size import Network
+from launch.plan.step_time import Speeds
 from trainer.recipe.config import Precision, Recipe
 
 

@@ -7,7 +7,7 @@ import pytest
 
 from launch import attempts
 from launch.attempts import Attempt, End, Then, meaning, newest_step, read, stuck, verdict
-from launch.folder import DamagedRecordError
+from launch.submission import DamagedRecordError
 from tests.launch import stand_ins
 
 

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from launch.array import summary
+from launch.array import results
 from launch.array.slots import slot
 from launch.array.sweep import Member
-from launch.folder import LaunchFolder
 from launch.job import Sweep, TrainJob
 from launch.site import ClusterConfig
+from launch.submission import LaunchFolder
 from tests.launch import stand_ins
 
 TRAIN = ("train", "/r/recipe.yaml", "--data", 'it\'s "here"')
@@ -43,7 +43,7 @@ def test_a_job_outlives_the_process_that_queued_it() -> None:
 @pytest.fixture
 def sweep(tmp_path: Path) -> Sweep:
     LaunchFolder(tmp_path).make()
-    summary.keep(tmp_path, [Member(name="seed=0", settings={"seed": 0})])
+    results.keep(tmp_path, [Member(name="seed=0", settings={"seed": 0})])
     return Sweep(root=tmp_path, parallel=1, local=False)
 
 

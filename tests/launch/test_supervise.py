@@ -13,7 +13,7 @@ import pytest
 
 from launch import attempts
 from launch.attempts import Attempt, End
-from launch.folder import LaunchFolder
+from launch.submission import LaunchFolder
 from launch.supervise import place_of
 from tests.launch import stand_ins
 from trainer.rundir import RunDirectory

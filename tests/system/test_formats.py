@@ -17,7 +17,7 @@ from data.catalog import manifest
 from launch import attempts
 from launch.attempts import Attempt, End
 from launch.cli import main as launch
-from launch.folder import LaunchFolder, Submission
+from launch.submission import LaunchFolder, Submission
 from models import factory
 from models.config import ModelConfig
 from tests import commands

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch import attempts
-from launch.folder import LaunchFolder
+from launch.submission import LaunchFolder
 from tests.system.running import SMALL, last_step, points, processes, same_bits, state, train, wait_for
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch import attempts
-from launch.folder import LaunchFolder
+from launch.submission import LaunchFolder
 from tests.system import clusters
 from tests.system.running import SMALL, last_step, points, records, same_bits, state, wait_for
 

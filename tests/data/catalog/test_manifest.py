@@ -144,7 +144,7 @@ def imagenet(root: Path, total: int = 1_280_000) -> Manifest:
 LOAD = """
 import sys, time
 from pathlib import Path
-from data import manifest
+from data.catalog import manifest
 found = manifest.load(Path(sys.argv[1]), Path("x"))
 status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
 peak = status["VmHWM"].split()[0]  # getrusage's would be the parent's, where that is greater

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from launch.cli import main
-from launch.folder import LaunchFolder
+from launch.submission import LaunchFolder
 from tests import commands
 from tests.launch import stand_ins
 

@@ -5,7 +5,7 @@ import pytest
 from data.plan.config import InputConfig
 from launch.plan import published
 from launch.plan.config import GpuName, PlanConfig
-from launch.plan.network import Network
+from launch.plan.network_size import Network
 from models.config import ModelConfig
 from trainer.recipe.config import Recipe
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from launch import attempts
 from launch.attempts import Attempt
-from launch.folder import LaunchFolder
+from launch.submission import LaunchFolder
 from tests.system.drill.cluster import Cluster, ClusterError
 from trainer.checkpoint import files
 from trainer.rundir import RunDirectory

@@ -8,7 +8,7 @@ import torch
 
 from launch import attempts
 from launch.attempts import End
-from launch.folder import LaunchFolder
+from launch.submission import LaunchFolder
 from tests.system.drill.cluster import Cluster
 from tests.system.drill.running import DrillError, Running, difference
 from trainer.checkpoint import store

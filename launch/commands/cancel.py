@@ -13,9 +13,9 @@ from typing import Annotated
 import tyro
 
 from launch import attempts
-from launch.folder import LaunchFolder, Submission
+from launch.run_state import Evidence, job_states, read
 from launch.scheduler import JobState
-from launch.standing import Evidence, job_states, read
+from launch.submission import LaunchFolder, Submission
 from trainer.exits import FAILED, refuse
 from trainer.rundir import RunDirectory
 

@@ -12,9 +12,9 @@ import pytest
 
 from launch import attempts
 from launch.attempts import Attempt, End, Then
-from launch.folder import DamagedRecordError, Kind, LaunchFolder, Submission
+from launch.run_state import Evidence, Standing, State, local_state, read, settled, standing
 from launch.scheduler import JobState
-from launch.standing import Evidence, Standing, State, local_state, read, settled, standing
+from launch.submission import DamagedRecordError, Kind, LaunchFolder, Submission
 from trainer.checkpoint import holder_file
 from trainer.checkpoint.holder_file import Holder
 from trainer.rundir import RunDirectory

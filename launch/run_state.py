@@ -9,8 +9,8 @@ from typing import Literal
 
 from launch import attempts, scheduler
 from launch.attempts import Attempt
-from launch.folder import LaunchFolder, Submission
 from launch.scheduler import GONE, UNKNOWN, JobState
+from launch.submission import LaunchFolder, Submission
 from trainer.checkpoint.holder_file import Holder, look
 from trainer.rundir import RunDirectory
 from trainer.terminal import age

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.folder import DamagedRecordError, LaunchFolder, Submission, unsafe
+from launch.submission import DamagedRecordError, LaunchFolder, Submission, unsafe
 
 SUBMISSION = Submission(
     job="12_3", kind="local", time=1.5, log="/l", code="/c", commit="abc+", request={"nodes": 2}, site={"data": "/d"}

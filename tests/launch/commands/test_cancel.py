@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pytest
 
-from launch import cancel
 from launch.cli import main
-from launch.folder import LaunchFolder, Submission
+from launch.commands import cancel
+from launch.submission import LaunchFolder, Submission
 from tests import commands
 from tests.launch import stand_ins
 

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from data.plan.config import InputConfig
-from launch.plan.command import Plan
+from launch.commands.plan import Plan
 from launch.plan.config import PlanConfig
 from models.config import ModelConfig
 from trainer.optim.config import EmaConfig

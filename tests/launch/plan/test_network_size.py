@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from launch.plan.network import Network, checkpoint_bytes, copies, gradient_bytes, weigh
+from launch.plan.network_size import Network, checkpoint_bytes, copies, gradient_bytes, weigh
 from models.config import ModelConfig
 from trainer.checkpoint import files, store
 from trainer.engine import build

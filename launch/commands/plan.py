@@ -7,12 +7,12 @@ from typing import Annotated
 
 import tyro
 
-from launch.plan import jobs, measured, published, table
+from launch.plan import jobs, measured, plan_table, published
 from launch.plan.config import PlanConfig, plan_problems
 from launch.plan.jobs import TooShortError
 from launch.plan.measured import Measured
-from launch.plan.model import Forecast
-from launch.plan.network import weigh
+from launch.plan.network_size import weigh
+from launch.plan.step_time import Forecast
 from models import registry
 from trainer.commands.parsing import named_recipe
 from trainer.exits import FAILED, refuse
@@ -76,14 +76,14 @@ class Plan:
         asked, counts = self.config.nodes * self.config.gpus_per_node, jobs.gpu_counts(self.config)
         undealt = {gpus: found for gpus in counts if (found := world_problems(self.settings, gpus))}
         runs = {gpus: jobs.run(forecast, gpus) for gpus in counts if gpus not in undealt}
-        sys.stdout.write(f"{table.head(forecast)}\n")
-        table.show(list(runs.values()))
-        sys.stdout.write(table.beyond(self.settings, list(undealt)))
+        sys.stdout.write(f"{plan_table.head(forecast)}\n")
+        plan_table.show(list(runs.values()))
+        sys.stdout.write(plan_table.beyond(self.settings, list(undealt)))
         sys.stdout.write("\n")
         sys.stdout.write(
-            table.detail(runs[asked], forecast) if asked in runs else f"{asked} GPUs: {undealt[asked][0]}\n"
+            plan_table.detail(runs[asked], forecast) if asked in runs else f"{asked} GPUs: {undealt[asked][0]}\n"
         )
-        sys.stdout.write(f"\n{table.assumptions(forecast, sources)}")
+        sys.stdout.write(f"\n{plan_table.assumptions(forecast, sources)}")
 
 
 def default(words: Sequence[str]) -> Plan:

@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from launch.cli import VERBS, main
-from launch.folder import LaunchFolder
+from launch.commands.submit import Resume
 from launch.site import ClusterConfig
-from launch.submit import Resume
+from launch.submission import LaunchFolder
 from tests import commands
 from tests.launch import stand_ins
 from trainer.commands.cli import parse

@@ -10,7 +10,7 @@ from statistics import NormalDist
 from typing import Literal
 
 from launch.plan.config import PlanConfig
-from launch.plan.network import Network, gradient_bytes
+from launch.plan.network_size import Network, gradient_bytes
 from trainer.recipe.config import Recipe
 
 # Both chosen once, over the published figures of tests/launch/plan/test_model.py

@@ -12,10 +12,10 @@ import pytest
 from launch import attempts
 from launch.attempts import Attempt, End, Then
 from launch.cli import main
-from launch.folder import LaunchFolder, Submission
-from launch.logs import Logs, has_ended
+from launch.commands.logs import Logs, has_ended
+from launch.submission import LaunchFolder, Submission
 from tests import commands
-from tests.launch.test_status import make
+from tests.launch.commands.test_status import make
 
 LOG = b"""\
 prolog
@@ -158,7 +158,9 @@ class Follower:
 
     def __init__(self, run: Path, flags: str = "") -> None:
         self.file = run.with_suffix(".out")
-        code = f"import sys; from pathlib import Path; from launch.logs import Logs; run = Path({str(run)!r}); "
+        code = (
+            f"import sys; from pathlib import Path; from launch.commands.logs import Logs; run = Path({str(run)!r}); "
+        )
         code += f"sys.exit(Logs(run_directory=run, follow=True, {flags}).run())"
         with self.file.open("wb") as out, run.with_suffix(".err").open("wb") as errors:
             self.process = subprocess.Popen([sys.executable, "-c", code], stdout=out, stderr=errors)
@@ -234,7 +236,8 @@ def test_ctrl_c_ends_following_without_failing(run: Path, follow: Callable[..., 
 def test_a_reader_that_leaves_is_no_failure(run: Path) -> None:
     log(run).write_bytes(LOG * 20_000)
     code = (
-        f"from pathlib import Path; from launch.logs import Logs; Logs(run_directory=Path({str(run)!r}), lines=0).run()"
+        "from pathlib import Path; from launch.commands.logs import Logs; "
+        f"Logs(run_directory=Path({str(run)!r}), lines=0).run()"
     )
     with subprocess.Popen(
         [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}

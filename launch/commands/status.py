@@ -11,11 +11,11 @@ from typing import Annotated
 import tyro
 
 from data.schema import NewerSchemaError
-from launch import board, screen
-from launch.board import Board, Row
+from launch import screen, status_table
 from launch.progress import Progress, progress
+from launch.run_state import Evidence, Standing, State, job_states, read, settled, standing
 from launch.scheduler import JobState
-from launch.standing import Evidence, Standing, State, job_states, read, settled, standing
+from launch.status_table import Board, Row
 from trainer.exits import refuse
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, range_problems
@@ -58,12 +58,12 @@ class Status:
             return refuse(problems)
         recipes = Recipes()
         if self.watch is not None:
-            return board.watch(lambda: collect(root, recipes), self.watch[0] if self.watch else WATCH_S)
+            return status_table.watch(lambda: collect(root, recipes), self.watch[0] if self.watch else WATCH_S)
         found = collect(root, recipes)
         if self.json:
-            board.show_json(found)
+            status_table.show_json(found)
         else:
-            board.show(found)
+            status_table.show(found)
         return 0
 
     def _problems(self, root: Path) -> list[str]:

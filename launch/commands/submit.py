@@ -9,10 +9,10 @@ from typing import Annotated
 
 import tyro
 
-from launch import enqueue, standing
+from launch import enqueue, run_state
 from launch.enqueue import Wanted
-from launch.folder import LaunchFolder, Submission
 from launch.site import ClusterConfig
+from launch.submission import LaunchFolder, Submission
 from trainer.commands.parsing import named_recipe
 from trainer.exits import refuse
 from trainer.recipe import smoke
@@ -147,7 +147,7 @@ def _submit(wanted: Wanted, *, dry_run: bool) -> int:
     if dry_run:
         sys.stdout.write(_preview(wanted))
         return 0
-    if job := enqueue.jobs_there([standing.read(wanted.run)], wanted.cluster).get(wanted.run.path):
+    if job := enqueue.jobs_there([run_state.read(wanted.run)], wanted.cluster).get(wanted.run.path):
         mend = f"end it first: provenet cancel {shlex.quote(str(wanted.run.path))}"
         return refuse([f"--output: this run is in the hands of job {job}; {mend}"])
     return enqueue.submit(wanted)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.run import environment
+from launch.launcher import environment
 from tests import commands
 
 ROOT = Path(__file__).parents[2]

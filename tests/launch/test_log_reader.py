@@ -2,8 +2,8 @@ from pathlib import Path
 
 import pytest
 
-from launch import logfile
-from launch.logfile import LogFile
+from launch import log_reader
+from launch.log_reader import LogFile
 from launch.screen import clean
 
 NUMBERED = b"".join(b"%d: line %d %s\n" % (number % 8, number, b"x" * (number % 300)) for number in range(40_000))
@@ -68,8 +68,8 @@ def test_a_bar_is_followed_before_its_line_ends(tmp_path: Path) -> None:
 
 def test_junk_without_an_end_is_read_in_parts(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "log")
-    log.file.write_bytes(b"first\n" + b"\0" * (2 * logfile._LONGEST + 1))
-    assert [len(line) for line in log.more()] == [5, logfile._LONGEST, logfile._LONGEST]
+    log.file.write_bytes(b"first\n" + b"\0" * (2 * log_reader._LONGEST + 1))
+    assert [len(line) for line in log.more()] == [5, log_reader._LONGEST, log_reader._LONGEST]
     assert [len(line) for line in log.more(is_last=True)] == [1]
 
 
@@ -78,7 +78,7 @@ def test_the_last_lines_are_the_same_wherever_reading_begins(tmp_path: Path, ran
     """Across windows that grow."""
     file = tmp_path / "log"
     file.write_bytes(NUMBERED)
-    assert len(NUMBERED) > 4 * logfile._WINDOW
+    assert len(NUMBERED) > 4 * log_reader._WINDOW
     every = list(LogFile(file, rank).more())
     log = LogFile(file, rank)
     skipped = log.seek(count)
@@ -89,7 +89,7 @@ def test_few_last_lines_take_no_reading_of_the_rest(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "log")
     log.file.write_bytes(NUMBERED)
     log.seek(10)
-    assert log.place > len(NUMBERED) - logfile._WINDOW
+    assert log.place > len(NUMBERED) - log_reader._WINDOW
 
 
 def test_an_attempt_ends_where_another_begins(tmp_path: Path) -> None:

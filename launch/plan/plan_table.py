@@ -8,8 +8,8 @@ from rich.table import Table
 
 from launch.plan.config import PlanConfig
 from launch.plan.jobs import EVAL_DECODING, Run
-from launch.plan.model import BUCKET, LINE_SHARE, NETWORK_BOUND, SPREAD, Forecast
-from launch.plan.network import gradient_bytes
+from launch.plan.network_size import gradient_bytes
+from launch.plan.step_time import BUCKET, LINE_SHARE, NETWORK_BOUND, SPREAD, Forecast
 from trainer.recipe.config import Recipe
 from trainer.terminal import show as show_plain
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from rich.console import Console, Group
 
-from launch.board import HEAD, Board, Row, picture, screenful, show
-from launch.standing import State
+from launch.run_state import State
+from launch.status_table import HEAD, Board, Row, picture, screenful, show
 
 ROW = Row(
     run="sweep/lr-0.1",
@@ -97,7 +97,7 @@ def test_remarks_are_no_part_of_the_output(tmp_path: Path, capsys: pytest.Captur
 
 
 def test_a_watched_table_ends_at_ctrl_c_without_failing(tmp_path: Path) -> None:
-    code = "import sys; from pathlib import Path; from launch.status import Status; "
+    code = "import sys; from pathlib import Path; from launch.commands.status import Status; "
     code += f"sys.exit(Status(root=Path({str(tmp_path)!r}), watch=(1.0,)).run())"
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-c", code], stdout=theirs, stderr=theirs)

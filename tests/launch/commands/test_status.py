@@ -8,9 +8,9 @@ import pytest
 
 from launch import attempts
 from launch.attempts import End, Then
-from launch.board import Row
-from launch.folder import LaunchFolder, Submission
-from launch.status import Recipes, Status, collect
+from launch.commands.status import Recipes, Status, collect
+from launch.status_table import Row
+from launch.submission import LaunchFolder, Submission
 from tests import commands
 from trainer.recipe.config import Recipe
 from trainer.recipe.recipes import dump

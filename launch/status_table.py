@@ -13,8 +13,8 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from launch.run_state import State, UnderWay
 from launch.screen import in_one_line, say, write
-from launch.standing import State, UnderWay
 from trainer import terminal
 from trainer.terminal import age
 

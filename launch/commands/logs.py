@@ -11,8 +11,8 @@ from typing import Annotated
 import tyro
 
 from launch import attempts, screen
-from launch.folder import LaunchFolder, Submission
-from launch.logfile import LogFile
+from launch.log_reader import LogFile
+from launch.submission import LaunchFolder, Submission
 from trainer.exits import refuse
 from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory

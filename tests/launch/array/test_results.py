@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from launch.array import summary
+from launch.array import results
 from launch.array.sweep import Member
-from launch.folder import LaunchFolder
+from launch.submission import LaunchFolder
 from tests.launch import stand_ins
 
 MEMBERS = [
@@ -29,20 +29,20 @@ def root(tmp_path: Path) -> Path:
 
 def test_mean_and_sample_deviation_over_seeds_are_those_by_hand(root: Path) -> None:
     # 71.5; squares 2.25 + 0.25 + 4, over 2: sqrt(3.25) = 1.803. 91; 1 + 1 + 4 over 2: sqrt(3) = 1.732
-    first, second = summary.summarize(root, MEMBERS).rows
+    first, second = results.summarize(root, MEMBERS).rows
     assert first.cells == ("optimizer.lr 0.1", "3 of 3", "71.50 +- 1.80", "91.00 +- 1.73")
     assert second.cells == ("optimizer.lr 0.2", "0 of 3", "", "")
 
 
 def test_one_run_has_no_spread(root: Path) -> None:
     stand_ins.finish(root / "lr=0.2,seed=1", 50.0, 80.0)
-    assert summary.summarize(root, MEMBERS).rows[1].cells == ("optimizer.lr 0.2", "1 of 3", "50.00", "80.00")
+    assert results.summarize(root, MEMBERS).rows[1].cells == ("optimizer.lr 0.2", "1 of 3", "50.00", "80.00")
 
 
 def test_the_table_is_written_beside_the_runs_and_follows(root: Path) -> None:
-    summary.keep(root, MEMBERS)
+    results.keep(root, MEMBERS)
     stand_ins.finish(root / "lr=0.2,seed=0", 60.0, protocol="other crop")
-    summary.refresh(root)
+    results.refresh(root)
     assert (root / "summary.md").read_text() == (
         "| settings | runs | top-1, % | top-5, % |\n"
         "| --- | --- | --- | --- |\n"
@@ -53,7 +53,7 @@ def test_the_table_is_written_beside_the_runs_and_follows(root: Path) -> None:
 
 
 def test_nothing_finished_is_said(tmp_path: Path) -> None:
-    found = summary.summarize(tmp_path, [Member(name="seed=0", settings={"seed": 0})])
+    found = results.summarize(tmp_path, [Member(name="seed=0", settings={"seed": 0})])
     assert found.rows[0].cells == ("recipe", "0 of 1", "", "")
     assert found.note.endswith("nothing has finished yet")
 
@@ -67,21 +67,21 @@ def test_nothing_finished_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_names_all_but_the_seed(tmp_path: Path, settings: dict[str, object], expected: str) -> None:
-    assert summary.summarize(tmp_path, [Member(name="x", settings=settings)]).rows[0].settings == expected
+    assert results.summarize(tmp_path, [Member(name="x", settings=settings)]).rows[0].settings == expected
 
 
 def test_one_run_at_a_time_writes_the_table(tmp_path: Path) -> None:
-    with (tmp_path / "sweep.lock").open("w") as other, summary._alone(tmp_path / "sweep.json"):  # noqa: SIM117
+    with (tmp_path / "sweep.lock").open("w") as other, results._alone(tmp_path / "sweep.json"):  # noqa: SIM117
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def test_runs_that_finish_together_all_stand_in_the_table(root: Path) -> None:
     code = (
-        "import sys; from pathlib import Path; from launch.array import summary; from tests.launch import stand_ins\n"
-        "root, name = Path(sys.argv[1]), sys.argv[2]; input(); stand_ins.finish(root / name, 60); summary.refresh(root)"
+        "import sys; from pathlib import Path; from launch.array import results; from tests.launch import stand_ins\n"
+        "root, name = Path(sys.argv[1]), sys.argv[2]; input(); stand_ins.finish(root / name, 60); results.refresh(root)"
     )
-    summary.keep(root, MEMBERS)
+    results.keep(root, MEMBERS)
     command, place = [sys.executable, "-c", code, str(root)], Path(__file__).parents[3]
     finishing = [
         subprocess.Popen([*command, member.name], stdin=subprocess.PIPE, cwd=place, env=os.environ)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from launch.array.sweep import Member, Settings
-from launch.folder import LaunchFolder
+from launch.submission import LaunchFolder
 from trainer.evaluation.spread import spread
 from trainer.rundir import RunDirectory, write_text
 
