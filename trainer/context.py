@@ -10,7 +10,7 @@ from trainer.stopping import StopFlag
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Setup:
+class RunContext:
     """One recipe at one site, in this process."""
 
     recipe: Recipe

@@ -13,7 +13,7 @@ from trainer import at_work
 from trainer.checkpoint import files
 from trainer.checkpoint.holder import HeldError, Hold
 from trainer.console import Console
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.engine import build
 from trainer.engine.build import Data
 from trainer.engine.loop import fit
@@ -59,16 +59,16 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
     with ExitStack() as holding:
         hold = take_hold(runtime, site, stop, holding)
         recipe = begin(recipe, runtime, site)
-        setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
-        images = list_images(setup)
+        context = RunContext(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
+        images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, for which all must have restored the state
-            at_work.tell(setup.run, setup.console.say)
+            at_work.tell(context.run, context.console.say)
         with ExitStack() as stack, advising(recipe):
-            parts = build.build(setup, images, hold, stack, open_telemetry)
+            parts = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(parts)
-        finished = finished and final_evaluation.reached(setup, parts.state, images)
+        finished = finished and final_evaluation.reached(context, parts.state, images)
         if runtime.is_main:
-            _conclude(setup, images, parts.state if finished else None)
+            _conclude(context, images, parts.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
 
@@ -109,21 +109,21 @@ def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
     return recipe
 
 
-def open_telemetry(setup: Setup, state: TrainState, data: Data, stack: ExitStack) -> Telemetry:
+def open_telemetry(context: RunContext, state: TrainState, data: Data, stack: ExitStack) -> Telemetry:
     """Open the telemetry of this start of the run, and say what the run is (rank 0 only)."""
     plans, chosen = data.plans, data.chosen
     assert chosen  # by `run_data`
-    facts = environment(setup.runtime, chosen.backend)
+    facts = environment(context.runtime, chosen.backend)
     per_epoch = plans[0].steps_per_epoch
-    facts |= {"steps_per_epoch": per_epoch, "total_steps": setup.recipe.epochs * per_epoch}
-    setup.console.narrate(_opening(setup.recipe, plans, chosen, facts))
+    facts |= {"steps_per_epoch": per_epoch, "total_steps": context.recipe.epochs * per_epoch}
+    context.console.narrate(_opening(context.recipe, plans, chosen, facts))
     for split in plans:
         if split.manifest.broken:
-            setup.console.say(_left_out(split.manifest))
-    setup.console.narrate(f"going on after step {state.step}" if state.step else "starting")
-    if change := other_threads(setup.run.records(), facts):
-        setup.console.say(change)
-    telemetry = Telemetry(setup, plans[0], state.step, state.evaluated, facts)
+            context.console.say(_left_out(split.manifest))
+    context.console.narrate(f"going on after step {state.step}" if state.step else "starting")
+    if change := other_threads(context.run.records(), facts):
+        context.console.say(change)
+    telemetry = Telemetry(context, plans[0], state.step, state.evaluated, facts)
     stack.callback(telemetry.close)
     return telemetry
 
@@ -144,17 +144,17 @@ def _left_out(images: Manifest) -> str:
     return f"{images.root}: {len(images.broken)} broken images are left out, the first: {first}"
 
 
-def _conclude(setup: Setup, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
+def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
     """Write the result, where there is one, and the report, and say where everything lies (rank 0 only)."""
     from trainer.evidence import report  # whose plot takes a while to load, and is for the end
 
-    run = setup.run
+    run = context.run
     if finished:
-        result = result_of(setup.recipe, finished, *build.plans(setup, images))
+        result = result_of(context.recipe, finished, *build.plans(context, images))
         newest = files.newest_first(run.checkpoints)[0]  # has been waited for
-        files.copy(newest / (files.EMA if setup.recipe.ema.decay else files.MODEL), run.weights)
+        files.copy(newest / (files.EMA if context.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     report.write(run)
     if finished:
-        conclude(setup, finished.step)
+        conclude(context, finished.step)
     sys.stdout.write(run.guide())

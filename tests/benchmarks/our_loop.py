@@ -16,7 +16,7 @@ from models.config import ModelConfig
 from tests.benchmarks.config import LR, MOMENTUM, WEIGHT_DECAY, LoopTask
 from tests.benchmarks.resident import Opened, images_and_targets
 from trainer.console import Console
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.doctor.rig import Resident
 from trainer.engine import build
 from trainer.engine.build import Data, Images
@@ -45,7 +45,7 @@ class Stopped(Phases):
 def open_loop(task: LoopTask, world: World, stack: ExitStack) -> Opened:
     """The loop at its first step (collective); `stack` closes what has to be closed."""
     parts = fit_parts(task, world, stack)
-    runtime = parts.setup.runtime
+    runtime = parts.context.runtime
 
     def turn() -> None:
         train_epoch(parts)
@@ -56,19 +56,19 @@ def open_loop(task: LoopTask, world: World, stack: ExitStack) -> Opened:
 
 def fit_parts(task: LoopTask, world: World, stack: ExitStack, **site: Any) -> Fit:
     """A run on the resident batch, its epochs of `task.steps` steps, with settings of its site (collective)."""
-    setup = _setup(task, world, **site)
+    context = _setup(task, world, **site)
     if world.is_main:
-        setup.run.make()
-    hold = take_hold(setup.runtime, setup.site, setup.stop, stack)
-    images = _manifest(task.steps * setup.recipe.global_batch, task.num_classes)
+        context.run.make()
+    hold = take_hold(context.runtime, context.site, context.stop, stack)
+    images = _manifest(task.steps * context.recipe.global_batch, task.num_classes)
     watched = None if task.loop == "silent" else _telemetry
-    parts = build.build(setup, (images, images), hold, stack, watched, partial(_resident, task))
+    parts = build.build(context, (images, images), hold, stack, watched, partial(_resident, task))
     if task.loop == "silent":
-        parts.train_step.phases = Stopped(setup.runtime.device)
+        parts.train_step.phases = Stopped(context.runtime.device)
     return parts
 
 
-def _setup(task: LoopTask, world: World, **site: Any) -> Setup:
+def _setup(task: LoopTask, world: World, **site: Any) -> RunContext:
     recipe = Recipe(
         model=ModelConfig(name=task.network, num_classes=task.num_classes),
         input=InputConfig(train_size=task.image_size),
@@ -81,16 +81,16 @@ def _setup(task: LoopTask, world: World, **site: Any) -> Setup:
     fields = {"channels_last": task.channels_last, "threads": task.threads, "keep_checkpoints": 1, **site}
     where = SiteConfig(data=task.folder, output=task.folder, **fields)
     runtime = Runtime(world, recipe.precision, task.threads)
-    return Setup(recipe=recipe, site=where, runtime=runtime, stop=StopFlag(), console=Console(quiet=where.quiet))
+    return RunContext(recipe=recipe, site=where, runtime=runtime, stop=StopFlag(), console=Console(quiet=where.quiet))
 
 
-def _resident(task: LoopTask, setup: Setup, images: Images, _stack: ExitStack) -> Data:
-    loader = Resident(_batch(task, setup.runtime.device), task.steps)
-    return Data(plans=build.plans(setup, images), loaders=(loader, loader))
+def _resident(task: LoopTask, context: RunContext, images: Images, _stack: ExitStack) -> Data:
+    loader = Resident(_batch(task, context.runtime.device), task.steps)
+    return Data(plans=build.plans(context, images), loaders=(loader, loader))
 
 
-def _telemetry(setup: Setup, state: TrainState, data: Data, stack: ExitStack) -> Telemetry:
-    telemetry = Telemetry(setup, data.plans[0], state.step, state.evaluated, {})
+def _telemetry(context: RunContext, state: TrainState, data: Data, stack: ExitStack) -> Telemetry:
+    telemetry = Telemetry(context, data.plans[0], state.step, state.evaluated, {})
     stack.callback(telemetry.close)
     return telemetry
 

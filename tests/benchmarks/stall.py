@@ -30,10 +30,10 @@ def measure(task: LoopTask, config: BenchConfig) -> list[Pair]:
         parts = fit_parts(task, World(), stack)
         _fill(parts)
         tree = parts.state.tree(parts.keeper.rows(), {"name": task.network})
-        saver = Saver(task.folder / "behind", parts.setup.site, guard=lambda: None)
+        saver = Saver(task.folder / "behind", parts.context.site, guard=lambda: None)
         stack.callback(saver.finish)
         ways = (
-            partial(_behind, saver, count(1), tree, parts.setup.runtime.device),
+            partial(_behind, saver, count(1), tree, parts.context.runtime.device),
             partial(_seconds, lambda: store.write(task.folder / "synchronous", 0, tree)),
             partial(_seconds, lambda: _torch_save(tree, task.folder / "state.pt")),
         )

@@ -31,7 +31,7 @@ def checkpoints(stage: Stage) -> Iterator[Check]:
             copies[parts.state.step] = {name: value.clone() for name, value in parts.state.model.state_dict().items()}
         train_epoch(parts)
         parts.keeper.finish()
-        stored = store.load_newest(parts.setup.run.checkpoints)
+        stored = store.load_newest(parts.context.run.checkpoints)
     assert stored
     expected = {name: value.cpu() for name, value in copies[stored["step"]].items()}
     same = stored["step"] == max(copies) and same_bits(expected, stored["model"])

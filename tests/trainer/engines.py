@@ -17,7 +17,7 @@ import torch
 from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer.console import Console
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.engine import build
 from trainer.engine.fit import Fit
 from trainer.engine.run_images import list_images
@@ -44,9 +44,9 @@ _PROCESSES = multiprocessing.get_context("forkserver")
 _PROCESSES.set_forkserver_preload(["trainer.train"])
 
 
-def setup(images: Path, output: Path, recipe: Recipe = RECIPE, world: World | None = None, **site: Any) -> Setup:
+def context(images: Path, output: Path, recipe: Recipe = RECIPE, world: World | None = None, **site: Any) -> RunContext:
     """What a run starts from; joins the process group (collective)."""
-    return Setup(
+    return RunContext(
         recipe=recipe,
         site=SiteConfig(data=images, output=output, **{"threads": 1, "log_every": 1, **site}),
         runtime=Runtime(world or World(), recipe.precision, threads=1),
@@ -60,7 +60,7 @@ def built(
     images: Path, output: Path, recipe: Recipe = RECIPE, world: World | None = None, **site: Any
 ) -> Iterator[Fit]:
     """A run in its directory, begun or gone on with, ready for its next step (collective)."""
-    made = setup(images, output, recipe, world, **site)
+    made = context(images, output, recipe, world, **site)
     made.run.make()
     with ExitStack() as stack:
         hold = take_hold(made.runtime, made.site, made.stop, stack)

@@ -133,7 +133,7 @@ def _parts(scenario: Scenario, world: World, stack: ExitStack) -> Fit:
     )
     site = {"save_steps": scenario.save_steps, "keep_checkpoints": 1000, "save_failure": "stop"}
     parts = fit_parts(task, world, stack, **site)
-    parts.setup.stop.install()
+    parts.context.stop.install()
 
     def strike(batch: int) -> None:
         if (world.rank, batch) == (scenario.rank, scenario.step) and scenario.what != "full":
@@ -142,8 +142,8 @@ def _parts(scenario: Scenario, world: World, stack: ExitStack) -> Fit:
             os.kill(os.getpid(), signal.SIGTERM if scenario.what == "stop" else signal.SIGKILL)
 
     if scenario.what == "full" and world.is_main:
-        parts.setup.run.checkpoints.rmdir()
-        parts.setup.run.checkpoints.touch()  # a file, in which no folder can be made
+        parts.context.run.checkpoints.rmdir()
+        parts.context.run.checkpoints.touch()  # a file, in which no folder can be made
     return replace(parts, train_loader=Struck(parts.train_loader, strike))
 
 

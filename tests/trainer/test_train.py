@@ -52,10 +52,10 @@ def test_a_run_that_was_stopped_leaves_a_report_and_no_result(
     images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with built(images, tmp_path, ONE) as parts:
-        ask_to_stop(parts.setup.stop)
+        ask_to_stop(parts.context.stop)
         assert not fit(parts)
-        _conclude(parts.setup, (parts.plan.manifest, parts.eval_plan.manifest), None)
-        run = parts.setup.run
+        _conclude(parts.context, (parts.plan.manifest, parts.eval_plan.manifest), None)
+        run = parts.context.run
     assert capsys.readouterr().out.endswith(run.guide())
     assert "**Not finished.**" in run.report.read_text()
     assert not run.result.exists()

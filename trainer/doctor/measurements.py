@@ -86,14 +86,14 @@ def measure(rig: Rig, fit: Fit, still: Fit, stack: ExitStack) -> Figures:
 
 def train(fit: Fit, steps: int, seconds: float = 0) -> Stretch:
     """Train for at least so many steps and so long (collective)."""
-    alarm, runtime, state, last = fit.setup.stop, fit.setup.runtime, fit.state, fit.state.step + steps
+    alarm, runtime, state, last = fit.context.stop, fit.context.runtime, fit.state, fit.state.step + steps
     assert isinstance(alarm, Alarm)
     runtime.use()
 
     def work() -> int:
         first, end = state.step, perf_counter() + seconds
         alarm.ends = lambda: state.step >= last and perf_counter() >= end
-        while not fit.setup.should_stop():
+        while not fit.context.should_stop():
             train_epoch(fit)
         return (state.step - first) * fit.plan.batches_per_step * fit.plan.micro_batch
 
@@ -150,10 +150,10 @@ def evaluation(rig: Rig, fit: Fit) -> Stretch:
 
 def checkpoint(rig: Rig, fit: Fit, still: Fit, stack: ExitStack) -> Saving | str:
     """A checkpoint, by itself and beside training, or why none could be written (collective)."""
-    setup, runtime, times = fit.setup, rig.runtime, list[tuple[float, float]]()
-    saver = Saver(setup.run.checkpoints, setup.site, guard=lambda: None) if runtime.is_main else None
+    context, runtime, times = fit.context, rig.runtime, list[tuple[float, float]]()
+    saver = Saver(context.run.checkpoints, context.site, guard=lambda: None) if runtime.is_main else None
     finish = stack.callback(saver.finish if saver else lambda: None)
-    saving = replace(fit, keeper=Keeper(setup, fit.state, saver, None))
+    saving = replace(fit, keeper=Keeper(context, fit.state, saver, None))
     for _ in range(3):
         train(still, 1)  # another step, another checkpoint
         held = timed(runtime, lambda: save(saving))
@@ -162,7 +162,7 @@ def checkpoint(rig: Rig, fit: Fit, still: Fit, stack: ExitStack) -> Saving | str
     failure = saver.failure if saver else None
     if runtime.any(failure is not None):
         return failure or "rank 0 could not write a checkpoint"
-    size = files.bytes_of(files.newest_first(setup.run.checkpoints)[0]) if saver else 0
+    size = files.bytes_of(files.newest_first(context.run.checkpoints)[0]) if saver else 0
     least = map(min, zip(*times[1:], strict=True))  # the first takes fresh memory
     rows = runtime.gather(torch.tensor([*least, size], dtype=torch.float64, device=runtime.device))
     hold_s, write_s, size = rows.amax(0).tolist()

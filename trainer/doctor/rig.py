@@ -21,7 +21,7 @@ from data.synth import synth
 from data.types import Batch
 from data.workers import MOST, cores
 from trainer.console import Console
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.doctor.bound import Change
 from trainer.engine import build
 from trainer.engine.boundary import Keeper
@@ -173,8 +173,8 @@ def build_fit(rig: Rig, stack: ExitStack, *, distributed: bool = True) -> Fit:
     """
     recipe, runtime = rig.measured, rig.runtime
     runtime.use()
-    setup = Setup(recipe=recipe, site=rig.site, runtime=runtime, stop=Alarm(), console=Console())
-    network = build.network(setup, distributed=distributed)
-    plans = build.plans(setup, rig.sample.repeated(4 * recipe.global_batch))
-    data = Data(plans=plans, loaders=build.loaders(setup, plans, rig.backend, stack))
-    return build.assemble(setup, network, data, Keeper(setup, network.state, None, None), stack)
+    context = RunContext(recipe=recipe, site=rig.site, runtime=runtime, stop=Alarm(), console=Console())
+    network = build.network(context, distributed=distributed)
+    plans = build.plans(context, rig.sample.repeated(4 * recipe.global_batch))
+    data = Data(plans=plans, loaders=build.loaders(context, plans, rig.backend, stack))
+    return build.assemble(context, network, data, Keeper(context, network.state, None, None), stack)

@@ -10,7 +10,7 @@ from trainer.checkpoint import grace
 from trainer.checkpoint.holder import FencedError, Hold
 from trainer.checkpoint.saving import Saver
 from trainer.checkpoint.snapshot import tree_bytes
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.engine.state import TrainState
 from trainer.exits import RunEndedError
 from trainer.peers import PeerFailedError
@@ -23,9 +23,9 @@ class SaveFailedError(RunEndedError):
 class Keeper:
     """Asks all ranks what follows a step, and lets rank 0 write."""
 
-    def __init__(self, setup: Setup, state: TrainState, saver: Saver | None, hold: Hold | None) -> None:
+    def __init__(self, context: RunContext, state: TrainState, saver: Saver | None, hold: Hold | None) -> None:
         """`saver` and `hold` are rank 0's."""
-        self._setup, self._state, self._saver, self._hold = setup, state, saver, hold
+        self._setup, self._state, self._saver, self._hold = context, state, saver, hold
         self._said: str | None = None
         self._fault: Exception | None = None
         self._grace_s = grace.grace_s()
@@ -133,10 +133,10 @@ def checkpoint_bytes(state: TrainState, world_size: int) -> int:
     return tree_bytes(weights) + moments + world_size * tree_bytes(state.own())
 
 
-def advise_grace(setup: Setup, count: int) -> None:
+def advise_grace(context: RunContext, count: int) -> None:
     """Say so if a stop would leave too little time to save a checkpoint of so many bytes here (rank 0 only)."""
     if (grace_s := grace.grace_s()) is None:
         return
     with suppress(OSError):  # the first checkpoint will say it better
-        if slow := grace.warning(grace.measured_write_s(setup.run.checkpoints, count), count, grace_s):
-            setup.console.say(slow)
+        if slow := grace.warning(grace.measured_write_s(context.run.checkpoints, count), count, grace_s):
+            context.console.say(slow)

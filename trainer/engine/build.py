@@ -22,7 +22,7 @@ from models import factory
 from trainer import at_work, metrics
 from trainer.checkpoint.holder import Hold
 from trainer.checkpoint.saving import Saver
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.engine.boundary import Keeper, advise_grace, checkpoint_bytes
 from trainer.engine.fit import Fit
 from trainer.engine.meter import Meter
@@ -60,12 +60,12 @@ class Data:
 
 
 Images = tuple[Manifest, Manifest]
-OpenData = Callable[[Setup, Images, ExitStack], Data]
-OpenTelemetry = Callable[[Setup, TrainState, Data, ExitStack], Telemetry]
+OpenData = Callable[[RunContext, Images, ExitStack], Data]
+OpenTelemetry = Callable[[RunContext, TrainState, Data, ExitStack], Telemetry]
 
 
 def build(
-    setup: Setup,
+    context: RunContext,
     images: Images,
     hold: Hold | None,
     stack: ExitStack,
@@ -75,36 +75,36 @@ def build(
     """A run in its directory, at the step of its newest checkpoint (collective).
 
     Args:
-        setup: The run.
+        context: The run.
         images: The manifests of train and val.
         hold: Of the directory, on rank 0.
         stack: Closes what has to be closed.
         open_telemetry: Called on rank 0, last; None: nothing is logged.
         open_data: Opens the loaders; None: `run_data`.
     """
-    parts = network(setup)
-    state, run, runtime = parts.state, setup.run, setup.runtime
+    parts = network(context)
+    state, run, runtime = parts.state, context.run, context.runtime
     restore(state, run.checkpoints, runtime)
     count = checkpoint_bytes(state, runtime.world.world_size)
     if runtime.is_main:
-        advise_grace(setup, count)
-    opened = (open_data or run_data)(setup, images, stack)
-    saver = Saver(run.checkpoints, setup.site, hold.check, hold.token) if hold else None
+        advise_grace(context, count)
+    opened = (open_data or run_data)(context, images, stack)
+    saver = Saver(run.checkpoints, context.site, hold.check, hold.token) if hold else None
     if saver:
         stack.callback(saver.finish)
         saver.reserve(count, runtime.device)
-    fit = assemble(setup, parts, opened, Keeper(setup, state, saver, hold), stack)
+    fit = assemble(context, parts, opened, Keeper(context, state, saver, hold), stack)
     if open_telemetry and runtime.is_main:
-        fit = replace(fit, telemetry=open_telemetry(setup, state, opened, stack))
+        fit = replace(fit, telemetry=open_telemetry(context, state, opened, stack))
     return fit
 
 
-def assemble(setup: Setup, network: Network, data: Data, keeper: Keeper, stack: ExitStack) -> Fit:
+def assemble(context: RunContext, network: Network, data: Data, keeper: Keeper, stack: ExitStack) -> Fit:
     """The parts of a run as its loop uses them, without telemetry; `stack` ends a profile."""
     state, plan = network.state, data.plans[0]
-    step = TrainStep(setup.runtime, network.model, state, network.normalize, setup.recipe)
+    step = TrainStep(context.runtime, network.model, state, network.normalize, context.recipe)
     return Fit(
-        setup=setup,
+        context=context,
         train_loader=data.loaders[0],
         eval_loader=data.loaders[1],
         train_step=step,
@@ -113,31 +113,31 @@ def assemble(setup: Setup, network: Network, data: Data, keeper: Keeper, stack: 
         keeper=keeper,
         plan=plan,
         eval_plan=data.plans[1],
-        meter=Meter(setup, plan, step, state),
-        profiler=Profiler(setup, setup.recipe.epochs * plan.steps_per_epoch - state.step, stack),
+        meter=Meter(context, plan, step, state),
+        profiler=Profiler(context, context.recipe.epochs * plan.steps_per_epoch - state.step, stack),
         telemetry=None,
     )
 
 
-def network(setup: Setup, *, distributed: bool = True) -> Network:
+def network(context: RunContext, *, distributed: bool = True) -> Network:
     """The recipe's network with its optimizer (collective); not `distributed`, gradients stay in this process."""
-    recipe, runtime = setup.recipe, setup.runtime
-    state = train_state(recipe, setup.site, runtime)
-    normalize = Normalize(recipe.input, runtime.device, channels_last=setup.site.channels_last)
+    recipe, runtime = context.recipe, context.runtime
+    state = train_state(recipe, context.site, runtime)
+    normalize = Normalize(recipe.input, runtime.device, channels_last=context.site.channels_last)
     model = forward(recipe, state, runtime, normalize) if distributed else state.model
     return Network(state=state, normalize=normalize, model=model)
 
 
-def run_data(setup: Setup, images: Images, stack: ExitStack) -> Data:
+def run_data(context: RunContext, images: Images, stack: ExitStack) -> Data:
     """The loaders of a run, with a note of what each has at work (collective); `stack` closes them."""
-    both, chosen = plans(setup, images), chosen_loader(setup, images[0])
-    notes = at_work.begin(setup.run, setup.runtime.world.rank, (both[0].max_batch, both[1].max_batch), stack)
-    return Data(plans=both, loaders=loaders(setup, both, chosen, stack, notes), chosen=chosen)
+    both, chosen = plans(context, images), chosen_loader(context, images[0])
+    notes = at_work.begin(context.run, context.runtime.world.rank, (both[0].max_batch, both[1].max_batch), stack)
+    return Data(plans=both, loaders=loaders(context, both, chosen, stack, notes), chosen=chosen)
 
 
-def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:
+def plans(context: RunContext, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:
     """What this process does with train and val."""
-    recipe, shard = setup.recipe, setup.runtime.shard
+    recipe, shard = context.recipe, context.runtime.shard
     train = TrainPlan(
         manifest=images[0],
         config=recipe.input,
@@ -150,23 +150,23 @@ def plans(setup: Setup, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, E
     return train, EvalPlan(manifest=images[1], views=EvalViews.of(recipe.input), batch=batch, shard=shard)
 
 
-def chosen_loader(setup: Setup, images: Manifest) -> Chosen:
+def chosen_loader(context: RunContext, images: Manifest) -> Chosen:
     """What decodes: as asked for, or as at the run's first start, or what suits this machine (collective).
 
     Raises:
         UnusableBackendError: The loader asked for cannot do its work here.
     """
-    runtime = setup.runtime
-    records = setup.run.records() if runtime.is_main else []
+    runtime = context.runtime
+    records = context.run.records() if runtime.is_main else []
     begun = next((record.get("loader") for record in records if record["kind"] == "start"), None)
-    chosen = backends.choose(setup.site.loader, images, runtime.device, runtime.threads, begun)
+    chosen = backends.choose(context.site.loader, images, runtime.device, runtime.threads, begun)
     every = get_args(Backend)
     vote = torch.tensor(every.index(chosen.backend) if runtime.is_main else 0)  # ranks may have other numbers of CPUs
     return replace(chosen, backend=every[int(runtime.sum(vote))])
 
 
 def loaders(
-    setup: Setup,
+    context: RunContext,
     plans: tuple[TrainPlan, EvalPlan],
     chosen: Chosen,
     stack: ExitStack,
@@ -177,9 +177,9 @@ def loaders(
         backends.open_loader(
             plan,
             backend,
-            device=setup.runtime.device,
-            threads=setup.runtime.threads,
-            max_broken=setup.site.max_broken,
+            device=context.runtime.device,
+            threads=context.runtime.threads,
+            max_broken=context.site.max_broken,
             note=note,
         )
         for plan, backend, note in zip(plans, (chosen.backend, backends.evaluating(chosen.backend)), notes, strict=True)

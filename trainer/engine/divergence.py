@@ -26,7 +26,7 @@ def check(parts: Fit, sums: Tensor, faults: Tensor) -> int:
         DivergedError: There are more than the recipe bears.
     """
     first, count = faults.tolist()  # sync
-    bearable = parts.setup.recipe.max_skipped
+    bearable = parts.context.recipe.max_skipped
     if count > bearable:
         what = "the loss" if not bearable else f"for the {count:.0f}th time the loss or gradient"
         raise diverged(parts, f"{what} is not a finite number", round(-first))
@@ -37,9 +37,9 @@ def check(parts: Fit, sums: Tensor, faults: Tensor) -> int:
 
 def diverged(parts: Fit, what: str, step: int) -> DivergedError:
     """What to raise where something is not finite since a step."""
-    lr = learning_rate(parts.setup.recipe, max(step - 1, 0), parts.steps_per_epoch)
+    lr = learning_rate(parts.context.recipe, max(step - 1, 0), parts.steps_per_epoch)
     return DivergedError(
         f"{what}; training has diverged, first at step {step}, learning rate {lr:.3g}\n"
         f"  lower optimizer.lr, lengthen the schedule's warm-up or set clip_norm or max_skipped, and name another "
-        f"--output; last good checkpoint: {newest_valid(parts.setup.run.checkpoints) or 'none yet'}"
+        f"--output; last good checkpoint: {newest_valid(parts.context.run.checkpoints) or 'none yet'}"
     )

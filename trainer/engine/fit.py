@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.types import Loader
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.engine.boundary import Keeper
 from trainer.engine.meter import Meter
 from trainer.engine.state import TrainState
@@ -18,7 +18,7 @@ from trainer.telemetry.telemetry import Telemetry
 class Fit:
     """What the loop works with."""
 
-    setup: Setup
+    context: RunContext
     train_loader: Loader
     eval_loader: Loader
     train_step: TrainStep
@@ -42,4 +42,4 @@ class Fit:
     @property
     def total_steps(self) -> int:
         """Optimizer steps of the whole run."""
-        return self.setup.recipe.epochs * self.steps_per_epoch
+        return self.context.recipe.epochs * self.steps_per_epoch

@@ -53,12 +53,12 @@ def train_epoch(parts: Fit) -> None:
     state, per_epoch, phases = parts.state, parts.steps_per_epoch, parts.train_step.phases
     epoch, first = divmod(state.step, per_epoch)
     source = parts.train_loader.epoch(epoch, first * parts.plan.batches_per_step)
-    batches = on_device(source, parts.setup.runtime.device, phases)
-    lead = Lead(parts.setup.runtime.device)
+    batches = on_device(source, parts.context.runtime.device, phases)
+    lead = Lead(parts.context.runtime.device)
     parts.meter.restart()
     parts.keeper.ask()
     for step in range(state.step, (epoch + 1) * per_epoch):
-        lr, logged = learning_rate(parts.setup.recipe, step, per_epoch), is_logged(parts, step + 1)
+        lr, logged = learning_rate(parts.context.recipe, step, per_epoch), is_logged(parts, step + 1)
         micro_batches = load(parts, batches)
         update(parts, micro_batches, lr, observe=logged)
         stop, due = parts.keeper.answer()  # sync, and first: a device waits in vain for a rank that is gone
@@ -78,7 +78,7 @@ def train_epoch(parts: Fit) -> None:
 
 def is_logged(parts: Fit, step: int) -> bool:
     """Whether a step, counted from 1, is a log point; the last of an epoch always is."""
-    return step % parts.setup.site.log_every == 0 or step % parts.steps_per_epoch == 0
+    return step % parts.context.site.log_every == 0 or step % parts.steps_per_epoch == 0
 
 
 def load(parts: Fit, batches: Iterator[Batch]) -> list[Batch]:
@@ -102,8 +102,8 @@ def update(parts: Fit, micro_batches: Sequence[Batch], lr: float, *, observe: bo
 
 def show(parts: Fit, micro_batches: Sequence[Batch]) -> None:
     """Let TensorBoard have the images of the step just done, in some epochs (collective)."""
-    parts.setup.runtime.meet()  # rank 0 waits for the device
-    if parts.telemetry and wanted((parts.state.step - 1) // parts.steps_per_epoch, parts.setup.recipe.epochs):
+    parts.context.runtime.meet()  # rank 0 waits for the device
+    if parts.telemetry and wanted((parts.state.step - 1) // parts.steps_per_epoch, parts.context.recipe.epochs):
         parts.telemetry.batch(parts.state.step, *parts.train_step.as_seen(micro_batches[0]))
 
 
@@ -114,8 +114,8 @@ def log(parts: Fit, lr: float) -> None:
         DivergedError: The loss or a gradient is not a number, more often than the recipe bears.
     """
     state = parts.state
-    parts.setup.runtime.meet()
-    rows = parts.setup.runtime.gather(torch.cat([state.sums, state.faults]))
+    parts.context.runtime.meet()
+    rows = parts.context.runtime.gather(torch.cat([state.sums, state.faults]))
     sums = rows[:, : metrics.FIELDS].sum(0)
     skipped = check(parts, sums, rows[:, metrics.FIELDS :].amax(0))
     scores = metrics.scores(sums)
@@ -140,13 +140,13 @@ def point(parts: Fit, scores: Scores, counts: Counts, lr: float, pace: Pace, ste
         step=step,
         total_steps=parts.total_steps,
         epoch=(step - 1) // parts.steps_per_epoch,
-        epochs=parts.setup.recipe.epochs,
+        epochs=parts.context.recipe.epochs,
         scores=scores,
         counts=counts,
         learning=parts.meter.learning(lr),
         pace=pace,
         eta_s=(parts.total_steps - step) * step_s,
-        usage=usage(parts.setup.runtime.device),
+        usage=usage(parts.context.runtime.device),
     )
 
 
@@ -160,7 +160,7 @@ def save(parts: Fit, top1: float | None = None) -> None:
     Raises:
         DivergedError: The loss is not a number, and the weights are no place to go on from.
     """
-    parts.setup.runtime.meet()
+    parts.context.runtime.meet()
     rows = parts.keeper.rows()
     check(parts, rows["sums"].sum(0), rows["faults"].amax(0))
     weights = [weight.detach() for weight in parts.state.model.parameters()]

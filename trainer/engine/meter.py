@@ -9,7 +9,7 @@ from torch.nn.utils import get_total_norm
 from data.plan.plan import TrainPlan
 from models.config import ModelConfig
 from models.trace import multiply_adds, skeleton
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.engine.state import TrainState
 from trainer.engine.step import TrainStep
 from trainer.telemetry.peaks import peak_tflops
@@ -22,12 +22,12 @@ OPERATIONS = 6
 class Meter:
     """Measures what lies between two log points of this process."""
 
-    def __init__(self, setup: Setup, plan: TrainPlan, step: TrainStep, state: TrainState) -> None:
+    def __init__(self, context: RunContext, plan: TrainPlan, step: TrainStep, state: TrainState) -> None:
         """Begin at the state's step."""
-        self._setup, self._plan, self._train_step, self._state = setup, plan, step, state
-        on_gpu = setup.runtime.device.type == "cuda"
-        device = torch.cuda.get_device_name(setup.runtime.device) if on_gpu else ""
-        self._peak = peak_tflops(device, setup.recipe.precision)
+        self._setup, self._plan, self._train_step, self._state = context, plan, step, state
+        on_gpu = context.runtime.device.type == "cuda"
+        device = torch.cuda.get_device_name(context.runtime.device) if on_gpu else ""
+        self._peak = peak_tflops(device, context.recipe.precision)
         self.restart()
 
     def restart(self) -> None:

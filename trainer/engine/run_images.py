@@ -10,7 +10,7 @@ from data.output_folder import manifest_file
 from data.types import Progress
 from data.verify import changes, verify
 from data.workers import cores
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.exits import RunEndedError
 from trainer.peers import PeerFailedError, aside
 from trainer.recipe import smoke
@@ -26,7 +26,7 @@ class UnusableDataError(RunEndedError):
     said_by = "main"
 
 
-def list_images(setup: Setup) -> tuple[Manifest, Manifest]:
+def list_images(context: RunContext) -> tuple[Manifest, Manifest]:
     """The manifests of train and val; rank 0 makes and checks them (collective).
 
     A run takes the manifests that `provenet verify` wrote, where there are any, and else makes its own; both are
@@ -39,27 +39,27 @@ def list_images(setup: Setup) -> tuple[Manifest, Manifest]:
         trainer.stopping.StopRequestedError: Asked to stop while listing.
         OSError: A list cannot be read or written.
     """
-    failure = aside(setup.runtime, lambda: _prepare(setup))
-    if setup.runtime.any(failure is not None):
-        setup.stop.check()
+    failure = aside(context.runtime, lambda: _prepare(context))
+    if context.runtime.any(failure is not None):
+        context.stop.check()
         raise failure or PeerFailedError
-    train, val = (dataset.load(setup.run.path, setup.site.data, split) for split in dataset.SPLITS)
+    train, val = (dataset.load(context.run.path, context.site.data, split) for split in dataset.SPLITS)
     return train, val
 
 
-def _prepare(setup: Setup) -> Exception | None:
+def _prepare(context: RunContext) -> Exception | None:
     """Make what is missing and check it; what went wrong is given back, so that all ranks can leave together."""
     try:
         listed: list[Manifest] = []
         for split in dataset.SPLITS:
-            begun = setup.run.manifest(split).exists()
-            images = dataset.load(setup.run.path, setup.site.data, split) if begun else _listed(setup, split)
-            _check(images, setup, begun=begun)
+            begun = context.run.manifest(split).exists()
+            images = dataset.load(context.run.path, context.site.data, split) if begun else _listed(context, split)
+            _check(images, context, begun=begun)
             if not begun:
-                images.save(setup.run.manifest(split))
-                dataset.journal_file(setup.run.path, split).unlink(missing_ok=True)
+                images.save(context.run.manifest(split))
+                dataset.journal_file(context.run.path, split).unlink(missing_ok=True)
             listed.append(images)
-        recipe, (train, val) = setup.recipe, listed
+        recipe, (train, val) = context.recipe, listed
         if problems := dataset.counts(train, val, recipe.model.num_classes, recipe.global_batch):
             return UnusableDataError("\n  ".join(problems))
     # a signal to the whole group, as Slurm sends it, ends the processes that read as well
@@ -68,9 +68,9 @@ def _prepare(setup: Setup) -> Exception | None:
     return None
 
 
-def _listed(setup: Setup, split: str) -> Manifest:
-    root, folder = setup.site.data, setup.site.manifests or setup.site.data
-    few = smoke.images(setup.recipe, split) if setup.site.smoke else None
+def _listed(context: RunContext, split: str) -> Manifest:
+    root, folder = context.site.data, context.site.manifests or context.site.data
+    few = smoke.images(context.recipe, split) if context.site.smoke else None
     if manifest_file(folder, split).exists():
         stored = dataset.load(folder, root, split)
         return stored if few is None else stored.spread(few)
@@ -83,10 +83,10 @@ def _listed(setup: Setup, split: str) -> Manifest:
     with counting(f"looking at the images of {root / split}", "images") as show:
 
         def progress(done: int, total: int) -> None:
-            setup.stop.check()
+            context.stop.check()
             show(done, total)
 
-        return scanned(listing, dataset.journal_file(setup.run.path, split), progress)
+        return scanned(listing, dataset.journal_file(context.run.path, split), progress)
 
 
 def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manifest:
@@ -95,12 +95,12 @@ def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manif
     return verify.scan(listing, known=None, journal=journal, workers=workers, progress=progress)
 
 
-def _check(images: Manifest, setup: Setup, *, begun: bool) -> None:
-    if problem := verify.problem(images, setup.site.max_broken):
+def _check(images: Manifest, context: RunContext, *, begun: bool) -> None:
+    if problem := verify.problem(images, context.site.max_broken):
         raise UnusableDataError(problem)
     change = changes.changed(images)
     if change and begun:  # one lost file must not end a run of days; the loaders count what they replace
-        setup.console.say(f"{change}; what cannot be read as it was listed is replaced, up to --max-broken")
+        context.console.say(f"{change}; what cannot be read as it was listed is replaced, up to --max-broken")
     elif change:
-        lister = f"provenet verify {setup.site.data}"
+        lister = f"provenet verify {context.site.data}"
         raise UnusableDataError(f"{change}\n  {lister} lists what is there now")

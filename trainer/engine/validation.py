@@ -35,9 +35,9 @@ def evaluate_epoch(parts: Fit, begun: float) -> bool:
     buffers = [buffer for network in state.networks for buffer in network.buffers()]
     before = [buffer.clone() for buffer in buffers]
     _settle_statistics(parts)
-    mistakes = Mistakes(LARGEST) if wanted(state.evaluated, parts.setup.recipe.epochs) else None
+    mistakes = Mistakes(LARGEST) if wanted(state.evaluated, parts.context.recipe.epochs) else None
     found = evaluate(
-        parts.setup.runtime,
+        parts.context.runtime,
         state.networks,
         parts.eval_loader,
         parts.normalize,
@@ -53,7 +53,7 @@ def evaluate_epoch(parts: Fit, begun: float) -> bool:
     state.evaluated += 1
     state.scores = {weights: asdict(scores) for weights, scores in zip(("raw", "ema"), found, strict=False)}
     state.best_top1 = max(state.best_top1, headline(state)["top1"])
-    worst = mistakes.worst(parts.setup.runtime) if mistakes else []
+    worst = mistakes.worst(parts.context.runtime) if mistakes else []
     if parts.telemetry:
         now = time.perf_counter()
         took = Took(now - start, now - begun)
@@ -64,7 +64,7 @@ def evaluate_epoch(parts: Fit, begun: float) -> bool:
 
 def _each(parts: Fit, mistakes: Mistakes | None) -> Callable[[Batch, Tensor], bool]:
     """What is done after each batch of an evaluation: look, show how far it is, and ask whether to stop."""
-    total, per_batch = len(parts.eval_plan.manifest), parts.eval_plan.batch * parts.setup.runtime.world.world_size
+    total, per_batch = len(parts.eval_plan.manifest), parts.eval_plan.batch * parts.context.runtime.world.world_size
     done = 0
 
     def each(batch: Batch, logits: Tensor) -> bool:
@@ -73,8 +73,8 @@ def _each(parts: Fit, mistakes: Mistakes | None) -> Callable[[Batch, Tensor], bo
             mistakes.look(batch, logits)
         done += per_batch
         if parts.telemetry:
-            parts.setup.console.evaluating(min(done, total), total)
-        return parts.setup.should_stop()
+            parts.context.console.evaluating(min(done, total), total)
+        return parts.context.should_stop()
 
     return each
 
@@ -82,7 +82,7 @@ def _each(parts: Fit, mistakes: Mistakes | None) -> Callable[[Batch, Tensor], bo
 @torch.no_grad()
 def _settle_statistics(parts: Fit) -> None:
     """Take BatchNorm's statistics anew where the recipe says so, and their mean over the ranks (collective)."""
-    state, runtime, recipe = parts.state, parts.setup.runtime, parts.setup.recipe
+    state, runtime, recipe = parts.state, parts.context.runtime, parts.context.recipe
     for network in state.networks if recipe.precise_bn else ():
         runtime.seed(draw_seed(recipe.seed, state.step, runtime.world.rank, 1))  # for dropout and its like
         count = -(-recipe.precise_bn // (recipe.micro_batch * runtime.world.world_size))

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 
 from data.catalog.known import recognise
 from data.catalog.manifest import Manifest
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.engine.state import TrainState
 from trainer.evaluation import labels, outcome
 from trainer.evaluation.image_set import SPLIT
@@ -45,29 +45,29 @@ def protocol(
     return None if wanted == own_protocol(recipe) else wanted
 
 
-def reached(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest]) -> bool:
+def reached(context: RunContext, state: TrainState, images: tuple[Manifest, Manifest]) -> bool:
     """Measure a finished run as its recipe's aim was measured; False where it was stopped in that (collective)."""
-    wanted = protocol(setup.recipe, images, smoke=setup.site.smoke)
+    wanted = protocol(context.recipe, images, smoke=context.site.smoke)
     if wanted is None:
         return True
     try:
-        evaluate(setup, state, images, wanted)
+        evaluate(context, state, images, wanted)
     except StopRequestedError:
         return False
     except (UnusableWeightsError, UnknownLabelsError) as error:  # which all processes meet, and every start would
-        again = f"provenet evaluate {setup.run.path} --data {setup.site.data} --protocol {wanted.name}"
-        setup.console.say(f"not measured by {wanted.name}: {error}\n  try {again}")
+        again = f"provenet evaluate {context.run.path} --data {context.site.data} --protocol {wanted.name}"
+        context.console.say(f"not measured by {wanted.name}: {error}\n  try {again}")
     return True
 
 
-def evaluate(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest], wanted: Protocol) -> None:
+def evaluate(context: RunContext, state: TrainState, images: tuple[Manifest, Manifest], wanted: Protocol) -> None:
     """Measure the result's weights under another protocol, and leave the figures in the run directory (collective).
 
     Raises:
         StopRequestedError: A process was asked to stop; the next start evaluates anew.
         TooManyBrokenError: Too many images broke since they were listed.
     """
-    recipe, runtime, run = setup.recipe, setup.runtime, setup.run
+    recipe, runtime, run = context.recipe, context.runtime, context.run
     train, val = images
     averaged = state.ema.network if state.ema else None
     network = copy.deepcopy(averaged or state.model)  # the protocol may change its form
@@ -97,11 +97,11 @@ def evaluate(setup: Setup, state: TrainState, images: tuple[Manifest, Manifest],
         labels=None,
         precision=recipe.precision,
         batch=max(1, VIEWS // wanted.views),
-        loader=setup.site.loader,
-        max_broken=setup.site.max_broken,
-        should_stop=setup.should_stop,
+        loader=context.site.loader,
+        max_broken=context.site.max_broken,
+        should_stop=context.should_stop,
     )
     found = measure(task, runtime)
     if runtime.is_main:
         outcome.write(found, truth, outcome.free(run.path / outcome.FOLDER / outcome.folder_name(SPLIT, wanted), found))
-        setup.console.say("\n".join(outcome.lines(found, truth)))
+        context.console.say("\n".join(outcome.lines(found, truth)))

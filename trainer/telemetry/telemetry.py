@@ -11,7 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from data.plan.plan import TrainPlan
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.metrics import Scores
 from trainer.recipe.recipes import dump
 from trainer.rundir import METRICS_SCHEMA
@@ -37,25 +37,27 @@ class Took:
 class Telemetry:
     """The writer of one process's stretch of a run."""
 
-    def __init__(self, setup: Setup, plan: TrainPlan, step: int, evaluated: int, environment: dict[str, Any]) -> None:
+    def __init__(
+        self, context: RunContext, plan: TrainPlan, step: int, evaluated: int, environment: dict[str, Any]
+    ) -> None:
         """Drop what was logged past the step that training goes on from, and say that it goes on.
 
         Args:
-            setup: The run.
+            context: The run.
             plan: What happens to its training images.
             step: Where it goes on.
             evaluated: Epochs that have been evaluated.
             environment: Facts about this start.
         """
-        self._setup, self._plan = setup, plan
-        self._total_steps = setup.recipe.epochs * plan.steps_per_epoch
+        self._setup, self._plan = context, plan
+        self._total_steps = context.recipe.epochs * plan.steps_per_epoch
         self._names = sheets.display_names(plan.manifest.classes)
-        self._waits = _Waits(setup.console.say)
-        self._journal = Journal(setup.run, step, evaluated)
+        self._waits = _Waits(context.console.say)
+        self._journal = Journal(context.run, step, evaluated)
         self._restarts = self._journal.starts
         # readers of the events forget points from this step on: a restart gives one curve, without an overlap
-        self._board = Board(setup.run.path, setup.console.say, step + 1, plan.images_seen(step) + 1)
-        self._trackers = Trackers(setup)
+        self._board = Board(context.run.path, context.console.say, step + 1, plan.images_seen(step) + 1)
+        self._trackers = Trackers(context)
         self._open(step, environment)
 
     def train(self, point: Point) -> None:
@@ -129,10 +131,10 @@ class Telemetry:
         self._journal.write("start", step, {"schema": METRICS_SCHEMA, **environment})
 
 
-def conclude(setup: Setup, step: int) -> None:
+def conclude(context: RunContext, step: int) -> None:
     """Let TensorBoard have the report of a finished run, with its verdict, and know that it is finished."""
-    lines = setup.run.report.read_text(encoding="utf-8").splitlines()
-    board = Board(setup.run.path, setup.console.say)
+    lines = context.run.report.read_text(encoding="utf-8").splitlines()
+    board = Board(context.run.path, context.console.say)
     board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # a picture beside it
     board.end()
     board.close()

@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.exits import RunEndedError
 from trainer.rundir import write_text
 from trainer.telemetry.settings import leaves
@@ -23,20 +23,20 @@ class TrackerError(RunEndedError):
 class Trackers:
     """The trackers that the site asks for."""
 
-    def __init__(self, setup: Setup) -> None:
+    def __init__(self, context: RunContext) -> None:
         """Open them, wandb's and mlflow's run of an earlier start again.
 
         Raises:
             TrackerError: One cannot be opened.
         """
-        self._say, self._file = setup.console.say, setup.run.trackers
+        self._say, self._file = context.console.say, context.run.trackers
         known = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
         self._open: dict[str, Any] = {}
-        for name in setup.site.trackers:
-            options = _options(name, setup, known.get(name))
+        for name in context.site.trackers:
+            options = _options(name, context, known.get(name))
             try:
-                tracker = setup.runtime.open_tracker(name, PROJECT, setup.run.path, options)
-                tracker.store_init_configuration(leaves(setup.recipe))
+                tracker = context.runtime.open_tracker(name, PROJECT, context.run.path, options)
+                tracker.store_init_configuration(leaves(context.recipe))
             except Exception as error:  # whatever a package raises that we do not know
                 self.close()
                 raise TrackerError(f"--trackers {name}: {_first_line(error)}; leave it out to train without") from error
@@ -64,9 +64,9 @@ class Trackers:
         self._open = {}
 
 
-def _options(name: str, setup: Setup, known: str | None) -> dict[str, Any]:
+def _options(name: str, context: RunContext, known: str | None) -> dict[str, Any]:
     """What a tracker is opened with, beside the project."""
-    title, folder = setup.run.path.resolve().name, str(setup.run.path)
+    title, folder = context.run.path.resolve().name, str(context.run.path)
     options: dict[str, dict[str, Any]] = {
         "wandb": {"name": title, "dir": folder, **({"resume": "allow"} if known else {})},
         "mlflow": {} if known else {"run_name": title},

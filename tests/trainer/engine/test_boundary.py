@@ -62,7 +62,7 @@ def test_the_end_waits_for_the_last_checkpoint_and_says_why_there_is_none(images
                 parts.keeper.finish()
         save(parts, 2)
         parts.keeper.finish()
-        assert [path.name for path in parts.setup.run.checkpoints.iterdir()] == ["step-0000000002"]
+        assert [path.name for path in parts.context.run.checkpoints.iterdir()] == ["step-0000000002"]
 
 
 def test_a_failure_is_said_once_and_training_goes_on_to_the_end(
@@ -88,7 +88,7 @@ def test_a_failure_ends_the_run_where_the_site_wants_that(images: Path, tmp_path
 
 def test_a_run_that_was_taken_over_ends(images: Path, tmp_path: Path) -> None:
     with pytest.raises(FencedError), built(images, tmp_path) as parts:
-        holder = parts.setup.run.holder
+        holder = parts.context.run.holder
         holder.write_text(holder.read_text().replace('"token": "', '"token": "0'))
         save(parts, 5)
         parts.keeper.finish()

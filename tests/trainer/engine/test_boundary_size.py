@@ -6,7 +6,7 @@ import torch
 
 from trainer.checkpoint.snapshot import tree_bytes
 from trainer.console import Console
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.engine import build
 from trainer.engine.boundary import advise_grace, checkpoint_bytes
 from trainer.optim.config import EmaConfig
@@ -23,10 +23,10 @@ def test_a_run_says_at_its_start_if_a_stop_leaves_too_little_time_to_save(
 ) -> None:
     recipe = Recipe(model=replace(Recipe().model, name="resnet20"), precision="fp32")
     site, runtime = SiteConfig(data=tmp_path, output=tmp_path), Runtime(World(), "fp32", threads=1)
-    setup = Setup(recipe=recipe, site=site, runtime=runtime, stop=StopFlag(), console=Console())
-    setup.run.make()
+    context = RunContext(recipe=recipe, site=site, runtime=runtime, stop=StopFlag(), console=Console())
+    context.run.make()
     monkeypatch.setenv("PROVENET_GRACE_S", grace_s or "")
-    advise_grace(setup, checkpoint_bytes(build.train_state(recipe, site, runtime), world_size=1))
+    advise_grace(context, checkpoint_bytes(build.train_state(recipe, site, runtime), world_size=1))
     shown = capsys.readouterr().out
     assert said in shown
     assert ("raise --grace-s to" in shown) == bool(said)

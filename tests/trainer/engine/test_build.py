@@ -10,7 +10,7 @@ import torch
 from data.plan.config import EvalViews
 from models import factory
 from tests.data.making import imagined
-from tests.trainer.engines import RECIPE, built, setup, together, weights
+from tests.trainer.engines import RECIPE, built, context, together, weights
 from trainer import metrics
 from trainer.engine import build
 from trainer.engine.loop import train_epoch
@@ -65,7 +65,7 @@ def test_plans_are_those_of_the_recipe_and_of_this_process(
     images: int, world_size: int, batch: int, tmp_path: Path
 ) -> None:
     """A short split is evaluated in one batch of each process that holds no more than it has to."""
-    alone = setup(tmp_path, tmp_path)
+    alone = context(tmp_path, tmp_path)
     alone.runtime.world = World(world_size - 1, world_size, world_size - 1, world_size, launcher="torchrun", port=1)
     train, val = imagined(np.full(96, 50), np.full(96, 50)), imagined(np.full(images, 60), np.full(images, 60))
     plans = build.plans(alone, (train, val))
@@ -93,7 +93,7 @@ def test_a_run_goes_on_from_its_newest_checkpoint(images: Path, tmp_path: Path) 
 
 def restored(world: World, images: Path, output: Path) -> str:
     """How a start ends where rank 1 sees an older checkpoint, or all see the same."""
-    made = setup(images, output, world=world)
+    made = context(images, output, world=world)
     state = build.train_state(RECIPE, made.site, made.runtime)
     try:
         restore(state, RunDirectory(output / str(world.rank)).checkpoints, made.runtime)

@@ -8,7 +8,7 @@ import pytest
 from data.config import Backend
 from tests.data.making import imagined
 from trainer.console import Console
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.engine.build import chosen_loader
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.rundir import METRICS_SCHEMA, RunDirectory
@@ -42,6 +42,6 @@ def test_a_run_keeps_the_loader_of_its_first_start(
     records = [{"kind": "start", "step": 0, "schema": METRICS_SCHEMA, "loader": loader} for loader in starts]
     RunDirectory(tmp_path).metrics.write_text("".join(f"{json.dumps(record)}\n" for record in records))
     site = SiteConfig(data=tmp_path, output=tmp_path, loader=wanted)
-    setup = Setup(recipe=Recipe(), site=site, runtime=runtime, stop=StopFlag(), console=Console())
-    chosen = chosen_loader(setup, IMAGES)
+    context = RunContext(recipe=Recipe(), site=site, runtime=runtime, stop=StopFlag(), console=Console())
+    chosen = chosen_loader(context, IMAGES)
     assert (chosen.backend, chosen.reason) == expected

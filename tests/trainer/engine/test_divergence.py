@@ -49,7 +49,7 @@ def test_faults_are_borne_up_to_the_recipe_s_number(parts: Fit) -> None:
 
 
 def test_without_tolerance_the_first_fault_ends_it_and_the_step_of_the_fault_is_named(parts: Fit) -> None:
-    strict = replace(parts, setup=replace(parts.setup, recipe=replace(parts.setup.recipe, max_skipped=0)))
+    strict = replace(parts, context=replace(parts.context, recipe=replace(parts.context.recipe, max_skipped=0)))
     with pytest.raises(DivergedError, match=r"^the loss is not a finite number; .* first at step 2, learning rate 0.2"):
         check(strict, SUMS, faults(2, 1))
 
@@ -65,7 +65,7 @@ def test_sums_that_are_not_finite_end_it_at_the_newest_step(field: int, value: f
 
 
 def test_the_checkpoint_to_go_back_to_is_named(parts: Fit) -> None:
-    folder = parts.setup.run.checkpoints
+    folder = parts.context.run.checkpoints
     for step in (4, 8):
         store.write(folder, step, {"model": {"w": torch.zeros(1)}, "network": {"name": "none"}, "step": step})
     (folder / "step-0000000008" / "state.pt").unlink()

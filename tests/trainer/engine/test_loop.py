@@ -60,12 +60,12 @@ def stop_in(parts: Fit, step: int) -> None:
     """Ask to stop in the forward pass of a step, counted from 1; at once where that is 0."""
 
     def ask(*_: Any) -> None:
-        if parts.state.model.training and parts.state.step == step - 1 and not parts.setup.stop.is_set:
-            ask_to_stop(parts.setup.stop)
+        if parts.state.model.training and parts.state.step == step - 1 and not parts.context.stop.is_set:
+            ask_to_stop(parts.context.stop)
 
     parts.state.model.register_forward_pre_hook(ask)
     if not step:
-        ask_to_stop(parts.setup.stop)
+        ask_to_stop(parts.context.stop)
 
 
 @pytest.mark.parametrize("stop_after", [0, 1, 4, 5, 7])

@@ -17,11 +17,11 @@ MULTIPLY_ADDS = 40.55e6  # of ResNet-20 at 32 px: models/table.py
 
 @pytest.fixture
 def parts(tmp_path: Path) -> tuple[Meter, build.TrainState, TrainStep]:
-    setup = watched.setup(tmp_path)
-    state = build.train_state(setup.recipe, setup.site, setup.runtime)
-    normalize = Normalize(setup.recipe.input, setup.runtime.device, channels_last=True)
-    step = TrainStep(setup.runtime, state.model, state, normalize, setup.recipe)
-    return Meter(setup, watched.plan(setup), step, state), state, step
+    context = watched.context(tmp_path)
+    state = build.train_state(context.recipe, context.site, context.runtime)
+    normalize = Normalize(context.recipe.input, context.runtime.device, channels_last=True)
+    step = TrainStep(context.runtime, state.model, state, normalize, context.recipe)
+    return Meter(context, watched.plan(context), step, state), state, step
 
 
 def test_pace_is_images_and_arithmetic_over_the_time_since_the_last_lap(
@@ -43,14 +43,14 @@ def test_pace_is_images_and_arithmetic_over_the_time_since_the_last_lap(
 def test_the_arithmetic_is_that_of_one_of_two_processes_and_of_the_newest_step_s_size(tmp_path: Path) -> None:
     """Images grow with the second epoch: the last step of the first is looked at, and the one after it."""
     growing = replace(watched.RECIPE.input, train_size=64, start_size=32, growth_epochs=(0.0, 1.0))
-    setup = watched.setup(tmp_path, replace(watched.RECIPE, input=growing, micro_batch=4))
-    setup.runtime.world = World(0, 2, 0, 2, port=1, launcher="torchrun")
-    state = build.train_state(setup.recipe, setup.site, setup.runtime)
-    normalize = Normalize(setup.recipe.input, setup.runtime.device, channels_last=True)
-    step = TrainStep(setup.runtime, state.model, state, normalize, setup.recipe)
-    plan = watched.plan(setup)
+    context = watched.context(tmp_path, replace(watched.RECIPE, input=growing, micro_batch=4))
+    context.runtime.world = World(0, 2, 0, 2, port=1, launcher="torchrun")
+    state = build.train_state(context.recipe, context.site, context.runtime)
+    normalize = Normalize(context.recipe.input, context.runtime.device, channels_last=True)
+    step = TrainStep(context.runtime, state.model, state, normalize, context.recipe)
+    plan = watched.plan(context)
     assert [plan.side_at(*divmod(number, watched.STEPS)) for number in (9, 10)] == [32, 64]
-    meter = Meter(setup, plan, step, state)
+    meter = Meter(context, plan, step, state)
     for newest, times in ((watched.STEPS, 1), (watched.STEPS + 1, 4)):
         state.step = newest
         pace, _ = meter.lap()

@@ -8,8 +8,8 @@ import pytest
 from data.catalog import dataset
 from data.config import Synth
 from data.synth import synth
-from tests.trainer.engines import RECIPE, ask_to_stop, setup, together
-from trainer.context import Setup
+from tests.trainer.engines import RECIPE, ask_to_stop, context, together
+from trainer.context import RunContext
 from trainer.engine.run_images import UnusableDataError, list_images
 from trainer.peers import PeerFailedError, aside
 from trainer.stopping import StopRequestedError
@@ -23,9 +23,9 @@ def tree(images: Path, tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def run(tree: Path, tmp_path: Path) -> Iterator[Setup]:
+def run(tree: Path, tmp_path: Path) -> Iterator[RunContext]:
     """A run on them that has its directory."""
-    made = setup(tree, tmp_path / "run")
+    made = context(tree, tmp_path / "run")
     made.run.make()
     yield made
     made.runtime.close()
@@ -35,7 +35,7 @@ def first_image(tree: Path, split: str = "train") -> Path:
     return sorted((tree / split).rglob("*.*"))[0]
 
 
-def test_the_first_start_lists_the_images_and_the_next_take_its_list(run: Setup, tree: Path) -> None:
+def test_the_first_start_lists_the_images_and_the_next_take_its_list(run: RunContext, tree: Path) -> None:
     train, val = list_images(run)
     assert (len(train), len(val), len(train.classes)) == (96, 80, 4)
     shutil.rmtree(tree / "val" / val.classes[0])
@@ -45,7 +45,7 @@ def test_the_first_start_lists_the_images_and_the_next_take_its_list(run: Setup,
 
 
 def test_a_file_that_is_lost_after_the_first_start_is_said_and_ends_nothing(
-    run: Setup, tree: Path, capsys: pytest.CaptureFixture[str]
+    run: RunContext, tree: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     list_images(run)
     capsys.readouterr()
@@ -56,7 +56,7 @@ def test_a_file_that_is_lost_after_the_first_start_is_said_and_ends_nothing(
     assert "listed, but no longer there; what cannot be read as it was listed is replaced, up to --max-broken" in output
 
 
-def test_lists_that_verify_wrote_are_taken_and_kept(run: Setup, tree: Path, tmp_path: Path) -> None:
+def test_lists_that_verify_wrote_are_taken_and_kept(run: RunContext, tree: Path, tmp_path: Path) -> None:
     """From the data set's own folder, or from the one that --manifests names."""
     written = [images.fingerprint() for images in list_images(run)]
     for place, site in ((tree, run.site), (tmp_path / "apart", replace(run.site, manifests=tmp_path / "apart"))):
@@ -71,7 +71,7 @@ def test_lists_that_verify_wrote_are_taken_and_kept(run: Setup, tree: Path, tmp_
             (place / other.run.manifest(split).name).unlink()
 
 
-def test_a_list_that_is_not_of_these_images_is_refused_at_the_first_start(run: Setup, tree: Path) -> None:
+def test_a_list_that_is_not_of_these_images_is_refused_at_the_first_start(run: RunContext, tree: Path) -> None:
     list_images(run)
     for split in dataset.SPLITS:
         shutil.move(run.run.manifest(split), tree)
@@ -84,7 +84,7 @@ def test_a_list_that_is_not_of_these_images_is_refused_at_the_first_start(run: S
 
 @pytest.mark.parametrize(("max_broken", "refused"), [(0.0, True), (1 / 96, False)])
 def test_images_that_are_broken_are_left_out_up_to_a_share(
-    max_broken: float, refused: bool, run: Setup, tree: Path
+    max_broken: float, refused: bool, run: RunContext, tree: Path
 ) -> None:
     first_image(tree).write_bytes(b"no image")
     run = replace(run, site=replace(run.site, max_broken=max_broken))
@@ -96,7 +96,7 @@ def test_images_that_are_broken_are_left_out_up_to_a_share(
         assert (len(train), len(train.broken)) == (95, 1)
 
 
-def test_images_that_do_not_fit_the_recipe_are_refused(run: Setup) -> None:
+def test_images_that_do_not_fit_the_recipe_are_refused(run: RunContext) -> None:
     recipe = replace(RECIPE, model=replace(RECIPE.model, num_classes=3), global_batch=120)
     with pytest.raises(
         UnusableDataError, match=r"model.num_classes: 3, .* 4 classes(?s:.*)\n  global_batch: 120, .* 96 images"
@@ -104,7 +104,7 @@ def test_images_that_do_not_fit_the_recipe_are_refused(run: Setup) -> None:
         list_images(replace(run, recipe=recipe))
 
 
-def test_a_stored_list_that_is_damaged_is_refused(run: Setup) -> None:
+def test_a_stored_list_that_is_damaged_is_refused(run: RunContext) -> None:
     list_images(run)
     run.run.manifest("val").write_bytes(b"no manifest")
     with pytest.raises(ValueError, match=r"manifest-val\.npz"):
@@ -114,7 +114,7 @@ def test_a_stored_list_that_is_damaged_is_refused(run: Setup) -> None:
 def test_a_trial_takes_a_few_images_from_all_of_the_split(tmp_path: Path) -> None:
     """8 steps of 2 images."""
     synth.write(tmp_path / "tree", Synth(classes=4, train_per_class=24, val_per_class=1), workers=1)
-    made = setup(tmp_path / "tree", tmp_path / "run", replace(RECIPE, global_batch=2, micro_batch=2), smoke=True)
+    made = context(tmp_path / "tree", tmp_path / "run", replace(RECIPE, global_batch=2, micro_batch=2), smoke=True)
     made.run.make()
     train, val = list_images(made)
     assert (len(train), len(val)) == (16, 4)
@@ -122,7 +122,7 @@ def test_a_trial_takes_a_few_images_from_all_of_the_split(tmp_path: Path) -> Non
     made.runtime.close()
 
 
-def test_a_stop_while_images_are_looked_at_ends_the_listing(run: Setup) -> None:
+def test_a_stop_while_images_are_looked_at_ends_the_listing(run: RunContext) -> None:
     ask_to_stop(run.stop)
     with pytest.raises(StopRequestedError, match="SIGTERM"):
         list_images(run)
@@ -131,7 +131,7 @@ def test_a_stop_while_images_are_looked_at_ends_the_listing(run: Setup) -> None:
 
 def listed(world: World, tree: Path, output: Path) -> list[object]:
     """How listing ends, without and with an image that is broken; and what `aside` gives."""
-    made = setup(tree, output / "good", world=world)
+    made = context(tree, output / "good", world=world)
     made.run.make()
     ends: list[object] = [[images.fingerprint() for images in list_images(made)]]
     ends.append(aside(made.runtime, lambda: ValueError(str(world.rank))))

@@ -62,7 +62,7 @@ def test_a_stopped_evaluation_leaves_the_state_as_it_was(images: Path, tmp_path:
     """Also where BatchNorm's statistics were taken anew before it."""
     with built(images, tmp_path, replace(RECIPE, precise_bn=48)) as parts:
         before, fields = weights(parts), (parts.state.evaluated, parts.state.best_top1, deepcopy(parts.state.scores))
-        ask_to_stop(parts.setup.stop)
+        ask_to_stop(parts.context.stop)
         assert not evaluate_epoch(parts, 0.0)
         assert all(torch.equal(value, before[name]) for name, value in weights(parts).items())
         assert (parts.state.evaluated, parts.state.best_top1, parts.state.scores) == fields

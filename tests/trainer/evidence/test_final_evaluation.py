@@ -12,7 +12,7 @@ from tests import commands
 from tests.data.known_sets import Pair, cifar10, imagenet
 from tests.system.running import train
 from trainer.console import Console
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.engine import build
 from trainer.evaluation import predictions
 from trainer.evaluation.protocol import parse
@@ -56,21 +56,21 @@ def finished(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def setup(finished: Path, images: Path) -> Iterator[Setup]:
+def context(finished: Path, images: Path) -> Iterator[RunContext]:
     recipe = recipes.load(str(finished / "recipe.yaml"))
     site = SiteConfig(data=images, output=finished)
     runtime = Runtime(World(), recipe.precision, threads=1)
-    yield Setup(recipe=recipe, site=site, runtime=runtime, stop=StopFlag(), console=Console())
+    yield RunContext(recipe=recipe, site=site, runtime=runtime, stop=StopFlag(), console=Console())
     runtime.close()
 
 
 @pytest.mark.slow
-def test_a_finished_run_is_measured_as_the_command_would(setup: Setup, images: Path) -> None:
-    run, runtime = setup.run, setup.runtime
-    state = build.train_state(setup.recipe, setup.site, runtime)
+def test_a_finished_run_is_measured_as_the_command_would(context: RunContext, images: Path) -> None:
+    run, runtime = context.run, context.runtime
+    state = build.train_state(context.recipe, context.site, runtime)
     build.restore(state, run.checkpoints, runtime)
     pooling = state.networks[-1].avgpool
-    final_evaluation.evaluate(setup, state, (load(run.path, images, "train"), load(run.path, images, "val")), WANTED)
+    final_evaluation.evaluate(context, state, (load(run.path, images, "train"), load(run.path, images, "val")), WANTED)
     assert state.networks[-1].avgpool is pooling
     place = run.path / "evaluations" / "val-ten-crop-28_36+bicubic"
     ours = predictions.load(place / PREDICTIONS)
@@ -89,15 +89,15 @@ def test_a_finished_run_is_measured_as_the_command_would(setup: Setup, images: P
 
 
 @pytest.mark.slow
-def test_a_stop_is_heard(setup: Setup, images: Path) -> None:
-    state = build.train_state(setup.recipe, setup.site, setup.runtime)
-    both = load(setup.run.path, images, "train"), load(setup.run.path, images, "val")
+def test_a_stop_is_heard(context: RunContext, images: Path) -> None:
+    state = build.train_state(context.recipe, context.site, context.runtime)
+    both = load(context.run.path, images, "train"), load(context.run.path, images, "val")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
     try:
-        setup.stop.install()
+        context.stop.install()
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(StopRequestedError):
-            final_evaluation.evaluate(setup, state, both, WANTED)
+            final_evaluation.evaluate(context, state, both, WANTED)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -17,8 +17,8 @@ from trainer.telemetry.tensorboard import BY_IMAGES
 
 
 def opened(run: RunDirectory, step: int, evaluated: int) -> Telemetry:
-    setup = watched.setup(run.path)
-    return Telemetry(setup, watched.plan(setup), step, evaluated, {"host": "here"})
+    context = watched.context(run.path)
+    return Telemetry(context, watched.plan(context), step, evaluated, {"host": "here"})
 
 
 def stretch(run: RunDirectory, begin: int, evaluated: int, last: int, offset: float) -> None:
@@ -150,7 +150,7 @@ def test_the_report_of_a_finished_run_is_a_text_without_pictures(tmp_path: Path)
     run = RunDirectory(tmp_path)
     run.report.write_text("# A run\n\n**Reproduced.**\n\n![curves](curves.png)\n")
     stretch(run, 0, 0, last=2, offset=0.0)
-    conclude(watched.setup(run.path), 2)
+    conclude(watched.context(run.path), 2)
     (shown,) = board(tmp_path).Tensors("report/text_summary")
     text = shown.tensor_proto.string_val[0].decode()
     assert shown.step == 2

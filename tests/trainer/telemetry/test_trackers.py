@@ -6,7 +6,7 @@ import pytest
 
 from tests.trainer.telemetry import watched
 from trainer import preflight
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.recipe.config import SiteConfig
 from trainer.recipe.recipes import load
 from trainer.telemetry.trackers import TrackerError, Trackers
@@ -21,16 +21,16 @@ def logged(run: Path) -> list[list[float]]:
 
 
 @pytest.fixture
-def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Setup:
+def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunContext:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
     (tmp_path / "r20").mkdir()
-    return watched.setup(tmp_path / "r20", trackers=("wandb",))
+    return watched.context(tmp_path / "r20", trackers=("wandb",))
 
 
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
-def test_wandb_gets_the_values_and_a_run_that_goes_on_is_the_same(offline: Setup) -> None:
+def test_wandb_gets_the_values_and_a_run_that_goes_on_is_the_same(offline: RunContext) -> None:
     for steps in (range(1, 4), range(3, 6)):  # the second was killed, and begins before the first's end
         trackers = Trackers(offline)
         for step in steps:
@@ -47,11 +47,11 @@ def test_wandb_gets_the_values_and_a_run_that_goes_on_is_the_same(offline: Setup
 def test_a_tracker_that_cannot_be_opened_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(__import__("sys").modules, "aim", None)  # as where it is not installed
     with pytest.raises(TrackerError, match=r"^--trackers aim: .+; leave it out to train without$"):
-        Trackers(watched.setup(tmp_path, trackers=("aim",)))
+        Trackers(watched.context(tmp_path, trackers=("aim",)))
 
 
 def test_without_trackers_nothing_is_written(tmp_path: Path) -> None:
-    trackers = Trackers(watched.setup(tmp_path))
+    trackers = Trackers(watched.context(tmp_path))
     trackers.log({"train/loss": 1.0}, 1)
     trackers.close()
     assert list(tmp_path.iterdir()) == []
@@ -60,7 +60,7 @@ def test_without_trackers_nothing_is_written(tmp_path: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::ResourceWarning")
 def test_a_tracker_that_fails_on_the_way_is_left_out_with_a_word(
-    offline: Setup, capsys: pytest.CaptureFixture[str]
+    offline: RunContext, capsys: pytest.CaptureFixture[str]
 ) -> None:
     trackers = Trackers(offline)
     trackers._open["wandb"].finish()  # from here on its run is over

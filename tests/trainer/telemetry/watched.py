@@ -11,7 +11,7 @@ from data.plan.plan import TrainPlan
 from models.config import ModelConfig
 from tests.data.making import imagined
 from trainer.console import Console
-from trainer.context import Setup
+from trainer.context import RunContext
 from trainer.metrics import Scores
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
@@ -31,8 +31,8 @@ RECIPE = Recipe(
 )
 
 
-def setup(run: Path, recipe: Recipe = RECIPE, **site: Any) -> Setup:
-    return Setup(
+def context(run: Path, recipe: Recipe = RECIPE, **site: Any) -> RunContext:
+    return RunContext(
         recipe=recipe,
         site=SiteConfig(data=run, output=run, log_every=1, **site),
         runtime=Runtime(World(), recipe.precision, threads=1),
@@ -41,7 +41,7 @@ def setup(run: Path, recipe: Recipe = RECIPE, **site: Any) -> Setup:
     )
 
 
-def plan(watched: Setup, classes: tuple[str, ...] = ("ant", "bee", "cat", "dog")) -> TrainPlan:
+def plan(watched: RunContext, classes: tuple[str, ...] = ("ant", "bee", "cat", "dog")) -> TrainPlan:
     sides = np.full(STEPS * watched.recipe.global_batch, 32)
     return TrainPlan(
         manifest=replace(imagined(sides, sides), classes=classes),
