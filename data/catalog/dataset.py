@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from data.catalog import cifar, manifest, shards, tree
-from data.catalog.listing import Listing
+from data.catalog.listing import SPLITS, Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
-from data.output_folder import SPLITS, manifest_file
 from data.types import Progress, unwatched
 
 

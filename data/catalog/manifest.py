@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import schema
-from data.durable import flush
+from data.durable import whole
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 
@@ -116,20 +116,13 @@ class Manifest:
         """Write to `file` (.npz), all or nothing.
 
         Raises:
-            OSError: With the name of the file, which a full disk does not tell.
+            OSError: It cannot be written; names the file.
         """
         columns: dict[str, Any] = {name: _packed(getattr(self, name)) for name in COLUMNS}
         texts: dict[str, Any] = {name: np.array(getattr(self, name), dtype=str) for name in TEXTS}
         broken = np.array([(image.name, image.reason) for image in self.broken], dtype=str).reshape(-1, 2)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as stream:
-                np.savez(stream, schema=SCHEMA, broken=broken, **texts, **columns)
-                flush(stream)
-            temporary.replace(file)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OSError(error.errno, error.strerror, str(file)) from None
+        with whole(file, shared=True) as stream:
+            np.savez(stream, schema=SCHEMA, broken=broken, **texts, **columns)
 
 
 COLUMNS: dict[str, Any] = {

@@ -4,8 +4,8 @@ from contextlib import suppress
 from pathlib import Path
 
 from data.catalog import dataset, shards
+from data.catalog.listing import manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
-from data.output_folder import manifest_file
 from data.types import Progress, unwatched
 from data.verify import verify
 

@@ -19,8 +19,8 @@ import numpy as np
 from data.catalog.listing import Entry, Listing
 from data.catalog.pack_record import CLASSES, RECORD, Packed, PackOptions, Record, source_digest
 from data.config import out_of_range
-from data.lock import alone
-from data.output_folder import ADVICE, RefusedError, refuse, refuse_strangers, replace
+from data.durable import replace
+from data.output_folder import ADVICE, RefusedError, alone, refuse, refuse_strangers
 from data.pack.shard import BLOCK, Job, Plan, image, pack
 from data.plan.draws import order
 from data.types import Progress, unwatched

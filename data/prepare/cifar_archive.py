@@ -7,8 +7,8 @@ from typing import Literal
 
 from data.catalog import archive, cifar
 from data.catalog.archive import ArchiveError
-from data.lock import alone
-from data.output_folder import RefusedError, refuse, refuse_strangers, replace
+from data.durable import replace
+from data.output_folder import RefusedError, alone, refuse, refuse_strangers
 from data.prepare.prepared import Contents, Place, Prepared, Source, start
 from data.prepare.unpack import no_room
 

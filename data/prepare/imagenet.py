@@ -7,11 +7,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from data.catalog.archive import ArchiveError, Member
-from data.catalog.listing import Entry, Listing
+from data.catalog.listing import SPLITS, Entry, Listing
 from data.catalog.pack_record import CLASSES, RECORD, PackOptions
 from data.config import out_of_range
-from data.lock import alone
-from data.output_folder import SPLITS, refuse, some
+from data.output_folder import alone, refuse, some
 from data.prepare import ilsvrc, ilsvrc_counts, unpack
 from data.prepare.prepared import Contents, Place, Prepared, Source, start
 from data.prepare.unpack import Folders

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from data.config import Synth, out_of_range
-from data.lock import alone
-from data.output_folder import refuse, replace
+from data.durable import replace
+from data.output_folder import alone, refuse
 from data.synth.layout import LOCK, Layout, Place, Tally
 from data.types import Progress, unwatched
 from data.workers import bad_workers, each

@@ -8,8 +8,7 @@ from statistics import median
 from typing import Any
 
 from data.catalog import dataset
-from data.catalog.listing import Listing
-from data.output_folder import manifest_file
+from data.catalog.listing import Listing, manifest_file
 from data.types import Progress
 from data.verify import verify
 from data.workers import cores

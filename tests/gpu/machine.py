@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from data.catalog import dataset
+from data.catalog.listing import SPLITS, manifest_file
 from data.load.availability import has_dali
-from data.output_folder import SPLITS, manifest_file
 from data.workers import cores
 from tests.benchmarks.image_tree import ready
 from tests.gpu.stage import CLASSES, ROOT, Check, Program, Stage, guarded, repeated

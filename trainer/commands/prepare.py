@@ -11,8 +11,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from data.catalog.listing import MANIFESTS
 from data.catalog.pack_record import PackOptions
-from data.output_folder import MANIFESTS, RefusedError
+from data.output_folder import RefusedError
 from data.prepare.prepared import Prepared
 from trainer.commands.resumable import resumable
 from trainer.exits import FAILED, refuse, say

@@ -129,6 +129,6 @@ class VerifyCommand:
         return self.output or self.root
 
     def _file(self, split: str) -> Path:
-        from data.output_folder import manifest_file
+        from data.catalog.listing import manifest_file
 
         return manifest_file(self._folder, split)

@@ -13,10 +13,10 @@ import numpy as np
 
 from data.catalog import dataset
 from data.catalog.known import IMAGENET_IMAGES
+from data.catalog.listing import manifest_file
 from data.catalog.manifest import Manifest
 from data.config import Synth
 from data.load import backends
-from data.output_folder import manifest_file
 from data.synth import synth
 from data.types import Batch
 from data.workers import MOST, cores

@@ -4,9 +4,8 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from data.catalog import dataset
-from data.catalog.listing import Listing
+from data.catalog.listing import Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
-from data.output_folder import manifest_file
 from data.types import Progress
 from data.verify import changes, verify
 from data.workers import cores

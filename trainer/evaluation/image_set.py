@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.catalog import cifar, shards, tree
-from data.output_folder import manifest_file
+from data.catalog.listing import manifest_file
 
 SPLIT = "val"
 
