@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from data.load.availability import has_dali
+from data.types import has_dali
 from models import registry
 from trainer import devices
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems

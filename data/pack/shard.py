@@ -13,9 +13,9 @@ from typing import IO, NamedTuple
 from data.catalog import archive
 from data.catalog import listing as listings
 from data.catalog.archive import Member
+from data.catalog.decoding import decoding
 from data.catalog.listing import Entry, Listing, digest
 from data.catalog.pack_record import Packed, PackOptions
-from data.decoding import decoding
 from data.durable import flush, replace, whole
 from data.pack.recode import Prepared, prepared
 from data.types import BrokenImageError

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from data.catalog.listing import MANIFESTS, SPLITS
-from data.config import Synth
 from data.durable import replace
 from data.output_folder import ADVICE, RefusedError, entries, refuse_strangers
+from data.synth.config import Synth
 
 SCHEMA = 1  # of the record and of the images: raise it when a change to drawing or shapes gives other bytes
 RECORD = "synth.json"

@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from data.catalog import dataset
-from data.config import Backend
 from data.load import backends
 from data.load.image_file import Images
 from data.load.rendering import Resized, render
@@ -18,7 +17,7 @@ from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.plan.samples import Plan, Samples
-from data.types import Shard
+from data.types import Backend, Shard
 from tests.benchmarks.loaders_config import BenchTask
 
 PARTS = ("plan", "read", "decode", "crop, resize, flip", "the rest")

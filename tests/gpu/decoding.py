@@ -14,14 +14,13 @@ from torch import Tensor
 
 from data.catalog import dataset
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load import backends
 from data.load.loader import PlanLoader
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.plan.samples import Plan
-from data.types import Batch, Shard
+from data.types import Backend, Batch, Shard
 from data.workers import cores
 from tests.data.making import scanned, varied_tree
 from tests.gpu.stage import Check, Stage, guarded

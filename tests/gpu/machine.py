@@ -9,7 +9,7 @@ from importlib.metadata import version
 
 from data.catalog import dataset
 from data.catalog.listing import SPLITS, manifest_file
-from data.load.availability import has_dali
+from data.types import has_dali
 from data.workers import cores
 from tests.benchmarks.image_tree import ready
 from tests.gpu.stage import CLASSES, ROOT, Check, Program, Stage, guarded, repeated

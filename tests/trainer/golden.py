@@ -16,10 +16,10 @@ import torch
 
 from data.catalog import dataset
 from data.catalog.manifest import Manifest
-from data.config import Synth
 from data.load import backends
 from data.plan.plan import TrainPlan
 from data.synth import synth
+from data.synth.config import Synth
 from data.types import Shard
 from data.verify import verify
 from trainer.engine import build

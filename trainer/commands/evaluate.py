@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
-from data.config import Backend
+from data.types import Backend
 from models.class_names import REAL
 from trainer import rendezvous
 from trainer.cpu import rest_at_barriers

@@ -14,6 +14,7 @@ from data.catalog.pack_record import PackOptions
 from data.output_folder import RefusedError
 from trainer.commands.resumable import resumable
 from trainer.exits import FAILED, refuse, say
+from trainer.recipe.decode import range_problems
 
 if TYPE_CHECKING:
     from data.pack.pack import Written
@@ -74,7 +75,7 @@ class PackCommand:
     def _check(self, workers: int) -> None:
         from data.workers import bad_workers
 
-        problems = bad_workers(workers)
+        problems = [*range_problems(self.options, flags=True), *bad_workers(workers)]
         if self.options.resize is None and self.options.quality != PackOptions().quality:
             problems.append(f"--quality: {self.options.quality}, but without --resize no image is encoded anew")
         if not self.source.is_dir():
@@ -83,7 +84,7 @@ class PackCommand:
             raise RefusedError("\n".join(problems))
 
     def _pack(self, listing: Listing, split: str, workers: int) -> None:
-        from data.pack import manifests, pack
+        from data.pack import pack
         from trainer.terminal import counting
 
         start = monotonic()
@@ -93,7 +94,7 @@ class PackCommand:
         sys.stdout.write(_told(self.out / split, written, taken))
         _name_broken(written)
         with counting(f"verify {split}", "images") as progress:
-            manifests.write(self.out, split, written.images, workers, progress)
+            pack.write_manifest(self.out, split, written.images, workers, progress)
 
 
 def _told(folder: Path, written: "Written", taken: float) -> str:

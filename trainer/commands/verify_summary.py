@@ -6,9 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data.catalog.formats import FORMATS, MODES
-from data.catalog.manifest import Manifest
-from data.verify.duplicates import duplicates, repeated
+from data.catalog.manifest import FORMATS, MODES, Manifest
+from data.verify.findings import duplicates, repeated
 
 MOST_NAMED = 20
 PAIRS_NAMED = 5

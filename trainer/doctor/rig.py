@@ -15,9 +15,9 @@ from data.catalog import dataset
 from data.catalog.known import IMAGENET_IMAGES
 from data.catalog.listing import manifest_file
 from data.catalog.manifest import Manifest
-from data.config import Synth
 from data.load import backends
 from data.synth import synth
+from data.synth.config import Synth
 from data.types import Batch
 from data.workers import MOST, cores
 from trainer.console import Console

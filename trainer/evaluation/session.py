@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load.backends import UnusableBackendError
+from data.types import Backend
 from models.class_names import REAL
 from trainer import preflight
 from trainer.engine.run_images import UnusableDataError

@@ -4,8 +4,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from data.config import Backend
 from data.plan.config import InputConfig
+from data.types import Backend
 from models.config import ModelConfig
 from trainer.optim.config import EmaConfig, LossConfig, MixingConfig
 from trainer.optim.optimizer_config import AnyOptimizer, SgdConfig

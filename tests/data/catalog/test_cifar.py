@@ -10,7 +10,7 @@ import pytest
 
 from data.catalog import cifar, dataset
 from data.catalog import listing as listings
-from data.catalog.cifar_pickle import CifarError
+from data.catalog.cifar import CifarError
 from data.catalog.listing import Entry, Listing
 from tests.data.cifar_files import CLASSES10, CLASSES100, TRAIN10, batch, cifar10, cifar100, python2, python3
 

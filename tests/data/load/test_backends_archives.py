@@ -9,9 +9,9 @@ import pytest
 
 from data.catalog import cifar, dataset, tree
 from data.catalog.pack_record import PackOptions
-from data.config import Backend
-from data.pack import manifests, pack
+from data.pack import pack
 from data.plan.config import InputConfig
+from data.types import Backend
 from data.verify import verify
 from tests.data.cifar_files import TRAIN10, cifar10
 from tests.data.load.loading import BACKENDS, rows, same, train_loader
@@ -24,7 +24,7 @@ def test_shards_give_the_batches_of_the_tree_they_were_packed_of(tmp_path: Path,
     out = tmp_path / "shards"
     listing, options = tree.listing(tmp_path / "tree", "train"), PackOptions(shard_images=7)
     pack.write(listing, out, "train", options, workers=1, progress=lambda *_: None)
-    packed = manifests.write(out, "train", images=32, workers=1)
+    packed = pack.write_manifest(out, "train", images=32, workers=1)
     assert len(packed.archives) == 5
     assert packed.fingerprint() == images.fingerprint()
     with closing(train_loader(backend, images)) as ours, closing(train_loader(backend, packed)) as theirs:

@@ -9,13 +9,12 @@ import torch
 
 from data.catalog import dataset
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load import note
 from data.load.backends import open_loader
 from data.load.note import Note
 from data.plan.plan import TrainPlan
 from data.schema import NewerSchemaError
-from data.types import Shard
+from data.types import Backend, Shard
 from data.verify import verify
 from tests.data.load.loading import BACKENDS, CONFIG
 

@@ -13,7 +13,7 @@ from data.catalog import shards, tree
 from data.catalog.listing import digest
 from data.catalog.manifest import Manifest
 from data.catalog.pack_record import PackOptions
-from data.pack import manifests, pack
+from data.pack import pack
 from data.pack.shard import END, Expected, checked, member
 
 
@@ -72,18 +72,18 @@ def test_tree_and_shards_give_manifests_of_the_same_fingerprint(packed: Path) ->
 def test_the_manifest_of_the_shards_is_written_beside_them(packed: Path) -> None:
     from data.catalog import dataset
 
-    found = manifests.write(packed / "out", "train", 24, 1)
+    found = pack.write_manifest(packed / "out", "train", 24, 1)
     loaded = dataset.load(packed / "out", packed / "out", "train")
     assert loaded.fingerprint() == found.fingerprint()
     assert (len(loaded), loaded.archives) == (24, ("train-000000.tar", "train-000001.tar"))
     assert not dataset.journal_file(packed / "out", "train").exists()
     (packed / "out/manifest-train.npz").write_bytes(b"damaged")
-    assert manifests.write(packed / "out", "train", 24, 1).fingerprint() == found.fingerprint()
+    assert pack.write_manifest(packed / "out", "train", 24, 1).fingerprint() == found.fingerprint()
 
 
 def test_images_that_were_packed_and_do_not_decode_are_told(packed: Path) -> None:
     with pytest.raises(OSError, match="3 images that were written no longer decode"):
-        manifests.write(packed / "out", "train", 27, 1)
+        pack.write_manifest(packed / "out", "train", 27, 1)
 
 
 IMAGE = jpeg((9, 7))

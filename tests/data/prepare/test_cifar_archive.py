@@ -8,7 +8,7 @@ import pytest
 from torchvision import datasets
 
 from data.catalog import dataset
-from data.catalog.cifar_pickle import CifarError
+from data.catalog.cifar import CifarError
 from data.output_folder import RefusedError
 from data.prepare.cifar_archive import OFFICIAL, Name, prepare
 from data.prepare.prepared import RECORD

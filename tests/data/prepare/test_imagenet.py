@@ -204,11 +204,10 @@ def test_every_problem_of_the_flags_is_told_at_once(tmp_path: Path) -> None:
     absent = {flag: tmp_path / flag for flag in ("train_tar", "val_tar", "devkit")}
     (tmp_path / "val_tar").mkdir()
     (tmp_path / "out").touch()
-    said = refusal(lambda: make(tmp_path / "out", absent, workers=0, shards=PackOptions(quality=0)))
+    said = refusal(lambda: make(tmp_path / "out", absent, workers=0, shards=PackOptions()))
     where = "it is to be had from https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
     assert said.splitlines() == [
         "--workers: 0; must be at least 1 and at most 256",
-        "--quality: 0; must be at least 1 and at most 100",
         f"--train-tar: {tmp_path}/train_tar does not exist; {where}",
         f"--val-tar: {tmp_path}/val_tar is no file; {where}",
         f"--devkit: {tmp_path}/devkit does not exist; {where}",

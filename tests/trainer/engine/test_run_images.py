@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from data.catalog import dataset
-from data.config import Synth
 from data.synth import synth
+from data.synth.config import Synth
 from tests.trainer.engines import RECIPE, ask_to_stop, context, together
 from trainer.context import RunContext
 from trainer.engine.run_images import UnusableDataError, list_images
