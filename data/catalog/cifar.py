@@ -10,7 +10,7 @@ import struct
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -75,54 +75,46 @@ KINDS = (
         batches={"train": ("train",), "val": ("test",)},
     ),
 )
-EXPECTED = " or ".join(f"ROOT/{kind.folder}/{kind.meta}" for kind in KINDS)
 
 
-def found(root: Path) -> bool:
-    """Whether CIFAR-10 or CIFAR-100 lies there: in its own folder below `root`, or in `root` itself."""
-    return bool(_places(root))
+class Pickles(NamedTuple):
+    """One of the two data sets on disk."""
+
+    folder: Path
+    kind: Kind
 
 
-def folder(root: Path) -> Path:
-    """Where the batches lie.
+def find(root: Path) -> tuple[Pickles, ...]:
+    """CIFAR-10 and CIFAR-100, each in its own folder below `root`, or one of them in `root` itself."""
+    below = [Pickles(root / kind.folder, kind) for kind in KINDS if (root / kind.folder / kind.meta).is_file()]
+    # a file called `meta` may lie anywhere, but not with a batch beside it
+    itself = (kind for kind in KINDS if all((root / name).is_file() for name in (kind.meta, *kind.batches["val"])))
+    return tuple(below or [Pickles(root, kind) for kind in itself])
+
+
+def only(root: Path, pickles: tuple[Pickles, ...]) -> Pickles:
+    """The one data set that `find` found at `root`.
 
     Raises:
-        CifarError: Nowhere, or both data sets are there.
+        CifarError: It found both.
     """
-    return _only(root)[0]
+    if len(pickles) > 1:
+        raise CifarError(f"{root} holds CIFAR-10 and CIFAR-100; name the folder of one, such as {pickles[0].folder}")
+    return pickles[0]
 
 
-def listing(root: Path, split: str) -> Listing:
-    """The images of a split, each with its place in a batch; `val` is what CIFAR calls test.
+def listing(pickles: Pickles, split: str) -> Listing:
+    """The images of a split, each with its offset in a batch; `val` is what CIFAR calls test.
 
     Raises:
         CifarError: A file is missing, damaged, or not as CIFAR's are.
         OSError: A file cannot be read.
     """
-    place, kind = _only(root)
-    classes = _classes(place / kind.meta, kind)
+    folder, kind = pickles
+    classes = _classes(folder / kind.meta, kind)
     batches = kind.batches[split]
-    entries = [entry for number in range(len(batches)) for entry in _batch(place, kind, batches, number, len(classes))]
-    return Listing(root=place, classes=classes, entries=sorted(entries), archives=batches, raw=(SIDE, SIDE))
-
-
-def _only(root: Path) -> tuple[Path, Kind]:
-    places = _places(root)
-    if not places:
-        raise CifarError(f"{root} holds no CIFAR; expected {EXPECTED}")
-    if len(places) > 1:
-        raise CifarError(f"{root} holds CIFAR-10 and CIFAR-100; name the folder of one, such as {places[0][0]}")
-    return places[0]
-
-
-def _places(root: Path) -> list[tuple[Path, Kind]]:
-    below = [(root / kind.folder, kind) for kind in KINDS if (root / kind.folder / kind.meta).is_file()]
-    return below or [(root, kind) for kind in KINDS if _is_itself(root, kind)]
-
-
-def _is_itself(root: Path, kind: Kind) -> bool:
-    """A file called `meta` may lie anywhere, but not with a batch beside it."""
-    return all((root / name).is_file() for name in (kind.meta, *kind.batches["val"]))
+    entries = [entry for number in range(len(batches)) for entry in _batch(folder, kind, batches, number, len(classes))]
+    return Listing(root=folder, classes=classes, entries=sorted(entries), archives=batches, raw=(SIDE, SIDE))
 
 
 def _classes(path: Path, kind: Kind) -> tuple[str, ...]:

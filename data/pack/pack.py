@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.catalog import dataset, shards
+from data.catalog import dataset, manifest, shards
 from data.catalog.listing import Entry, Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
 from data.catalog.pack_record import CLASSES, RECORD, Packed, PackOptions, Record, source_digest
@@ -117,7 +117,7 @@ def write_manifest(out: Path, split: str, images: int, workers: int, progress: P
     listing = shards.listing(out, split)
     known = None
     with suppress(FileNotFoundError, DamagedManifestError):
-        known = dataset.load(out, out, split)
+        known = manifest.load(manifest_file(out, split), out / split)
     found = verify.scan(listing, known=known, journal=journal, workers=workers, progress=progress)
     found.save(manifest_file(out, split))
     journal.unlink(missing_ok=True)

@@ -104,7 +104,7 @@ def _rested() -> float:
 
 
 def _plan(task: BenchTask) -> Plan:
-    manifest = dataset.load(task.manifests, task.root, task.split)
+    manifest = dataset.find(task.root).manifest(task.manifests, task.split)
     config = InputConfig(train_size=task.size, eval_resize=task.resize, eval_crop=task.size)
     if not task.training:
         return EvalPlan(manifest=manifest, views=EvalViews.of(config), batch=task.batch, shard=Shard())

@@ -4,7 +4,6 @@ import hashlib
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
-from data.catalog import dataset
 from data.catalog.manifest import DamagedManifestError, Manifest, load
 from data.types import Progress
 from data.verify import changes, verify
@@ -59,6 +58,6 @@ def _known(place: Place, files: list[Path]) -> Manifest | None:
 
 def _scanned(place: Place, show: Progress) -> Manifest:
     try:
-        return scanned(dataset.listing(place.root, place.split), None, show)
+        return scanned(place.data.listing(place.split), None, show)
     except (ValueError, BrokenExecutor) as error:  # an archive that is not as it should be, or a reader that was killed
         raise UnusableDataError(str(error)) from None

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.catalog import cifar, shards, tree
+from data.catalog import dataset
+from data.catalog.dataset import DataSet
 from data.catalog.listing import manifest_file
 
 SPLIT = "val"
@@ -13,7 +14,7 @@ SPLIT = "val"
 class Place:
     """Where a set of images lies."""
 
-    root: Path
+    data: DataSet
     split: str
 
     @property
@@ -29,15 +30,16 @@ class Place:
     @property
     def folder(self) -> Path:
         """What a manifest's names lie below."""
-        return cifar.folder(self.root) if cifar.found(self.root) else self.root / self.split
+        return self.data.folder(self.split)
 
 
 def find(data: Path) -> Place:
     """DATA/val, or DATA itself where that holds the class folders, as ImageNet-V2, -A, -R and -Sketch come."""
-    if cifar.found(data) or shards.found(data, SPLIT) or (data / SPLIT).is_dir():
-        return Place(data, SPLIT)
+    data_set = dataset.find(data)
+    if data_set.archived(SPLIT) or (data / SPLIT).is_dir():
+        return Place(data_set, SPLIT)
     whole = data.absolute()
-    return Place(whole.parent, whole.name)
+    return Place(DataSet(whole.parent), whole.name)
 
 
 def problems(data: Path) -> list[str]:
@@ -45,17 +47,16 @@ def problems(data: Path) -> list[str]:
     if not data.is_dir():
         return [f"--data: {data} {'is not a folder' if data.exists() else 'does not exist'}; {EXPECTED}"]
     place = find(data)
-    if cifar.found(data) or shards.found(data, SPLIT):
-        return []
-    found = tree.read(place.root, place.split)
-    if not found.classes:
-        return [f"--data: {place.folder} holds no class folder; {EXPECTED}"]
-    return [] if found.count(1) else [f"--data: {place.folder} holds no image; {EXPECTED}"]
+    try:
+        folder, lacking = place.folder, place.data.lacks(place.split)
+    except ValueError as error:
+        return [f"--data: {error}"]
+    return [f"--data: {folder} holds no {lacking}; {EXPECTED}"] if lacking else []
 
 
 def stored(place: Place, run: Path | None) -> list[Path]:
     """Where lists of these images may lie."""
-    folders = ([run] if run else []) + [place.root]
+    folders = ([run] if run else []) + [place.data.root]
     return [manifest_file(folder, SPLIT) for folder in folders] if place.is_val else []
 
 

@@ -22,7 +22,9 @@ from tests.data.load.loading import BACKENDS, CONFIG
 @pytest.fixture(scope="module")
 def manifest(images: Path) -> Manifest:
     """24 images of each of 4 classes."""
-    return verify.scan(dataset.listing(images, "train"), known=None, journal=None, workers=1, progress=lambda *_: None)
+    return verify.scan(
+        dataset.find(images).listing("train"), known=None, journal=None, workers=1, progress=lambda *_: None
+    )
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_the_manifest_of_the_shards_is_written_beside_them(packed: Path) -> None
     from data.catalog import dataset
 
     found = pack.write_manifest(packed / "out", "train", 24, 1)
-    loaded = dataset.load(packed / "out", packed / "out", "train")
+    loaded = dataset.find(packed / "out").manifest(packed / "out", "train")
     assert loaded.fingerprint() == found.fingerprint()
     assert (len(loaded), loaded.archives) == (24, ("train-000000.tar", "train-000001.tar"))
     assert not dataset.journal_file(packed / "out", "train").exists()

@@ -69,7 +69,7 @@ def test_the_archives_become_a_tree_by_class(tmp_path: Path, paths: dict[str, Pa
 def test_classes_are_numbered_by_synset_and_not_by_the_devkit(tmp_path: Path, paths: dict[str, Path]) -> None:
     make(tmp_path / "tree", paths)
     for split in ("train", "val"):
-        assert dataset.listing(tmp_path / "tree", split).classes == ("n01440764", "n02119789", "n03000684")
+        assert dataset.find(tmp_path / "tree").listing(split).classes == ("n01440764", "n02119789", "n03000684")
 
 
 def images(listing: Listing) -> dict[str, tuple[int, bytes]]:
@@ -86,9 +86,9 @@ def test_shards_hold_the_images_of_the_tree(tmp_path: Path, paths: dict[str, Pat
         f"train-00000{number}.tar" for number in range(3)
     ]
     for split in ("train", "val"):
-        tree, shards = (dataset.listing(tmp_path / form, split) for form in ("tree", "shards"))
+        tree, shards = (dataset.find(tmp_path / form).listing(split) for form in ("tree", "shards"))
         assert images(shards) == images(tree)
-        manifest = dataset.load(tmp_path / "shards", tmp_path / "shards", split)
+        manifest = dataset.find(tmp_path / "shards").manifest(tmp_path / "shards", split)
         assert (len(manifest), manifest.classes, manifest.archives) == (
             len(tree.entries),
             tree.classes,

@@ -61,7 +61,7 @@ def test_shards_are_a_source_as_well(source: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--quality", 50], "--quality: 50, but without --resize no image is encoded anew"),
+        (["--quality", 50], "--quality: 50, but without --resize no image is encoded again"),
         (["--workers", 0], "--workers: 0; must be at least 1 and at most 256"),
         (["--resize", 31], "--resize: 31; must be at least 32 and at most 4096"),
         (["--resize", 32, "--quality", 0], "--quality: 0; must be at least 1 and at most 100"),
