@@ -1,7 +1,7 @@
 """Writes a procedural image tree: ROOT/train/<class>/*.JPEG, ROOT/val/<class>/*.JPEG and ROOT/synth.json.
 
-Each image follows from the options and its own number alone, so neither the workers nor their number nor an
-interruption changes a byte. synth.json is written first, with the options, and again last, marked complete.
+Each image depends on the options and its own number only: neither the number of workers nor an interruption changes a
+byte. synth.json is written first, with the options, and once more at the end, marked complete.
 """
 
 from collections.abc import Callable
@@ -14,48 +14,46 @@ from typing import NamedTuple
 from data.durable import replace
 from data.output_folder import alone, refuse
 from data.synth.config import Synth
-from data.synth.layout import LOCK, Layout, Place, Tally
+from data.synth.layout import LOCK, Layout, Part, Tally
 from data.types import Progress, unwatched
 from data.workers import bad_workers, each
 
-CHUNK = 16  # images a worker draws at a time: a third of a second at full scale, so that Ctrl-C is soon obeyed
+CHUNK = 16  # images a worker draws at a time: a third of a second at full scale, so that Ctrl-C acts soon
 
 
 class Chunk(NamedTuple):
     """Some images of one class of one split."""
 
-    place: Place
+    part: Part
     indices: list[int]
 
 
 @dataclass(frozen=True, slots=True)
 class Written:
-    """A complete tree."""
+    """A complete tree, train and val."""
 
     images: int
-    """Image files, train and val."""
     bytes: int
-    """Their sizes added up."""
+    """Of all images."""
     drawn: int
-    """Images drawn by this call: 0 where the tree was complete before."""
+    """Images drawn by this call."""
 
 
 def write(root: Path, options: Synth, *, workers: int, progress: Progress = unwatched) -> Written:
-    """Write the tree, or what is missing of it; a complete one is left as it is.
+    """Write the tree, or the images that are missing in it; a complete one is not changed.
 
-    More than one worker are processes that are spawned: a script that asks for them calls this under
-    `if __name__ == "__main__":`.
+    Workers are spawned processes: a script that uses several calls this under `if __name__ == "__main__":`.
 
     Args:
         root: Folder of the tree: absent (its parents too), empty, or begun with the same options.
-        options: What is written.
-        workers: Processes that draw, 1 to 256; 1 draws in this one.
-        progress: Is given the number of images done, and of all, now and then.
+        options: What is drawn; their ranges are not checked.
+        workers: Processes that draw, 1 to 256; 1 draws in this process.
+        progress: Counts the images.
 
     Raises:
-        RefusedError: A value is out of range, or the folder holds something else. Nothing was written.
-        OSError: A file cannot be written. Once it can, the same call goes on from there.
-        BrokenExecutor: A worker was killed. The same call goes on from there.
+        RefusedError: There cannot be so many workers, or the folder holds something else. Nothing was written.
+        OSError: A file cannot be written. The same call continues from there.
+        BrokenExecutor: A worker was killed. The same call continues from there.
     """
     refuse(bad_workers(workers))
     layout = Layout(root, options)
@@ -74,11 +72,11 @@ def write(root: Path, options: Synth, *, workers: int, progress: Progress = unwa
     return Written(images=layout.images, bytes=kept.bytes + drawn.bytes, drawn=drawn.images)
 
 
-def _draw(layout: Layout, missing: dict[Place, list[int]], workers: int, report: Callable[[int], None]) -> Tally:
+def _draw(layout: Layout, missing: dict[Part, list[int]], workers: int, report: Callable[[int], None]) -> Tally:
     images = size = 0
     report(images)
-    for place in missing:
-        layout.folder(place).mkdir(parents=True, exist_ok=True)
+    for part in missing:
+        layout.folder(part).mkdir(parents=True, exist_ok=True)
     with closing(each(partial(_draw_chunk, layout), _chunks(missing), workers)) as tallies:
         for tally in tallies:
             images, size = images + tally.images, size + tally.bytes
@@ -86,10 +84,10 @@ def _draw(layout: Layout, missing: dict[Place, list[int]], workers: int, report:
     return Tally(images, size)
 
 
-def _chunks(missing: dict[Place, list[int]]) -> list[Chunk]:
+def _chunks(missing: dict[Part, list[int]]) -> list[Chunk]:
     return [
-        Chunk(place, indices[start : start + CHUNK])
-        for place, indices in missing.items()
+        Chunk(part, indices[start : start + CHUNK])
+        for part, indices in missing.items()
         for start in range(0, len(indices), CHUNK)
     ]
 
@@ -99,10 +97,10 @@ def _draw_chunk(layout: Layout, chunk: Chunk) -> Tally:
     from data.synth.shapes import CLASSES
 
     size = 0
-    split, label = chunk.place
+    split, label = chunk.part
     for index in chunk.indices:
         rng = drawing.generator(layout.options.seed, split, label, index)
         image = drawing.jpeg(rng, layout.options.scale, *CLASSES[label])
-        replace(layout.file(chunk.place, index), image)
+        replace(layout.file(chunk.part, index), image)
         size += len(image)
     return Tally(len(chunk.indices), size)

@@ -95,10 +95,10 @@ class VerifyCommand:
         start, journal = monotonic(), journal_file(self._folder, split)
         workers, known = number(self.workers), self._known(data, split)
         with counting(f"verify {split}", "images") as progress:
-            survey = verify.survey(listing, known=known, journal=journal, workers=workers, progress=progress)
-        survey.manifest.save(self._file(split))
+            scan = verify.scan(listing, known=known, journal=journal, workers=workers, progress=progress)
+        scan.manifest.save(self._file(split))
         journal.unlink()
-        return _Scan(survey.manifest, survey.read, monotonic() - start)
+        return _Scan(scan.manifest, scan.read, monotonic() - start)
 
     def _known(self, data: DataSet, split: str) -> Manifest | None:
         from data.catalog.manifest import DamagedManifestError

@@ -93,7 +93,7 @@ def _listed(context: RunContext, data: DataSet, split: str) -> Manifest:
 def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manifest:
     """Look at every image, with as many processes as are worth their start; see `data.verify.verify.scan`."""
     workers = min(cores(), 1 + len(listing.entries) // _PER_WORKER)
-    return verify.scan(listing, known=None, journal=journal, workers=workers, progress=progress)
+    return verify.scan(listing, journal=journal, workers=workers, progress=progress).manifest
 
 
 def _check(images: Manifest, context: RunContext, *, begun: bool) -> None:

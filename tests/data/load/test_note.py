@@ -22,9 +22,7 @@ from tests.data.load.loading import BACKENDS, CONFIG
 @pytest.fixture(scope="module")
 def manifest(images: Path) -> Manifest:
     """24 images of each of 4 classes."""
-    return verify.scan(
-        dataset.find(images).listing("train"), known=None, journal=None, workers=1, progress=lambda *_: None
-    )
+    return verify.scan(dataset.find(images).listing("train"), workers=1).manifest
 
 
 @pytest.fixture

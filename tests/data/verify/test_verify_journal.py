@@ -37,13 +37,13 @@ class StoppedError(Exception):
     """What a caller's progress raises."""
 
 
-def scan(listing: Listing, journal: Path | None, stop_at: int = IMAGES + 1, workers: int = 1) -> verify.Survey:
+def scan(listing: Listing, journal: Path | None, stop_at: int = IMAGES + 1, workers: int = 1) -> verify.Scan:
     def progress(done: int, total: int) -> None:
         assert total == IMAGES
         if done >= stop_at:
             raise StoppedError
 
-    return verify.survey(listing, known=None, journal=journal, workers=workers, progress=progress)
+    return verify.scan(listing, journal=journal, workers=workers, progress=progress)
 
 
 @pytest.mark.parametrize("workers", [1, 2])

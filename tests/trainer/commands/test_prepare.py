@@ -70,7 +70,7 @@ def test_an_archive_that_is_not_there_ends_with_2(
     assert main(["prepare", name, str(tmp_path / "out"), "--archive", str(tmp_path / "no")]) == 2
     said = capsys.readouterr().err
     assert said.startswith(
-        f"cannot start; nothing was written\n  --archive: {tmp_path}/no does not exist; it is to be "
+        f"cannot start; nothing was written\n  --archive: {tmp_path}/no does not exist; download it "
     )
     assert list(tmp_path.iterdir()) == []
 
