@@ -1,4 +1,4 @@
-"""What a plan says of a batch, and what a loader asks of a plan."""
+"""What a plan says of a batch, and the interface of plans."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -34,28 +34,26 @@ class Samples:
     valid: NDArray[np.bool_]
     """(N,) False for rows that only fill the batch up."""
     draws: Floats
-    """(N, crops.DRAWS) what the windows and flips were made of."""
+    """(N, crops.DRAWS) from which the windows and flips were computed."""
     choices: Choices | None
     """Augmentations, or None."""
     mixing: Floats
     """(MIX_DRAWS,) uniform in [0, 1), for mixup and cutmix."""
     exact: bool = False
-    """Whether every pixel counts, as in evaluation; backends may differ at the border of a training image."""
+    """Whether every pixel must be right, as in evaluation; backends may differ at the border of a training image."""
     interpolation: Interpolation = "bilinear"
-    """How windows are resized, with antialias; of exact samples only."""
+    """How windows are resized, with antialias; for exact samples only."""
 
 
 class Plan(Protocol):
     """What a loader carries out: `data.plan.plan.TrainPlan` or `EvalPlan`."""
 
     @property
-    def manifest(self) -> Manifest:
-        """The images."""
-        ...
+    def manifest(self) -> Manifest: ...
 
     @property
     def fill(self) -> tuple[int, int, int]:
-        """Colour that erasing leaves."""
+        """Colour of erased rectangles."""
         ...
 
     @property
@@ -64,26 +62,22 @@ class Plan(Protocol):
         ...
 
     @property
-    def max_batch(self) -> int:
-        """Most images in a batch."""
-        ...
+    def max_batch(self) -> int: ...
 
     @property
-    def batches_per_epoch(self) -> int:
-        """Batches of this process in an epoch."""
-        ...
+    def batches_per_epoch(self) -> int: ...
 
     def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
         """The batches from there on, without end."""
         ...
 
     def replaced(self, samples: Samples, row: int, index: int) -> Samples:
-        """The same batch with another image in a row, whose own cannot be used."""
+        """The same batch with another image in a row."""
         ...
 
 
 def patched(samples: Samples, rows: dict[int, Samples]) -> Samples:
-    """A batch with some rows taken from other versions of it, in which their images were replaced."""
+    """A batch in which some rows are those of other versions of it, where their images were replaced."""
     if not rows:
         return samples
     fields = {name: getattr(samples, name).copy() for name in ("indices", "windows", "sizes", "corners", "valid")}

@@ -60,7 +60,7 @@ def test_a_full_disk_ends_nothing_and_invents_nothing(plan: TrainPlan, tmp_path:
         batches = at_work.follow(plan.samples(0, 0))
         for _ in range(3):
             next(batches)
-            at_work.came_out()
+            at_work.finished()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert note.read(tmp_path / "note") == []

@@ -102,7 +102,7 @@ def test_a_journal_of_no_use_is_begun_anew(listing: Listing, journal: Path, cont
 
 
 def test_two_scans_do_not_share_a_journal(listing: Listing, journal: Path) -> None:
-    with opened(journal), pytest.raises(OSError, match="another process is looking at these images"):
+    with opened(journal), pytest.raises(OSError, match="another process is scanning these images"):
         scan(listing, journal)
 
 
