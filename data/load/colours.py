@@ -18,7 +18,7 @@ from data.plan.draws import Floats
 
 NEARLY_256 = 255.999  # as in torchvision: maps 0 to 1 evenly to the whole numbers from 0 to 255
 SECTORS = ((0b1100001, 0b0001100), (0b0000110, 0b0110000), (0b0011000, 0b1000011))
-"""Sixths of the colour wheel, as bits, in which R, G and B are the highest and the lowest channel; the 7th is a turn."""
+"""Sixths of the colour wheel (bits) in which R, G and B are the highest and the lowest channel; the 7th is a turn."""
 
 
 def brightness(images: Tensor, factors: Floats) -> Tensor:

@@ -31,7 +31,7 @@ def test_shards_can_be_made_directly(tmp_path: Path, capsys: pytest.CaptureFixtu
     paths = archives.imagenet(tmp_path / "archives")
     command = ["prepare", "imagenet", str(tmp_path / "out"), *flags(paths), "--partial", "--workers", "1"]
     assert main([*command, "--resize", "32"]) == 2
-    assert "--to: tree, but options of shards are given; add --to shards" in capsys.readouterr().err
+    assert "--to: tree, but there are options of shards; add --to shards" in capsys.readouterr().err
     assert main([*command, "--resize", "32", "--to", "shards"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "18 images (12 train and 6 val) of 3 classes" in lines[0]
