@@ -74,7 +74,12 @@ class Record:
         split = record.get("splits", {}).get(self.split, {})
         if record:
             self._refuse_differences(record, split)
-        lines = split["shards"] if split.get("complete") else self._journal_lines() if split else []
+        if split and not split.get("complete"):
+            # a kill may have cut the last line short
+            text = self.journal.read_text() if self.journal.exists() else ""
+            lines = [json.loads(line) for line in text.split("\n")[:-1]]
+        else:
+            lines = split.get("shards", [])
         shards = [Packed(**{**line, "broken": tuple(map(tuple, line["broken"]))}) for line in lines]
         return split.get("complete", False), {shard.name: shard for shard in shards}
 
@@ -110,11 +115,6 @@ class Record:
             del requested["pillow"]
         stored = record | {"source": split.get("source", self.source)}
         refuse_differences(requested, stored, f"{self.out} was packed otherwise")
-
-    def _journal_lines(self) -> list[dict[str, Any]]:
-        """Complete lines only: a kill may have cut the last one short."""
-        text = self.journal.read_text() if self.journal.exists() else ""
-        return [json.loads(line) for line in text.split("\n")[:-1]]
 
 
 def _line(shard: Packed) -> str:

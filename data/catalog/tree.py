@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from data.catalog.listing import Entry, Listing
+from data.catalog.listing import SPLITS, Entry, Listing
 from data.types import Progress, unwatched
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
@@ -127,18 +127,15 @@ def misplaced(root: Path) -> str | None:
     """Why `root` is not the folder of a data set, for the user; None where it may be one."""
     if not root.is_dir():
         return f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {_EXPECTED}"
-    missing = [split for split in ("train", "val") if not (root / split).is_dir()]
+    missing = [split for split in SPLITS if not (root / split).is_dir()]
     if missing:
-        return f"{root} has no folder {' and no folder '.join(missing)}; {_EXPECTED}{_nearby(root)}"
+        inner = [entry for entry in sorted(root.iterdir()) if all((entry / split).is_dir() for split in SPLITS)]
+        nearby = f"; {inner[0]} has both" if inner else ""
+        return f"{root} has no folder {' and no folder '.join(missing)}; {_EXPECTED}{nearby}"
     return None
 
 
 _EXPECTED = "expected DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG"
-
-
-def _nearby(root: Path) -> str:
-    inner = [entry for entry in sorted(root.iterdir()) if (entry / "train").is_dir() and (entry / "val").is_dir()]
-    return f"; {inner[0]} has both" if inner else ""
 
 
 def _class_problems(train: Tree, val: Tree) -> list[str]:

@@ -11,7 +11,8 @@ from data.load.image_file import Images
 from data.load.loader import PlanLoader, Stream
 from data.load.note import Note
 from data.load.threads import ThreadStream
-from data.plan.samples import Plan, Samples
+from data.plan.evaluation import Plan
+from data.plan.samples import Samples
 from data.types import Backend, has_dali
 
 ENOUGH_CPUS = 6

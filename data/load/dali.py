@@ -20,7 +20,8 @@ from data.load.image_file import Images
 from data.load.regions import at_border, regions
 from data.load.rendering import Resized, batch_of, render, substituted
 from data.load.threads import compute_alone, parts
-from data.plan.samples import Plan, Samples, patched
+from data.plan.evaluation import Plan
+from data.plan.samples import Samples, patched
 from data.types import Batch, BrokenImage, BrokenImageError
 
 _log = logging.getLogger(__name__)

@@ -29,8 +29,11 @@ class Images:
         Raises:
             BrokenImageError: The file cannot be read, or is not the one listed.
         """
+        manifest = self.manifest
         try:
-            return self._archived(index) if self.manifest.archives else self._whole_file(index)
+            if not manifest.archives:
+                return self._whole_file(index)
+            return _filled(self._archive(index), int(manifest.sizes[index]), int(manifest.offsets[index]))
         except OSError as error:
             raise BrokenImageError(error.strerror or str(error)) from None
 
@@ -75,10 +78,6 @@ class Images:
             return _filled(descriptor, listed, 0)
         finally:
             os.close(descriptor)
-
-    def _archived(self, index: int) -> Bytes:
-        manifest = self.manifest
-        return _filled(self._archive(index), int(manifest.sizes[index]), int(manifest.offsets[index]))
 
     def _archive(self, index: int) -> int:
         number = int(self.manifest.archive[index])

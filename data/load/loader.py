@@ -5,7 +5,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Protocol
 
 from data.load.note import Note
-from data.plan.samples import Plan, Samples
+from data.plan.evaluation import Plan
+from data.plan.samples import Samples
 from data.types import Batch, BrokenImage, TooManyBrokenError
 
 _log = logging.getLogger(__name__)

@@ -13,7 +13,8 @@ from data.catalog.manifest import Bytes, Manifest
 from data.load import resampling
 from data.load.image_file import Images
 from data.plan.draws import Ints
-from data.plan.samples import Plan, Samples
+from data.plan.evaluation import Plan
+from data.plan.samples import Samples
 from data.types import Batch, BrokenImage, BrokenImageError
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}

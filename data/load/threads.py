@@ -12,7 +12,8 @@ from torch import Tensor
 from data.catalog.manifest import Manifest
 from data.load.image_file import Images
 from data.load.rendering import Resized, batch_of, render, substituted
-from data.plan.samples import Plan, Samples, patched
+from data.plan.evaluation import Plan
+from data.plan.samples import Samples, patched
 from data.types import Batch, BrokenImage, BrokenImageError
 
 QUEUE = 2  # batches rendered ahead

@@ -1,4 +1,4 @@
-"""The plan of an evaluation: each image once, in the manifest's order."""
+"""The plan of an evaluation: each image once, in the manifest's order; and the type of all plans."""
 
 import math
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from data.catalog.manifest import Manifest
 from data.plan import crops
 from data.plan.config import EvalViews
 from data.plan.draws import Ints
+from data.plan.plan import TrainPlan
 from data.plan.samples import MIX_DRAWS, Samples
 from data.types import Shard
 
@@ -93,3 +94,7 @@ class EvalPlan:
             return crops.centre(sizes, self.views.side)
         every = crops.five(sizes[:: self.views.count], self.views.side)  # rows of one image have one size
         return every.reshape(-1, 2)
+
+
+Plan = TrainPlan | EvalPlan
+"""What a loader carries out."""

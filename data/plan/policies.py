@@ -51,13 +51,7 @@ class Choices:
 
     def rows(self, index: slice | Ints) -> "Choices":
         """The same for some images of the batch."""
-        return Choices(
-            ops=self.ops[index],
-            magnitudes=self.magnitudes[index],
-            jitter=self.jitter[index],
-            jitter_order=self.jitter_order[index],
-            boxes=self.boxes[index],
-        )
+        return Choices(*(getattr(self, name)[index] for name in self.__slots__))
 
 
 def choices(config: AugmentConfig, draws: Floats, size: int) -> Choices | None:

@@ -1,13 +1,10 @@
-"""What a plan says of a batch, and the interface of plans."""
+"""What a plan says of a batch."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.catalog.manifest import Manifest
 from data.plan.config import Interpolation
 from data.plan.draws import Floats, Ints
 from data.plan.policies import Choices
@@ -43,37 +40,6 @@ class Samples:
     """Whether every pixel must be right, as in evaluation; backends may differ at the border of a training image."""
     interpolation: Interpolation = "bilinear"
     """How windows are resized, with antialias; for exact samples only."""
-
-
-class Plan(Protocol):
-    """What a loader carries out: `data.plan.plan.TrainPlan` or `EvalPlan`."""
-
-    @property
-    def manifest(self) -> Manifest: ...
-
-    @property
-    def fill(self) -> tuple[int, int, int]:
-        """Colour of erased rectangles."""
-        ...
-
-    @property
-    def padded(self) -> bool:
-        """Whether windows may lie partly outside their images."""
-        ...
-
-    @property
-    def max_batch(self) -> int: ...
-
-    @property
-    def batches_per_epoch(self) -> int: ...
-
-    def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
-        """The batches from there on, without end."""
-        ...
-
-    def replaced(self, samples: Samples, row: int, index: int) -> Samples:
-        """The same batch with another image in a row."""
-        ...
 
 
 def patched(samples: Samples, rows: dict[int, Samples]) -> Samples:

@@ -68,7 +68,9 @@ def prepare(
         BrokenExecutor: A worker was killed. The same call continues from there.
     """
     paths = {"--train-tar": archives.train_tar, "--val-tar": archives.val_tar, "--devkit": archives.devkit}
-    options = {"shards": _deciding(shards), "partial": partial}
+    # of the options of shards, this one alone decides no byte
+    packing = {key: value for key, value in asdict(shards).items() if key != "max_broken"} if shards else None
+    options = {"shards": packing, "partial": partial}
     source = Source(name="imagenet", archives=paths, where=ilsvrc.SITE, options=options)
     problems = bad_workers(workers)
     target, contents = start(root, source, (*SPLITS, RECORD, CLASSES), problems)
@@ -78,11 +80,6 @@ def prepare(
     prepared = _shards(target, scan, shards, workers, watch) if shards else _tree(target, scan, workers, watch)
     left_out = f"{scan.left_out:,} validation images of classes that --train-tar lacks were left out"
     return replace(prepared, notes=(*prepared.notes, left_out)) if scan.left_out else prepared
-
-
-def _deciding(shards: PackOptions | None) -> dict[str, int | None] | None:
-    """The options that decide the shards' bytes."""
-    return {key: value for key, value in asdict(shards).items() if key != "max_broken"} if shards else None
 
 
 def _tree(target: Target, scan: _Scan, workers: int, watch: Watch) -> Prepared:
