@@ -32,7 +32,7 @@ class DoctorSite(SiteConfig):
     output: Path | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     """Run directory, on whose disk checkpoints are tried, beside it. None: the disk of temporary files."""
     seconds: float = field(default=60.0, metadata={"min": 1, "max": 3600})
-    """About how many seconds it measures, 1 to 3,600; a network whose step takes seconds needs more."""
+    """About how many seconds it measures; a network whose step takes seconds needs more."""
 
     def placed(self) -> SiteConfig:
         """As a run has it; its output does not exist, but the folder above it does."""

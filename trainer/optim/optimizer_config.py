@@ -9,11 +9,11 @@ class OptimizerConfig:
     """What every optimizer has."""
 
     lr: float = field(default=0.1, metadata={"above": 0})
-    """Peak learning rate, above 0, for a step of `base_batch` images."""
+    """Peak learning rate for a step of `base_batch` images."""
     base_batch: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000})
-    """Images, 1 to 1,000,000, for which `lr` stands: it is scaled by global_batch / base_batch. None: not scaled."""
+    """Batch size for which `lr` is meant: lr is scaled by global_batch / base_batch. None: not scaled."""
     weight_decay: float = field(default=0.0, metadata={"min": 0})
-    """Strength of the decay, at least 0."""
+    """Strength of the decay."""
     decay_norm_and_bias: bool = False
     """Decay normalisation weights and biases too."""
 
@@ -25,11 +25,11 @@ class SgdConfig(OptimizerConfig):
     name: Literal["sgd"] = "sgd"
     """Kind of optimizer."""
     weight_decay: float = field(default=1e-4, metadata={"min": 0})
-    """L2 penalty, at least 0, added to the gradient."""
+    """L2 penalty, added to the gradient."""
     decay_norm_and_bias: bool = True
     """Decay normalisation weights and biases too, as the ResNet paper did; later recipes leave them out."""
     momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
-    """Share of the last update that is kept: from 0, below 1."""
+    """Share of the last update that is kept."""
     nesterov: bool = False
     """Look ahead by the momentum before taking the gradient."""
 
@@ -41,13 +41,13 @@ class AdamWConfig(OptimizerConfig):
     name: Literal["adamw"] = "adamw"
     """Kind of optimizer."""
     lr: float = field(default=1e-3, metadata={"above": 0})
-    """Peak learning rate, above 0, for a step of `base_batch` images."""
+    """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=0.05, metadata={"min": 0})
-    """Share of a weight, at least 0, taken off at each step, times the learning rate."""
+    """Share of a weight that each step takes off, times the learning rate."""
     betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"min": 0, "below": 1})
-    """Share of the old mean and of the old square that is kept: from 0, below 1."""
+    """Share of the old mean and of the old square that is kept."""
     eps: float = field(default=1e-8, metadata={"above": 0})
-    """Added to the root of the squares, above 0."""
+    """Added to the root of the squares."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -57,15 +57,15 @@ class LarsConfig(OptimizerConfig):
     name: Literal["lars"] = "lars"
     """Kind of optimizer."""
     lr: float = field(default=1.0, metadata={"above": 0})
-    """Peak learning rate, above 0, for a step of `base_batch` images."""
+    """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=1e-4, metadata={"min": 0})
-    """L2 penalty, at least 0, added to the gradient."""
+    """L2 penalty, added to the gradient."""
     momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
-    """Share of the last update that is kept: from 0, below 1."""
+    """Share of the last update that is kept."""
     nesterov: bool = False
     """Look ahead by the momentum before taking the gradient."""
     trust_coefficient: float = field(default=0.001, metadata={"above": 0})
-    """How far a layer may move, relative to its norm: above 0."""
+    """How far a layer may move, relative to its norm."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -75,13 +75,13 @@ class LambConfig(OptimizerConfig):
     name: Literal["lamb"] = "lamb"
     """Kind of optimizer."""
     lr: float = field(default=5e-3, metadata={"above": 0})
-    """Peak learning rate, above 0, for a step of `base_batch` images."""
+    """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=0.02, metadata={"min": 0})
-    """Share of a weight, at least 0, in its update."""
+    """Share of a weight in its update."""
     betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"min": 0, "below": 1})
-    """Share of the old mean and of the old square that is kept: from 0, below 1."""
+    """Share of the old mean and of the old square that is kept."""
     eps: float = field(default=1e-6, metadata={"above": 0})
-    """Added to the root of the squares, above 0."""
+    """Added to the root of the squares."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -91,15 +91,15 @@ class RmspropTfConfig(OptimizerConfig):
     name: Literal["rmsprop_tf"] = "rmsprop_tf"
     """Kind of optimizer."""
     lr: float = field(default=0.045, metadata={"above": 0})
-    """Peak learning rate, above 0, for a step of `base_batch` images."""
+    """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=4e-5, metadata={"min": 0})
-    """L2 penalty, at least 0, added to the gradient."""
+    """L2 penalty, added to the gradient."""
     alpha: float = field(default=0.9, metadata={"min": 0, "below": 1})
-    """Share of the old squares that is kept: from 0, below 1 (1512.00567, section 8: decay)."""
+    """Share of the old squares that is kept (1512.00567, section 8: decay)."""
     eps: float = field(default=1.0, metadata={"above": 0})
-    """Added to the squares, above 0 (1512.00567, section 8)."""
+    """Added to the squares (1512.00567, section 8)."""
     momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
-    """Share of the last update that is kept: from 0, below 1."""
+    """Share of the last update that is kept."""
 
 
 AnyOptimizer = SgdConfig | AdamWConfig | LarsConfig | LambConfig | RmspropTfConfig

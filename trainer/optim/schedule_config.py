@@ -9,9 +9,9 @@ class ScheduleConfig:
     """What every schedule has: a linear warm-up from zero before it (1706.02677, section 2.2)."""
 
     warmup_epochs: float = field(default=0.0, metadata={"min": 0})
-    """Epochs, at least 0, in which the learning rate rises to its peak."""
+    """Epochs in which the learning rate rises to its peak."""
     warmup_steps: int = field(default=0, metadata={"min": 0})
-    """The same in optimizer steps, at least 0; one of the two."""
+    """Length of the warm-up in optimizer steps; set this or `warmup_epochs`, not both."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,9 +21,9 @@ class StepScheduleConfig(ScheduleConfig):
     name: Literal["step"] = "step"
     """Kind of schedule."""
     milestones: tuple[float, ...] = field(default=(30.0, 60.0, 80.0), metadata={"above": 0})
-    """Epochs, above 0 and rising, at which the learning rate is multiplied by `gamma`."""
+    """Epochs, in rising order, at which the learning rate is multiplied by `gamma`."""
     gamma: float = field(default=0.1, metadata={"above": 0, "below": 1})
-    """Factor at each milestone: above 0, below 1."""
+    """Factor at each milestone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,7 +33,7 @@ class CosineScheduleConfig(ScheduleConfig):
     name: Literal["cosine"] = "cosine"
     """Kind of schedule."""
     final_lr: float = field(default=0.0, metadata={"min": 0})
-    """Learning rate after the last step: at least 0, at most the peak."""
+    """Learning rate after the last step, at most the peak."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,7 +43,7 @@ class LinearScheduleConfig(ScheduleConfig):
     name: Literal["linear"] = "linear"
     """Kind of schedule."""
     final_lr: float = field(default=0.0, metadata={"min": 0})
-    """Learning rate after the last step: at least 0, at most the peak."""
+    """Learning rate after the last step, at most the peak."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -61,9 +61,9 @@ class PolynomialScheduleConfig(ScheduleConfig):
     name: Literal["polynomial"] = "polynomial"
     """Kind of schedule."""
     final_lr: float = field(default=0.0, metadata={"min": 0})
-    """Learning rate after the last step: at least 0, at most the peak."""
+    """Learning rate after the last step, at most the peak."""
     power: float = field(default=2.0, metadata={"above": 0})
-    """Exponent, above 0; 2 in recipes with LARS (1709.05011), 1 is a straight line."""
+    """Exponent: 2 in recipes with LARS (1709.05011), 1 for a straight line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -73,9 +73,9 @@ class PiecewiseScheduleConfig(ScheduleConfig):
     name: Literal["piecewise"] = "piecewise"
     """Kind of schedule."""
     points: tuple[float, ...] = field(default=(0.0, 2.0, 90.0), metadata={"min": 0})
-    """Epochs, at least 0, rising from 0; after the last one its factor holds."""
+    """Epochs, rising from 0; after the last point its factor holds."""
     factors: tuple[float, ...] = field(default=(0.0, 1.0, 0.0), metadata={"min": 0, "max": 1})
-    """Share of the peak, 0 to 1, at each of the points."""
+    """Share of the peak at each of the points."""
 
 
 AnySchedule = (

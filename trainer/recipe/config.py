@@ -34,20 +34,20 @@ class Recipe:
     ema: EmaConfig = field(default_factory=EmaConfig)
     """Moving average of the weights."""
     epochs: int = field(default=90, metadata={"min": 1, "max": 1_000_000})
-    """Passes over the training set: 1 to 1,000,000."""
+    """Passes over the training set."""
     global_batch: int = field(default=256, metadata={"min": 1, "max": 1_000_000})
-    """Images per optimizer step, over all processes and accumulated micro-batches: 1 to 1,000,000."""
+    """Images per optimizer step, over all processes and accumulated micro-batches."""
     micro_batch: int = field(default=32, metadata={"min": 1, "max": 65_536})
-    """Images per process and forward pass, over which BatchNorm takes its statistics: 1 to 65,536."""
+    """Images per process and forward pass, over which BatchNorm takes its statistics."""
     clip_norm: float | None = field(default=None, metadata={"above": 0})
-    """Greatest norm of the gradient of all weights together, above 0; what is longer is scaled down. None: no limit."""
+    """Largest norm of the gradient of all weights together; a longer gradient is scaled down. None: no limit."""
     max_skipped: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
-    """Steps, 0 to 1,000,000, that a run may pass over as their gradient is not finite; one more ends it."""
+    """Steps that a run may skip because their gradient is not finite; one more ends the run."""
     sync_bn: bool = False
     """BatchNorm takes its statistics over the whole `global_batch`, on GPUs, which wait for each other at each such
     layer; then nothing may be accumulated."""
     precise_bn: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
-    """Training images, 0 to 1,000,000, over which BatchNorm's statistics are taken anew before each evaluation."""
+    """Training images over which BatchNorm's statistics are computed before each evaluation; 0: running averages."""
     gradient_compression: Literal["none", "bf16", "fp16"] = "none"
     """What gradients are rounded to on their way between processes; half the traffic."""
     precision: Precision = "bf16"
@@ -55,7 +55,7 @@ class Recipe:
     compile: Literal["off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "off"
     """Mode of torch.compile; reduce-overhead and max-autotune use CUDA graphs, and take no accumulated gradients."""
     seed: int = field(default=0, metadata={"min": 0, "below": 2**32})
-    """Decides the initial weights, the order of the images, every crop and flip: from 0, below 4,294,967,296."""
+    """Decides the initial weights, the order of the images, every crop and flip."""
 
     def accumulation(self, world_size: int) -> int:
         """Micro-batches that each of so many processes takes in an optimizer step."""
@@ -76,29 +76,29 @@ class SiteConfig:
     """What decodes: threads, dali (both on the CPU) or dali_gpu, which evaluates on the CPU. None: as the run began, or
     what suits the machine."""
     max_broken: float = field(default=0.001, metadata={"min": 0, "max": 1})
-    """Share of the images that may be broken, from the start or found by a process on its way, 0 to 1."""
+    """Share of the images that may be broken, at the start or during training."""
     channels_last: bool = True
     """Lay images and convolution weights out as NHWC in memory; faster, same mathematics."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads per process, 1 to 1,024, also for the model without a GPU. None: its share, by a GPU at most 16."""
+    """CPU threads per process, also for the model without a GPU. None: its share, with a GPU at most 16."""
     numa: bool = True
     """Where a machine has several NUMA nodes: stay on CPUs near the GPU, unless the launcher has chosen some."""
     log_every: int = field(default=20, metadata={"min": 1, "max": 1_000_000})
-    """Steps between two points of loss, top-1 and throughput in TensorBoard and metrics.jsonl: 1 to 1,000,000."""
+    """Steps between two points of loss, top-1 and throughput in TensorBoard and metrics.jsonl."""
     trackers: tuple[Tracker, ...] = ()
     """Experiment trackers that get TensorBoard's numbers too, by Accelerate's names; their packages are your own."""
     profile: int | None = field(default=None, metadata={"min": 1, "max": 10_000})
-    """Record what each process does in so many steps, 1 to 10,000, for TensorBoard and Perfetto: OUTPUT/profile."""
+    """Record what each process does in this many steps, for TensorBoard and Perfetto: OUTPUT/profile."""
     save_minutes: float = field(default=15.0, metadata={"above": 0, "max": 1_000_000})
-    """Minutes, above 0, at most 1,000,000, from one checkpoint to the next; there is one after each epoch as well."""
+    """Minutes from one checkpoint to the next; each epoch ends with one as well."""
     save_steps: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000_000})
-    """Optimizer steps, 1 to 1,000,000,000, from one checkpoint to the next. None: by the clock alone."""
+    """Optimizer steps from one checkpoint to the next. None: by the clock alone."""
     keep_checkpoints: int = field(default=3, metadata={"min": 1, "max": 1_000_000})
-    """Newest checkpoints kept in the run directory: 1 to 1,000,000."""
+    """Newest checkpoints kept in the run directory."""
     keep_best: int = field(default=1, metadata={"min": 0, "max": 1_000_000})
-    """Checkpoints of highest top-1 kept besides: 0 to 1,000,000."""
+    """Checkpoints of highest top-1 kept besides."""
     checkpoints_gb: float | None = field(default=None, metadata={"above": 0})
-    """Most that all checkpoints together may take on disk, gigabytes, above 0. None: what is free there."""
+    """Most disk space for all checkpoints together, gigabytes. None: what is free there."""
     save_failure: Literal["go-on", "stop"] = "go-on"
     """Where a checkpoint cannot be written: say so, go on and try again, or stop."""
     accumulate: Literal["recipe", "auto"] = "recipe"
