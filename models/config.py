@@ -30,7 +30,7 @@ class ModelConfig:
     """Where shapes differ: A pads zeros, B projects; C projects in every block (1512.03385 section 3.3 and Table 3)."""
 
     blur_pool: Literal["after", "before"] | None = None
-    """BlurPool, a filter at halvings: after the convolution (1904.11486, timm) or before it (ffcv, Composer)."""
+    """A filter where a map is halved: after the convolution (1904.11486, timm), or before it (ffcv, Composer)."""
 
     deep_stem: bool | None = None
     """Three 3x3 convolutions instead of the 7x7 (ResNet-C, 1812.01187 section 4.2); with avg_down it is ResNet-D."""

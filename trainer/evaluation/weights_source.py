@@ -10,7 +10,7 @@ from typing import Literal
 from data.plan.config import InputConfig
 from models import registry
 from models.config import ModelConfig
-from models.installed import model_names
+from models.registry import model_names
 from models.table import TABLE
 from trainer.checkpoint import files
 from trainer.evaluation.protocol import Protocol, center, resized_side
