@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from trainer.evaluation.spread import spread
+from trainer.evaluation.statistics import spread
 from trainer.evidence import page
 from trainer.evidence.cost import Cost, cost, figure
 from trainer.evidence.run_record import VAL, Account, Score

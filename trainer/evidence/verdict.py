@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.spread import Spread, spread
+from trainer.evaluation.statistics import Spread, spread
 from trainer.evidence.page import Tone
 from trainer.evidence.run_record import Account, Score
 from trainer.evidence.targets import TARGETS, Target
