@@ -3,7 +3,6 @@
 import csv
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
@@ -19,16 +18,15 @@ from trainer.evaluation import statistics
 from trainer.evaluation.image_set import SPLIT
 from trainer.evaluation.labels import Labels
 from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS, VALID, Predictions
-from trainer.evaluation.protocol import Protocol
-from trainer.evaluation.weights_source import PREDICTIONS
+from trainer.evaluation.request import PREDICTIONS
 from trainer.rundir import write_text
 
 SCHEMA = 1
-FOLDER = "evaluations"
 SUMMARY = "evaluation.json"
 CLASSES = "classes.csv"
 HEAD = ("class", "name", "images", "top1", "top5", "most often taken for", "times")
 WORST = 5
+BINS = 15  # 1706.04599, section 5
 
 
 def predictions(rows: NDArray[np.float64], images: Manifest, labels: Labels) -> Predictions:
@@ -66,24 +64,23 @@ def figures(found: Predictions) -> dict[str, Any]:
         "images": count,
         "top1_interval": statistics.wilson(top1, count),
         "top5_interval": statistics.wilson(top5, count),
-        "ece": statistics.calibration_error(found.confidence, found.top1),
+        "ece": calibration_error(found.confidence, found.top1),
     }
 
 
-def folder_name(images: str, protocol: Protocol, which: str = "") -> str:
-    """What the folder of an evaluation is called.
+def calibration_error(confidence: NDArray[Any], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error over 15 equal bins of confidence, 0 to 1.
 
     Args:
-        images: Name of the set, and of its labels where they are a file's.
-        protocol: How it was measured.
-        which: What tells its weights from those of the run's result.
+        confidence: (N,) probability that the network gives its answer.
+        right: (N,) whether the answer is right.
+
+    Reference:
+        1706.04599, equation 3.
     """
-    return safe(f"{images}-{protocol.name}{which}")
-
-
-def safe(text: str) -> str:
-    """A text as the name of a file or folder."""
-    return re.sub(r"[^A-Za-z0-9.,+_-]+", "_", text).strip("_.") or "weights"
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    surplus = np.bincount(bins, confidence.astype(np.float64) - right, BINS)  # summed over each bin
+    return float(np.abs(surplus).sum() / len(confidence))
 
 
 def free(folder: Path, found: Predictions) -> Path:

@@ -1,16 +1,11 @@
-"""Intervals and tests: of right answers among images, and of the mean over seeds. Standard library and numpy."""
+"""Intervals and tests: of right answers among images, and of the mean over seeds. Standard library only."""
 
 import math
 import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
-
-import numpy as np
-from numpy.typing import NDArray
 
 Z95 = statistics.NormalDist().inv_cdf(0.975)
-BINS = 15  # 1706.04599, section 5
 _T = (
     *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
     *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
@@ -29,21 +24,6 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     centre = (share + square / (2 * count)) / (1 + square / count)
     half = Z95 / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
     return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
-
-
-def calibration_error(confidence: NDArray[Any], right: NDArray[np.bool_]) -> float:
-    """Expected calibration error over 15 equal bins of confidence, 0 to 1.
-
-    Args:
-        confidence: (N,) probability that the network gives its answer.
-        right: (N,) whether the answer is right.
-
-    Reference:
-        1706.04599, equation 3.
-    """
-    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    surplus = np.bincount(bins, confidence.astype(np.float64) - right, BINS)  # summed over each bin
-    return float(np.abs(surplus).sum() / len(confidence))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:

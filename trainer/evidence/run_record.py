@@ -16,7 +16,7 @@ from data.output_folder import SPLITS
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 from trainer.evaluation import outcome
-from trainer.evaluation.weights_source import own_protocol
+from trainer.evaluation.request import own_protocol
 from trainer.recipe import recipes
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, differences, encode

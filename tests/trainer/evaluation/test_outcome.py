@@ -9,7 +9,6 @@ import pytest
 from tests.trainer.evaluation.listed import listed
 from trainer.evaluation import labels, outcome
 from trainer.evaluation.predictions import load
-from trainer.evaluation.protocol import parse
 
 IMAGES = listed([f"{name}/{place}.JPEG" for name in ("n01440764", "n02123045") for place in range(3)])
 TRUTH = labels.of(IMAGES, "val", 3, ("n01440764", "n02123045", "x"))
@@ -94,5 +93,9 @@ def test_another_evaluation_is_not_written_over(tmp_path: Path) -> None:
     assert outcome.free(folder, found) == folder
 
 
-def test_a_folder_s_name_is_safe_whatever_its_parts_are_called() -> None:
-    assert outcome.folder_name("..", parse("resize-96"), "-raw") == "-resize-96-raw"
+def test_the_calibration_error_is_the_weighted_gap_of_each_bin() -> None:
+    confidence = np.array([0.61, 0.65, 0.95, 1.0, 0.02], np.float32)  # bins 9, 9, 14, 14, 0
+    right = np.array([True, False, True, True, False])
+    by_hand = (2 * abs(0.63 - 0.5) + 2 * abs(0.975 - 1) + abs(0.02 - 0)) / 5
+    assert outcome.calibration_error(confidence, right) == pytest.approx(by_hand, abs=1e-6)
+    assert outcome.calibration_error(np.ones(4, np.float32), np.ones(4, bool)) == 0
