@@ -51,10 +51,10 @@ def test_images_without_a_label_are_left_out_and_any_accepted_class_is_right() -
     assert found.targets.tolist() == [0, 0, 1, 1]
 
 
-def test_classes_have_their_shares_and_the_class_they_are_taken_for() -> None:
+def test_classes_have_their_shares_and_the_class_they_are_mistaken_for() -> None:
     tench, tabby = outcome.classes(outcome.predictions(ROWS, IMAGES, TRUTH), TRUTH)
-    assert tench.cells == (0, "n01440764 (tench)", 2, "50.00", "50.00", "2", 1)
-    assert tabby.cells == (1, "n02123045 (tabby)", 3, "33.33", "66.67", "n01440764 (tench)", 2)
+    assert tench == (0, "n01440764 (tench)", 2, 50, 50, "2", 1)
+    assert tabby == (1, "n02123045 (tabby)", 3, pytest.approx(100 / 3), pytest.approx(200 / 3), "n01440764 (tench)", 2)
 
 
 def test_files_hold_what_the_console_says(tmp_path: Path) -> None:
@@ -70,7 +70,11 @@ def test_files_hold_what_the_console_says(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "evaluation.json").read_text())["top1"] == 40.0
     assert load(tmp_path / "predictions.npz").about["broken"] == 1
     with (tmp_path / "classes.csv").open() as stream:
-        assert [row["top1"] for row in csv.DictReader(stream)] == ["50.00", "33.33"]
+        assert list(csv.reader(stream)) == [
+            list(outcome.HEAD),
+            ["0", "n01440764 (tench)", "2", "50.00", "50.00", "2", "1"],
+            ["1", "n02123045 (tabby)", "3", "33.33", "66.67", "n01440764 (tench)", "2"],
+        ]
     text = "\n".join(outcome.lines(found, TRUTH))
     assert "runs/a on /val: 5 images, each once, 1 broken and left out" in text
     assert "top-1 40.000 % (95 % interval 11.76 to 76.93), top-5 60.000 %" in text
