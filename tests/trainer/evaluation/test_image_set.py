@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from trainer.evaluation import image_set
-from trainer.evaluation.image_set import Place
+from trainer.evaluation.image_set import ImageSet
 
 
 def made(root: Path, *files: str) -> Path:
@@ -16,7 +16,7 @@ def made(root: Path, *files: str) -> Path:
 def test_a_data_set_is_evaluated_on_its_validation_part(tmp_path: Path) -> None:
     data = made(tmp_path / "set", "train/a/1.JPEG", "val/a/1.JPEG")
     found = image_set.find(data)
-    assert (found, found.is_val, found.name, found.folder) == (Place(data, "val"), True, "val", data / "val")
+    assert (found, found.is_val, found.name, found.folder) == (ImageSet(data, "val"), True, "val", data / "val")
     assert image_set.problems(data) == []
     assert image_set.stored(found, None) == [data / "manifest-val.npz"]
     assert image_set.stored(found, tmp_path / "run")[0] == tmp_path / "run" / "manifest-val.npz"
@@ -25,7 +25,7 @@ def test_a_data_set_is_evaluated_on_its_validation_part(tmp_path: Path) -> None:
 def test_the_validation_part_itself_may_be_named(tmp_path: Path) -> None:
     data = made(tmp_path / "set", "val/a/1.JPEG")
     found = image_set.find(data / "val")
-    assert found == Place(data, "val")
+    assert found == ImageSet(data, "val")
     assert image_set.stored(found, None) == [data / "manifest-val.npz"]
 
 

@@ -16,7 +16,7 @@ from trainer.context import RunContext
 from trainer.engine import build
 from trainer.evaluation import predictions
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.weights_source import PREDICTIONS
+from trainer.evaluation.request import PREDICTIONS
 from trainer.evidence import final_evaluation
 from trainer.recipe import recipes
 from trainer.recipe.config import SiteConfig
