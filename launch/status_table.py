@@ -14,9 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from launch.run_state import State, UnderWay
-from launch.screen import in_one_line, say, write
 from trainer import terminal
-from trainer.terminal import age
+from trainer.terminal import age, in_one_line, remark, write
 
 HEAD = ("run", "state", "job", "step", "epoch", "top-1", "images/s", "restarts", "ETA", "note")
 
@@ -104,15 +103,15 @@ def show(board: Board) -> None:
         terminal.show(HEAD, [row.cells() for row in board.rows])
     else:
         write(f"no run directory in {in_one_line(str(board.root))}: none holds a recipe.yaml\n")
-    for remark in board.remarks:
-        say(remark)
+    for text in board.remarks:
+        remark(text)
 
 
 def show_json(board: Board) -> None:
     """One JSON array; the remarks go to stderr."""
     write(json.dumps([asdict(row) for row in board.rows], indent=2) + "\n")
-    for remark in board.remarks:
-        say(remark)
+    for text in board.remarks:
+        remark(text)
 
 
 def watch(collect: Callable[[], Board], every_s: float) -> int:

@@ -11,7 +11,7 @@ from typing import Annotated
 import tyro
 
 from data.schema import NewerSchemaError
-from launch import screen, status_table
+from launch import status_table
 from launch.progress import Progress, progress
 from launch.run_state import Evidence, Standing, State, job_states, read, settled, standing
 from launch.scheduler import JobState
@@ -21,7 +21,7 @@ from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, range_problems
 from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory
-from trainer.terminal import age
+from trainer.terminal import age, until_reader_leaves
 
 DEPTH = 4
 WATCH_S = 5.0
@@ -50,7 +50,7 @@ class Status:
 
     def run(self) -> int:
         """Show the runs, once or until Ctrl-C."""
-        return screen.until_reader_leaves(self._run)
+        return until_reader_leaves(self._run)
 
     def _run(self) -> int:
         root = self.root or (Path("runs") if Path("runs").is_dir() else Path())

@@ -58,7 +58,7 @@ def test_a_room_is_ours_and_not_another_distribution_s(room: str) -> None:
     assert Path(file).parent == ROOT / room
 
 
-@pytest.mark.parametrize("module", ["trainer.commands.cli", "launch.cli"])
+@pytest.mark.parametrize("module", ["trainer.commands.cli", "trainer.terminal", "launch.cli"])
 def test_importing_a_command_loads_nothing_heavy(module: str) -> None:
     heavy = [
         "torch",
