@@ -126,7 +126,7 @@ class Reproduce:
     def _under_way(self) -> bool:
         if all(run.finished() for run in self._runs):
             return False
-        rows = status.collect(self.output, status.Recipes()).rows
+        rows = status.collect(self.output, {}).rows
         return any(row.state in get_args(UnderWay) for row in rows)
 
     def _report(self) -> int:
