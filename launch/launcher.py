@@ -19,7 +19,7 @@ from types import FrameType
 
 from trainer.checkpoint.grace import GRACE_VARIABLE
 from trainer.cpu import ALLOCATOR, RESTING, has_gpu
-from trainer.exits import BAD_INPUT, BEGUN, BROKE_OFF, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
+from trainer.exits import ABORTED, BAD_INPUT, BEGUN, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
 from trainer.stopping import IMPATIENT, START_AGAIN
 from trainer.terminal import remark
 
@@ -178,6 +178,6 @@ def _meant(code: int, recorded: str, *, asked: bool) -> int:
     if asked and recorded in ("", BEGUN, "0"):
         return START_AGAIN
     if recorded == BEGUN and 0 < code < _SIGNALLED:  # a process was ended from outside: torchrun says no more than 1
-        return BROKE_OFF
-    known = {str(meant): meant for meant in (START_AGAIN, BROKE_OFF, FAILED, BAD_INPUT, INTERRUPTED)}
+        return ABORTED
+    known = {str(meant): meant for meant in (START_AGAIN, ABORTED, FAILED, BAD_INPUT, INTERRUPTED)}
     return known.get(recorded, code if code > 0 else 128 - code)

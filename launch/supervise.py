@@ -1,7 +1,7 @@
 """A job's own process: starts the run's processes, and decides what follows when they end. Standard library only.
 
 On Slurm it is the batch script's, on the first node; `srun` starts the ranks, and Slurm's signals go to these directly.
-A run that broke off after a newer checkpoint is started again at once, on the same nodes; otherwise the job goes back
+A run that was aborted after a newer checkpoint is started again at once, on the same nodes; otherwise the job goes back
 into the queue, for other nodes perhaps.
 """
 
@@ -19,7 +19,7 @@ from launch.attempts import Attempt, End
 from launch.launcher import Ended, run
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
-from trainer.exits import BROKE_OFF, FAILED
+from trainer.exits import ABORTED, FAILED
 from trainer.rundir import RunDirectory
 from trainer.stopping import START_AGAIN
 from trainer.terminal import remark
@@ -101,7 +101,7 @@ def _attempt(job: _Job, place: Place) -> tuple[Attempt, End]:
     attempt = attempts.begin(folder.attempts, job=place.job, restart=place.restart, nodes=place.nodes, step=before)
     remark(f"attempt {attempt.number} of job {place.job} on {place.nodes}, from step {before}")
     hopeless = _hopeless(job, place, folder, attempt)
-    ended = Ended(BROKE_OFF, asked=False) if hopeless else _run(job, place, folder)
+    ended = Ended(ABORTED, asked=False) if hopeless else _run(job, place, folder)
     # on a node that was cut off, another attempt may have begun meanwhile
     history = [one for one in attempts.read(folder.attempts) if one.number <= attempt.number]
     step = attempts.newest_step(checkpoints)
