@@ -11,7 +11,7 @@ from pathlib import Path
 
 from launch import pinned, run_state
 from launch.job import Sweep, TrainJob
-from launch.run_state import Evidence
+from launch.run_state import Snapshot
 from launch.site import ClusterConfig, cluster_problems, path_problems
 from launch.submission import LaunchFolder, Submission
 from trainer import preflight
@@ -77,7 +77,7 @@ def machine_problems(cluster: ClusterConfig) -> list[str]:
     return ["sbatch: not found on this machine; submit from a login node, or add --cluster local, or --dry-run"]
 
 
-def jobs_there(runs: Sequence[Evidence], cluster: ClusterConfig) -> dict[Path, str]:
+def jobs_there(runs: Sequence[Snapshot], cluster: ClusterConfig) -> dict[Path, str]:
     """The runs, by directory, that are in the hands of an earlier job, each with its id and state.
 
     Raises:

@@ -15,7 +15,7 @@ if (
     sys.path.insert(0, ROOT)
 
 from trainer.cpu import keep_memory  # noqa: E402
-from trainer.exits import BROKE_OFF, record, trace_crashes  # noqa: E402
+from trainer.exits import ABORTED, record, trace_crashes  # noqa: E402
 from trainer.stopping import go_deaf  # noqa: E402
 
 
@@ -31,7 +31,7 @@ def run() -> int:
         code = int(end.code or 0)
     except Exception:  # a fault of ours, or of the machine's
         traceback.print_exc()
-        code = BROKE_OFF
+        code = ABORTED
     go_deaf()
     record(code)
     return code

@@ -7,7 +7,7 @@ itself in the middle of a write. The one exception saves nothing either: Ctrl-C 
 import signal
 from types import FrameType
 
-START_AGAIN = 75  # sysexits' EX_TEMPFAIL: stopped in good order, start the same command again
+START_AGAIN = 75  # sysexits' EX_TEMPFAIL: stopped cleanly, start the same command again
 
 IMPATIENT = 3  # Ctrl-C so many times ends the process at once: a step may hang; torchrun doubles the first by itself
 

@@ -18,7 +18,7 @@ def loaded(modules: Sequence[str], packages: Sequence[str]) -> list[str]:
 
 
 def test_an_overview_of_the_verbs_loads_no_library() -> None:
-    assert loaded(["trainer.commands.cli", "launch.cli"], SLOW) == []
+    assert loaded(["trainer.commands.cli", "trainer.terminal", "launch.cli"], SLOW) == []
 
 
 def test_launch_the_verbs_and_the_checks_before_a_start_load_no_torch() -> None:

@@ -127,7 +127,7 @@ def list_networks(command: List) -> int:
     from models.trace import multiply_adds, parameter_count, skeleton
 
     rows: list[tuple[str, ...]] = []
-    for name in progress(names, "networks"):
+    for name in progress(names, "counting", "networks"):
         row = TABLE[name]
         network = skeleton(ModelConfig(name=name, num_classes=row.num_classes))
         flops = f"{multiply_adds(network, row.image_size) / 1e9:6.3f} G"
@@ -166,7 +166,7 @@ def validate(command: Validate) -> int:
     equal: list[bool] = []
 
     def rows() -> Iterator[tuple[str, ...]]:
-        for name, dtype in progress(pairs, "comparisons"):
+        for name, dtype in progress(pairs, "validating", "comparisons"):
             result = compare(name, dtype, command.image_size, command.batch)
             equal.append(result.equal)
             counts = (f"{ours:,}" if ours == theirs else f"{ours:,}, not {theirs:,}" for ours, theirs in result.counts)
