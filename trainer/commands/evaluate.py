@@ -10,7 +10,7 @@ import tyro
 from data.config import Backend
 from models.class_names import REAL
 from trainer import rendezvous
-from trainer.cpu import rest_at_barriers
+from trainer.cpus import sleep_at_barriers
 from trainer.evaluation.protocol import UnknownProtocolError, parse
 from trainer.evaluation.weights_source import Source, locate
 from trainer.exits import FAILED, refuse
@@ -77,7 +77,7 @@ class Evaluate:
             return refuse(error.problems, world)
         if problems:
             return refuse(problems, world)
-        rest_at_barriers()
+        sleep_at_barriers()
         return self._evaluate(sources, world)
 
     def _evaluate(self, sources: list[Source], world: World) -> int:
