@@ -19,9 +19,15 @@ from tests.benchmarks.config import BenchConfig, EquivalenceConfig
 from trainer.commands.doctor import DoctorSite
 from trainer.commands.evaluate import Evaluate
 from trainer.commands.ranges import in_words
-from trainer.optim.config import EmaConfig, LossConfig, MixingConfig
-from trainer.optim.optimizer_config import AnyOptimizer, OptimizerConfig
-from trainer.optim.schedule_config import AnySchedule, ScheduleConfig
+from trainer.optim.config import (
+    AnyOptimizer,
+    AnySchedule,
+    EmaConfig,
+    LossConfig,
+    MixingConfig,
+    OptimizerConfig,
+    ScheduleConfig,
+)
 from trainer.recipe.config import Recipe, SiteConfig
 
 KINDS: list[Any] = [

@@ -12,7 +12,7 @@ import tyro
 
 from trainer import preflight, rendezvous
 from trainer.commands.parsing import named_recipe
-from trainer.cpu import rest_at_barriers
+from trainer.cpus import sleep_at_barriers
 from trainer.doctor import bound, disk, gpu, machine
 from trainer.doctor.advice import Visit
 from trainer.doctor.bound import Bound, Figures
@@ -71,7 +71,7 @@ class Doctor:
         if problems := self._problems(world):
             return refuse(problems, world)
         checks = machine.findings(self.site.data, self.site.output) if world.is_main else []
-        rest_at_barriers()
+        sleep_at_barriers()
         from trainer.commands.failures import told
         from trainer.doctor.trial import visit
 
