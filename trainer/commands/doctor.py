@@ -13,10 +13,10 @@ import tyro
 from trainer import preflight, rendezvous
 from trainer.commands.parsing import named_recipe
 from trainer.cpu import rest_at_barriers
-from trainer.doctor import bound, disk, gpu, machine
+from trainer.doctor import bound, gpu, machine, versions
 from trainer.doctor.advice import Visit
 from trainer.doctor.bound import Bound, Figures
-from trainer.doctor.finding import Finding
+from trainer.doctor.machine import Finding
 from trainer.exits import refuse
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import encode, range_problems
@@ -70,7 +70,7 @@ class Doctor:
         """Measure, and write what follows; returns the exit code."""
         if problems := self._problems(world):
             return refuse(problems, world)
-        checks = machine.findings(self.site.data, self.site.output) if world.is_main else []
+        checks = machine_checks(self.site.data, self.site.output) if world.is_main else []
         rest_at_barriers()
         from trainer.commands.failures import told
         from trainer.doctor.trial import visit
@@ -94,7 +94,7 @@ class Doctor:
         checks += gpu.clock_findings(gpu.look() or [])
         if (saving := visit.figures.saving) and self.site.output:
             kept = self.site.keep_checkpoints + self.site.keep_best + 1  # and the one that is being written
-            checks.append(disk.free_finding(self.site.output, saving.bytes * kept))
+            checks.append(machine.free_finding(self.site.output, saving.bytes * kept))
         sys.stdout.writelines(f"{line}\n" for line in opening(visit, checks))
         terminal.show(("what", "images/s", "CPU ms an image", ""), rows(visit.figures))
         sys.stdout.writelines(f"{line}\n" for line in conclusions(visit))
@@ -127,6 +127,12 @@ def default(words: Sequence[str]) -> Doctor:
         InvalidConfigError: The recipe cannot be read.
     """
     return Doctor(recipe=tyro.MISSING, settings=named_recipe(words, "doctor"), site=DoctorSite())
+
+
+def machine_checks(data: Path | None, output: Path | None) -> list[Finding]:
+    """All checks that are made before this program uses the machine; of the folders, those that are not None."""
+    gpus = gpu.look()
+    return [*versions.findings(on_gpu=bool(gpus)), *gpu.findings(gpus), *machine.findings(data, output)]
 
 
 def opening(visit: Visit, checks: Sequence[Finding]) -> Iterator[str]:

@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from trainer.doctor import versions
-from trainer.doctor.finding import Finding
+from trainer.doctor.machine import Finding
 
 # NVML API reference, nvmlClocksEventReasons, in groups
 _SLOWED = {

@@ -10,7 +10,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from trainer.doctor.finding import Finding
+from trainer.doctor.machine import Finding
 
 DALI = {"nvidia-dali-cuda120": 12, "nvidia-dali-cuda130": 13}  # by distribution, the CUDA it is built for
 
