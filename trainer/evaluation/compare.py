@@ -1,4 +1,4 @@
-"""Two sets of answers to the same images: which is better, and where they differ. Loads no torch."""
+"""Compares two sets of answers to the same images: which is better, and where they differ. Loads no torch."""
 
 import csv
 import json
@@ -50,15 +50,16 @@ class Comparison:
     def lines(self) -> list[str]:
         """For the console."""
         better = self.second if self.difference > 0 else self.first
-        verdict = f"{better} is better" if self.p_value < LEVEL else "these images do not tell which is better"
+        verdict = f"{better} is better" if self.p_value < LEVEL else "these images do not show which is better"
+        low, high = self.interval
         return [
             f"first   {self.first}",
             f"second  {self.second}",
             f"of {self.images:,} images both have {self.both_right:,} right and {self.both_wrong:,} wrong, the first "
             f"alone {self.only_first:,} right, the second alone {self.only_second:,}; their answers differ on "
             f"{self.other_answers:,}",
-            f"second less first: {self.difference:+.3f} points of top-1 (95 % interval {self.interval[0]:+.3f} to "
-            f"{self.interval[1]:+.3f}); McNemar's exact p = {self.p_value:.3g}: {verdict}",
+            f"second less first: {self.difference:+.3f} points of top-1 (95 % interval {low:+.3f} to {high:+.3f}); "
+            f"McNemar's exact p = {self.p_value:.3g}: {verdict}",
         ]
 
 
@@ -75,25 +76,25 @@ def compare(first: Predictions, second: Predictions) -> Comparison:
     if not np.array_equal(first.targets, second.targets) or first.about["label_set"] != second.about["label_set"]:
         raise OtherImagesError(f"{_title(first)} and {_title(second)} were judged by other labels")
     one, other = first.top1, second.top1
-    only_first, only_second = int((one & ~other).sum()), int((other & ~one).sum())
-    gain, low, high = statistics.difference(only_first, only_second, len(first))
+    only_first, only_second, both = int((one & ~other).sum()), int((other & ~one).sum()), int((one & other).sum())
+    difference, *interval = statistics.difference(only_first, only_second, len(first))
     return Comparison(
         first=_title(first),
         second=_title(second),
         images=len(first),
-        both_right=int((one & other).sum()),
+        both_right=both,
         only_first=only_first,
         only_second=only_second,
-        both_wrong=int((~one & ~other).sum()),
-        difference=gain,
-        interval=(low, high),
+        both_wrong=len(first) - both - only_first - only_second,
+        difference=difference,
+        interval=(interval[0], interval[1]),
         p_value=statistics.mcnemar(only_first, only_second),
-        other_answers=int(_differing(first, second).sum()),
+        other_answers=int(_differ(first, second).sum()),
     )
 
 
 def warnings(first: Predictions, second: Predictions) -> list[str]:
-    """What besides the weights may make the difference."""
+    """What besides the weights may cause the difference."""
     keys = {"protocol": "protocol", "precision": "precision", "val_sha256": "content of the images (SHA-256)"}
     return [
         f"note: {text}: {first.about[key]} and {second.about[key]}"
@@ -102,38 +103,32 @@ def warnings(first: Predictions, second: Predictions) -> list[str]:
     ]
 
 
-def write(found: Comparison, first: Predictions, second: Predictions, folder: Path) -> None:
+def write(comparison: Comparison, first: Predictions, second: Predictions, folder: Path) -> None:
     """Write the figures, and every image on which the answers differ, the surest first."""
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / DIFFERENCES).open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(HEAD)
-        writer.writerows(differences(first, second))
-    write_text(folder / COMPARISON, json.dumps({"schema": SCHEMA, **asdict(found)}, indent=2) + "\n")
+        csv.writer(stream).writerows([HEAD, *differences(first, second)])
+    write_text(folder / COMPARISON, json.dumps({"schema": SCHEMA, **asdict(comparison)}, indent=2) + "\n")
 
 
 def differences(first: Predictions, second: Predictions) -> list[tuple[Any, ...]]:
-    """Rows of HEAD."""
-    places = np.flatnonzero(_differing(first, second))
-    surest = np.minimum(first.confidence[places], second.confidence[places])
-    rights = {(True, False): "first", (False, True): "second", (False, False): "neither", (True, True): "both"}
+    """The rows under `HEAD`."""
+    rows = np.flatnonzero(_differ(first, second))
+    surest = np.minimum(first.confidence[rows], second.confidence[rows])
+    right = {(True, False): "first", (False, True): "second", (False, False): "neither", (True, True): "both"}
     return [
         (
-            str(first.names[place]),
-            int(first.targets[place]),
-            rights[bool(first.top1[place]), bool(second.top1[place])],
-            int(first.answers[place, 0]),
-            f"{first.confidence[place]:.4f}",
-            int(second.answers[place, 0]),
-            f"{second.confidence[place]:.4f}",
+            *(str(first.names[row]), int(first.targets[row]), right[bool(first.top1[row]), bool(second.top1[row])]),
+            *(int(first.answers[row, 0]), f"{first.confidence[row]:.4f}"),
+            *(int(second.answers[row, 0]), f"{second.confidence[row]:.4f}"),
         )
-        for place in places[np.argsort(-surest, kind="stable")].tolist()
+        for row in rows[np.argsort(-surest, kind="stable")].tolist()
     ]
 
 
-def _differing(first: Predictions, second: Predictions) -> NDArray[np.bool_]:
+def _differ(first: Predictions, second: Predictions) -> NDArray[np.bool_]:
     return np.asarray(first.answers[:, 0] != second.answers[:, 0])
 
 
-def _title(found: Predictions) -> str:
-    return f"{found.about['weights_of']} ({found.about['protocol']}, {found.about['weights']} weights)"
+def _title(answers: Predictions) -> str:
+    return f"{answers.about['weights_of']} ({answers.about['protocol']}, {answers.about['weights']} weights)"

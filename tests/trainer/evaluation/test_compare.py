@@ -21,7 +21,7 @@ def test_pairs_are_counted_and_tested() -> None:
     assert found.difference == pytest.approx(100 / 6)
     assert found.interval[0] < found.difference < found.interval[1]
     assert found.p_value == pytest.approx(1.0)  # 2 * (1 + 3) / 2**3
-    assert "these images do not tell which is better" in found.lines[-1]
+    assert "these images do not show which is better" in found.lines[-1]
     assert found.lines[0] == "first   runs/a (center-224/256, raw weights)"
 
 
