@@ -35,7 +35,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
     """Train, evaluate and report, going on from the newest checkpoint in the run directory.
 
     Returns:
-        Exit code: 0 finished, `START_AGAIN` stopped in good order.
+        Exit code: 0 finished, `START_AGAIN` stopped cleanly.
 
     Raises:
         HeldError: Another process trains in this run directory.

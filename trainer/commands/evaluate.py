@@ -8,7 +8,7 @@ import tyro
 
 from models.class_names import REAL
 from trainer import rendezvous
-from trainer.cpu import rest_at_barriers
+from trainer.cpus import sleep_at_barriers
 from trainer.evaluation.protocol import UnknownProtocolError, parse
 from trainer.evaluation.request import Request, Source, locate
 from trainer.exits import FAILED, refuse, say
@@ -51,7 +51,7 @@ class Evaluate(Request):
             return refuse(error.problems, world)
         if problems := [*rendezvous.problems(world), *self._problems(sources)]:
             return refuse(problems, world)
-        rest_at_barriers()
+        sleep_at_barriers()
         from trainer.commands.failures import told
         from trainer.engine.memory import is_short
         from trainer.evaluation import session  # these load torch

@@ -42,7 +42,7 @@ class Report:
 
         accounts = [read(run) for run in self._found()]  # all, before anything is written
         try:
-            for account in progress(accounts, "writing reports"):
+            for account in progress(accounts, "writing", "reports"):
                 report.write_files(account, judge([account]))
         except OSError as error:
             sys.stderr.write(f"failed: {error.filename}: {error.strerror}\n")

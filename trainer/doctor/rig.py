@@ -28,7 +28,7 @@ from trainer.engine.boundary import Keeper
 from trainer.engine.build import Data
 from trainer.engine.fit import Fit
 from trainer.engine.run_images import UnusableDataError, scanned
-from trainer.optim.schedule_config import ConstantScheduleConfig
+from trainer.optim.config import ConstantScheduleConfig
 from trainer.peers import agree, aside
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime

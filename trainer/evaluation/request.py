@@ -10,7 +10,7 @@ from data.plan.config import EvalViews, InputConfig
 from models import registry
 from models.class_names import REAL
 from models.config import ModelConfig
-from models.installed import model_names
+from models.registry import model_names
 from models.table import TABLE
 from trainer.checkpoint import files
 from trainer.evaluation.protocol import Protocol, resized_side
@@ -65,13 +65,13 @@ class Request:
     precision: Precision | None = None
     """Arithmetic: fp32, tf32, bf16 or fp16. None: that of a run's recipe, else fp32."""
     batch: int = field(default=64, metadata={"min": 1, "max": 65_536})
-    """Images per process and pass, 1 to 65,536."""
+    """Images per process and pass."""
     loader: Backend | None = None
     """What decodes: threads, dali or dali_gpu. None: what is fastest here."""
     max_broken: float = field(default=0.001, metadata={"min": 0, "max": 1})
-    """Share of the images that may be broken, 0 to 1; they are left out and counted."""
+    """Share of the images that may be broken; they are left out and counted."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads per process, 1 to 1,024. None: its share of the machine's cores."""
+    """CPU threads per process. None: its share of the machine's cores."""
 
     def folder(self, source: "Source", images: str, protocol: Protocol) -> Path:
         """The folder for the figures of these weights on a set of images of this name."""

@@ -72,7 +72,7 @@ def _unfinished(accounts: Sequence[Account]) -> str:
     if len(accounts) == 1:
         return "The same command goes on from the newest checkpoint."
     count = sum(not account.result for account in accounts)
-    return f"{count} of {len(accounts)} runs {'is' if count == 1 else 'are'} under way or broke off."
+    return f"{count} of {len(accounts)} runs {'is' if count == 1 else 'are'} under way or aborted."
 
 
 def _obstacle(account: Account, target: Target) -> str | None:

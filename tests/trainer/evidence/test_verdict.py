@@ -154,7 +154,7 @@ def test_a_seed_that_is_missing_leaves_the_verdict_open() -> None:
     """A mean of those that did not diverge would be too high."""
     runs = [account(top1, recipe=recipe(seed=seed)) for seed, top1 in enumerate((76.2, 76.3, None))]
     found = judge(runs, TARGETS)
-    assert (found.word, found.why) == ("not finished", "1 of 3 runs is under way or broke off.")
+    assert (found.word, found.why) == ("not finished", "1 of 3 runs is under way or aborted.")
     assert found.accuracies == ()
 
 

@@ -7,7 +7,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
-from trainer.telemetry.events import Events
+from trainer.telemetry.tensorboard import Events
 
 
 @pytest.fixture
