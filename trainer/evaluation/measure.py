@@ -22,7 +22,6 @@ from trainer.evaluation.predictions import VALID, Predictions
 from trainer.evaluation.protocol import Protocol
 from trainer.evaluation.request import Request
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, description
-from trainer.recipe.config import Precision
 from trainer.runtime import Runtime
 from trainer.terminal import counting
 
@@ -38,11 +37,6 @@ class Task:
     truth: Labels
     should_stop: Callable[[], bool]
     """Asked after each batch, agreed by all processes."""
-
-    @property
-    def precision(self) -> Precision:
-        """That of the arithmetic."""
-        return self.request.precision or self.subject.precision
 
 
 def measure(task: Task, runtime: Runtime) -> Predictions:
@@ -86,7 +80,7 @@ def _protocol(task: Task) -> dict[str, Any]:
     return {
         "protocol": task.protocol.name,
         "protocol_words": task.protocol.words,
-        "precision": task.precision,
+        "precision": task.request.precision or task.subject.precision,
         "label_set": task.truth.name,
         "label_words": task.truth.words,
         "labels": task.request.labels,

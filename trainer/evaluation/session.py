@@ -16,7 +16,7 @@ from trainer.engine.run_images import UnusableDataError, scanned
 from trainer.evaluation import compare, image_set, labels, outcome, predictions
 from trainer.evaluation.compare import OtherImagesError
 from trainer.evaluation.image_set import EXPECTED, ImageSet
-from trainer.evaluation.labels import Labels, UnknownLabelsError
+from trainer.evaluation.labels import UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
 from trainer.evaluation.predictions import DamagedPredictionsError, Predictions
 from trainer.evaluation.protocol import parse
@@ -44,7 +44,8 @@ def evaluate(request: Request, sources: list[Source], world: World) -> None:
     Raises:
         Exception: One of `REFUSED`, or what `trainer.commands.failures` knows.
     """
-    stored = [_stored(source) for source in sources]  # first: to read them takes no time
+    # first: to read them takes no time
+    stored = [predictions.load(one.file) if one.kind == "predictions" and one.file else None for one in sources]
     subjects = [load_subject(source) for source in sources if source.kind != "predictions"]
     runtime = Runtime(world, _precision(request, subjects, world), request.threads) if subjects else None
     each = request if len(sources) == 1 else replace(request, output=None)  # the output is the comparison's
@@ -54,10 +55,6 @@ def evaluate(request: Request, sources: list[Source], world: World) -> None:
         _compare(request.comparison_folder(*sources), *answers, writes=world.is_main)
     if runtime:
         runtime.close()
-
-
-def _stored(source: Source) -> Predictions | None:
-    return predictions.load(source.file) if source.kind == "predictions" and source.file else None
 
 
 def _precision(request: Request, subjects: list[Subject], world: World) -> Precision:
@@ -77,12 +74,13 @@ def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predicti
     where, protocol = image_set.find(request.data), parse(request.protocol) if request.protocol else subject.protocol
     folder = request.folder(subject.source, where.name, protocol)
     images = _images(request, subject, where, folder if request.output else folder.parent, runtime)
+    truth = labels.of(images, where.name, subject.num_classes, subject.classes)
     task = Task(
         request=request,
         subject=subject,
         protocol=protocol,
         images=images,
-        truth=_labels(request, subject, where, images),
+        truth=labels.with_file(truth, images, request.labels) if request.labels else truth,
         should_stop=lambda: runtime.any(False),  # a process that has failed is noticed at the next batch
     )
     answers = measure(task, runtime)
@@ -91,11 +89,6 @@ def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predicti
         outcome.write(answers, task.truth, folder)
         _say([*outcome.lines(answers, task.truth), f"  written to {folder}"])
     return answers
-
-
-def _labels(request: Request, subject: Subject, where: ImageSet, images: Manifest) -> Labels:
-    truth = labels.of(images, where.name, subject.num_classes, subject.classes)
-    return labels.with_file(truth, images, request.labels) if request.labels else truth
 
 
 def _images(request: Request, subject: Subject, where: ImageSet, folder: Path, runtime: Runtime) -> Manifest:

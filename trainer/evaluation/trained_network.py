@@ -96,7 +96,7 @@ def _described(source: Source) -> ModelConfig:
 def _packaged(source: Source) -> Subject:
     from models import reference  # imports timm and torchvision: seconds that a file does not need
 
-    package, name = source.package
+    package, _, name = source.text.partition("/")
     published = reference.published(package, name)
     squares = EvalViews(
         side=published.crop,

@@ -58,7 +58,8 @@ def judge(accounts: Sequence[Account], targets: Mapping[str, tuple[Target, ...]]
         if not (accuracy := comparable(account, target)):
             return _unmeasured(account, target)
         accuracies.append(accuracy)
-    word, why = _compared(accuracies, target)
+    reproduced, why = _compared(accuracies, target)
+    word: Word = "reproduced" if reproduced else "not reproduced"
     return Verdict(word=word, why=f"{why}{_departures(first)}.", target=target, accuracies=accuracies)
 
 
@@ -96,7 +97,7 @@ def _unmeasured(account: Account, target: Target) -> Verdict:
     )
 
 
-def _compared(accuracies: Sequence[Accuracy], target: Target) -> tuple[Word, str]:
+def _compared(accuracies: Sequence[Accuracy], target: Target) -> tuple[bool, str]:
     mean = spread([accuracy.top1 for accuracy in accuracies])
     low, high = mean.interval
     near = mean.mean >= target.top1 - target.tolerance - _EPSILON
@@ -104,19 +105,15 @@ def _compared(accuracies: Sequence[Accuracy], target: Target) -> tuple[Word, str
     distance = f"{_distance(mean.mean - target.top1, target)}{within if mean.mean < target.top1 else ''}"
     if mean.count == 1:
         of = f"{accuracies[0].protocol}, {accuracies[0].weights} weights"
-        return _word(near), f"Top-1 {mean} % ({of}) is {distance}"
+        return near, f"Top-1 {mean} % ({of}) is {distance}"
     covers = low <= target.top1 <= high
     sharp = mean.count >= ENOUGH and high - mean.mean <= WIDEST * target.tolerance
     where = "covers" if covers else f"lies {'above' if low > target.top1 else 'below'}"
     wide = " (too wide to go by: more seeds would narrow it)" if covers and not near and not sharp else ""
-    return _word(near or (high >= target.top1 and sharp)), (
+    return near or (high >= target.top1 and sharp), (
         f"Mean top-1 {mean} % over {mean.count} seeds is {distance}; its 95 % interval, {low:.2f} to {high:.2f}{wide}, "
         f"{where} that figure"
     )
-
-
-def _word(yes: bool) -> Word:
-    return "reproduced" if yes else "not reproduced"
 
 
 def _distance(gap: float, target: Target) -> str:
