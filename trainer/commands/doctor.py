@@ -79,13 +79,13 @@ class Doctor:
         if problems := preflight.machine_problems(recipe, site, world):
             return refuse(problems, world)
         try:
-            found = visit(recipe, site, world, draws=draws, tries=self.trial, seconds=self.site.seconds)
+            measured = visit(recipe, site, world, draws=draws, tries=self.trial, seconds=self.site.seconds)
         except Exception as error:
             if (code := told(error, world)) is None:
                 raise
             return code
         if world.is_main:
-            self._show(found, checks)
+            self._show(measured, checks)
         return 0
 
     def _show(self, visit: Visit, checks: list[Finding]) -> None:
@@ -104,20 +104,20 @@ class Doctor:
 
     def _problems(self, world: World) -> list[str]:
         draws = self.site.data is None
-        if found := range_problems(self.site, flags=True):
-            return found
+        if problems := range_problems(self.site, flags=True):
+            return problems
         if self.site.smoke:
-            found.append("--smoke: the doctor trains nothing that could be tried; leave it out")
+            problems.append("--smoke: the doctor trains nothing that could be tried; leave it out")
         if self.site.profile:
-            found.append("--profile: the doctor measures without it, as it slows steps down; give it to train")
+            problems.append("--profile: the doctor measures without it, as it slows steps down; give it to train")
         if self.json and (self.json.is_dir() or not self.json.parent.is_dir()):
-            found.append(f"--json: {self.json} cannot be a file; name one in a folder that exists")
+            problems.append(f"--json: {self.json} cannot be a file; name one in a folder that exists")
         if draws and self.site.manifests:
-            found.append("--manifests: has no effect without --data")
+            problems.append("--manifests: has no effect without --data")
         if draws and world.local_world_size < world.world_size:
-            found.append("--data: needed on several machines, as images can be drawn on one machine alone")
-        found += rendezvous.problems(world)
-        return [*found, *preflight.problems(self.settings, self.site.placed(), world, with_data=not draws)]
+            problems.append("--data: needed on several machines, as images can be drawn on one machine alone")
+        problems += rendezvous.problems(world)
+        return [*problems, *preflight.problems(self.settings, self.site.placed(), world, with_data=not draws)]
 
 
 def default(words: Sequence[str]) -> Doctor:
@@ -164,9 +164,9 @@ def rows(figures: Figures) -> Iterator[tuple[str, str, str, str]]:
 
 def conclusions(visit: Visit) -> Iterator[str]:
     """What bounds the run, what it takes, what to change, and what a trial gave."""
-    figures, parts, epochs = visit.figures, bound.epoch(visit.figures), visit.figures.recipe.epochs
-    seconds, images = sum(parts.values()), figures.steps * figures.recipe.global_batch
-    shares = ", ".join(f"{name} {part / seconds:.1%}" for name, part in parts.items())
+    figures, epoch, epochs = visit.figures, bound.epoch(visit.figures), visit.figures.recipe.epochs
+    seconds, images = sum(epoch.values()), figures.steps * figures.recipe.global_batch
+    shares = ", ".join(f"{name} {part / seconds:.1%}" for name, part in epoch.items())
     yield from ("", headline(figures))
     yield f"end to end {images / seconds:,.1f} images/s: an epoch takes {seconds / 60:,.1f} minutes ({shares})"
     yield from (f"all {epochs} epochs take {epochs * seconds / 3600:,.1f} hours", "")
@@ -199,10 +199,10 @@ def headline(figures: Figures) -> str:
 def plain(visit: Visit) -> dict[str, Any]:
     """All of it, for JSON."""
     kind, share = bound.diagnose(visit.figures)
-    diagnosis = {"headline": headline(visit.figures), "diagnosis": {"bound": kind, "share": share}}
     content = {
         "recipe": encode(visit.figures.recipe),
-        **diagnosis,
+        "headline": headline(visit.figures),
+        "diagnosis": {"bound": kind, "share": share},
         "epoch": bound.epoch(visit.figures),
         **asdict(visit),
     }

@@ -94,18 +94,15 @@ def _compression(figures: Figures) -> Iterator[Change]:
     """Half the bytes take half the time."""
     if (sums := figures.reduction) and figures.recipe.gradient_compression == "none":
         step = replace(figures.step, seconds=figures.step.seconds - sums.exposed_s / 2 / figures.share)
-        seconds, fields = (
-            bound.predicted_s(figures, figures.load, step, figures.place.own_cores),
-            {"gradient_compression": "bf16"},
-        )
-        yield Change("compression", "--gradient-compression bf16", recipe=fields, seconds=seconds)
+        seconds = bound.predicted_s(figures, figures.load, step, figures.place.own_cores)
+        recipe = {"gradient_compression": "bf16"}
+        yield Change("compression", "--gradient-compression bf16", recipe=recipe, seconds=seconds)
 
 
 def _saving(figures: Figures) -> Iterator[Change]:
     """As many steps, or minutes, between checkpoints as make them a hundredth of training."""
     step_s, every = bound.step_s(figures), bound.interval(figures)
-    cost_s = bound.cost_s(figures)
-    if cost_s <= CHECKPOINT_SHARE * (cost_s + every * step_s) or every == figures.steps:
+    if (cost_s := figures.cost_s) <= CHECKPOINT_SHARE * (cost_s + every * step_s) or every == figures.steps:
         return
     seconds = cost_s / CHECKPOINT_SHARE
     name, length_s = ("save_steps", step_s) if figures.site.save_steps else ("save_minutes", 60)

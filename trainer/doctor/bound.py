@@ -90,6 +90,11 @@ class Figures:
         return max(1, self.images["train"] // self.recipe.global_batch)
 
     @property
+    def cost_s(self) -> float:
+        """Seconds that a checkpoint takes from training."""
+        return self.saving.cost_s if self.saving else 0.0
+
+    @property
     def share(self) -> float:
         """Images of one process in an optimizer step."""
         return self.recipe.global_batch / self.place.world_size
@@ -122,15 +127,10 @@ def interval(figures: Figures, change: Change | None = None) -> int:
     return max(1, least, min(by_count, by_clock, figures.steps))
 
 
-def cost_s(figures: Figures) -> float:
-    """Seconds that a checkpoint takes from training."""
-    return figures.saving.cost_s if figures.saving else 0.0
-
-
 def images_per_s(figures: Figures, change: Change | None = None) -> float:
     """Training with its checkpoints, over all processes."""
     every = interval(figures, change)
-    return every * figures.recipe.global_batch / (every * step_s(figures, change) + cost_s(figures))
+    return every * figures.recipe.global_batch / (every * step_s(figures, change) + figures.cost_s)
 
 
 def epoch(figures: Figures) -> dict[str, float]:
@@ -139,7 +139,7 @@ def epoch(figures: Figures) -> dict[str, float]:
     return {
         "training": figures.steps * step_s(figures),
         "evaluation": evaluated * figures.evaluation.seconds,
-        "checkpoints": (1 + (figures.steps - 1) // interval(figures)) * cost_s(figures),
+        "checkpoints": (1 + (figures.steps - 1) // interval(figures)) * figures.cost_s,
     }
 
 
