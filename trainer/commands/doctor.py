@@ -13,7 +13,7 @@ import tyro
 from trainer import preflight, rendezvous
 from trainer.commands.parsing import named_recipe
 from trainer.cpus import sleep_at_barriers
-from trainer.doctor import bound, gpu, machine, versions
+from trainer.doctor import bound, machine, versions
 from trainer.doctor.advice import Visit
 from trainer.doctor.bound import Bound, Figures
 from trainer.doctor.machine import Finding
@@ -91,7 +91,7 @@ class Doctor:
     def _show(self, visit: Visit, checks: list[Finding]) -> None:
         from trainer import terminal
 
-        checks += gpu.clock_findings(gpu.look() or [])
+        checks += machine.clock_findings(machine.look_at_gpus() or [])
         if (saving := visit.figures.saving) and self.site.output:
             kept = self.site.keep_checkpoints + self.site.keep_best + 1  # and the one that is being written
             checks.append(machine.free_finding(self.site.output, saving.bytes * kept))
@@ -131,8 +131,9 @@ def default(words: Sequence[str]) -> Doctor:
 
 def machine_checks(data: Path | None, output: Path | None) -> list[Finding]:
     """All checks that are made before this program uses the machine; of the folders, those that are not None."""
-    gpus = gpu.look()
-    return [*versions.findings(on_gpu=bool(gpus)), *gpu.findings(gpus), *machine.findings(data, output)]
+    gpus = machine.look_at_gpus()
+    of_gpus = machine.gpu_findings(gpus, versions.torch_cuda())
+    return [*versions.findings(on_gpu=bool(gpus)), *of_gpus, *machine.findings(data, output)]
 
 
 def opening(visit: Visit, checks: Sequence[Finding]) -> Iterator[str]:

@@ -2,12 +2,15 @@
 
 import os
 import re
+import subprocess
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import psutil
+from packaging.version import Version
 
 from data.workers import cores
 
@@ -19,6 +22,18 @@ NETWORK = re.compile(
 _GROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _SHARED = Path("/dev/shm")
 
+# NVML API reference, nvmlClocksEventReasons, in groups
+_SLOWED = {
+    0x68: ("heat", "check its cooling; nvidia-smi -q -d TEMPERATURE shows the limits"),
+    0x80: ("its power supply", "check the machine's power supply and its cables"),
+    0x02: ("clocks that somebody set", "sudo nvidia-smi -rac -rgc resets them"),
+}
+_FIELDS = ("index", "name", "driver_version", "memory.total", "memory.used", "compute_cap", "slowed")
+_BUSY_MIB = 1024  # the driver itself takes some hundred
+_TIMEOUT_S = 20  # nvidia-smi hangs where a GPU has fallen off its bus
+_CUDA_12 = "rebuild the environment with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cu126 make train CUDA=12"
+
+Gpu = Mapping[str, str]
 Mount = tuple[str, str, str]  # where, file system, options
 
 
@@ -115,3 +130,75 @@ def free_finding(output: Path, need: int) -> Finding:
     fix = "" if free >= need else "delete files, name another --output, or lower --keep-checkpoints or --checkpoints-gb"
     message = f"{free / 1e6:,.0f} MB are free, {need / 1e6:,.0f} MB are needed"
     return Finding("disk", "bad" if fix else "good", message, fix)
+
+
+def look_at_gpus() -> list[Gpu] | None:
+    """`_FIELDS` of the GPUs that nvidia-smi shows; None without it, or where it does not answer."""
+    for reasons in ("clocks_event_reasons", "clocks_throttle_reasons"):  # the latter in drivers before 535
+        text = _smi(f"--query-gpu={','.join(_FIELDS[:-1])},{reasons}.active", "--format=csv,noheader,nounits")
+        if text is not None:
+            rows = ([cell.strip() for cell in line.split(",")] for line in text.splitlines())
+            return [dict(zip(_FIELDS, row, strict=True)) for row in rows if len(row) == len(_FIELDS)]
+    return None
+
+
+def gpu_findings(gpus: Sequence[Gpu] | None, cuda: str | None) -> Iterator[Finding]:
+    """The GPUs that `look_at_gpus` gave, before this program uses them; `cuda` is the version torch is built for."""
+    if not gpus:
+        fix = "nvidia-smi -L has to show a GPU; a container needs --gpus all, a Slurm job --gpus-per-node"
+        message = "NVIDIA's driver " + ("was not found" if gpus is None else "shows no GPU")
+        yield Finding("GPU", "note", f"{message}: trains on CPUs", fix)
+        return
+    kinds = Counter(f"{gpu['name']}, {_number(gpu, 'memory.total') / 1024:.0f} GiB" for gpu in gpus)
+    counted = "; ".join(f"{count} x {kind}" for kind, count in kinds.items())
+    message = f"{counted}; driver {gpus[0]['driver_version']}"
+    fix = "each step waits for the slowest: choose those that are alike by CUDA_VISIBLE_DEVICES"
+    yield Finding("GPU", "bad", message, fix) if len(kinds) > 1 else Finding("GPU", "good", message)
+    driver = re.search(r"CUDA (?:\w+ )?Version\s*:\s*(\d+\.\d+)", _smi() or "")
+    least = min(_number(gpu, "compute_cap") for gpu in gpus)
+    yield cuda_finding(cuda, driver[1] if driver else "", least)
+    # a container sees no other programs, but their memory
+    if busy := [f"GPU {gpu['index']}" for gpu in gpus if _number(gpu, "memory.used") > _BUSY_MIB]:
+        fix = "nvidia-smi shows them: wait, stop them, or choose other GPUs by CUDA_VISIBLE_DEVICES"
+        yield Finding("GPU use", "bad", f"other programs use memory of {', '.join(busy)}", fix)
+
+
+def clock_findings(gpus: Sequence[Gpu]) -> Iterator[Finding]:
+    """What reduces the clocks of the GPUs that `look_at_gpus` gave; under load or soon after it."""
+    for gpu in gpus:
+        bits = int(gpu["slowed"], 16) if gpu["slowed"].startswith("0x") else 0
+        for mask, (reason, fix) in _SLOWED.items():
+            if bits & mask:
+                yield Finding("GPU clock", "bad", f"that of GPU {gpu['index']} is reduced by {reason}", fix)
+
+
+def cuda_finding(cuda: str | None, driver_cuda: str, least_capability: float) -> Finding:
+    """Torch's build against the driver's CUDA version, such as 12.4, and the oldest GPU's compute capability.
+
+    Reference: NVIDIA, CUDA Compatibility: a driver runs all minor versions of its major one.
+    """
+    major = Version(cuda or "0").major
+    message = f"torch is built for CUDA {cuda}, the driver supports up to {driver_cuda or 'an unknown version'}"
+    if cuda is None:
+        message = "this torch is built for CPUs alone, and there are GPUs"
+        return Finding("CUDA", "bad", message, "install the build for the driver: https://pytorch.org/get-started")
+    if driver_cuda and Version(driver_cuda).major < major:
+        fix = f"update the driver to {580 if major >= 13 else 525} or newer, or {_CUDA_12}"
+        return Finding("CUDA", "bad", message, fix)
+    if major >= 13 and 0 < least_capability < 7.5:
+        return Finding("CUDA", "bad", f"{message}, and a GPU has compute capability {least_capability}", _CUDA_12)
+    return Finding("CUDA", "good", message)
+
+
+def _number(gpu: Gpu, field: str) -> float:
+    """A field that the GPU does not have reads [N/A] or [Not Supported]."""
+    return float(gpu[field]) if gpu[field][:1].isdigit() else 0.0
+
+
+def _smi(*arguments: str) -> str | None:
+    """What nvidia-smi prints; None where it is missing, fails or hangs."""
+    command = ["nvidia-smi", *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None

@@ -106,7 +106,6 @@ class Alarm(StopFlag):
 
     @property
     def is_set(self) -> bool:
-        """Whether to stop."""
         return self.ends()
 
 
@@ -122,7 +121,7 @@ class Resident(NamedTuple):
         return repeat(self.batch, self.batches_per_epoch - first_batch)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        pass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +149,6 @@ class Rig:
 
     @property
     def backend(self) -> backends.Chosen:
-        """What decodes."""
         return backends.choose(self.site.loader, self.sample.train, self.runtime.device, self.runtime.threads)
 
     def changed(self, change: Change) -> "Rig":
@@ -161,7 +159,6 @@ class Rig:
         return replace(self, recipe=recipe, site=site, runtime=runtime, passes=passes)
 
     def say(self, text: str) -> None:
-        """Tell the user what is measured now."""
         if self.runtime.is_main and not self.site.quiet:
             sys.stderr.write(f"{text}\n")
 

@@ -48,7 +48,6 @@ class Comparison:
 
     @property
     def lines(self) -> list[str]:
-        """For the console."""
         better = self.second if self.difference > 0 else self.first
         verdict = f"{better} is better" if self.p_value < LEVEL else "these images do not show which is better"
         low, high = self.interval
@@ -112,7 +111,6 @@ def write(comparison: Comparison, first: Predictions, second: Predictions, folde
 
 
 def differences(first: Predictions, second: Predictions) -> list[tuple[Any, ...]]:
-    """The rows under `HEAD`."""
     rows = np.flatnonzero(_differ(first, second))
     surest = np.minimum(first.confidence[rows], second.confidence[rows])
     right = {(True, False): "first", (False, True): "second", (False, False): "neither", (True, True): "both"}

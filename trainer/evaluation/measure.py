@@ -63,7 +63,13 @@ def measure(task: Task, runtime: Runtime) -> Predictions:
             **outcome.figures(answers),
             "broken": len(task.images.broken) + len(task.images) - int(rows[:, VALID].sum()),
             "unlabelled": int((~task.truth.judged()).sum()),
-            **_circumstances(runtime, backend, task.request.batch),
+            "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else "CPU",
+            "world_size": runtime.world.world_size,
+            "batch": task.request.batch,
+            "loader": backend,
+            "host": socket.gethostname(),
+            "commit": commit(),
+            "time": round(time.time(), 3),
         }
     )
     return answers
@@ -88,19 +94,6 @@ def _protocol(task: Task) -> dict[str, Any]:
         "num_classes": task.truth.num_classes,
         "data": str(task.images.root),
         "val_sha256": task.images.fingerprint(),
-    }
-
-
-def _circumstances(runtime: Runtime, backend: str, batch: int) -> dict[str, Any]:
-    on_gpu = runtime.device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name(runtime.device) if on_gpu else "CPU",
-        "world_size": runtime.world.world_size,
-        "batch": batch,
-        "loader": backend,
-        "host": socket.gethostname(),
-        "commit": commit(),
-        "time": round(time.time(), 3),
     }
 
 

@@ -185,7 +185,6 @@ def classes(answers: Predictions, labels: Labels) -> list[ClassRow]:
 
 
 def lines(answers: Predictions, labels: Labels) -> list[str]:
-    """The result, for the console."""
     about, rows = answers.about, classes(answers, labels)
     low, high = about["top1_interval"]
     left = [f"{about[name]:,} {text}" for name, text in _LEFT_OUT.items() if about[name]]

@@ -100,7 +100,7 @@ def _of_views(work: Pass, batch: Batch, squares: int) -> Tensor:
     if work.protocol.views > squares:  # their mirror images too
         views.append(_log_probabilities(work, images.flip(3)).unflatten(0, (-1, squares)))
     indices, valid = batch.indices.to(device)[::squares], batch.valid.to(device).unflatten(0, (-1, squares)).all(1)
-    return _rows(work, _mean(torch.cat(views, 1)), indices, valid)
+    return _rows(work, torch.cat(views, 1), indices, valid)
 
 
 def _whole(work: Pass, advance: Progress) -> Tensor:
@@ -123,7 +123,7 @@ def _of_scales(work: Pass, batch: WholeBatch) -> Tensor:
         images = work.normalize(torch.stack([batch.images[row][scale] for row in members]))
         for side, seen in enumerate((images, images.flip(3))):
             total[members, 2 * scale + side] = _log_probabilities(work, seen)
-    return _rows(work, _mean(total), batch.indices.to(device), batch.valid.to(device))
+    return _rows(work, total, batch.indices.to(device), batch.valid.to(device))
 
 
 def _by_shape(batch: WholeBatch) -> Iterator[tuple[int, list[int]]]:
@@ -143,15 +143,9 @@ def _log_probabilities(work: Pass, images: Tensor) -> Tensor:
     return logits.float()[:, work.columns].log_softmax(1)
 
 
-def _mean(log_probabilities: Tensor) -> Tensor:
-    """(N, V, K) -> (N, K) of the mean of the probabilities of the views."""
-    views = log_probabilities.shape[1]
-    if views == 1:
-        return log_probabilities[:, 0]
-    return log_probabilities.logsumexp(1) - math.log(views)
-
-
-def _rows(work: Pass, log_probabilities: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
+def _rows(work: Pass, views: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
+    """Rows of a batch from (N, V, K) log-probabilities: the mean of the probabilities of the V views counts."""
+    log_probabilities = views.logsumexp(1) - math.log(views.shape[1])  # (N, K)
     best = log_probabilities.topk(min(ANSWERS, len(work.columns)), dim=1)
     losses = -log_probabilities.gather(1, work.targets[indices][:, None])[:, 0]
     columns = [indices.double(), valid.double(), losses.double(), best.values[:, 0].exp().double()]

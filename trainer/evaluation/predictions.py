@@ -49,7 +49,6 @@ class Predictions:
     """Whose answers, under which protocol: what evaluation.json holds."""
 
     def __len__(self) -> int:
-        """Images that were answered."""
         return len(self.targets)
 
     @property

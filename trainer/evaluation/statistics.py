@@ -74,7 +74,6 @@ class Spread:
         return self.mean - half, self.mean + half
 
     def __str__(self) -> str:
-        """Mean and deviation with two decimals."""
         return f"{self.mean:.2f}" if self.deviation is None else f"{self.mean:.2f} +- {self.deviation:.2f}"
 
 

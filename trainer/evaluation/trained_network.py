@@ -104,24 +104,21 @@ def _packaged(source: Source) -> Subject:
         interpolation="bicubic" if published.interpolation == "bicubic" else "bilinear",
     )
     (red, green, blue), (red_std, green_std, blue_std) = published.mean, published.std
-    num_classes = _logits(published.network, published.crop)
+    network = published.network.eval()
+    with torch.no_grad():
+        num_classes = network(torch.zeros(1, 3, published.crop, published.crop)).shape[1]
     return Subject(
         source=source,
         model=source.text,
-        network=published.network.eval(),
+        network=network,
         num_classes=num_classes,
         input=InputConfig(mean=(red, green, blue), std=(red_std, green_std, blue_std), eval_crop=published.crop),
         protocol=Protocol(squares=squares),
         precision="fp32",
         classes=_usual_classes(num_classes),
-        weights_sha256=fingerprint(published.network),
+        weights_sha256=fingerprint(network),
         published_top1=published.top1,
     )
-
-
-@torch.no_grad()
-def _logits(network: nn.Module, side: int) -> int:
-    return network.eval()(torch.zeros(1, 3, side, side)).shape[1]
 
 
 def _usual_classes(count: int) -> tuple[str, ...] | None:

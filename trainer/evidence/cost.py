@@ -1,7 +1,6 @@
 """Time, devices, energy and memory that a run used. Standard library only."""
 
 import statistics
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
@@ -35,7 +34,9 @@ class Cost:
 
 def cost(records: Records) -> Cost:
     """The sums over the records; steps that were lost to a kill and done again are in no record, and not counted."""
-    stretches = list(filter(None, _stretches(records)))
+    starts = [index for index, record in enumerate(records) if record["kind"] == "start"]
+    each = (records[begin:end] for begin, end in pairwise([*starts, len(records)]))  # a start, and what follows it
+    stretches = [stretch for one in each if (stretch := [record for record in one if "time" in record])]
     processes = [int(stretch[0].get("world_size", 1)) for stretch in stretches]
     hours = [max(stretch[-1]["time"] - stretch[0]["time"], 0.0) / _HOUR_S for stretch in stretches]
     on_cpu = any(str(stretch[0].get("device", "")).startswith("CPU") for stretch in stretches)
@@ -68,10 +69,3 @@ def figure(value: float | None) -> str:
     return next(
         (f"{value:,.{digits}f}" for digits, bound in ((0, 100), (1, 10), (2, 1)) if value >= bound), f"{value:.3f}"
     )
-
-
-def _stretches(records: Records) -> Iterator[Records]:
-    """Each start with what was recorded until the next."""
-    starts = [index for index, record in enumerate(records) if record["kind"] == "start"]
-    for begin, end in pairwise([*starts, len(records)]):
-        yield [record for record in records[begin:end] if "time" in record]

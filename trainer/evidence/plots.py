@@ -23,7 +23,6 @@ _EVALUATED = (("eval", "evaluation", "C1", "o"), ("eval_ema", "evaluation, avera
 
 
 def png(records: Records) -> bytes:
-    """The figure as a file."""
     stream = io.BytesIO()
     draw(records).savefig(stream, format="png", dpi=120)
     return stream.getvalue()

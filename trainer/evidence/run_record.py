@@ -11,7 +11,6 @@ from safetensors import SafetensorError
 
 from data import schema
 from data.catalog import known, manifest
-from data.catalog.manifest import Manifest
 from data.output_folder import SPLITS
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
@@ -107,7 +106,8 @@ def read(run: RunDirectory) -> Account:
     if not run.recipe.exists():
         raise InvalidConfigError([f"RUN: {run.path} is not a run directory: it holds no {run.recipe.name}"])
     recipe, result = recipes.load(str(run.recipe)), run.finished()
-    evaluations = _evaluations(run.evaluations, recipe)
+    files = sorted(run.evaluations.glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file))
+    evaluations = [_evaluation(file, recipe) for file in reversed(files)]
     return Account(
         run=run,
         recipe=recipe,
@@ -152,11 +152,6 @@ def _of_result(file: Path, content: dict[str, Any], recipe: Recipe) -> Accuracy:
         raise InvalidConfigError([f"{file}: damaged ({error})"]) from None
 
 
-def _evaluations(folder: Path, recipe: Recipe) -> list[Accuracy]:
-    files = sorted(folder.glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file), reverse=True)
-    return [_evaluation(file, recipe) for file in files]
-
-
 def _evaluation(file: Path, recipe: Recipe) -> Accuracy:
     try:
         content = json.loads(file.read_text(encoding="utf-8"))
@@ -188,10 +183,7 @@ def _images(run: RunDirectory, result: dict[str, Any] | None) -> Images:
     except manifest.DamagedManifestError as error:
         raise InvalidConfigError([str(error)]) from None
     splits = {
-        split: _split(images, stored.get(f"{split}_sha256")) for split, images in (("train", train), (SPLIT, val))
+        split: Split(len(images), images.broken, stored.get(f"{split}_sha256") or images.fingerprint())
+        for split, images in (("train", train), (SPLIT, val))
     }
     return Images(known.recognise(train, val), known.why(train, val), splits)
-
-
-def _split(images: Manifest, sha256: str | None) -> Split:
-    return Split(len(images), images.broken, sha256 or images.fingerprint())

@@ -84,7 +84,6 @@ def notes(shown: Sequence[Group]) -> list[str]:
 
 
 def as_markdown(shown: Sequence[Group], targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> str:
-    """Table and notes for a README."""
     lines = [f"- {page.plain(line)}\n" for line in notes(shown)]
     return f"{page.table(HEAD, rows(shown, targets))}\n\n{''.join(lines)}"
 

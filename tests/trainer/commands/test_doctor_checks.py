@@ -27,9 +27,9 @@ def test_shared_memory_is_no_place_for_a_run() -> None:
 
 def test_no_torch_is_loaded() -> None:
     code = (
-        "import sys; from pathlib import Path; from trainer.doctor import gpu, machine, versions; "
-        "list(machine.findings(Path('.'), Path('.'))), list(gpu.findings(gpu.look())), "
-        "list(versions.findings(on_gpu=True)); "
+        "import sys; from pathlib import Path; from trainer.doctor import machine, versions; "
+        "list(machine.findings(Path('.'), Path('.'))); list(versions.findings(on_gpu=True)); "
+        "list(machine.gpu_findings(machine.look_at_gpus(), versions.torch_cuda())); "
         "print([name for name in ('torch', 'nvidia', 'numpy') if name in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
