@@ -32,7 +32,7 @@ thead th { position: sticky; top: 0; }
 th, td { padding: 0.3rem 0.75rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { background: var(--shade); font-weight: 600; white-space: nowrap; }
 td { max-width: 46rem; overflow-wrap: break-word; }
-td:first-child { white-space: nowrap; } td:last-child { overflow-wrap: anywhere; }
+td:first-child, td[style] { white-space: nowrap; } td:last-child { overflow-wrap: anywhere; }
 thead:has(th:first-child:empty) { display: none; }
 thead:has(th:first-child:empty) + tbody td:first-child { color: var(--faint); }
 code { font: 0.88em ui-monospace, monospace; } td code { white-space: nowrap; }

@@ -84,7 +84,7 @@ def _provenance(account: Account) -> str:
     commit = (account.accuracy and account.accuracy.commit) or ", ".join(commits)
     hashes = {split: account.sha256(split) for split in SPLITS}
     rows: list[tuple[str, str | None]] = [
-        ("recipe follows", account.named.name if account.named else None),
+        ("nearest named recipe", account.named.name if account.named else None),
         ("protocol during training", code(own_protocol(account.recipe).name)),
         ("seed", str(account.recipe.seed)),
         ("commit", code(commit) if commit else None),
@@ -97,7 +97,7 @@ def _provenance(account: Account) -> str:
 def _published(account: Account, targets: Sequence[Target]) -> str | None:
     if not targets or not account.named:
         return None
-    head = ("whose", "top-1, %", "top-5, %", "data", "protocol", "epochs", "source")
+    head = ("published by", "top-1, %", "top-5, %", "data", "protocol", "epochs", "source")
     rows = [
         (
             *(target.by, target.figure, "-" if target.top5 is None else f"{target.top5:.2f}", code(target.data)),
@@ -105,7 +105,8 @@ def _published(account: Account, targets: Sequence[Target]) -> str | None:
         )
         for target in targets
     ]
-    aim = f"The first is what the recipe {account.named.name} aims at; tolerance {targets[0].tolerance:.2f} points."
+    name, tolerance = account.named.name, targets[0].tolerance
+    aim = f"The recipe {name} aims at the first; a run reproduces it from {tolerance:.2f} points below it on."
     return section("Published figures", table(head, rows), plain(aim))
 
 
@@ -161,13 +162,13 @@ def _starts(account: Account) -> str | None:
             datetime.fromtimestamp(r["time"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
             str(r["step"]),
             f"{r['world_size']} x {r['device']} on {r['host']}",
-            f"{r['launcher']}, {r['threads']} threads, loader {r['loader']}, Python {r['python']}",
+            f"{r['launcher']}; threads: {r['threads']}; loader: {r['loader']}; Python {r['python']}",
             ", ".join(f"{name} {version}" for name, version in r["packages"].items()),
             _short(r.get("commit")),
         )
         for r in account.of_kind("start")
     ]
-    head = ("time (UTC)", "after step", "where", "how", "packages", "commit")
+    head = ("time (UTC)", "after step", "devices", "started by", "packages", "commit")
     return section("Starts", table(head, rows)) if rows else None
 
 
@@ -175,10 +176,12 @@ def _departures(account: Account) -> list[str]:
     """Where the recipe differs from the one it follows, and from the defaults."""
     shown: list[str] = []
     if named := account.named:
-        same = [plain(f"None: the recipe is {named.name} but for the seed.")]
-        shown.append(section(f"Departures from {named.name}", *(_differing(named.name, named.departures) or same)))
+        same = [plain("None but the seed.")]
+        shown.append(
+            section(f"Differences from the recipe {named.name}", *(_differing(named.name, named.departures) or same))
+        )
     defaults = differing(encode(Recipe()), encode(account.recipe))
-    return [*shown, section("Recipe, where it departs from the defaults", *_differing("default", defaults))]
+    return [*shown, section("Differences from the default settings", *_differing("default", defaults))]
 
 
 def _left_out(broken: int) -> str:

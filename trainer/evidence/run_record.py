@@ -55,11 +55,11 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The recipe of the project that a run follows."""
+    """The recipe of the project that a run is nearest to."""
 
     name: str
     departures: Sequence[Departure]
-    """Fields with another value, all but the seed: (dotted path, there, here)."""
+    """Fields with another value, all but the seed: (dotted path, the recipe's, the run's)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -98,7 +98,7 @@ class Account:
 
 
 def read(run: RunDirectory) -> Account:
-    """Read all of it.
+    """Read a run directory.
 
     Raises:
         InvalidConfigError: It is no run directory, or a file in it is damaged.
@@ -122,14 +122,14 @@ def read(run: RunDirectory) -> Account:
 
 
 def follows(recipe: Recipe) -> Named | None:
-    """The named recipe of this network with the fewest other fields."""
+    """The recipe of the project that trains this network and has the fewest fields with other values."""
     ours = encode(recipe)
-    found = [
+    candidates = [
         Named(name, [leaf for leaf in differences(encode(other), ours) if leaf[0] != "seed"])
         for name, other in _named_recipes().items()
         if other.model.name == recipe.model.name
     ]
-    return min(found, key=lambda named: len(named.departures), default=None)
+    return min(candidates, key=lambda named: len(named.departures), default=None)
 
 
 @cache
@@ -138,7 +138,7 @@ def _named_recipes() -> dict[str, Recipe]:
 
 
 def _weights_kind(recipe: Recipe) -> str:
-    """Which weights the result of a run is of."""
+    """Which weights the result is of: ema or raw."""
     return "ema" if recipe.ema.decay else "raw"
 
 

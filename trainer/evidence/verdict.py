@@ -130,4 +130,4 @@ def _departures(account: Account) -> str:
         return ""
     paths = [path for path, _, _ in account.named.departures]
     more = f" and {len(paths) - 3} more fields" if len(paths) > 3 else ""
-    return f". The recipe departs from {account.named.name} in {', '.join(paths[:3])}{more}"
+    return f". The run differs from the recipe {account.named.name} in {', '.join(paths[:3])}{more}"
