@@ -35,7 +35,7 @@ class DoctorSite(SiteConfig):
     """About how many seconds it measures; a network whose step takes seconds needs more."""
 
     def placed(self) -> SiteConfig:
-        """As a run has it; its output does not exist, but the folder above it does."""
+        """The settings of a run; its output does not exist yet, but the folder above it does."""
         own: dict[str, Any] = {setting.name: getattr(self, setting.name) for setting in fields(SiteConfig)}
         above = self.output.resolve().parents if self.output else [Path(tempfile.gettempdir())]
         own["output"] = next(folder for folder in above if folder.exists()) / ".doctor"
@@ -45,7 +45,7 @@ class DoctorSite(SiteConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Doctor:
-    """Say what bounds a run on this machine, by how much, and which setting to change.
+    """Say what limits the speed of a run on this machine, by how much, and which setting to change.
 
     RECIPE and all flags are those of `train`: the same command with `doctor` in place of `train` examines the same run.
     Loader, step, both together, evaluation, a checkpoint and, started as `train` is on several processes, the sum of
@@ -121,7 +121,7 @@ class Doctor:
 
 
 def default(words: Sequence[str]) -> Doctor:
-    """The values of the recipe that was typed.
+    """The command with the settings of the typed recipe.
 
     Raises:
         InvalidConfigError: The recipe cannot be read.
@@ -137,7 +137,7 @@ def machine_checks(data: Path | None, output: Path | None) -> list[Finding]:
 
 
 def opening(visit: Visit, checks: Sequence[Finding]) -> Iterator[str]:
-    """What was measured on what, and what is wrong with the machine."""
+    """The run, the images, and what is wrong with the machine."""
     place, recipe = visit.figures.place, visit.figures.recipe
     yield (
         f"{recipe.model.name}, {recipe.input.train_size} px, {recipe.precision}, passes of {recipe.micro_batch} of "
@@ -164,7 +164,7 @@ def rows(figures: Figures) -> Iterator[tuple[str, str, str, str]]:
 
 
 def conclusions(visit: Visit) -> Iterator[str]:
-    """What bounds the run, what it takes, what to change, and what a trial gave."""
+    """What limits the run, how long it takes, what to change, and the result of a trial."""
     figures, epoch, epochs = visit.figures, bound.epoch(visit.figures), visit.figures.recipe.epochs
     seconds, images = sum(epoch.values()), figures.steps * figures.recipe.global_batch
     shares = ", ".join(f"{name} {part / seconds:.1%}" for name, part in epoch.items())
@@ -183,7 +183,7 @@ def conclusions(visit: Visit) -> Iterator[str]:
 
 
 def headline(figures: Figures) -> str:
-    """What bounds the run, and by how much."""
+    """What limits the run, and by how much."""
     kind, part = bound.diagnose(figures)
     share, micro_batch = f"{part:.0%}", figures.recipe.micro_batch
     said: dict[Bound, str] = {
@@ -198,7 +198,7 @@ def headline(figures: Figures) -> str:
 
 
 def plain(visit: Visit) -> dict[str, Any]:
-    """All of it, for JSON."""
+    """The content of the JSON file."""
     kind, share = bound.diagnose(visit.figures)
     content = {
         "recipe": encode(visit.figures.recipe),

@@ -1,4 +1,4 @@
-"""`provenet report`: its flags, its refusals, what it prints. Loads no torch, and little to refuse."""
+"""`provenet report`: its flags, its refusals, what it prints. Loads no torch."""
 
 import sys
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ from trainer.terminal import progress, show
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Write report.md, report.html and curves.png of runs anew, and hold them against the published figures.
+    """Write report.md, report.html and curves.png of runs again, and compare them with the published figures.
 
     Of several runs, prints a table: a row for the runs that differ in their seed alone, with mean and deviation,
     verdict, hours and energy, and beside it what others have published.

@@ -1,4 +1,4 @@
-"""What this machine lets a run use, and which of its settings harm one. Loads no torch, and changes nothing."""
+"""Checks of the machine: CPUs, memory, disks, GPUs and their driver. Loads no torch, and changes nothing."""
 
 import os
 import re
@@ -29,7 +29,7 @@ _SLOWED = {
     0x02: ("clocks that somebody set", "sudo nvidia-smi -rac -rgc resets them"),
 }
 _FIELDS = ("index", "name", "driver_version", "memory.total", "memory.used", "compute_cap", "slowed")
-_BUSY_MIB = 1024  # the driver itself takes some hundred
+_BUSY_MIB = 1024  # the driver itself uses some hundred
 _TIMEOUT_S = 20  # nvidia-smi hangs where a GPU has fallen off its bus
 _CUDA_12 = "rebuild the environment with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cu126 make train CUDA=12"
 
@@ -62,7 +62,7 @@ def findings(data: Path | None, output: Path | None) -> Iterator[Finding]:
 
 
 def cpu_finding(allowed: int, present: int, quota: float | None) -> Finding:
-    """CPUs that this process may run on, against the machine's and against its container's quota."""
+    """Compare the CPUs that this process may use with the machine's, and with its container's quota."""
     if quota is not None and quota < 0.99 * allowed:
         fix = f"raise the container's --cpus, or give --threads {max(1, int(quota))}"
         return Finding("CPUs", "bad", f"may run on {allowed}, but its cgroup limits it to the time of {quota:g}", fix)
@@ -146,7 +146,7 @@ def gpu_findings(gpus: Sequence[Gpu] | None, cuda: str | None) -> Iterator[Findi
     """The GPUs that `look_at_gpus` gave, before this program uses them; `cuda` is the version torch is built for."""
     if not gpus:
         fix = "nvidia-smi -L has to show a GPU; a container needs --gpus all, a Slurm job --gpus-per-node"
-        message = "NVIDIA's driver " + ("was not found" if gpus is None else "shows no GPU")
+        message = "NVIDIA's driver " + ("is not there" if gpus is None else "shows no GPU")
         yield Finding("GPU", "note", f"{message}: trains on CPUs", fix)
         return
     kinds = Counter(f"{gpu['name']}, {_number(gpu, 'memory.total') / 1024:.0f} GiB" for gpu in gpus)
@@ -173,7 +173,7 @@ def clock_findings(gpus: Sequence[Gpu]) -> Iterator[Finding]:
 
 
 def cuda_finding(cuda: str | None, driver_cuda: str, least_capability: float) -> Finding:
-    """Torch's build against the driver's CUDA version, such as 12.4, and the oldest GPU's compute capability.
+    """Compare torch's CUDA version with the driver's, such as 12.4, and with the oldest GPU's compute capability.
 
     Reference: NVIDIA, CUDA Compatibility: a driver runs all minor versions of its major one.
     """

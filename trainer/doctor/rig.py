@@ -1,4 +1,4 @@
-"""A run as the doctor measures it: the project's own parts on some images, with a recipe that learns nothing."""
+"""A run as the doctor measures it: the trainer's own engine, on some images, with a learning rate of almost zero."""
 
 import json
 import sys
@@ -37,7 +37,7 @@ from trainer.terminal import counting
 
 CIFAR_IMAGES = {"train": 50_000, "val": 10_000}
 _LISTED = {"train": 640, "val": 256}
-_EPOCHS = 1_000_000  # more than anyone waits for
+_EPOCHS = 1_000_000  # never reached
 _LR = 1e-12  # the arithmetic of a step does not depend on it, and so no recipe diverges
 
 
@@ -66,9 +66,7 @@ def sample(recipe: Recipe, site: SiteConfig, runtime: Runtime, *, draw: bool) ->
     agree(runtime, failure)
     train, val = (dataset.load(site.output, site.data, split) for split in dataset.SPLITS)
     if not draw:
-        source = (
-            f"{len(train)} of the images in {site.data}, cached in memory; data verify lists all, to be read from disk"
-        )
+        source = f"{len(train)} images of {site.data}, cached in memory; after provenet verify, all are read from disk"
         return Sample(train, val, json.loads(counts_file.read_text()), source)
     classes = recipe.model.num_classes
     name, counts = ("CIFAR", CIFAR_IMAGES) if recipe.input.crop == "padded" else ("ImageNet", IMAGENET_IMAGES)
@@ -116,7 +114,7 @@ class Resident(NamedTuple):
     batches_per_epoch: int
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
-        """The batch, as often as is left of the epoch."""
+        """The batch, once for each batch that is left of the epoch."""
         del epoch
         return repeat(self.batch, self.batches_per_epoch - first_batch)
 

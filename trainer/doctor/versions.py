@@ -1,4 +1,4 @@
-"""Whether the packages are those that Provenet asks for, and built for one another. Loads none of them."""
+"""Whether the installed packages are those that Provenet requires, and fit each other. Loads none of them."""
 
 import platform
 import re
@@ -29,7 +29,7 @@ def findings(*, on_gpu: bool) -> Iterator[Finding]:
 
 
 def package_finding(asked: Sequence[str], versions: Mapping[str, str]) -> Finding:
-    """Versions by canonical name against requirements as a distribution's metadata has them."""
+    """Compare versions, by canonical name, with the requirements in a distribution's metadata."""
     wrong: list[str] = []
     for one in map(Requirement, asked):
         version = versions.get(canonicalize_name(one.name))

@@ -18,11 +18,11 @@ COMPARISON = "comparison.json"
 DIFFERENCES = "differences.csv"
 HEAD = ("image", "class", "right", "first's answer", "its probability", "second's answer", "its probability")
 SHOWN = 10
-LEVEL = 0.05  # of the test
+LEVEL = 0.05  # significance level of the test
 
 
 class OtherImagesError(ValueError):
-    """Answers to other images, which cannot be compared; the message says how they differ."""
+    """Two sets of answers to different images, which cannot be compared; the message says how they differ."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -63,10 +63,10 @@ class Comparison:
 
 
 def compare(first: Predictions, second: Predictions) -> Comparison:
-    """Pair the answers.
+    """Count on how many images each is right, and test the difference.
 
     Raises:
-        OtherImagesError: They are to other images, or other labels.
+        OtherImagesError: The images or the labels differ.
     """
     if first.names.tolist() != second.names.tolist():
         only = len(set(first.names.tolist()) ^ set(second.names.tolist()))

@@ -1,4 +1,4 @@
-"""Which class each image shows, as the network numbers classes. Loads no torch."""
+"""The right classes of each image, by the network's class numbers. Loads no torch."""
 
 import hashlib
 import json
@@ -29,24 +29,24 @@ class UnknownLabelsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Labels:
-    """The truth about N images."""
+    """The right classes of N images."""
 
     name: str
     """val, real, or the name of the folder or file."""
     targets: Ints
-    """(N,) class of the image's folder, as the network numbers it."""
+    """(N,) class number of the image's folder."""
     names: Mapping[int, str]
-    """Folders of the classes, by the network's numbers."""
+    """Folders of the classes, by class number."""
     columns: Ints
-    """(K,) the classes that there are images of, rising: the others count in no answer."""
+    """(K,) rising numbers of the classes that have images; the logits of all others are ignored."""
     num_classes: int
-    """The network's."""
+    """Of the network."""
     accepted: Sequence[frozenset[int]] | None = None
-    """For each image all classes that are right; an image with none is left out. None: its folder's alone."""
+    """For each image all right classes; an image without any is left out. None: that of its folder alone."""
 
     @property
     def words(self) -> str:
-        """Of which labels and how many classes, for people."""
+        """Name of the labels and number of classes, for the console."""
         some = (
             f", {len(self.columns):,} of {self.num_classes:,} classes" if len(self.columns) < self.num_classes else ""
         )
@@ -67,7 +67,7 @@ class Labels:
 
 
 def of(images: Manifest, folder: str, num_classes: int, names: tuple[str, ...] | None) -> Labels:
-    """What the images' folders say.
+    """Labels from the images' folders.
 
     Args:
         images: What is evaluated.
@@ -89,7 +89,7 @@ def of(images: Manifest, folder: str, num_classes: int, names: tuple[str, ...] |
 
 
 def with_file(labels: Labels, images: Manifest, source: str) -> Labels:
-    """The labels of a file in place of the folders': ReaL's, or one that maps names of images to classes.
+    """Labels from a file in place of the folders: ReaL's, or a file that maps names of images to classes.
 
     Args:
         labels: The folders'.
@@ -159,7 +159,7 @@ def _by_number(content: Any, images: Manifest, source: str) -> list[frozenset[in
 
 
 def _by_name(content: Mapping[str, Any], images: Manifest, source: str) -> list[frozenset[int]]:
-    """By the name of the file, or where several images have it by the path below the split."""
+    """Look up each image by its file name or, where the keys are paths, by its path below the split."""
     paths = [images.name(row) for row in range(len(images))]
     names = [Path(path).name for path in paths]
     keys = paths if paths[0] in content else names

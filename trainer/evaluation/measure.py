@@ -1,4 +1,4 @@
-"""From a network and a list of images to figures."""
+"""Measures the accuracy of one network on one list of images."""
 
 import socket
 import time
@@ -40,7 +40,7 @@ class Task:
 
 
 def measure(task: Task, runtime: Runtime) -> Predictions:
-    """Let the network see every image once (collective); all processes get the answers to all images.
+    """Evaluate the network on every image once (collective); returns all answers in every process.
 
     Raises:
         UnusableWeightsError: The network cannot take the form that the protocol asks for, or gives no numbers.
@@ -77,7 +77,7 @@ def measure(task: Task, runtime: Runtime) -> Predictions:
 
 def _backend(task: Task, runtime: Runtime) -> Backend:
     if task.protocol.kind == "multi-scale":
-        return "threads"  # which alone read whole images
+        return "threads"  # the only backend that reads whole images
     chosen = backends.choose(task.request.loader, task.images, runtime.device, runtime.threads)
     return backends.evaluating(chosen.backend)
 

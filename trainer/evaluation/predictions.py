@@ -1,4 +1,4 @@
-"""What a network answered to each image, in a compact file. Loads no torch."""
+"""The answers of a network to each image, in a compact file. Loads no torch."""
 
 import json
 import os
@@ -18,7 +18,7 @@ from data.schema import NewerSchemaError
 SCHEMA = 1
 ANSWERS = 5
 
-# columns of what a network's pass gives for each image: its place in the manifest, whether it counts, and the answers
+# columns of `passes.rows`: index in the manifest, whether the image counts, and the answers
 INDEX, VALID, LOSS, CONFIDENCE, FIRST_ANSWER = range(5)
 
 
@@ -28,7 +28,7 @@ class DamagedPredictionsError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Predictions:
-    """Of N images, in the order of their manifest; those that could not be read, or have no label, are not among them.
+    """Answers to N images in the order of their manifest, without those that could not be read or have no label.
 
     50,000 images take 1 MB on the disk.
     """
@@ -36,7 +36,7 @@ class Predictions:
     names: NDArray[Any]
     """(N,) file below the split's folder, or name in its archive."""
     targets: NDArray[np.int32]
-    """(N,) class of the image's folder, as the network numbers it."""
+    """(N,) class number of the image's folder."""
     answers: NDArray[np.int32]
     """(N, 5) most probable classes, the best first; fewer where there are fewer classes."""
     confidence: NDArray[np.float32]
@@ -46,7 +46,7 @@ class Predictions:
     right: NDArray[np.bool_]
     """(N, 5) which answers are right."""
     about: dict[str, Any]
-    """Whose answers, under which protocol: what evaluation.json holds."""
+    """Which network, protocol, labels and images: the content of evaluation.json."""
 
     def __len__(self) -> int:
         return len(self.targets)

@@ -1,4 +1,4 @@
-"""What to evaluate, on what, how, and the folder of the figures. Loads no torch."""
+"""The request of an evaluation: weights, images, protocol, and the folder for the figures. Loads no torch."""
 
 import re
 from dataclasses import dataclass, field
@@ -32,20 +32,20 @@ class Source:
     """Weights to evaluate, or the stored answers of an evaluation."""
 
     text: str
-    """As the user wrote it."""
+    """As the user typed it."""
     kind: Literal["weights", "package", "predictions"]
     file: Path | None = None
     """The weights or the predictions."""
     recipe: Recipe | None = None
     """Of the run that the weights come from, or named by `--recipe`."""
     which: Which = "raw"
-    """Whether the weights are the moving average of a run's."""
+    """ema: the moving average of a run's weights."""
     run: RunDirectory | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """On which images, and how."""
+    """The settings of an evaluation, flags of `provenet evaluate`."""
 
     data: Path | None = None
     """Data set with a folder val, or a folder of class folders, as ImageNet-V2, -A, -R and -Sketch are."""
@@ -80,7 +80,7 @@ class Request:
         return source.run.evaluations / safe(f"{name}{checkpoint}")
 
     def comparison_folder(self, first: "Source", second: "Source") -> Path:
-        """The folder for what tells two sets of answers apart."""
+        """The folder for the comparison of two sets of answers."""
         return self.output or Path(FOLDER) / f"{safe(first.text)}--{safe(second.text)}"
 
 
@@ -121,7 +121,7 @@ def own_protocol(recipe: Recipe) -> Protocol:
 
 
 def usual_input(model: str) -> InputConfig:
-    """How images for one of our networks are usually made, where nothing else says it."""
+    """The input settings of one of our networks, for weights without a recipe."""
     side = TABLE[model].image_size if model in TABLE else 224
     return InputConfig(eval_crop=side, eval_resize=side if side <= 32 else resized_side(side, 0.875))
 

@@ -39,12 +39,12 @@ REFUSED = (
 
 
 def evaluate(request: Request, sources: list[Source], world: World) -> None:
-    """Evaluate the sources, of two compare the answers; write and print the results (collective).
+    """Evaluate the sources, and compare the answers of two; write and print the results (collective).
 
     Raises:
         Exception: One of `REFUSED`, or what `trainer.commands.failures` knows.
     """
-    # first: to read them takes no time
+    # read first, as it takes no time
     stored = [predictions.load(one.file) if one.kind == "predictions" and one.file else None for one in sources]
     subjects = [load_subject(source) for source in sources if source.kind != "predictions"]
     runtime = Runtime(world, _precision(request, subjects, world), request.threads) if subjects else None
@@ -116,7 +116,7 @@ def list_file(where: ImageSet, folder: Path) -> Path:
 
 
 def list_images(where: ImageSet, known: list[Path], folder: Path, max_broken: float, show: Progress) -> None:
-    """Write `list_file`: the first list, of those in `known` and itself, that still holds, else one made by reading.
+    """Write `list_file`: the first up-to-date list of those in `known` and itself, else one made from the images.
 
     Raises:
         UnusableDataError: They cannot be listed, or a greater share than `max_broken` is broken.

@@ -58,7 +58,7 @@ def _log_choose(n: int, k: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What so many values have in common."""
+    """Mean and deviation of some values."""
 
     count: int
     mean: float
@@ -84,7 +84,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def t_quantile(freedom: int) -> float:
-    """97.5 % quantile of Student's t; past the table by two terms of its expansion around the normal one.
+    """97.5 % quantile of Student's t: from the table, and beyond it by two terms of its expansion.
 
     Reference:
         Abramowitz and Stegun, 26.7.5.

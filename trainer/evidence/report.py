@@ -63,17 +63,17 @@ def _verdict(judged: Verdict) -> str:
 
 
 def _result(account: Account) -> str | None:
-    found, accuracy = account.result, account.accuracy
-    if not found or not accuracy:
+    stored, accuracy = account.result, account.accuracy
+    if not stored or not accuracy:
         return None
-    raw = found.get("raw_weights")
+    raw = stored.get("raw_weights")
     rows: list[tuple[str, str | None]] = [
         ("top-1", strong(f"{accuracy.top1:.2f} %")),
         ("top-5", f"{accuracy.top5:.2f} %"),
-        ("best top-1 after any epoch", f"{found['best_top1']:.2f} %"),
+        ("best top-1 after any epoch", f"{stored['best_top1']:.2f} %"),
         ("without averaging", f"top-1 {raw['top1']:.2f} %, top-5 {raw['top5']:.2f} %" if raw else None),
-        ("protocol", found["protocol"]),
-        ("images evaluated", f"{accuracy.images:,}, each once{_left_out(found['val_broken'] + accuracy.broken)}"),
+        ("protocol", stored["protocol"]),
+        ("images evaluated", f"{accuracy.images:,}, each once{_left_out(stored['val_broken'] + accuracy.broken)}"),
         ("images seen in training", f"{accuracy.images_seen:,} in {account.recipe.epochs} epochs"),
     ]
     return section("Result", facts("result", rows))
@@ -195,7 +195,7 @@ def _differing(name: str, leaves: Sequence[Departure]) -> list[str]:
 
 
 def _quarantined(account: Account) -> list[str]:
-    broken = [(split, image) for split, found in account.images.splits.items() for image in found.broken]
+    broken = [(split, image) for split, listed in account.images.splits.items() for image in listed.broken]
     if not broken:
         return []
     more = [plain(f"and {len(broken) - SHOWN_BROKEN:,} more")] if len(broken) > SHOWN_BROKEN else []

@@ -46,7 +46,7 @@ def environment(runtime: Runtime, loader: str) -> dict[str, Any]:
         "threads": runtime.threads,
         "loader": loader,
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
         "commit": commit(),
     }
 
@@ -129,10 +129,10 @@ def measure_as_aimed(context: RunContext, state: TrainState, images: tuple[Manif
 
 
 def measure_by(context: RunContext, state: TrainState, images: tuple[Manifest, Manifest], wanted: Protocol) -> None:
-    """Measure the result's weights under another protocol, and leave the figures in the run directory (collective).
+    """Measure the result's weights under another protocol, and write the figures to the run directory (collective).
 
     Raises:
-        StopRequestedError: A process was asked to stop; the next start evaluates anew.
+        StopRequestedError: A process was asked to stop; the next start evaluates again.
         TooManyBrokenError: Too many images broke since they were listed.
     """
     recipe, runtime, run, (train, val) = context.recipe, context.runtime, context.run, images

@@ -14,10 +14,10 @@ from trainer.evidence.targets import TARGETS, Target
 
 Word = Literal["reproduced", "not reproduced", "not comparable", "not finished"]
 _TONES: Mapping[Word, Tone] = {"reproduced": "good", "not reproduced": "bad"}
-# for the interval of a mean to count; one that is wide enough covers anything
+# conditions for the interval of a mean to decide: a wide one covers any figure
 ENOUGH = 3  # seeds
-WIDEST = 2  # half of it, in tolerances
-_EPSILON = 1e-9  # what decimal figures lose as binary ones
+WIDEST = 2  # half its width, in tolerances
+_EPSILON = 1e-9  # rounding of decimal figures in binary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class Verdict:
     why: str
     """A sentence."""
     target: Target | None = None
-    """What they are compared with; None where no figure is known."""
+    """The published figure; None where none is known."""
     accuracies: Sequence[Accuracy] = ()
     """The accuracies that were compared; none where nothing was."""
     fix: str | None = None
@@ -80,8 +80,8 @@ def _obstacle(account: Account, target: Target) -> str | None:
     """Why no accuracy of this run says anything about the target."""
     images, epochs, figure = account.images, account.recipe.epochs, f"the figure of {_whose(target)}"
     if images.data != target.data:
-        what = f"on {images.data}" if images.data else f"on images that are not {target.data}'s ({images.why})"
-        return f"The run trained {what}; {figure} is of {target.data}."
+        trained = f"on {images.data}" if images.data else f"on images that are not {target.data}'s ({images.why})"
+        return f"The run trained {trained}; {figure} is of {target.data}."
     if epochs != target.epochs:
         return f"The run trained for {epochs} epochs; {figure} is after {target.epochs}."
     return None
