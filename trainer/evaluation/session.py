@@ -13,12 +13,11 @@ from data.types import Progress
 from data.verify import changes, verify
 from trainer import preflight
 from trainer.engine.run_images import UnusableDataError, scanned
-from trainer.evaluation import compare, image_set, labels, outcome, predictions
-from trainer.evaluation.compare import OtherImagesError
+from trainer.evaluation import image_set, labels, outcome, predictions
 from trainer.evaluation.image_set import EXPECTED, ImageSet
 from trainer.evaluation.labels import UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
-from trainer.evaluation.predictions import DamagedPredictionsError, Predictions
+from trainer.evaluation.predictions import DamagedPredictionsError, OtherImagesError, Predictions
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.request import Request, Source
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
@@ -151,14 +150,14 @@ def _scanned(where: ImageSet, show: Progress) -> Manifest:
 
 
 def _compare(folder: Path, first: Predictions, second: Predictions, *, writes: bool) -> None:
-    comparison = compare.compare(first, second)  # in every process, so that all refuse together
+    comparison = predictions.compare(first, second)  # in every process, so that all refuse together
     if not writes:
         return
-    compare.write(comparison, first, second, folder)
-    differences = compare.differences(first, second)[: compare.SHOWN]
+    predictions.write_comparison(comparison, first, second, folder)
+    differences = predictions.differences(first, second)[: predictions.SHOWN]
     written = f"written to {folder}, with every image on which they differ:"
     shown = [f"  {', '.join(map(str, row))}" for row in differences]
-    _say([*comparison.lines, *compare.warnings(first, second), written, *shown])
+    _say([*comparison.lines, *predictions.caveats(first, second), written, *shown])
 
 
 def _say(lines: list[str]) -> None:
