@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data.catalog.listing import Listing
-from data.durable import flush
-from data.output_folder import ADVICE, RefusedError, replace
+from data.durable import flush, replace
+from data.output_folder import ADVICE, RefusedError
 
 SCHEMA = 1  # of the record and of the shards: raise it when a change gives other bytes
 RECORD = "pack.json"

@@ -9,8 +9,8 @@ from typing import Any, get_args
 import pytest
 
 from data.catalog.pack_record import PackOptions
-from data.config import Synth
 from data.plan.config import AugmentConfig, InputConfig
+from data.synth.config import Synth
 from launch.plan.config import PlanConfig
 from launch.site import ClusterConfig
 from models.config import ModelConfig

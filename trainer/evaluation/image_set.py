@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.catalog import cifar, shards, tree
-from data.output_folder import manifest_file
+from data.catalog import dataset
+from data.catalog.dataset import DataSet
+from data.catalog.listing import manifest_file
 
 SPLIT = "val"
 EXPECTED = "expected DATA/val/<class>/*.JPEG, or DATA/<class>/*.JPEG"
@@ -12,9 +13,9 @@ EXPECTED = "expected DATA/val/<class>/*.JPEG, or DATA/<class>/*.JPEG"
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """Images in the split or folder `name` of `root`."""
+    """Images in the split or folder `name` of a data set."""
 
-    root: Path
+    data: DataSet
     name: str
 
     @property
@@ -25,15 +26,16 @@ class ImageSet:
     @property
     def folder(self) -> Path:
         """The folder that names in a manifest are relative to."""
-        return cifar.folder(self.root) if cifar.found(self.root) else self.root / self.name
+        return self.data.folder(self.name)
 
 
 def find(data: Path) -> ImageSet:
     """DATA/val, or DATA itself where it holds the class folders, as ImageNet-V2, -A, -R and -Sketch do."""
-    if cifar.found(data) or shards.found(data, SPLIT) or (data / SPLIT).is_dir():
-        return ImageSet(data, SPLIT)
+    data_set = dataset.find(data)
+    if data_set.archived(SPLIT) or (data / SPLIT).is_dir():
+        return ImageSet(data_set, SPLIT)
     whole = data.absolute()
-    return ImageSet(whole.parent, whole.name)
+    return ImageSet(DataSet(whole.parent), whole.name)
 
 
 def problems(data: Path) -> list[str]:
@@ -41,15 +43,14 @@ def problems(data: Path) -> list[str]:
     if not data.is_dir():
         return [f"--data: {data} {'is not a folder' if data.exists() else 'does not exist'}; {EXPECTED}"]
     where = find(data)
-    if cifar.found(data) or shards.found(data, SPLIT):
-        return []
-    images = tree.read(where.root, where.name)
-    if not images.classes:
-        return [f"--data: {where.folder} holds no class folder; {EXPECTED}"]
-    return [] if images.count(1) else [f"--data: {where.folder} holds no image; {EXPECTED}"]
+    try:
+        folder, lacking = where.folder, where.data.lacks(where.name)
+    except ValueError as error:
+        return [f"--data: {error}"]
+    return [f"--data: {folder} holds no {lacking}; {EXPECTED}"] if lacking else []
 
 
 def stored(where: ImageSet, run: Path | None) -> list[Path]:
     """Files in which lists of these images may be stored."""
-    folders = ([run] if run else []) + [where.root]
+    folders = ([run] if run else []) + [where.data.root]
     return [manifest_file(folder, SPLIT) for folder in folders] if where.is_val else []

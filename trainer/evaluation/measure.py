@@ -11,9 +11,8 @@ import numpy as np
 import torch
 
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load import backends
-from data.types import unwatched
+from data.types import Backend, unwatched
 from trainer.commit import commit
 from trainer.engine.step import Normalize
 from trainer.evaluation import outcome, passes

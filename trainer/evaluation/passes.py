@@ -10,11 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load import backends
 from data.load.whole import WholeBatch, WholeLoader, plan_of
 from data.plan.evaluation import EvalPlan
-from data.types import Batch, Progress
+from data.types import Backend, Batch, Progress
 from models.dense import fully_convolutional
 from trainer.engine.prefetch import Lead, on_device
 from trainer.engine.step import Normalize

@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from data.config import Backend
 from data.plan.config import EvalViews, InputConfig
+from data.types import Backend
 from models import registry
 from models.class_names import REAL
 from models.config import ModelConfig

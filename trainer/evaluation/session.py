@@ -6,7 +6,6 @@ from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from pathlib import Path
 
-from data.catalog import dataset
 from data.catalog.manifest import DamagedManifestError, Manifest, load
 from data.load.backends import UnusableBackendError
 from data.types import Progress
@@ -144,7 +143,7 @@ def _known(where: ImageSet, files: list[Path]) -> Manifest | None:
 
 def _scanned(where: ImageSet, show: Progress) -> Manifest:
     try:
-        return scanned(dataset.listing(where.root, where.name), None, show)
+        return scanned(where.data.listing(where.name), None, show)
     except (ValueError, BrokenExecutor) as error:  # a damaged archive, or a reading process that was killed
         raise UnusableDataError(str(error)) from None
 

@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from data.catalog.listing import manifest_file
 from data.catalog.manifest import Manifest, load
-from data.output_folder import manifest_file
 from data.plan.config import EvalViews, InputConfig
 from models import class_names, factory, weights
 from models.config import ModelConfig

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from data.output_folder import SPLITS
+from data.catalog.listing import SPLITS
 from trainer.evaluation.outcome import Accuracy
 from trainer.evaluation.request import own_protocol
 from trainer.evidence import page, plots

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 
 from data import schema
 from data.catalog import known, manifest
-from data.output_folder import SPLITS
+from data.catalog.listing import SPLITS
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 from trainer.evaluation import outcome

@@ -5,8 +5,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from data.config import Backend
 from data.plan.config import InputConfig
+from data.types import Backend
 from models.config import ModelConfig
 from trainer.optim.config import (
     AnyOptimizer,

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from data.config import Synth
+from data.synth.config import Synth
 from data.synth.synth import write
 from tests import commands
 from tests.terminal import on_terminal, without_terminal

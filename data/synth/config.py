@@ -1,10 +1,9 @@
-"""What the data verbs can be told, and the ranges they accept."""
+"""What a procedural data set consists of, and the ranges of its settings."""
 
-from dataclasses import dataclass, field, fields
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Literal
 
 Scale = Literal["full", "small"]
-Backend = Literal["threads", "dali", "dali_gpu"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,14 +20,3 @@ class Synth:
     """Validation images per class."""
     seed: int = field(default=0, metadata={"min": 0, "max": 2**32 - 1})
     """Another seed gives other images of the same classes."""
-
-
-def out_of_range(options: Any) -> list[str]:
-    """Name every option of a dataclass, all of them flags, that is out of its range: one line each."""
-    return [
-        f"--{option.name.replace('_', '-')}: {value}; must be at least {limit['min']} and at most {limit['max']}"
-        for option in fields(options)
-        if (value := getattr(options, option.name)) is not None
-        and (limit := option.metadata)
-        and not limit["min"] <= value <= limit["max"]
-    ]
