@@ -39,7 +39,7 @@ LAW = {
     "dali, bf16": ("python", ("--loader", "dali", "--precision", "bf16", *FULL)),
     "two ranks, bf16": ("torchrun x2", ("--loader", "threads", "--precision", "bf16", *FULL)),
 }
-KILLS = {"python": 3, "torchrun x2": 3}  # 9, and 3 inside writes; tests/system/test_drill.py has more of two ranks
+KILLS = 2  # of each; 3 more inside writes, and those of two ranks in tests/system/test_drill.py
 
 
 # so close together that a run which is killed often gets on
@@ -67,9 +67,8 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
     launcher, flags = LAW[name]
     whole, killed = undisturbed(name), tmp_path / "killed"
 
-    count = KILLS[launcher]
     chosen = random.Random(name)
-    steps = sorted(chosen.sample(range(2, STEPS), count))
+    steps = sorted(chosen.sample(range(2, STEPS), KILLS))
     for step in steps:
         process = start(images, killed, *flags, *CLOSE, launcher=launcher)
         stop_at(process, killed, step, signal.SIGKILL, delay_s=chosen.random() * 0.05)
