@@ -22,15 +22,15 @@ class PackOptions:
     """How images are packed: with Pillow's version, these options decide every byte."""
 
     resize: int | None = field(default=None, metadata={"min": 32, "max": 4096})
-    """Shorter side, 32 to 4,096 pixels, of images that are larger; they become RGB JPEGs. None: no image is changed."""
+    """Shorter side of images that are larger, pixels; they become RGB JPEGs. None: no image is changed."""
     quality: int = field(default=90, metadata={"min": 1, "max": 100})
-    """JPEG quality of the images that are resized: 1 to 100."""
+    """JPEG quality of the images that are resized."""
     shard_images: int = field(default=1000, metadata={"min": 1, "max": 1_000_000})
-    """Most images in a shard: 1 to 1,000,000. All shards of a split hold as many, or one less."""
+    """Most images in a shard. All shards of a split hold as many, or one less."""
     seed: int = field(default=0, metadata={"min": 0, "max": 2**32 - 1})
-    """Of the order of the images, 0 to 4,294,967,295: shuffled, so that sequential reading meets all classes."""
+    """Of the order of the images: shuffled, so that sequential reading meets all classes."""
     max_broken: float = field(default=0.001, metadata={"min": 0, "max": 1})
-    """Share of a split's images that may be broken, 0 to 1: they are left out and named. More end the command."""
+    """Share of a split's images that may be broken: they are left out and named. More end the command."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

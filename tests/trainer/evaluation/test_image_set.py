@@ -5,7 +5,7 @@ import pytest
 from data.catalog import dataset
 from tests.data.cifar_files import cifar10, cifar100
 from trainer.evaluation import image_set
-from trainer.evaluation.image_set import Place
+from trainer.evaluation.image_set import ImageSet
 
 
 def made(root: Path, *files: str) -> Path:
@@ -19,7 +19,7 @@ def test_a_data_set_is_evaluated_on_its_validation_part(tmp_path: Path) -> None:
     data = made(tmp_path / "set", "train/a/1.JPEG", "val/a/1.JPEG")
     found = image_set.find(data)
     assert (found, found.is_val, found.name, found.folder) == (
-        Place(dataset.find(data), "val"),
+        ImageSet(dataset.find(data), "val"),
         True,
         "val",
         data / "val",
@@ -32,7 +32,7 @@ def test_a_data_set_is_evaluated_on_its_validation_part(tmp_path: Path) -> None:
 def test_the_validation_part_itself_may_be_named(tmp_path: Path) -> None:
     data = made(tmp_path / "set", "val/a/1.JPEG")
     found = image_set.find(data / "val")
-    assert found == Place(dataset.find(data), "val")
+    assert found == ImageSet(dataset.find(data), "val")
     assert image_set.stored(found, None) == [data / "manifest-val.npz"]
 
 

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from launch.screen import clean, in_one_line
+from trainer.terminal import clean, in_one_line
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def test_several_lines_become_one() -> None:
 
 
 def test_a_character_that_stdout_lacks_is_marked() -> None:
-    code = "from launch import screen; screen.write('caf\\u00e9 \\u2713\\n')"
+    code = "from trainer import terminal; terminal.write('caf\\u00e9 \\u2713\\n')"
     done = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, env={"PYTHONIOENCODING": "latin-1"}
     )
