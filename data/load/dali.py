@@ -184,11 +184,7 @@ class DaliStream:
     def _repair(self, message: str) -> bool:
         """Start again with the batches in flight, with substitutes in the first one that has broken images.
 
-        Args:
-            message: DALI's.
-
-        Returns:
-            False where no image is the cause, and nothing can be repaired.
+        Returns False where no image is the cause of DALI's message, and nothing can be repaired.
         """
         work = [fed.work for fed in self._fed] + [work for work, _ in self._reading]
         self._fed.clear()

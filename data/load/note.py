@@ -26,11 +26,7 @@ class Note:
     """
 
     def __init__(self, file: Path, most: int) -> None:
-        """Create an empty note.
-
-        Args:
-            file: Its file.
-            most: Most images in a batch.
+        """Create an empty note in `file`, for batches of at most `most` images.
 
         Raises:
             OSError: The file cannot be written.

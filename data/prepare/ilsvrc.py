@@ -112,13 +112,9 @@ def val_name(number: int) -> str:
 
 
 def problems(devkit: Devkit, train: dict[str, int], val: Collection[int], *, partial: bool) -> list[str]:
-    """Why these images cannot be made a data set, one line each, for the user.
+    """Why archives cannot be made a data set, one line each, for the user; with `partial`, a part of ImageNet can.
 
-    Args:
-        devkit: The classes.
-        train: Training images of each class.
-        val: Numbers of the validation images.
-        partial: Accept a part of ImageNet.
+    `train` has the number of images of each class, `val` the numbers of the validation images.
     """
     every = [*_unknown(devkit, train, val), *_empty(devkit, train, val)]
     if not partial and (incomplete := [*_devkit(devkit), *_train(devkit, train), *_val(val)]):
