@@ -102,7 +102,7 @@ def test_a_machine_without_slurm_is_told_what_to_do(images: Path, tmp_path: Path
     done = run(*DEMO, "--data", images, "--output", tmp_path / "r", PATH=str(tmp_path))
     assert done.returncode == 2
     mend = "submit from a login node, or add --cluster local, or --dry-run"
-    assert f"sbatch: not found on this machine; {mend}" in done.stderr
+    assert f"sbatch: not on this machine; {mend}" in done.stderr
     assert not (tmp_path / "r").exists()
 
 

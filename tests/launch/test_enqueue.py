@@ -43,11 +43,11 @@ DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "-
     ],
 )
 def test_each_refusal_of_slurm_names_the_flag_to_change(words: str, flags: str) -> None:
-    assert enqueue._mend(words).startswith(f"  change {flags}")
+    assert enqueue._advice(words).startswith(f"  change {flags}")
 
 
 def test_other_words_of_slurm_bring_no_advice() -> None:
-    assert enqueue._mend("Unable to contact slurm controller (connect failure)") == ""
+    assert enqueue._advice("Unable to contact slurm controller (connect failure)") == ""
 
 
 def refusing(folder: Path) -> str:

@@ -143,7 +143,7 @@ def test_a_run_whose_job_waits_or_runs_is_not_queued_again(
     (tmp_path / "queue").write_text(f"12|{state}|N/A\n")
     done = launch(*flags) if verb == "submit" else launch("resume", run)
     assert done.returncode == 2
-    expected = f"this run is in the hands of job 12 ({words}); end it first: provenet cancel '{run}'"
+    expected = f"this run has job 12 ({words}); end it first: provenet cancel '{run}'"
     assert expected in done.stderr
     assert len(stand_ins.called(calls, "sbatch")) == 1
 
