@@ -74,7 +74,7 @@ def test_gpus_bring_a_process_each(images: Path, tmp_path: Path) -> None:
         (["submit", "--data", "IMAGES", "--output", "OUT", "demo"], "RECIPE: comes first, before --data"),
         (
             [*DEMO, "--data", "IMAGES", "--output", "OUT", "--gpus-per-node", "2", "--processes-per-node", "4"],
-            "--processes-per-node: 4, but --gpus-per-node 2 brings a process for each",
+            "--processes-per-node: 4, but --gpus-per-node 2 starts a process for each",
         ),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--partition", ""], "--partition: empty"),
         (["submit", "demmo", "--data", "IMAGES", "--output", "OUT"], "did you mean demo?"),
