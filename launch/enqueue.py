@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launch import pinned, run_state
+from launch.array import results
 from launch.job import Sweep, TrainJob
 from launch.run_state import Snapshot
 from launch.site import ClusterConfig, cluster_problems, path_problems
@@ -66,15 +67,6 @@ def problems(wanted: Wanted) -> list[str]:
     )
 
 
-def machine_problems(cluster: ClusterConfig) -> list[str]:
-    """Why this machine cannot submit."""
-    from launch import slurm
-
-    if cluster.cluster == "local" or slurm.available():
-        return []
-    return ["sbatch: not on this machine; submit from a login node, or add --cluster local, or --dry-run"]
-
-
 def live_jobs(runs: Sequence[Snapshot], cluster: ClusterConfig) -> dict[Path, str]:
     """By run directory, the earlier jobs, with id and state, that are queued or running.
 
@@ -99,10 +91,12 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
     Returns:
         Exit code.
     """
-    if problems := machine_problems(runs[0].cluster):
-        return refuse(problems)
+    from launch import slurm
+
+    if runs[0].cluster.cluster == "slurm" and not slurm.available():
+        return refuse(["sbatch: not on this machine; submit from a login node, or add --cluster local, or --dry-run"])
     if jobs := _queue(runs, LaunchFolder(sweep.root) if sweep else runs[0].folder, sweep):
-        sys.stdout.write(_array_guide(sweep, jobs) if sweep else _guide(runs[0], jobs[0]))
+        sys.stdout.write(_guide(runs, jobs, sweep))
     return 0 if jobs else FAILED
 
 
@@ -159,29 +153,22 @@ def _withdraw(wanted: Wanted) -> None:
         run.path.rmdir()
 
 
-def _guide(wanted: Wanted, job: str) -> str:
-    run = shlex.quote(str(wanted.run.path))
-    state = "is queued" if wanted.cluster.cluster == "slurm" else "is running on this machine"
+def _guide(runs: list[Wanted], jobs: list[str], sweep: Sweep | None) -> str:
+    folder, name = shlex.quote(str(sweep.root if sweep else runs[0].run.path)), "/NAME" if sweep else ""
+    if sweep:
+        ids = jobs[0] if len(jobs) == 1 else f"{jobs[0]} to {jobs[-1]}"
+        head = f"{len(jobs)} runs are queued, {sweep.parallel} at a time, as {ids}"
+        files = f"results      {sweep.root / results.FILE}"
+    else:
+        state = "is queued" if runs[0].cluster.cluster == "slurm" else "is running on this machine"
+        head, files = f"job {jobs[0]} {state}; it is started again until the run is finished", f"run          {folder}"
     return (
-        f"job {job} {state}; it is started again until the run is finished\n"
-        f"  run          {run}\n"
-        f"  state        provenet status {run}\n"
-        f"  output       provenet logs {run} --follow\n"
-        f"  TensorBoard  tensorboard --logdir {run}\n"
-        f"  save and end provenet cancel {run}\n"
-    )
-
-
-def _array_guide(sweep: Sweep, jobs: list[str]) -> str:
-    root = shlex.quote(str(sweep.root))
-    one = jobs[0] if len(jobs) == 1 else f"{jobs[0]} to {jobs[-1]}"
-    return (
-        f"{len(jobs)} runs are queued, {sweep.parallel} at a time, as {one}\n"
-        f"  state        provenet status {root}\n"
-        f"  results      {sweep.root / 'summary.md'}\n"
-        f"  output       provenet logs {root}/NAME --follow\n"
-        f"  TensorBoard  tensorboard --logdir {root}\n"
-        f"  save and end provenet cancel {root}/NAME\n"
+        f"{head}\n"
+        f"  {files}\n"
+        f"  state        provenet status {folder}\n"
+        f"  output       provenet logs {folder}{name} --follow\n"
+        f"  TensorBoard  tensorboard --logdir {folder}\n"
+        f"  save and end provenet cancel {folder}{name}\n"
     )
 
 

@@ -66,9 +66,7 @@ class LogFile:
     def more(self, *, is_last: bool = False) -> Iterator[bytes]:
         """New lines that are complete, and drawings of a progress bar; `is_last`: also an incomplete line."""
         try:
-            stream = self.file.open(
-                "rb"
-            )  # each time, as it may be replaced; NFS notices at an open
+            stream = self.file.open("rb")  # each time, as it may be replaced; NFS notices at an open
         except FileNotFoundError:
             return
         own = re.compile(rb" *\[?%d\]?:" % (self.rank or 0))  # a quick test, as most lines are of other ranks

@@ -62,8 +62,7 @@ class ClusterConfig:
 def cluster_problems(cluster: ClusterConfig) -> list[str]:
     """What is wrong with values that are each in range: contradictions, and text that breaks a script."""
     return [
-        *_process_problems(cluster),
-        *_time_problems(cluster),
+        *_contradictions(cluster),
         *(_local_problems(cluster) if cluster.cluster == "local" else []),
         *_text_problems(cluster),
         *_env_problems(cluster.env),
@@ -80,18 +79,16 @@ def path_problems(flag: str, path: str) -> list[str]:
     return [f"{flag}: {path!r} holds {names}, which a job's path cannot have; name another"] if strange else []
 
 
-def _process_problems(cluster: ClusterConfig) -> list[str]:
-    processes, gpus = cluster.processes_per_node, cluster.gpus_per_node
-    if processes is None or gpus in (0, processes):
-        return []
-    return [f"--processes-per-node: {processes}, but --gpus-per-node {gpus} starts a process for each; leave it out"]
-
-
-def _time_problems(cluster: ClusterConfig) -> list[str]:
-    if cluster.grace_s + MARGIN_S <= cluster.hours * 3600:
-        return []
-    least = (cluster.grace_s + MARGIN_S) / 3600
-    return [f"--hours: {cluster.hours:g} is too short for --grace-s {cluster.grace_s}; use at least {least:.2f}"]
+def _contradictions(cluster: ClusterConfig) -> list[str]:
+    processes, gpus, least = cluster.processes_per_node, cluster.gpus_per_node, (cluster.grace_s + MARGIN_S) / 3600
+    problems: list[str] = []
+    if processes is not None and gpus not in (0, processes):
+        starts = f"but --gpus-per-node {gpus} starts a process for each; leave it out"
+        problems.append(f"--processes-per-node: {processes}, {starts}")
+    if cluster.hours < least:
+        too_short = f"is too short for --grace-s {cluster.grace_s}; use at least {least:.2f}"
+        problems.append(f"--hours: {cluster.hours:g} {too_short}")
+    return problems
 
 
 def _local_problems(cluster: ClusterConfig) -> list[str]:

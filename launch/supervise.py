@@ -104,7 +104,10 @@ def _attempt(job: _Job, allocation: Allocation) -> tuple[Attempt, End]:
     # attempts that lost their nodes could not stop the job themselves
     earlier = [one for one in attempts.read(folder.attempts) if one.number < attempt.number and one.job == attempt.job]
     reason = attempts.stuck(earlier, attempt.step, job.cluster.retries)
-    ended = Ended(ABORTED, asked=False) if reason else _run(job, allocation, folder)
+    if reason or folder.is_cancelled(job_id):
+        ended = Ended(ABORTED if reason else START_AGAIN, asked=False)
+    else:
+        ended = run(job.command, job.cluster.grace_s)
     # if this node had lost its network, another attempt may have begun meanwhile
     history = [one for one in attempts.read(folder.attempts) if one.number <= attempt.number]
     step = attempts.newest_step(checkpoints)
@@ -118,13 +121,6 @@ def _attempt(job: _Job, allocation: Allocation) -> tuple[Attempt, End]:
     attempts.end(folder.attempts, attempt, end)
     remark(f"attempt {attempt.number}: {why}")
     return attempt, end
-
-
-def _run(job: _Job, allocation: Allocation, folder: LaunchFolder) -> Ended:
-    """Run the processes, unless the job was cancelled."""
-    if folder.is_cancelled(allocation.job):
-        return Ended(START_AGAIN, asked=False)
-    return run(job.command, job.cluster.grace_s)
 
 
 def _has_its_nodes(job: _Job, allocation: Allocation) -> bool:

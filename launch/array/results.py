@@ -80,9 +80,5 @@ def _row(settings: str, group: list[dict[str, Any] | None]) -> tuple[str, ...]:
 
 
 def _without_seed(settings: Settings) -> str:
-    shown = {path: value for path, value in settings.items() if path != "seed"}
-    return ", ".join(f"{path} {_text(value)}" for path, value in shown.items()) or "recipe"
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    texts = {path: value if isinstance(value, str) else json.dumps(value) for path, value in settings.items()}
+    return ", ".join(f"{path} {text}" for path, text in texts.items() if path != "seed") or "recipe"
