@@ -8,7 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ def submit(jobs: list[TrainJob], name: str, folder: Path, code: Path, parallel: 
     executor = _Slurm(folder=folder)
     executor.update_parameters(**_parameters(cluster, name, code), array_parallelism=parallel)
     try:
-        with _without_overrides(cluster), redirect_stderr(io.StringIO()):  # submitit also prints the error
+        with _environment({}, _overriding(cluster)), redirect_stderr(io.StringIO()):  # submitit also prints the error
             ids = [job.job_id for job in executor.submit_array(jobs)]  # pyright: ignore[reportUnknownMemberType]
     except FailedJobError as error:
         raise RefusedError(str(error)) from error
@@ -118,16 +118,22 @@ def work(folder: Path) -> None:
     process_job(folder)
 
 
-@contextmanager
-def _without_overrides(cluster: ClusterConfig) -> Generator[None]:
-    """Hide variables SBATCH_* that would override flags; others apply, as to every sbatch."""
+def _overriding(cluster: ClusterConfig) -> list[str]:
+    """Variables SBATCH_* that would override flags; others apply, as to every sbatch."""
     flags = [name for field, names in _IF_SET.items() if getattr(cluster, field) for name in names]
+    return [f"SBATCH_{name}" for name in (*_ALWAYS, *flags)]
+
+
+@contextmanager
+def _environment(variables: Mapping[str, str], without: Iterable[str] = ()) -> Generator[None]:
     before = dict(os.environ)
-    for name in (*_ALWAYS, *flags):
-        os.environ.pop(f"SBATCH_{name}", None)
+    os.environ.update(variables)
+    for name in without:
+        os.environ.pop(name, None)
     try:
         yield
     finally:
+        os.environ.clear()
         os.environ.update(before)
 
 
@@ -150,28 +156,26 @@ def _visible(devices: str, count: int) -> dict[str, str]:
 
 
 @contextmanager
-def _detached(variables: dict[str, str]) -> Generator[None]:
+def _detached(variables: Mapping[str, str]) -> Generator[None]:
     """Processes started inside have the variables and /dev/null as streams, and survive the end of this terminal."""
-    before = dict(os.environ)
     hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
     copies = {number: os.dup(number) for number in (0, 1, 2)}
     nothing = os.open(os.devnull, os.O_RDWR)
     try:
         for number in copies:
             os.dup2(nothing, number)
-        os.environ.update(variables)
-        yield
+        with _environment(variables):
+            yield
     finally:
         for number, copy in copies.items():
             os.dup2(copy, number)
             os.close(copy)
         os.close(nothing)
-        os.environ.clear()
-        os.environ.update(before)
         signal.signal(signal.SIGHUP, hang_up)
 
 
 def _parameters(cluster: ClusterConfig, name: str, code: Path) -> dict[str, Any]:
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in _variables(cluster, code).items()]
     parameters = {
         "job_name": name,
         "nodes": cluster.nodes,
@@ -188,18 +192,13 @@ def _parameters(cluster: ClusterConfig, name: str, code: Path) -> dict[str, Any]
         "exclude": cluster.exclude,
         "stderr_to_stdout": True,
         "use_srun": False,  # the script starts `supervise`, which starts the ranks by srun
-        "setup": _exports(cluster, code),
+        "setup": [*exports[:-2], *cluster.setup, *exports[-2:]],  # a module's PYTHONPATH must not precede our code's
         "additional_parameters": {
             "requeue": True,  # after a node failure or a preemption, by Slurm itself
             **({"reservation": cluster.reservation} if cluster.reservation else {}),
         },
     }
     return {key: value for key, value in parameters.items() if value is not None}
-
-
-def _exports(cluster: ClusterConfig, code: Path) -> list[str]:
-    ours = [f"export {name}={shlex.quote(value)}" for name, value in _variables(cluster, code).items()]
-    return [*ours[:-2], *cluster.setup, *ours[-2:]]  # a module must not put its PYTHONPATH before the copy of the code
 
 
 def _variables(cluster: ClusterConfig, code: Path) -> dict[str, str]:

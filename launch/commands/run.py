@@ -36,5 +36,4 @@ class Run:
         return refuse(problems) if problems else launcher.run(self.command, self.grace_s).code
 
     def behind(self, words: tuple[str, ...]) -> "Run":
-        """The command with what follows after --."""
         return replace(self, command=words)

@@ -116,9 +116,7 @@ def _node_cut(running: Running) -> None:
     (node,) = running.nodes()
     running.signal(signal.SIGSTOP)
     running.cluster.cut(node)
-    running.wait_for(
-        lambda: _restart_of(look(running.run.holder).holder) == 1, "a restart that takes the run over"
-    )
+    running.wait_for(lambda: _restart_of(look(running.run.holder).holder) == 1, "a restart that takes the run over")
     running.signal(signal.SIGCONT)
     running.wait_for(lambda: "was taken over by" in running.log, "the old processes to notice the restart")
     running.await_end()
