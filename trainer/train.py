@@ -1,4 +1,4 @@
-"""One process of a run, from its parts to its report."""
+"""One process of a run, from its start to its report."""
 
 import json
 import sys
@@ -22,7 +22,7 @@ from trainer.engine.run_images import list_images
 from trainer.engine.state import TrainState
 from trainer.evidence import final_evaluation
 from trainer.evidence.result import environment, other_threads, result_of
-from trainer.peers import agree
+from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
@@ -74,7 +74,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:
-    """Make sure that no other process trains in this run directory; rank 0 holds it until `stack` ends (collective).
+    """Make sure that no other process trains in this run directory; rank 0 holds it until `stack` closes (collective).
 
     Raises:
         HeldError: Another process holds it.
@@ -82,15 +82,11 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
         OSError: The directory cannot be written.
         PeerFailedError: Rank 0 raises one of these.
     """
-    failure: Exception | None = None
-    hold: Hold | None = None
-    if runtime.is_main:
-        try:
-            hold = stack.enter_context(Hold.take(RunDirectory(site.output).holder, Console().say, stop.check))
-        except (HeldError, StopRequestedError, OSError) as error:
-            failure = error
-    agree(runtime, failure)
-    return hold
+
+    def take() -> Hold:
+        return stack.enter_context(Hold.take(RunDirectory(site.output).holder, Console().say, stop.check))
+
+    return on_main(runtime, take, HeldError, StopRequestedError, OSError)
 
 
 def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:

@@ -136,7 +136,7 @@ def test_sizes_that_a_network_cannot_take_are_found_without_data(
         input=InputConfig(**sizes),  # pyright: ignore[reportArgumentType]
         micro_batch=micro_batch,
     )
-    found = preflight.network_problems(recipe)
+    found = preflight.size_problems(recipe)
     assert len(found) == len(expected)
     for problem, begin in zip(found, expected, strict=True):
         assert problem.startswith(begin)

@@ -81,7 +81,7 @@ class Evaluate:
         return self._evaluate(sources, world)
 
     def _evaluate(self, sources: list[Source], world: World) -> int:
-        from trainer.commands.failures import told
+        from trainer.commands.failures import explain
         from trainer.engine.memory import is_short
         from trainer.evaluation import session  # this and the two below load torch
 
@@ -93,7 +93,7 @@ class Evaluate:
             if isinstance(error, RuntimeError | MemoryError) and is_short(error):
                 sys.stderr.write(f"failed: out of memory: lower --batch, which is {self.batch}\n")
                 return FAILED
-            if (code := told(error, world)) is None:
+            if (code := explain(error, world)) is None:
                 raise
             return code
         return 0

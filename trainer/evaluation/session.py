@@ -19,7 +19,7 @@ from trainer.evaluation.predictions import DamagedPredictionsError, Predictions
 from trainer.evaluation.protocol import Protocol
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
 from trainer.evaluation.weights_source import Source
-from trainer.peers import agree, aside
+from trainer.peers import on_main
 from trainer.recipe.config import Precision
 from trainer.runtime import Runtime
 from trainer.terminal import counting
@@ -125,16 +125,11 @@ def _images(request: Request, subject: Subject, where: Place, folder: Path, runt
     run = subject.source.run.path if subject.source.run else None
     known = image_set.stored(where, run)
 
-    def prepare() -> Exception | None:
-        try:
-            with counting(f"looking at the images of {where.folder}", "images") as show:
-                image_list.prepare(where, known, folder, request.max_broken, show)
-        except (UnusableDataError, OSError) as error:
-            return error
-        return None
+    def prepare() -> None:
+        with counting(f"looking at the images of {where.folder}", "images") as show:
+            image_list.prepare(where, known, folder, request.max_broken, show)
 
-    failure = aside(runtime, prepare)
-    agree(runtime, failure)
+    on_main(runtime, prepare, UnusableDataError, OSError)
     return image_list.prepared(where, folder)
 
 

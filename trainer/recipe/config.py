@@ -88,7 +88,7 @@ class SiteConfig:
     channels_last: bool = True
     """Store images and convolution weights as NHWC in memory; faster, same mathematics."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads per process, 1 to 1,024, for the loader and a network on CPUs. None: its CPUs, at most 16 by a GPU."""
+    """CPU threads per process, 1 to 1,024, for loading and networks on CPUs. None: its CPUs, by a GPU at most 16."""
     numa: bool = True
     """On a machine with several NUMA nodes, bind each process to CPUs near its GPU, unless the launcher has done so."""
     log_every: int = field(default=20, metadata={"min": 1, "max": 1_000_000})
