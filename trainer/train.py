@@ -35,17 +35,17 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
     """Train, evaluate and report, going on from the newest checkpoint in the run directory.
 
     Returns:
-        Exit code: 0 finished, `START_AGAIN` stopped in good order.
+        Exit code: 0 finished, `START_AGAIN` stopped after saving.
 
     Raises:
         HeldError: Another process trains in this run directory.
-        FencedError: Another process took it over.
+        FencedError: Another process took the directory over.
         StopRequestedError: Asked to stop before the first step.
         UnusableDataError: The images are not those listed, or too many are broken.
-        UnusableBackendError: The loader asked for cannot do its work here.
+        UnusableBackendError: The chosen loader cannot be used here.
         DamagedManifestError: The stored list of images cannot be read.
-        TooManyBrokenError: Too many images broke on the way.
-        BrokenImageError: An image broke, and so did all that could take its place.
+        TooManyBrokenError: Too many images broke during training.
+        BrokenImageError: An image is broken, and so are all that could replace it.
         DivergedError: The loss is not a number.
         MemoryShortError: A micro-batch does not fit into memory.
         SaveFailedError: A checkpoint cannot be written.
@@ -61,8 +61,8 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         recipe = begin(recipe, runtime, site)
         context = RunContext(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
         images = list_images(context)
-        if runtime.is_main:  # before any process opens its own notes, for which all must have restored the state
-            at_work.tell(context.run, context.console.say)
+        if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
+            at_work.report(context.run, context.console.say)
         with ExitStack() as stack, advising(recipe):
             parts = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(parts)
@@ -90,23 +90,23 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
 
 
 def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
-    """The recipe that this directory's run has, written down if it is new (collective).
+    """The recipe of this directory's run, written there if the run is new (collective).
 
     Raises:
         MemoryShortError: With `accumulate: auto`, not even one image fits into memory.
     """
     run = RunDirectory(site.output)
     if site.accumulate == "auto" and not runtime.any(run.recipe.exists()):
-        given, recipe = recipe.micro_batch, fitted(recipe, runtime, channels_last=site.channels_last)
-        if runtime.is_main and recipe.micro_batch < given:
-            Console().say(f"a micro_batch of {given} does not fit into memory: going on with {recipe.micro_batch}")
+        asked, recipe = recipe.micro_batch, fitted(recipe, runtime, channels_last=site.channels_last)
+        if runtime.is_main and recipe.micro_batch < asked:
+            Console().say(f"a micro_batch of {asked} does not fit into memory: going on with {recipe.micro_batch}")
     if runtime.is_main:
         run.begin(recipe)
     return recipe
 
 
 def open_telemetry(context: RunContext, state: TrainState, data: Data, stack: ExitStack) -> Telemetry:
-    """Open the telemetry of this start of the run, and say what the run is (rank 0 only)."""
+    """Open the telemetry of this start, and print what the run is (rank 0 only)."""
     plans, chosen = data.plans, data.chosen
     assert chosen  # by `run_data`
     facts = environment(context.runtime, chosen.backend)
@@ -141,13 +141,13 @@ def _left_out(images: Manifest) -> str:
 
 
 def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
-    """Write the result, where there is one, and the report, and say where everything lies (rank 0 only)."""
-    from trainer.evidence import report  # whose plot takes a while to load, and is for the end
+    """Write the result of a finished run, and the report, and print where the files are (rank 0 only)."""
+    from trainer.evidence import report  # its plotting is slow to import
 
     run = context.run
     if finished:
         result = result_of(context.recipe, finished, *build.plans(context, images))
-        newest = files.newest_first(run.checkpoints)[0]  # has been waited for
+        newest = files.newest_first(run.checkpoints)[0]  # its write has ended
         files.copy(newest / (files.EMA if context.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     report.write(run)
