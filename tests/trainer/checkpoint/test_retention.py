@@ -79,7 +79,9 @@ def test_for_the_budget_damaged_ones_go_first() -> None:
 
 def test_a_budget_for_less_than_two_is_refused_with_what_it_takes() -> None:
     limits = Limits(keep_checkpoints=3, keep_best=0, budget=int(1.5 * GB))
-    with pytest.raises(ValueError, match=r"--checkpoints-gb: 1\.5 is too small .* set it to 2 or more, .*--keep-checkpoints"):
+    with pytest.raises(
+        ValueError, match=r"--checkpoints-gb: 1\.5 is too small .* set it to 2 or more, .*--keep-checkpoints"
+    ):
         evicted(stored((1, None), (2, None)), new(), limits, newest_valid=2)
 
 
