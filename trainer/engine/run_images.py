@@ -90,7 +90,7 @@ def _listed(context: RunContext, data: DataSet, split: str) -> Manifest:
 def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manifest:
     """Read every image with a suitable number of worker processes; see `data.verify.verify.scan`."""
     workers = min(cores(), 1 + len(listing.entries) // _PER_WORKER)
-    return verify.scan(listing, known=None, journal=journal, workers=workers, progress=progress)
+    return verify.scan(listing, journal=journal, workers=workers, progress=progress).manifest
 
 
 def _check(images: Manifest, context: RunContext, *, begun: bool) -> None:
