@@ -110,6 +110,7 @@ def test_windows_are_those_of_the_kind_of_crop(crop: Literal["resized", "padded"
         "padded": crops.padded(samples.draws, widths, heights, padding=7, side=64),
     }
     assert samples.windows.tolist() == expected[crop].tolist()
+    assert plan.padded == (crop == "padded")
 
 
 def test_repeated_images_come_in_a_row_each_cropped_anew() -> None:
