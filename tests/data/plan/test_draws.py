@@ -36,3 +36,7 @@ def test_draws_are_uniform() -> None:
     assert draws.min() >= 0
     assert draws.max() < 1
     assert (np.abs(counts - 2000) < 6 * 42).all()  # 42: standard deviation of a bin's count
+
+
+def test_the_numbers_of_streams_stay_as_runs_have_drawn_by_them() -> None:
+    assert {stream.name: stream.value for stream in Stream} == {"ORDER": 0, "CROP": 1, "AUGMENT": 2, "MIX": 3}

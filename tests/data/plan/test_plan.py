@@ -111,6 +111,7 @@ def test_windows_are_those_of_the_kind_of_crop(crop: Literal["resized", "padded"
     }
     assert samples.windows.tolist() == expected[crop].tolist()
     assert plan.padded == (crop == "padded")
+    assert not samples.exact
 
 
 def test_repeated_images_come_in_a_row_each_cropped_anew() -> None:
