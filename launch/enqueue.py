@@ -17,9 +17,8 @@ from launch.site import ClusterConfig, cluster_problems, path_problems
 from launch.submission import LaunchFolder, Submission
 from trainer import preflight
 from trainer.exits import FAILED, refuse
-from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.config import Recipe, SiteConfig, flags
 from trainer.recipe.decode import InvalidConfigError, encode, range_problems
-from trainer.recipe.flags import flags
 from trainer.rundir import RunDirectory
 from trainer.world import World
 

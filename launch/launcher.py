@@ -17,9 +17,9 @@ from pathlib import Path
 from types import FrameType
 
 from trainer.checkpoint.grace import GRACE_VARIABLE
-from trainer.cpu import ALLOCATOR, RESTING, has_gpu
+from trainer.cpus import ALLOCATOR, SLEEPING, has_gpu
 from trainer.exits import ABORTED, BAD_INPUT, BEGUN, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
-from trainer.stopping import IMPATIENT, START_AGAIN
+from trainer.stopping import INTERRUPTS, START_AGAIN
 from trainer.terminal import remark
 
 _LOOK_S = 0.1
@@ -70,7 +70,7 @@ def environment(grace_s: int, gpu: bool, variables: Mapping[str, str]) -> dict[s
         "PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR2",  # torchrun's --signals-to-handle
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(grace_s),  # its --shutdown-timeout, which PyTorch 2.11 does not have
         GRACE_VARIABLE: str(grace_s),
-        **RESTING,
+        **SLEEPING,
     }
     on_cpu = {**ALLOCATOR, "ACCELERATE_USE_CPU": "true"}
     return {**ours, **({} if gpu else on_cpu), **variables}
@@ -127,11 +127,11 @@ class _Command:
     def _pass_on(self, number: signal.Signals) -> None:
         self._asked = True
         self._interrupts += number == signal.SIGINT
-        if self._interrupts >= IMPATIENT:
+        if self._interrupts >= INTERRUPTS:
             self._deadline = time.monotonic()
             return
         if self._deadline is None:
-            remark(f"{number.name}: {self._grace_s} s to save and end; {IMPATIENT} times Ctrl-C kills at once")
+            remark(f"{number.name}: {self._grace_s} s to save and end; {INTERRUPTS} times Ctrl-C kills at once")
         srun = Path(self._words[0]).name == "srun"
         self._stop(signal.SIGUSR2 if srun else _PASSED_ON.get(number, number))
 

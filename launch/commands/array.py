@@ -42,7 +42,7 @@ class Array:
     site: tyro.conf.OmitArgPrefixes[SiteConfig]
     """Where they run; --output is the folder of the run directories."""
     parallel: int = field(default=16, metadata={"min": 1, "max": 10_000})
-    """Runs at a time: 1 to 10,000."""
+    """Runs at a time."""
     summary: bool = False
     """Queue nothing: print mean and spread over seeds of the finished runs."""
     dry_run: bool = False

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from models.config import ModelConfig
-from trainer.optim.optimizer_config import AnyOptimizer, LarsConfig, RmspropTfConfig, SgdConfig
+from trainer.optim.config import AnyOptimizer, LarsConfig, RmspropTfConfig, SgdConfig
 from trainer.recipe.config import Recipe
 
 FLOAT = 4  # bytes: weights, gradients and momenta are float32 in every precision

@@ -19,7 +19,7 @@ from tests.benchmarks import equivalence
 from tests.benchmarks.config import BenchConfig, EquivalenceConfig
 from tests.benchmarks.equivalence import Comparison, Equivalence
 from tests.benchmarks.equivalence_runs import IMAGE_SIZES
-from trainer.cpu import rest_at_barriers
+from trainer.cpus import sleep_at_barriers
 from trainer.exits import FAILED, refuse
 from trainer.recipe.decode import range_problems
 from trainer.world import World, from_environment
@@ -83,7 +83,7 @@ class Training:
         world = from_environment()
         if problems := self._problems(world):
             return refuse(problems)
-        rest_at_barriers()
+        sleep_at_barriers()
         from tests.benchmarks.contestant import FailedError
         from tests.benchmarks.measures import Bench as Measures
 

@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.system.measured import MEASURED
 from trainer.checkpoint import store
-from trainer.telemetry.measured import MEASURED
 
 BIN = Path(sys.executable).parent
 SMALL = (

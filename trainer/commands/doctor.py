@@ -12,7 +12,7 @@ import tyro
 
 from trainer import preflight, rendezvous
 from trainer.commands.parsing import named_recipe
-from trainer.cpu import rest_at_barriers
+from trainer.cpus import sleep_at_barriers
 from trainer.doctor import bound, disk, gpu, machine
 from trainer.doctor.advice import Visit
 from trainer.doctor.bound import Bound, Figures
@@ -32,7 +32,7 @@ class DoctorSite(SiteConfig):
     output: Path | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     """Run directory, on whose disk checkpoints are tried, beside it. None: the disk of temporary files."""
     seconds: float = field(default=60.0, metadata={"min": 1, "max": 3600})
-    """About how many seconds it measures, 1 to 3,600; a network whose step takes seconds needs more."""
+    """About how many seconds it measures; a network whose step takes seconds needs more."""
 
     def placed(self) -> SiteConfig:
         """As a run has it; its output does not exist, but the folder above it does."""
@@ -71,7 +71,7 @@ class Doctor:
         if problems := self._problems(world):
             return refuse(problems, world)
         checks = machine.findings(self.site.data, self.site.output) if world.is_main else []
-        rest_at_barriers()
+        sleep_at_barriers()
         from trainer.commands.failures import told
         from trainer.doctor.trial import visit
 

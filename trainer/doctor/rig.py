@@ -13,11 +13,11 @@ import numpy as np
 
 from data.catalog import dataset
 from data.catalog.known import IMAGENET_IMAGES
+from data.catalog.listing import SPLITS, manifest_file
 from data.catalog.manifest import Manifest
-from data.config import Synth
 from data.load import backends
-from data.output_folder import manifest_file
 from data.synth import synth
+from data.synth.config import Synth
 from data.types import Batch
 from data.workers import MOST, cores
 from trainer.console import Console
@@ -28,7 +28,7 @@ from trainer.engine.boundary import Keeper
 from trainer.engine.build import Data
 from trainer.engine.fit import Fit
 from trainer.engine.run_images import UnusableDataError, scanned
-from trainer.optim.schedule_config import ConstantScheduleConfig
+from trainer.optim.config import ConstantScheduleConfig
 from trainer.peers import agree, aside
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
@@ -60,11 +60,13 @@ def sample(recipe: Recipe, site: SiteConfig, runtime: Runtime, *, draw: bool) ->
     """List what can be listed in seconds (collective), into `site.output`; raises as `run_images.list_images` does."""
     stored, counts_file = site.manifests or site.data, site.output / "counts.json"
     if not draw and dataset.has_manifests(stored):
-        train, val = (dataset.load(stored, site.data, split) for split in dataset.SPLITS)
+        data = dataset.find(site.data)
+        train, val = (data.manifest(stored, split) for split in SPLITS)
         return Sample(train, val, {"train": len(train), "val": len(val)}, f"{site.data}, as listed there")
     failure = aside(runtime, lambda: _prepare(recipe, site, counts_file, draw=draw))
     agree(runtime, failure)
-    train, val = (dataset.load(site.output, site.data, split) for split in dataset.SPLITS)
+    data = dataset.find(site.data)  # drawn until now
+    train, val = (data.manifest(site.output, split) for split in SPLITS)
     if not draw:
         source = (
             f"{len(train)} of the images in {site.data}, cached in memory; data verify lists all, to be read from disk"
@@ -85,8 +87,9 @@ def _prepare(recipe: Recipe, site: SiteConfig, counts_file: Path, *, draw: bool)
             scale = "small" if recipe.input.train_size <= 64 else "full"
             options = Synth(scale=scale, classes=4, train_per_class=40, val_per_class=16)
             synth.write(site.data, options, workers=min(cores(), MOST))
-        for split in dataset.SPLITS:
-            listing = dataset.listing(site.data, split)
+        data = dataset.find(site.data)
+        for split in SPLITS:
+            listing = data.listing(split)
             counts[split] = len(listing.entries)
             with counting(f"looking at images of {site.data / split}", "images") as show:
                 images = scanned(listing.spread(_LISTED[split]), None, show)

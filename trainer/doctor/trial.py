@@ -9,8 +9,8 @@ from dataclasses import replace
 from time import perf_counter
 from typing import get_args
 
-from data.config import Backend
 from data.load import backends
+from data.types import Backend
 from trainer.doctor.advice import Trial, Visit, advise
 from trainer.doctor.bound import Change, Figures, Pace
 from trainer.doctor.measurements import in_turns, measure, together, train, warm

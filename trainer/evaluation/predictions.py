@@ -1,7 +1,6 @@
 """What a network answered to each image, in a compact file. Loads no torch."""
 
 import json
-import os
 import zipfile
 import zlib
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import schema
-from data.durable import flush
+from data.durable import whole
 from data.schema import NewerSchemaError
 
 SCHEMA = 1
@@ -64,12 +63,9 @@ class Predictions:
 
     def save(self, file: Path) -> None:
         """Write to `file` (.npz), all or nothing."""
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
         columns = {name: getattr(self, name) for name in COLUMNS}
-        with temporary.open("wb") as stream:
+        with whole(file, shared=True) as stream:
             np.savez_compressed(stream, schema=SCHEMA, about=json.dumps(self.about), **columns)
-            flush(stream)
-        temporary.replace(file)
 
 
 COLUMNS = ("names", "targets", "answers", "confidence", "losses", "right")

@@ -12,8 +12,8 @@ from trainer.evaluation.image_set import SPLIT
 from trainer.evaluation.labels import UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
 from trainer.evaluation.protocol import Protocol, parse
-from trainer.evaluation.trained_network import Subject, UnusableWeightsError, fingerprint
-from trainer.evaluation.weights_source import Source, own_protocol
+from trainer.evaluation.request import Request, Source, own_protocol
+from trainer.evaluation.trained_network import UnusableWeightsError, subject
 from trainer.evidence.run_record import follows
 from trainer.evidence.targets import TARGETS, Target
 from trainer.recipe.config import Recipe
@@ -67,41 +67,26 @@ def evaluate(context: RunContext, state: TrainState, images: tuple[Manifest, Man
         StopRequestedError: A process was asked to stop; the next start evaluates anew.
         TooManyBrokenError: Too many images broke since they were listed.
     """
-    recipe, runtime, run = context.recipe, context.runtime, context.run
-    train, val = images
+    recipe, runtime, run, (train, val) = context.recipe, context.runtime, context.run, images
     averaged = state.ema.network if state.ema else None
     network = copy.deepcopy(averaged or state.model)  # the protocol may change its form
     source = Source(
         text=str(run.path), kind="weights", file=run.weights, recipe=recipe, which="ema" if averaged else "raw", run=run
     )
-    subject = Subject(
-        source=source,
-        model=recipe.model.name,
-        network=network.eval(),
-        num_classes=recipe.model.num_classes,
-        input=recipe.input,
-        protocol=own_protocol(recipe),
-        precision=recipe.precision,
-        which=source.which,
-        classes=train.classes,
-        weights_sha256=fingerprint(network),
-        train_sha256=train.fingerprint(),
-        published_top1=None,
+    measured = subject(source, network, recipe.model, train)
+    truth = labels.of(val, SPLIT, measured.num_classes, measured.classes)
+    request = Request(
+        batch=max(1, VIEWS // wanted.views), loader=context.site.loader, max_broken=context.site.max_broken
     )
-    truth = labels.of(val, SPLIT, subject.num_classes, subject.classes)
     task = Task(
-        subject=subject,
+        request=request,
+        subject=measured,
         protocol=wanted,
         images=val,
         truth=truth,
-        labels=None,
-        precision=recipe.precision,
-        batch=max(1, VIEWS // wanted.views),
-        loader=context.site.loader,
-        max_broken=context.site.max_broken,
         should_stop=context.should_stop,
     )
-    found = measure(task, runtime)
+    answers = measure(task, runtime)
     if runtime.is_main:
-        outcome.write(found, truth, outcome.free(run.path / outcome.FOLDER / outcome.folder_name(SPLIT, wanted), found))
-        context.console.say("\n".join(outcome.lines(found, truth)))
+        outcome.write(answers, truth, outcome.free(request.folder(source, SPLIT, wanted), answers))
+        context.console.say("\n".join(outcome.lines(answers, truth)))

@@ -12,7 +12,7 @@ from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from trainer.commit import commit
 from trainer.engine.state import TrainState, headline
-from trainer.evaluation.weights_source import own_protocol
+from trainer.evaluation.request import own_protocol
 from trainer.recipe.config import Recipe
 from trainer.recipe.identity import recipe_hash
 from trainer.rundir import RESULT_SCHEMA

@@ -5,10 +5,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import mean
 
-from trainer.evaluation.spread import spread
+from trainer.evaluation.outcome import Accuracy
+from trainer.evaluation.statistics import spread
 from trainer.evidence import page
 from trainer.evidence.cost import Cost, cost, figure
-from trainer.evidence.run_record import VAL, Account, Score
+from trainer.evidence.run_record import Account
 from trainer.evidence.targets import TARGETS, Target
 from trainer.evidence.verdict import Verdict, judge
 from trainer.recipe.decode import encode
@@ -44,9 +45,9 @@ class Group:
         return f"{named.name} with {', '.join([*shown, *more])}" if shown else named.name
 
     @property
-    def scores(self) -> Sequence[Score]:
+    def scores(self) -> Sequence[Accuracy]:
         """The accuracies that were judged; else the results that there are."""
-        return self.verdict.scores or [account.score for account in self.accounts if account.score]
+        return self.verdict.accuracies or [account.accuracy for account in self.accounts if account.accuracy]
 
 
 def groups(accounts: Sequence[Account], targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> list[Group]:
@@ -117,7 +118,7 @@ def _recipe(account: Account) -> str:
 
 def _by_images(accounts: Sequence[Account]) -> list[list[Account]]:
     """Runs of one recipe by what they train on; one that has not listed its images yet counts to the first."""
-    images = [(account.sha256("train"), account.sha256(VAL)) for account in accounts]
+    images = [(account.sha256("train"), account.sha256("val")) for account in accounts]
     unknown = (None, None)
     first = next((pair for pair in images if pair != unknown), unknown)
     found: dict[tuple[str | None, str | None], list[Account]] = {}

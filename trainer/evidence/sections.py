@@ -4,9 +4,12 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from data.catalog.listing import SPLITS
+from trainer.evaluation.outcome import Accuracy
+from trainer.evaluation.request import own_protocol
 from trainer.evidence.cost import cost, figure
 from trainer.evidence.page import code, command, facts, plain, section, strong, table
-from trainer.evidence.run_record import Account, Departure, Score
+from trainer.evidence.run_record import Account, Departure
 from trainer.evidence.targets import Target
 from trainer.evidence.verdict import Verdict
 from trainer.recipe.config import Recipe
@@ -16,28 +19,29 @@ from trainer.recipe.identity import recipe_hash
 
 SHOWN_BROKEN = 20
 
-_LABELS = {"val": "val", "raw": "raw", "ema": "averaged"}
+_SPLITS = {"train": "training images", "val": "evaluation images"}
 
 
-def verdict(found: Verdict) -> str:
-    """How it stands beside the published figure, and the command that mends what keeps it from being compared."""
-    said = f"{strong(f'{found.word.capitalize()}.')} {plain(found.why)}"
-    return f"{said}\n\n{command(found.mend)}" if found.mend else said
+def verdict(judged: Verdict) -> str:
+    """The verdict, and the command after which the run can be compared."""
+    text = f"{strong(f'{judged.word.capitalize()}.')} {plain(judged.why)}"
+    return f"{text}\n\n{command(judged.fix)}" if judged.fix else text
 
 
 def result(account: Account) -> str | None:
     """The accuracy with all that it is of."""
-    found = account.result
-    if not found or not account.score:
+    found, accuracy = account.result, account.accuracy
+    if not found or not accuracy:
         return None
+    raw = found.get("raw_weights")
     rows: list[tuple[str, str | None]] = [
-        ("top-1", strong(f"{found['top1']:.2f} %")),
-        ("top-5", f"{found['top5']:.2f} %"),
-        ("best top-1 after any epoch", _percent(found.get("best_top1"))),
-        ("without averaging", _raw(found.get("raw_weights"))),
-        ("protocol", found.get("protocol")),
-        ("images evaluated", _evaluated(found)),
-        ("images seen in training", _seen(found)),
+        ("top-1", strong(f"{accuracy.top1:.2f} %")),
+        ("top-5", f"{accuracy.top5:.2f} %"),
+        ("best top-1 after any epoch", f"{found['best_top1']:.2f} %"),
+        ("without averaging", f"top-1 {raw['top1']:.2f} %, top-5 {raw['top5']:.2f} %" if raw else None),
+        ("protocol", found["protocol"]),
+        ("images evaluated", f"{accuracy.images:,}, each once{left_out(found['val_broken'] + accuracy.broken)}"),
+        ("images seen in training", f"{accuracy.images_seen:,} in {account.recipe.epochs} epochs"),
     ]
     return section("Result", facts("result", rows))
 
@@ -45,15 +49,15 @@ def result(account: Account) -> str | None:
 def provenance(account: Account) -> str:
     """What the numbers follow from."""
     commits = dict.fromkeys(r["commit"] for r in account.of_kind("start") if r.get("commit"))
-    commit = (account.result or {}).get("commit") or ", ".join(commits)
+    commit = (account.accuracy and account.accuracy.commit) or ", ".join(commits)
+    hashes = {split: account.sha256(split) for split in SPLITS}
     rows: list[tuple[str, str | None]] = [
         ("recipe follows", account.named.name if account.named else None),
-        ("protocol during training", code(account.protocol)),
+        ("protocol during training", code(own_protocol(account.recipe).name)),
         ("seed", str(account.recipe.seed)),
-        ("commit", _code(commit)),
+        ("commit", code(commit) if commit else None),
         ("recipe (SHA-256)", code(recipe_hash(account.recipe))),
-        ("training images (SHA-256)", _code(account.sha256("train"))),
-        ("evaluation images (SHA-256)", _code(account.sha256("val"))),
+        *((f"{_SPLITS[split]} (SHA-256)", code(value) if value else None) for split, value in hashes.items()),
     ]
     return section("Provenance", facts("this run", rows))
 
@@ -65,12 +69,8 @@ def published(account: Account, targets: Sequence[Target]) -> str | None:
     head = ("whose", "top-1, %", "top-5, %", "data", "protocol", "epochs", "source")
     rows = [
         (
-            *(target.by, target.figure, _or_dash(target.top5, ".2f"), code(target.data)),
-            *(
-                code(target.protocol),
-                str(target.epochs),
-                f"{target.source}; {target.hours}" if target.hours else target.source,
-            ),
+            *(target.by, target.figure, "-" if target.top5 is None else f"{target.top5:.2f}", code(target.data)),
+            *(code(target.protocol), str(target.epochs), "; ".join(filter(None, (target.source, target.hours)))),
         )
         for target in targets
     ]
@@ -81,7 +81,7 @@ def published(account: Account, targets: Sequence[Target]) -> str | None:
 def evaluations(account: Account) -> str | None:
     """Those made during training, and those made later."""
     blocks = [
-        *([table(_LATER, [_later(score) for score in account.evaluations])] if account.evaluations else []),
+        *([table(_LATER, list(map(_later, account.evaluations)))] if account.evaluations else []),
         *([table(_DURING, rows)] if (rows := _during(account.records)) else []),
     ]
     return section("Evaluations", *blocks) if blocks else None
@@ -92,35 +92,36 @@ _DURING = ("epoch", "step", "weights", "top-1, %", "top-5, %", "loss")
 
 
 def time_and_energy(account: Account) -> str | None:
-    """What it took."""
+    """Hours, energy, speed and memory of the whole run."""
     if not account.records:
         return None
-    found = cost(account.records)
+    spent = cost(account.records)
     rows: list[tuple[str, str | None]] = [
-        ("hours", f"{figure(found.hours)} from each start to its last record"),
-        (found.device_hour, figure(found.device_hours)),
-        ("energy", _known(found.energy_kwh, "kWh, estimated from rank 0's device")),
-        ("images/s, median", _known(found.images_per_s)),
-        ("waiting for data, median", None if found.data_wait is None else f"{100 * found.data_wait:.1f} % of the time"),
-        ("most memory, rank 0", _known(found.memory_gb, "GB")),
-        ("most in use on its GPU", _known(found.device_memory_gb, "GB, DALI and other programs included")),
+        ("hours", f"{figure(spent.hours)} from each start to its last record"),
+        (spent.device_hour, figure(spent.device_hours)),
+        ("energy", _known(spent.energy_kwh, "kWh, estimated from rank 0's device")),
+        ("images/s, median", _known(spent.images_per_s)),
+        ("waiting for data, median", None if spent.data_wait is None else f"{100 * spent.data_wait:.1f} % of the time"),
+        ("most memory, rank 0", _known(spent.memory_gb, "GB")),
+        ("most in use on its GPU", _known(spent.device_memory_gb, "GB, DALI and other programs included")),
     ]
     return section("Time, energy, memory", facts("of the whole run", rows))
 
 
 def images(account: Account) -> str:
     """Which images, and which of them were not used."""
-    found, noted = account.images, account.result or {}
-    rows: list[tuple[str, str | None]] = [("data set", f"{found.data or 'unknown'}: {found.why}")]
-    for name, split in (("training images", "train"), ("evaluation images", "val")):
-        if split in found.splits:
-            count, broken = found.splits[split].images, len(found.splits[split].broken)
-            rows.append((name, f"{count:,}{left_out(broken)}"))
-        elif f"{split}_images" in noted:
-            rows.append((name, f"{noted[f'{split}_images']:,}{left_out(noted.get(f'{split}_broken', 0))}"))
-    replaced = noted.get(
-        "train_replaced", next((r["broken"] for r in account.of_kind("train")[::-1] if "broken" in r), 0)
-    )
+    known, stored = account.images, account.result
+    rows: list[tuple[str, str | None]] = [("data set", f"{known.data or 'unknown'}: {known.why}")]
+    for split in SPLITS:
+        if split in known.splits:
+            count, broken = known.splits[split].images, len(known.splits[split].broken)
+        elif stored:
+            count, broken = stored[f"{split}_images"], stored[f"{split}_broken"]
+        else:
+            continue
+        rows.append((_SPLITS[split], f"{count:,}{left_out(broken)}"))
+    counted = [record["broken"] for record in account.of_kind("train") if "broken" in record]
+    replaced = stored["train_replaced"] if stored else next(reversed(counted), 0)
     rows.append(("images replaced in training", f"{replaced:,}, which could not be read or decoded"))
     return section("Images", facts("images", rows), *_quarantined(account))
 
@@ -144,12 +145,12 @@ def starts(account: Account) -> str | None:
 
 def departures(account: Account) -> list[str]:
     """Where the recipe differs from the one it follows, and from the defaults."""
-    found: list[str] = []
+    shown: list[str] = []
     if named := account.named:
         same = [plain(f"None: the recipe is {named.name} but for the seed.")]
-        found.append(section(f"Departures from {named.name}", *(_differing(named.name, named.departures) or same)))
+        shown.append(section(f"Departures from {named.name}", *(_differing(named.name, named.departures) or same)))
     defaults = differing(encode(Recipe()), encode(account.recipe))
-    return [*found, section("Recipe, where it departs from the defaults", *_differing("default", defaults))]
+    return [*shown, section("Recipe, where it departs from the defaults", *_differing("default", defaults))]
 
 
 def left_out(broken: int) -> str:
@@ -158,7 +159,7 @@ def left_out(broken: int) -> str:
 
 
 def _differing(name: str, leaves: Sequence[Departure]) -> list[str]:
-    rows = [(code(path), _value(theirs), _value(ours)) for path, theirs, ours in leaves]
+    rows = [(code(path), *("unset" if value is None else str(value) for value in values)) for path, *values in leaves]
     return [table(("field", name, "this run"), rows)] if rows else []
 
 
@@ -182,47 +183,17 @@ def _during(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
     ]
 
 
-def _later(score: Score) -> tuple[str, ...]:
-    interval = f"{score.interval[0]:.2f} to {score.interval[1]:.2f}" if score.interval else "-"
-    return (
-        *(score.labels, code(score.protocol), _LABELS.get(score.weights, score.weights)),
-        *(f"{score.top1:.2f}", interval, f"{score.top5:.2f}", f"{score.images:,}{left_out(score.broken)}"),
-    )
-
-
-def _evaluated(found: dict[str, Any]) -> str | None:
-    if "images" not in found:
-        return None
-    return f"{found['images']:,}, each once{left_out(found.get('val_broken', 0) + found.get('broken', 0))}"
-
-
-def _seen(found: dict[str, Any]) -> str | None:
-    return f"{found['images_seen']:,} in {found['epochs']} epochs" if "images_seen" in found else None
-
-
-def _raw(scores: dict[str, float] | None) -> str | None:
-    return f"top-1 {scores['top1']:.2f} %, top-5 {scores['top5']:.2f} %" if scores else None
-
-
-def _percent(value: float | None) -> str | None:
-    return None if value is None else f"{value:.2f} %"
-
-
-def _code(value: str | None) -> str | None:
-    return code(value) if value else None
+def _later(accuracy: Accuracy) -> tuple[str, ...]:
+    interval = f"{accuracy.interval[0]:.2f} to {accuracy.interval[1]:.2f}" if accuracy.interval else "-"
+    counted = f"{accuracy.images:,}{left_out(accuracy.broken)}"
+    weights = "averaged" if accuracy.weights == "ema" else accuracy.weights
+    shares = f"{accuracy.top1:.2f}", interval, f"{accuracy.top5:.2f}"
+    return accuracy.labels, code(accuracy.protocol), weights, *shares, counted
 
 
 def _short(commit: str | None) -> str:
     return code(commit.removesuffix("+")[:8] + "+" * commit.endswith("+")) if commit else "-"
 
 
-def _value(value: object) -> str:
-    return "unset" if value is None else str(value)
-
-
 def _known(value: float | None, unit: str = "") -> str | None:
     return None if value is None else f"{figure(value)} {unit}".strip()
-
-
-def _or_dash(value: float | None, form: str) -> str:
-    return "-" if value is None else f"{value:{form}}"

@@ -16,9 +16,9 @@ from launch import attempts
 from launch.attempts import Attempt
 from launch.submission import LaunchFolder
 from tests.system.drill.cluster import Cluster, ClusterError
+from tests.system.measured import MEASURED
 from trainer.checkpoint import files
 from trainer.rundir import RunDirectory
-from trainer.telemetry.measured import MEASURED
 
 _POLL_S = 0.05
 

@@ -65,7 +65,7 @@ def test_a_resident_batch_fills_what_is_left_of_an_epoch() -> None:
 
 @pytest.mark.parametrize(("least", "count"), [(10, 80), (80, 80), (200, 200)])
 def test_images_are_repeated_until_there_are_enough(images: Path, least: int, count: int) -> None:
-    listed = scanned(dataset.listing(images, "val"), None, lambda *_: None)
+    listed = scanned(dataset.find(images).listing("val"), None, lambda *_: None)
     train, val = Sample(listed, listed, {}, "").repeated(least)
     assert (len(train), len(val)) == (count, 80)
     assert train.name(count - 1) == listed.name((count - 1) % 80)

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.catalog.dataset import load
+from data.catalog import dataset
 from tests import commands
 from tests.data.known_sets import Pair, cifar10, imagenet
 from tests.system.running import train
@@ -16,7 +16,7 @@ from trainer.context import RunContext
 from trainer.engine import build
 from trainer.evaluation import predictions
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.weights_source import PREDICTIONS
+from trainer.evaluation.request import PREDICTIONS
 from trainer.evidence import final_evaluation
 from trainer.recipe import recipes
 from trainer.recipe.config import SiteConfig
@@ -70,7 +70,9 @@ def test_a_finished_run_is_measured_as_the_command_would(context: RunContext, im
     state = build.train_state(context.recipe, context.site, runtime)
     build.restore(state, run.checkpoints, runtime)
     pooling = state.networks[-1].avgpool
-    final_evaluation.evaluate(context, state, (load(run.path, images, "train"), load(run.path, images, "val")), WANTED)
+    found = dataset.find(images)
+    both = found.manifest(run.path, "train"), found.manifest(run.path, "val")
+    final_evaluation.evaluate(context, state, both, WANTED)
     assert state.networks[-1].avgpool is pooling
     place = run.path / "evaluations" / "val-ten-crop-28_36+bicubic"
     ours = predictions.load(place / PREDICTIONS)
@@ -91,7 +93,8 @@ def test_a_finished_run_is_measured_as_the_command_would(context: RunContext, im
 @pytest.mark.slow
 def test_a_stop_is_heard(context: RunContext, images: Path) -> None:
     state = build.train_state(context.recipe, context.site, context.runtime)
-    both = load(context.run.path, images, "train"), load(context.run.path, images, "val")
+    found, run = dataset.find(images), context.run.path
+    both = found.manifest(run, "train"), found.manifest(run, "val")
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
     try:
         context.stop.install()

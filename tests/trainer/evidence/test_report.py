@@ -57,7 +57,7 @@ def test_the_published_figures_stand_beside_it(tmp_path: Path) -> None:
     report.write_files(account, judge([account], TARGETS), TARGETS)
     text = account.run.report.read_text()
     assert "| torchvision | 76.13 | 92.86 | `imagenet-1k` | `center-224/256` | 90 | its README |" in text
-    assert "| paper | 75.30 | 92.20 | `imagenet-1k` | `ten-crop` | 90 | its README; 29 h on 8 P100 |" in text
+    assert "| paper | 75.30 | 92.20 | `imagenet-1k` | `ten-crop-224/256` | 90 | its README; 29 h on 8 P100 |" in text
     assert "The first is what the recipe resnet50 aims at; tolerance 0.30 points." in text
 
 

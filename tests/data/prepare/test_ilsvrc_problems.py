@@ -1,7 +1,6 @@
 import pytest
 
-from data.prepare.ilsvrc import Devkit
-from data.prepare.ilsvrc_counts import problems
+from data.prepare.ilsvrc import Devkit, problems
 
 WNIDS = [f"n{number:08d}" for number in range(1000)]
 # 1,281,167 images, as many as there are

@@ -1,24 +1,25 @@
-"""What an evaluation was asked to look at: a run, a file of weights, a package's weights, or stored predictions.
+"""What to evaluate, on what, how, and the folder of the figures. Loads no torch."""
 
-Loads no torch.
-"""
-
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
-from data.plan.config import InputConfig
+from data.plan.config import EvalViews, InputConfig
+from data.types import Backend
 from models import registry
+from models.class_names import REAL
 from models.config import ModelConfig
-from models.installed import model_names
+from models.registry import model_names
 from models.table import TABLE
 from trainer.checkpoint import files
-from trainer.evaluation.protocol import Protocol, center, resized_side
+from trainer.evaluation.protocol import Protocol, resized_side
 from trainer.recipe import recipes
-from trainer.recipe.config import Recipe
+from trainer.recipe.config import Precision, Recipe
 from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory
 
+FOLDER = "evaluations"
 PREDICTIONS = "predictions.npz"
 PACKAGES = ("timm", "torchvision")
 EXPECTED = "a run directory, a file of weights, timm/NAME, torchvision/NAME or a predictions.npz"
@@ -46,6 +47,52 @@ class Source:
         """Package and name in it, with a tag where one was given."""
         package, _, name = self.text.partition("/")
         return package, name
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Request:
+    """On which images, and how."""
+
+    data: Path | None = None
+    """Data set with a folder val, or a folder of class folders, as ImageNet-V2, -A, -R and -Sketch are."""
+    protocol: str | None = None
+    """center-224/256, center-288/0.95, center-299, resize-224, ten-crop, multi-scale, and then +bicubic, +flip.
+    None: the weights' own."""
+    labels: str | None = None
+    """real for ReaL's labels, or a JSON file of labels. None: the class folders'."""
+    output: Path | None = None
+    """Folder for the figures. None: RUN/evaluations/..., and evaluations/... here for other weights."""
+    precision: Precision | None = None
+    """Arithmetic: fp32, tf32, bf16 or fp16. None: that of a run's recipe, else fp32."""
+    batch: int = field(default=64, metadata={"min": 1, "max": 65_536})
+    """Images per process and pass."""
+    loader: Backend | None = None
+    """What decodes: threads, dali or dali_gpu. None: what is fastest here."""
+    max_broken: float = field(default=0.001, metadata={"min": 0, "max": 1})
+    """Share of the images that may be broken; they are left out and counted."""
+    threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
+    """CPU threads per process. None: its share of the machine's cores."""
+
+    def folder(self, source: "Source", images: str, protocol: Protocol) -> Path:
+        """The folder for the figures of these weights on a set of images of this name."""
+        if self.output:
+            return self.output
+        labels = "" if self.labels is None else f"-{self.labels if self.labels == REAL else Path(self.labels).stem}"
+        name = f"{images}{labels}-{protocol.name}"
+        if source.run is None or source.file is None:
+            return Path(FOLDER) / safe(source.text) / safe(name)
+        of_result = source.file.absolute() == source.run.weights.absolute()
+        checkpoint = "" if of_result else f"-{source.file.parent.name}-{source.which}"
+        return source.run.evaluations / safe(f"{name}{checkpoint}")
+
+    def comparison_folder(self, first: "Source", second: "Source") -> Path:
+        """The folder for what tells two sets of answers apart."""
+        return self.output or Path(FOLDER) / f"{safe(first.text)}--{safe(second.text)}"
+
+
+def safe(text: str) -> str:
+    """A text as the name of a file or folder."""
+    return re.sub(r"[^A-Za-z0-9.,+_-]+", "_", text).strip("_.") or "weights"
 
 
 def locate(text: str, recipe: str | None, *, raw: bool = False) -> Source:
@@ -76,7 +123,7 @@ def locate(text: str, recipe: str | None, *, raw: bool = False) -> Source:
 
 def own_protocol(recipe: Recipe) -> Protocol:
     """How a run measures its accuracy after each epoch."""
-    return center(recipe.input.eval_crop, recipe.input.eval_resize)
+    return Protocol(squares=EvalViews.of(recipe.input))
 
 
 def usual_input(model: str) -> InputConfig:

@@ -1,7 +1,7 @@
 import pytest
 
 from trainer.recipe.config import Precision
-from trainer.telemetry.peaks import peak_tflops
+from trainer.telemetry.device import peak_tflops
 
 
 @pytest.mark.parametrize(

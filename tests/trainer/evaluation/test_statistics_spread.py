@@ -2,7 +2,7 @@ import math
 
 import pytest
 
-from trainer.evaluation.spread import spread, t_quantile
+from trainer.evaluation.statistics import spread, t_quantile
 
 
 def test_mean_deviation_and_interval_are_those_by_hand() -> None:

@@ -1,16 +1,8 @@
 from pathlib import Path
 
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.session import Request
-from trainer.evaluation.weights_source import Source
+from trainer.evaluation.request import Request, Source
 from trainer.rundir import RunDirectory
-
-NOTHING = {field: None for field in ("data", "protocol", "labels", "output", "precision", "loader", "threads")}
-
-
-def request(*sources: Source, **changes: object) -> Request:
-    settings = {**NOTHING, "compare": False, "batch": 1, "max_broken": 0.0, **changes}
-    return Request(sources=list(sources), **settings)  # pyright: ignore[reportArgumentType]
 
 
 def test_every_evaluation_of_a_run_has_a_folder_of_its_own() -> None:
@@ -18,7 +10,7 @@ def test_every_evaluation_of_a_run_has_a_folder_of_its_own() -> None:
 
     def folder(file: Path, which: str = "ema", **flags: object) -> str:
         source = Source(text="r", kind="weights", file=file, run=run, which=which)  # pyright: ignore[reportArgumentType]
-        return str(request(source, **flags).folder(source, "val", ten))
+        return str(Request(**flags).folder(source, "val", ten))  # pyright: ignore[reportArgumentType]
 
     step = run.checkpoints / "step-0000000010"
     assert folder(run.weights) == "/runs/r/evaluations/val-ten-crop-224_256"
@@ -31,7 +23,12 @@ def test_every_evaluation_of_a_run_has_a_folder_of_its_own() -> None:
 
 def test_a_package_s_figures_lie_here_and_a_comparison_is_named_by_both() -> None:
     source = Source(text="timm/resnet18.a1_in1k", kind="package")
-    found = request(source).folder(source, "imagenet-r", parse("center-288/288+bicubic"))
-    assert found == Path("evaluations/timm_resnet18.a1_in1k/imagenet-r-center-288_288+bicubic")
-    both = request(source, Source(text="runs/a", kind="weights"), compare=True)
-    assert both.comparison_folder() == Path("evaluations/timm_resnet18.a1_in1k--runs_a")
+    folder = Request().folder(source, "imagenet-r", parse("center-288/288+bicubic"))
+    assert folder == Path("evaluations/timm_resnet18.a1_in1k/imagenet-r-center-288_288+bicubic")
+    both = Request().comparison_folder(source, Source(text="runs/a", kind="weights"))
+    assert both == Path("evaluations/timm_resnet18.a1_in1k--runs_a")
+
+
+def test_a_folder_s_name_is_safe_whatever_its_parts_are_called() -> None:
+    source = Source(text="..", kind="package")
+    assert Request().folder(source, "..", parse("resize-96")) == Path("evaluations/weights/-resize-96")

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from data.catalog.manifest import Manifest
+from data.catalog.manifest import Manifest, load
 from tests.data.making import picture, scanned
 from trainer.engine.run_images import UnusableDataError
-from trainer.evaluation import image_list, image_set
+from trainer.evaluation import image_set, session
 
 
 @pytest.fixture
@@ -22,14 +22,14 @@ def listed(tree: Path, output: Path, *known: Path, max_broken: float = 0.0) -> t
     """The list, and whether images were looked at for it."""
     looked: list[int] = []
     where = image_set.find(tree)
-    image_list.prepare(where, list(known), output, max_broken, lambda done, _total: looked.append(done))
-    return image_list.prepared(where, output), bool(looked)
+    session.list_images(where, list(known), output, max_broken, lambda done, _total: looked.append(done))
+    return load(session.list_file(where, output), where.folder), bool(looked)
 
 
 def test_images_are_looked_at_unless_a_list_of_them_still_holds(tree: Path, tmp_path: Path) -> None:
     first, looked = listed(tree, tmp_path / "one")
     assert (len(first), looked) == (8, True)
-    stored = image_list.list_file(image_set.find(tree), tmp_path / "one")
+    stored = session.list_file(image_set.find(tree), tmp_path / "one")
     assert listed(tree, tmp_path / "one")[1] is False  # it is there for the next
     missing, damaged = tmp_path / "no.npz", tmp_path / "damaged.npz"
     damaged.write_bytes(b"nothing")

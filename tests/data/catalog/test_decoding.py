@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from data.decoding import decoding
+from data.catalog.decoding import decoding
 from data.types import BrokenImageError
 
 

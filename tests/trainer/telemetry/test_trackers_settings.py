@@ -2,11 +2,12 @@ from dataclasses import replace
 
 from tests.trainer.telemetry.watched import RECIPE
 from trainer.recipe.config import Recipe
-from trainer.telemetry.settings import FIRST, leaves
+from trainer.telemetry.tensorboard import FIRST
+from trainer.telemetry.trackers import settings
 
 
 def test_every_setting_has_its_dotted_name() -> None:
-    found = leaves(replace(RECIPE, seed=3))
+    found = settings(replace(RECIPE, seed=3))
     assert set(FIRST) < set(found)
     assert (found["model.name"], found["seed"], found["optimizer.lr"]) == ("resnet20", 3, RECIPE.optimizer.lr)
     assert found["input.mean"] == " ".join(map(str, RECIPE.input.mean))
@@ -14,4 +15,4 @@ def test_every_setting_has_its_dotted_name() -> None:
 
 
 def test_no_two_recipes_have_the_same_settings() -> None:
-    assert leaves(Recipe(clip_norm=1.0)) != leaves(Recipe())
+    assert settings(Recipe(clip_norm=1.0)) != settings(Recipe())

@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from trainer.rundir import RunDirectory
-from trainer.telemetry.metrics_file import Journal
+from trainer.telemetry.telemetry import Journal
 
 
 def test_a_loss_that_is_no_number_is_no_record(tmp_path: Path) -> None:

@@ -7,8 +7,7 @@ import pytest
 
 from trainer.commands.cli import parse
 from trainer.commands.train import Train
-from trainer.recipe.config import SiteConfig
-from trainer.recipe.flags import flags
+from trainer.recipe.config import SiteConfig, flags
 
 PLACE: dict[str, Any] = {"data": Path('/it\'s $(here) "x"'), "output": Path("/runs/-dash ü")}
 FIELDS = [field for field in fields(SiteConfig) if field.name not in PLACE]

@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 
 from data.catalog.manifest import Manifest
-from data.verify.duplicates import duplicates, repeated
+from data.verify.findings import duplicates, repeated
 
 
 def split(*contents: str) -> Manifest:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.binding import Cpus, Machine, count, cpus_in, gpu_node, machine, share
+from trainer.cpus import Cpus, Machine, count, cpus_in, gpu_node, machine, share
 
 # two sockets of four cores with two threads each: 0 and 8 are one core, 1 and 9 the next
 FIRST, SECOND = cpus_in("0-3,8-11"), cpus_in("4-7,12-15")
@@ -117,6 +117,6 @@ def test_a_gpu_s_node_is_read_where_it_has_one(tmp_path: Path, text: str | None,
 
 
 def test_a_bound_process_keeps_to_its_cpus() -> None:
-    code = "import os; from trainer.binding import bind; bind(None); bind(frozenset({min(os.sched_getaffinity(0))}));"
+    code = "import os; from trainer.cpus import bind; bind(None); bind(frozenset({min(os.sched_getaffinity(0))}));"
     show = f"{code} print(len(os.sched_getaffinity(0)))"
     assert subprocess.run([sys.executable, "-c", show], check=True, capture_output=True, text=True).stdout == "1\n"

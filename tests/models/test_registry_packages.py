@@ -1,7 +1,7 @@
 import timm
 import torchvision.models
 
-from models.installed import model_names
+from models.registry import model_names
 
 
 def test_timm_s_sources_name_the_networks_that_timm_lists() -> None:

@@ -9,7 +9,7 @@ from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer.checkpoint import store
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.weights_source import locate, own_protocol, usual_input
+from trainer.evaluation.request import locate, own_protocol, usual_input
 from trainer.optim.config import EmaConfig
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError
