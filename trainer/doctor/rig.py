@@ -1,4 +1,4 @@
-"""A run as the doctor measures it: the project's own parts on some images, with a recipe that learns nothing."""
+"""A run as the doctor measures it: the trainer's own engine, on some images, with a learning rate of almost zero."""
 
 import json
 import sys
@@ -37,7 +37,7 @@ from trainer.terminal import counting
 
 CIFAR_IMAGES = {"train": 50_000, "val": 10_000}
 _LISTED = {"train": 640, "val": 256}
-_EPOCHS = 1_000_000  # more than anyone waits for
+_EPOCHS = 1_000_000  # never reached
 _LR = 1e-12  # the arithmetic of a step does not depend on it, and so no recipe diverges
 
 
@@ -68,9 +68,7 @@ def sample(recipe: Recipe, site: SiteConfig, runtime: Runtime, *, draw: bool) ->
     data = dataset.find(site.data)  # drawn until now
     train, val = (data.manifest(site.output, split) for split in SPLITS)
     if not draw:
-        source = (
-            f"{len(train)} of the images in {site.data}, cached in memory; data verify lists all, to be read from disk"
-        )
+        source = f"{len(train)} images of {site.data}, cached in memory; after provenet verify, all are read from disk"
         return Sample(train, val, json.loads(counts_file.read_text()), source)
     classes = recipe.model.num_classes
     name, counts = ("CIFAR", CIFAR_IMAGES) if recipe.input.crop == "padded" else ("ImageNet", IMAGENET_IMAGES)
@@ -109,7 +107,6 @@ class Alarm(StopFlag):
 
     @property
     def is_set(self) -> bool:
-        """Whether to stop."""
         return self.ends()
 
 
@@ -120,12 +117,12 @@ class Resident(NamedTuple):
     batches_per_epoch: int
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
-        """The batch, as often as is left of the epoch."""
+        """The batch, once for each batch that is left of the epoch."""
         del epoch
         return repeat(self.batch, self.batches_per_epoch - first_batch)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        pass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -153,7 +150,6 @@ class Rig:
 
     @property
     def backend(self) -> backends.Chosen:
-        """What decodes."""
         return backends.choose(self.site.loader, self.sample.train, self.runtime.device, self.runtime.threads)
 
     def changed(self, change: Change) -> "Rig":
@@ -164,7 +160,6 @@ class Rig:
         return replace(self, recipe=recipe, site=site, runtime=runtime, passes=passes)
 
     def say(self, text: str) -> None:
-        """Tell the user what is measured now."""
         if self.runtime.is_main and not self.site.quiet:
             sys.stderr.write(f"{text}\n")
 

@@ -1,4 +1,4 @@
-"""Where an evaluation's images lie: a data set's validation part, or a folder of class folders. Loads no torch."""
+"""The images of an evaluation: a data set's validation split, or a folder of class folders. Loads no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +13,14 @@ EXPECTED = "expected DATA/val/<class>/*.JPEG, or DATA/<class>/*.JPEG"
 
 @dataclass(frozen=True, slots=True)
 class ImageSet:
-    """One set of images of a data set; `name` is that of its split or folder there."""
+    """Images in the split or folder `name` of a data set."""
 
     data: DataSet
     name: str
 
     @property
     def is_val(self) -> bool:
-        """Whether it is the validation part of a data set, and not a set of its own."""
+        """Whether it is the validation split of a data set."""
         return self.name == SPLIT
 
     @property
@@ -30,7 +30,7 @@ class ImageSet:
 
 
 def find(data: Path) -> ImageSet:
-    """DATA/val, or DATA itself where that holds the class folders, as ImageNet-V2, -A, -R and -Sketch come."""
+    """DATA/val, or DATA itself where it holds the class folders, as ImageNet-V2, -A, -R and -Sketch do."""
     data_set = dataset.find(data)
     if data_set.archived(SPLIT) or (data / SPLIT).is_dir():
         return ImageSet(data_set, SPLIT)

@@ -1,4 +1,4 @@
-"""From a network and a list of images to figures."""
+"""Measures the accuracy of one network on one list of images."""
 
 import socket
 import time
@@ -21,7 +21,6 @@ from trainer.evaluation.predictions import VALID, Predictions
 from trainer.evaluation.protocol import Protocol
 from trainer.evaluation.request import Request
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, description
-from trainer.recipe.config import Precision
 from trainer.runtime import Runtime
 from trainer.terminal import counting
 
@@ -38,14 +37,9 @@ class Task:
     should_stop: Callable[[], bool]
     """Asked after each batch, agreed by all processes."""
 
-    @property
-    def precision(self) -> Precision:
-        """That of the arithmetic."""
-        return self.request.precision or self.subject.precision
-
 
 def measure(task: Task, runtime: Runtime) -> Predictions:
-    """Let the network see every image once (collective); all processes get the answers to all images.
+    """Evaluate the network on every image once (collective); returns all answers in every process.
 
     Raises:
         UnusableWeightsError: The network cannot take the form that the protocol asks for, or gives no numbers.
@@ -68,7 +62,13 @@ def measure(task: Task, runtime: Runtime) -> Predictions:
             **outcome.figures(answers),
             "broken": len(task.images.broken) + len(task.images) - int(rows[:, VALID].sum()),
             "unlabelled": int((~task.truth.judged()).sum()),
-            **_circumstances(runtime, backend, task.request.batch),
+            "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else "CPU",
+            "world_size": runtime.world.world_size,
+            "batch": task.request.batch,
+            "loader": backend,
+            "host": socket.gethostname(),
+            "commit": commit(),
+            "time": round(time.time(), 3),
         }
     )
     return answers
@@ -76,7 +76,7 @@ def measure(task: Task, runtime: Runtime) -> Predictions:
 
 def _backend(task: Task, runtime: Runtime) -> Backend:
     if task.protocol.kind == "multi-scale":
-        return "threads"  # which alone read whole images
+        return "threads"  # the only backend that reads whole images
     chosen = backends.choose(task.request.loader, task.images, runtime.device, runtime.threads)
     return backends.evaluating(chosen.backend)
 
@@ -85,7 +85,7 @@ def _protocol(task: Task) -> dict[str, Any]:
     return {
         "protocol": task.protocol.name,
         "protocol_words": task.protocol.words,
-        "precision": task.precision,
+        "precision": task.request.precision or task.subject.precision,
         "label_set": task.truth.name,
         "label_words": task.truth.words,
         "labels": task.request.labels,
@@ -93,19 +93,6 @@ def _protocol(task: Task) -> dict[str, Any]:
         "num_classes": task.truth.num_classes,
         "data": str(task.images.root),
         "val_sha256": task.images.fingerprint(),
-    }
-
-
-def _circumstances(runtime: Runtime, backend: str, batch: int) -> dict[str, Any]:
-    on_gpu = runtime.device.type == "cuda"
-    return {
-        "device": torch.cuda.get_device_name(runtime.device) if on_gpu else "CPU",
-        "world_size": runtime.world.world_size,
-        "batch": batch,
-        "loader": backend,
-        "host": socket.gethostname(),
-        "commit": commit(),
-        "time": round(time.time(), 3),
     }
 
 

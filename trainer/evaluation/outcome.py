@@ -33,14 +33,14 @@ BINS = 15  # 1706.04599, section 5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Accuracy:
-    """An accuracy of a run's weights, and all that it is of."""
+    """An accuracy of a run's weights, and how it was measured."""
 
     top1: float
     """Percent."""
     top5: float
     """Percent."""
     images: int
-    """That were evaluated, each once."""
+    """Number of evaluated images, each counted once."""
     broken: int
     """Images that were left out."""
     protocol: str
@@ -56,15 +56,15 @@ class Accuracy:
     weights_sha256: str | None = None
     """None where it is not stored."""
     images_seen: int | None = None
-    """In training; None where it is not stored."""
+    """Training images that the network has seen; None where it is not stored."""
     labels: str = SPLIT
-    """Their name: `SPLIT` for those that the images came with."""
+    """Name of the labels; `SPLIT`: those of the class folders."""
     interval: tuple[float, float] | None = None
     """95 % interval of top-1, percent, by the number of images."""
 
 
 def accuracy(content: Mapping[str, Any], recipe: Recipe, **own: Any) -> Accuracy:
-    """That in a run's result.json or evaluation.json; `own` are the fields that the two name differently.
+    """Read an accuracy from result.json or evaluation.json; `own` are the fields that the two name differently.
 
     Raises:
         KeyError, TypeError, ValueError: The content is damaged.
@@ -79,9 +79,9 @@ def predictions(rows: NDArray[np.float64], images: Manifest, labels: Labels) -> 
     """Answers in the manifest's order, of the images that were read and have a label.
 
     Args:
-        rows: What `passes.rows` gave.
-        images: What was evaluated.
-        labels: The truth about it.
+        rows: Result of `passes.rows`.
+        images: The evaluated images.
+        labels: Their labels.
     """
     rows = rows[rows[:, VALID] > 0]
     rows = rows[np.argsort(rows[:, INDEX])]
@@ -162,7 +162,7 @@ class ClassRow(NamedTuple):
 
     number: int
     name: str
-    """Its folder, and for ImageNet's synsets a word."""
+    """Its folder, and for ImageNet's synsets the English name."""
     images: int
     top1: float
     top5: float
@@ -185,7 +185,6 @@ def classes(answers: Predictions, labels: Labels) -> list[ClassRow]:
 
 
 def lines(answers: Predictions, labels: Labels) -> list[str]:
-    """The result, for the console."""
     about, rows = answers.about, classes(answers, labels)
     low, high = about["top1_interval"]
     left = [f"{about[name]:,} {text}" for name, text in _LEFT_OUT.items() if about[name]]

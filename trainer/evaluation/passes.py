@@ -1,4 +1,4 @@
-"""A network over all images of a split, each counted once, under any protocol."""
+"""Runs a network on all images of a split, each counted once, under any protocol."""
 
 import math
 from collections import defaultdict
@@ -22,12 +22,12 @@ from trainer.evaluation.protocol import Protocol
 from trainer.runtime import Runtime
 from trainer.stopping import StopRequestedError
 
-PIXELS = 8 * 640 * 853  # of whole images, that go through the network together
+PIXELS = 8 * 640 * 853  # of whole images in one forward pass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pass:
-    """A network, and the images that it is to see."""
+    """A network, and the images to run it on."""
 
     runtime: Runtime
     network: nn.Module
@@ -39,9 +39,9 @@ class Pass:
     batch: int
     """Images per process and pass."""
     max_broken: float
-    """Share of the images that may turn out to be broken, 0 to 1."""
+    """Largest share of the images that may be broken, 0 to 1."""
     columns: Tensor
-    """(K,) int64 on the device: logits that count."""
+    """(K,) int64 on the device: indices of the logits that are used."""
     targets: Tensor
     """(N,) int64 on the device: for each image of the manifest the index of its class in `columns`."""
     should_stop: Callable[[], bool]
@@ -56,11 +56,11 @@ def rows(work: Pass, advance: Progress) -> Tensor:
 
     Args:
         work: The network and the images.
-        advance: Is called with the number of images that are done, and of all, those that only fill up included.
+        advance: Is called with the number of images that are done, and of all, padding included.
 
     Returns:
-        (N', FIRST_ANSWER + k) float64 on the host, the columns as in `predictions`, of all processes; rows that only
-        fill up and those of images that broke are not valid.
+        (N', FIRST_ANSWER + k) float64 on the host, the columns as in `predictions`, of all processes; rows of
+        padding and of broken images are marked as not valid.
 
     Raises:
         TooManyBrokenError: A greater share than `max_broken` broke.
@@ -92,14 +92,14 @@ def _gathered(work: Pass, batches: Iterator[Tensor], count: int, advance: Progre
 
 
 def _of_views(work: Pass, batch: Batch, squares: int) -> Tensor:
-    """Rows of a batch whose images have so many squares each, one after the other."""
+    """Rows of a batch that holds `squares` consecutive crops of each image."""
     device = work.runtime.device
     images = work.normalize(batch.images)
     views = [_log_probabilities(work, images).unflatten(0, (-1, squares))]  # (N, squares, K)
     if work.protocol.views > squares:  # their mirror images too
         views.append(_log_probabilities(work, images.flip(3)).unflatten(0, (-1, squares)))
     indices, valid = batch.indices.to(device)[::squares], batch.valid.to(device).unflatten(0, (-1, squares)).all(1)
-    return _rows(work, _mean(torch.cat(views, 1)), indices, valid)
+    return _rows(work, torch.cat(views, 1), indices, valid)
 
 
 def _whole(work: Pass, advance: Progress) -> Tensor:
@@ -115,18 +115,18 @@ def _whole(work: Pass, advance: Progress) -> Tensor:
 
 
 def _of_scales(work: Pass, batch: WholeBatch) -> Tensor:
-    """Rows of a batch whose images are whole, at several scales; those of one shape go through the network together."""
+    """Rows of a batch of whole images at several scales; images of one shape go through the network together."""
     device, views = work.runtime.device, 2 * len(work.protocol.scales)
     total = torch.zeros(len(batch.indices), views, len(work.columns), device=device)
     for scale, members in _by_shape(batch):
         images = work.normalize(torch.stack([batch.images[row][scale] for row in members]))
         for side, seen in enumerate((images, images.flip(3))):
             total[members, 2 * scale + side] = _log_probabilities(work, seen)
-    return _rows(work, _mean(total), batch.indices.to(device), batch.valid.to(device))
+    return _rows(work, total, batch.indices.to(device), batch.valid.to(device))
 
 
 def _by_shape(batch: WholeBatch) -> Iterator[tuple[int, list[int]]]:
-    """A scale, and rows whose images are there of one shape: no more than memory bears."""
+    """A scale, and rows whose images have one shape at it: at most `PIXELS` together."""
     groups: dict[tuple[int, ...], list[int]] = defaultdict(list)
     for row, scaled in enumerate(batch.images):
         for scale, image in enumerate(scaled):
@@ -142,15 +142,9 @@ def _log_probabilities(work: Pass, images: Tensor) -> Tensor:
     return logits.float()[:, work.columns].log_softmax(1)
 
 
-def _mean(log_probabilities: Tensor) -> Tensor:
-    """(N, V, K) -> (N, K) of the mean of the probabilities of the views."""
-    views = log_probabilities.shape[1]
-    if views == 1:
-        return log_probabilities[:, 0]
-    return log_probabilities.logsumexp(1) - math.log(views)
-
-
-def _rows(work: Pass, log_probabilities: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
+def _rows(work: Pass, views: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
+    """Rows of a batch from (N, V, K) log-probabilities: the mean of the probabilities of the V views counts."""
+    log_probabilities = views.logsumexp(1) - math.log(views.shape[1])  # (N, K)
     best = log_probabilities.topk(min(ANSWERS, len(work.columns)), dim=1)
     losses = -log_probabilities.gather(1, work.targets[indices][:, None])[:, 0]
     columns = [indices.double(), valid.double(), losses.double(), best.values[:, 0].exp().double()]

@@ -1,4 +1,4 @@
-"""How an image becomes what a network sees, by name: the same name is the same number. Loads no torch."""
+"""Named protocols: how each image is resized and cropped, and which views are averaged. Loads no torch."""
 
 import math
 import re
@@ -10,7 +10,7 @@ from data.plan.config import EvalViews, Interpolation
 Kind = Literal["center", "resize", "ten-crop", "multi-scale"]
 
 SCALES = (224, 256, 384, 480, 640)  # 1512.03385, section 3.4
-USUAL_SHARE = 0.875  # of the resized image's shorter side that a crop takes: 224 of 256
+USUAL_SHARE = 0.875  # side of the crop over the shorter side of the resized image: 224 / 256
 SIDES = range(8, 2049)  # pixels, as in `data.plan.config.InputConfig`
 
 KNOWN = "center-224/256, center-288/0.95, center-299, resize-224, ten-crop, ten-crop-224/256, multi-scale"
@@ -38,7 +38,7 @@ class Protocol:
 
     @property
     def kind(self) -> Kind:
-        """What the name begins with."""
+        """The first part of the name."""
         if self.scales:
             return "multi-scale"
         if self.squares.five:
@@ -54,7 +54,7 @@ class Protocol:
 
     @property
     def words(self) -> str:
-        """What is done, in words."""
+        """A description for people."""
         side, resize, scales = self.squares.side, self.squares.resize, ", ".join(map(str, self.scales))
         seen = {
             "center": f"shorter side {resize} px, centre crop {side} px",
@@ -67,7 +67,7 @@ class Protocol:
 
     @property
     def views(self) -> int:
-        """How many of each image the network sees."""
+        """Number of views of each image."""
         mirrored = self.flip or self.squares.five or self.scales
         return (len(self.scales) or self.squares.count) * (2 if mirrored else 1)
 

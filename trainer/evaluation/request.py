@@ -1,4 +1,4 @@
-"""What to evaluate, on what, how, and the folder of the figures. Loads no torch."""
+"""The request of an evaluation: weights, images, protocol, and the folder for the figures. Loads no torch."""
 
 import re
 from dataclasses import dataclass, field
@@ -29,29 +29,23 @@ Which = Literal["raw", "ema"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Source:
-    """Something to evaluate, or that has been."""
+    """Weights to evaluate, or the stored answers of an evaluation."""
 
     text: str
-    """As the user wrote it."""
+    """As the user typed it."""
     kind: Literal["weights", "package", "predictions"]
     file: Path | None = None
     """The weights or the predictions."""
     recipe: Recipe | None = None
-    """Of the run that the weights come from, or as given for them."""
+    """Of the run that the weights come from, or named by `--recipe`."""
     which: Which = "raw"
-    """Whether the weights are the moving average of a run's."""
+    """ema: the moving average of a run's weights."""
     run: RunDirectory | None = None
-
-    @property
-    def package(self) -> tuple[str, str]:
-        """Package and name in it, with a tag where one was given."""
-        package, _, name = self.text.partition("/")
-        return package, name
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Request:
-    """On which images, and how."""
+    """The settings of an evaluation, flags of `provenet evaluate`."""
 
     data: Path | None = None
     """Data set with a folder val, or a folder of class folders, as ImageNet-V2, -A, -R and -Sketch are."""
@@ -86,7 +80,7 @@ class Request:
         return source.run.evaluations / safe(f"{name}{checkpoint}")
 
     def comparison_folder(self, first: "Source", second: "Source") -> Path:
-        """The folder for what tells two sets of answers apart."""
+        """The folder for the comparison of two sets of answers."""
         return self.output or Path(FOLDER) / f"{safe(first.text)}--{safe(second.text)}"
 
 
@@ -96,12 +90,12 @@ def safe(text: str) -> str:
 
 
 def locate(text: str, recipe: str | None, *, raw: bool = False) -> Source:
-    """Find what a word of the command line means.
+    """Find what a word of the command line names.
 
     Args:
         text: The word.
         recipe: Name or path of the recipe that weights were trained with, where no run directory says so.
-        raw: Of a run that keeps a moving average take the weights themselves.
+        raw: Of a run with a moving average, use the weights themselves.
 
     Raises:
         InvalidConfigError: There is nothing of the kind.
@@ -127,7 +121,7 @@ def own_protocol(recipe: Recipe) -> Protocol:
 
 
 def usual_input(model: str) -> InputConfig:
-    """How images for one of our networks are usually made, where nothing else says it."""
+    """The input settings of one of our networks, for weights without a recipe."""
     side = TABLE[model].image_size if model in TABLE else 224
     return InputConfig(eval_crop=side, eval_resize=side if side <= 32 else resized_side(side, 0.875))
 
@@ -146,35 +140,25 @@ def _newest(run: RunDirectory, which: Which) -> Path:
     checkpoint = files.newest_valid(run.checkpoints) if run.checkpoints.is_dir() else None
     if checkpoint is None:
         raise InvalidConfigError(
-            [f"WEIGHTS: {run.path} holds no weights yet: {run.checkpoints} has no valid checkpoint"]
+            [f"WEIGHTS: {run.path} holds no weights yet: no valid checkpoint in {run.checkpoints}"]
         )
     return checkpoint / (files.EMA if which == "ema" else files.MODEL)
 
 
 def _file(text: str, path: Path, recipe: str | None) -> Source:
-    run = next((RunDirectory(folder) for folder in path.absolute().parents[:3] if _is_run(folder)), None)
+    above = (RunDirectory(folder) for folder in path.absolute().parents[:3])
+    run = next((run for run in above if run.recipe.exists()), None)
     if recipe is None and run is None:
         return Source(text=text, kind="weights", file=path)
-    found = recipes.load(recipe or str(run.recipe if run else ""))
-    averaged = path.name == files.EMA or bool(run and path.absolute() == run.weights.absolute() and found.ema.decay)
-    return Source(
-        text=text,
-        kind="weights",
-        file=path,
-        recipe=found,
-        which="ema" if averaged else "raw",
-        run=None if recipe else run,
-    )
-
-
-def _is_run(folder: Path) -> bool:
-    return RunDirectory(folder).recipe.exists()
+    used = recipes.load(recipe or str(run.recipe if run else ""))
+    averaged = path.name == files.EMA or bool(run and path.absolute() == run.weights.absolute() and used.ema.decay)
+    which: Which = "ema" if averaged else "raw"
+    return Source(text=text, kind="weights", file=path, recipe=used, which=which, run=None if recipe else run)
 
 
 def _packaged(text: str) -> Source:
     package, _, name = text.partition("/")
     untagged = text if package == "timm" else f"{package}/{name.partition('.')[0]}"
-    found = registry.problems(ModelConfig(name=untagged), 224)
-    if found:
-        raise InvalidConfigError([f"WEIGHTS: {problem.removeprefix('model.name: ')}" for problem in found])
+    if problems := registry.problems(ModelConfig(name=untagged), 224):
+        raise InvalidConfigError([f"WEIGHTS: {problem.removeprefix('model.name: ')}" for problem in problems])
     return Source(text=text, kind="package")

@@ -12,12 +12,11 @@ from data.types import Progress
 from data.verify import changes, verify
 from trainer import preflight
 from trainer.engine.run_images import UnusableDataError, scanned
-from trainer.evaluation import compare, image_set, labels, outcome, predictions
-from trainer.evaluation.compare import OtherImagesError
+from trainer.evaluation import image_set, labels, outcome, predictions
 from trainer.evaluation.image_set import EXPECTED, ImageSet
-from trainer.evaluation.labels import Labels, UnknownLabelsError
+from trainer.evaluation.labels import UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
-from trainer.evaluation.predictions import DamagedPredictionsError, Predictions
+from trainer.evaluation.predictions import DamagedPredictionsError, OtherImagesError, Predictions
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.request import Request, Source
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
@@ -38,12 +37,13 @@ REFUSED = (
 
 
 def evaluate(request: Request, sources: list[Source], world: World) -> None:
-    """Evaluate the sources, of two compare the answers; write and print the results (collective).
+    """Evaluate the sources, and compare the answers of two; write and print the results (collective).
 
     Raises:
         Exception: One of `REFUSED`, or what `trainer.commands.failures` knows.
     """
-    stored = [_stored(source) for source in sources]  # first: to read them takes no time
+    # read first, as it takes no time
+    stored = [predictions.load(one.file) if one.kind == "predictions" and one.file else None for one in sources]
     subjects = [load_subject(source) for source in sources if source.kind != "predictions"]
     runtime = Runtime(world, _precision(request, subjects, world), request.threads) if subjects else None
     each = request if len(sources) == 1 else replace(request, output=None)  # the output is the comparison's
@@ -53,10 +53,6 @@ def evaluate(request: Request, sources: list[Source], world: World) -> None:
         _compare(request.comparison_folder(*sources), *answers, writes=world.is_main)
     if runtime:
         runtime.close()
-
-
-def _stored(source: Source) -> Predictions | None:
-    return predictions.load(source.file) if source.kind == "predictions" and source.file else None
 
 
 def _precision(request: Request, subjects: list[Subject], world: World) -> Precision:
@@ -76,12 +72,13 @@ def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predicti
     where, protocol = image_set.find(request.data), parse(request.protocol) if request.protocol else subject.protocol
     folder = request.folder(subject.source, where.name, protocol)
     images = _images(request, subject, where, folder if request.output else folder.parent, runtime)
+    truth = labels.of(images, where.name, subject.num_classes, subject.classes)
     task = Task(
         request=request,
         subject=subject,
         protocol=protocol,
         images=images,
-        truth=_labels(request, subject, where, images),
+        truth=labels.with_file(truth, images, request.labels) if request.labels else truth,
         should_stop=lambda: runtime.any(False),  # a process that has failed is noticed at the next batch
     )
     answers = measure(task, runtime)
@@ -90,11 +87,6 @@ def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predicti
         outcome.write(answers, task.truth, folder)
         _say([*outcome.lines(answers, task.truth), f"  written to {folder}"])
     return answers
-
-
-def _labels(request: Request, subject: Subject, where: ImageSet, images: Manifest) -> Labels:
-    truth = labels.of(images, where.name, subject.num_classes, subject.classes)
-    return labels.with_file(truth, images, request.labels) if request.labels else truth
 
 
 def _images(request: Request, subject: Subject, where: ImageSet, folder: Path, runtime: Runtime) -> Manifest:
@@ -122,7 +114,7 @@ def list_file(where: ImageSet, folder: Path) -> Path:
 
 
 def list_images(where: ImageSet, known: list[Path], folder: Path, max_broken: float, show: Progress) -> None:
-    """Write `list_file`: the first list, of those in `known` and itself, that still holds, else one made by reading.
+    """Write `list_file`: the first up-to-date list of those in `known` and itself, else one made from the images.
 
     Raises:
         UnusableDataError: They cannot be listed, or a greater share than `max_broken` is broken.
@@ -157,14 +149,14 @@ def _scanned(where: ImageSet, show: Progress) -> Manifest:
 
 
 def _compare(folder: Path, first: Predictions, second: Predictions, *, writes: bool) -> None:
-    comparison = compare.compare(first, second)  # in every process, so that all refuse together
+    comparison = predictions.compare(first, second)  # in every process, so that all refuse together
     if not writes:
         return
-    compare.write(comparison, first, second, folder)
-    differences = compare.differences(first, second)[: compare.SHOWN]
+    predictions.write_comparison(comparison, first, second, folder)
+    differences = predictions.differences(first, second)[: predictions.SHOWN]
     written = f"written to {folder}, with every image on which they differ:"
     shown = [f"  {', '.join(map(str, row))}" for row in differences]
-    _say([*comparison.lines, *compare.warnings(first, second), written, *shown])
+    _say([*comparison.lines, *predictions.caveats(first, second), written, *shown])
 
 
 def _say(lines: list[str]) -> None:

@@ -58,7 +58,7 @@ def _log_choose(n: int, k: int) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """What so many values have in common."""
+    """Mean and deviation of some values."""
 
     count: int
     mean: float
@@ -74,7 +74,6 @@ class Spread:
         return self.mean - half, self.mean + half
 
     def __str__(self) -> str:
-        """Mean and deviation with two decimals."""
         return f"{self.mean:.2f}" if self.deviation is None else f"{self.mean:.2f} +- {self.deviation:.2f}"
 
 
@@ -85,7 +84,7 @@ def spread(values: Sequence[float]) -> Spread:
 
 
 def t_quantile(freedom: int) -> float:
-    """97.5 % quantile of Student's t; past the table by two terms of its expansion around the normal one.
+    """97.5 % quantile of Student's t: from the table, and beyond it by two terms of its expansion.
 
     Reference:
         Abramowitz and Stegun, 26.7.5.

@@ -1,4 +1,4 @@
-"""A trained network, and how it wants its images."""
+"""A trained network, with the input settings and the protocol that belong to it."""
 
 from dataclasses import dataclass
 
@@ -34,7 +34,7 @@ class Subject:
     input: InputConfig
     """Mean and standard deviation of its pixels, and the size it was trained for."""
     protocol: Protocol
-    """Its own."""
+    """The one that it is evaluated by unless another is asked for."""
     precision: Precision
     classes: tuple[str, ...] | None
     """Names of its classes in the order of its logits; None where they are not known."""
@@ -42,14 +42,14 @@ class Subject:
     train_sha256: str | None = None
     """Of the images that it was trained on, where its run says so."""
     published_top1: float | None = None
-    """What its package says of it, percent."""
+    """The accuracy that its package states, percent."""
 
 
 def load_subject(source: Source) -> Subject:
     """Build the network and put the weights into it.
 
     Raises:
-        UnusableWeightsError: They cannot be read, do not fit, or are not within reach.
+        UnusableWeightsError: They cannot be read, do not fit the network, or are not available offline.
     """
     try:
         return _packaged(source) if source.kind == "package" else _stored(source)
@@ -85,7 +85,7 @@ def subject(source: Source, network: nn.Module, model: ModelConfig, train: Manif
 
 
 def _described(source: Source) -> ModelConfig:
-    """What a file of weights says of its own network."""
+    """The network that a file of weights names."""
     assert source.file
     _, model = weights.read(source.file)
     if model is None:
@@ -94,9 +94,9 @@ def _described(source: Source) -> ModelConfig:
 
 
 def _packaged(source: Source) -> Subject:
-    from models import reference  # imports timm and torchvision: seconds that a file does not need
+    from models import reference  # here, as it imports timm and torchvision for seconds
 
-    package, name = source.package
+    package, _, name = source.text.partition("/")
     published = reference.published(package, name)
     squares = EvalViews(
         side=published.crop,
@@ -104,24 +104,21 @@ def _packaged(source: Source) -> Subject:
         interpolation="bicubic" if published.interpolation == "bicubic" else "bilinear",
     )
     (red, green, blue), (red_std, green_std, blue_std) = published.mean, published.std
-    num_classes = _logits(published.network, published.crop)
+    network = published.network.eval()
+    with torch.no_grad():
+        num_classes = network(torch.zeros(1, 3, published.crop, published.crop)).shape[1]
     return Subject(
         source=source,
         model=source.text,
-        network=published.network.eval(),
+        network=network,
         num_classes=num_classes,
         input=InputConfig(mean=(red, green, blue), std=(red_std, green_std, blue_std), eval_crop=published.crop),
         protocol=Protocol(squares=squares),
         precision="fp32",
         classes=_usual_classes(num_classes),
-        weights_sha256=fingerprint(published.network),
+        weights_sha256=fingerprint(network),
         published_top1=published.top1,
     )
-
-
-@torch.no_grad()
-def _logits(network: nn.Module, side: int) -> int:
-    return network.eval()(torch.zeros(1, 3, side, side)).shape[1]
 
 
 def _usual_classes(count: int) -> tuple[str, ...] | None:
@@ -142,7 +139,7 @@ def fingerprint(network: nn.Module) -> str:
 
 
 def description(subject: Subject) -> dict[str, object]:
-    """What is said of the network beside its accuracy."""
+    """The entries of evaluation.json about the network."""
     recipe = subject.source.recipe
     return {
         "weights_of": subject.source.text,

@@ -12,7 +12,6 @@ from safetensors import SafetensorError
 from data import schema
 from data.catalog import known, manifest
 from data.catalog.listing import SPLITS
-from data.catalog.manifest import Manifest
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 from trainer.evaluation import outcome
@@ -56,11 +55,11 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The recipe of the project that a run follows."""
+    """The recipe of the project that a run is nearest to."""
 
     name: str
     departures: Sequence[Departure]
-    """Fields with another value, all but the seed: (dotted path, there, here)."""
+    """Fields with another value, all but the seed: (dotted path, the recipe's, the run's)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -99,7 +98,7 @@ class Account:
 
 
 def read(run: RunDirectory) -> Account:
-    """Read all of it.
+    """Read a run directory.
 
     Raises:
         InvalidConfigError: It is no run directory, or a file in it is damaged.
@@ -107,7 +106,8 @@ def read(run: RunDirectory) -> Account:
     if not run.recipe.exists():
         raise InvalidConfigError([f"RUN: {run.path} is not a run directory: it holds no {run.recipe.name}"])
     recipe, result = recipes.load(str(run.recipe)), run.finished()
-    evaluations = _evaluations(run.evaluations, recipe)
+    files = sorted(run.evaluations.glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file))
+    evaluations = [_evaluation(file, recipe) for file in reversed(files)]
     return Account(
         run=run,
         recipe=recipe,
@@ -122,14 +122,14 @@ def read(run: RunDirectory) -> Account:
 
 
 def follows(recipe: Recipe) -> Named | None:
-    """The named recipe of this network with the fewest other fields."""
+    """The recipe of the project that trains this network and has the fewest fields with other values."""
     ours = encode(recipe)
-    found = [
+    candidates = [
         Named(name, [leaf for leaf in differences(encode(other), ours) if leaf[0] != "seed"])
         for name, other in _named_recipes().items()
         if other.model.name == recipe.model.name
     ]
-    return min(found, key=lambda named: len(named.departures), default=None)
+    return min(candidates, key=lambda named: len(named.departures), default=None)
 
 
 @cache
@@ -138,7 +138,7 @@ def _named_recipes() -> dict[str, Recipe]:
 
 
 def _weights_kind(recipe: Recipe) -> str:
-    """Which weights the result of a run is of."""
+    """Which weights the result is of: ema or raw."""
     return "ema" if recipe.ema.decay else "raw"
 
 
@@ -150,11 +150,6 @@ def _of_result(file: Path, content: dict[str, Any], recipe: Recipe) -> Accuracy:
         return accuracy(content, recipe, protocol=name, weights=_weights_kind(recipe), images_seen=seen)
     except (ValueError, TypeError) as error:
         raise InvalidConfigError([f"{file}: damaged ({error})"]) from None
-
-
-def _evaluations(folder: Path, recipe: Recipe) -> list[Accuracy]:
-    files = sorted(folder.glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file), reverse=True)
-    return [_evaluation(file, recipe) for file in files]
 
 
 def _evaluation(file: Path, recipe: Recipe) -> Accuracy:
@@ -188,10 +183,7 @@ def _images(run: RunDirectory, result: dict[str, Any] | None) -> Images:
     except manifest.DamagedManifestError as error:
         raise InvalidConfigError([str(error)]) from None
     splits = {
-        split: _split(images, stored.get(f"{split}_sha256")) for split, images in (("train", train), (SPLIT, val))
+        split: Split(len(images), images.broken, stored.get(f"{split}_sha256") or images.fingerprint())
+        for split, images in (("train", train), (SPLIT, val))
     }
     return Images(known.recognise(train, val), known.why(train, val), splits)
-
-
-def _split(images: Manifest, sha256: str | None) -> Split:
-    return Split(len(images), images.broken, sha256 or images.fingerprint())

@@ -38,7 +38,7 @@ class Target:
 
     @property
     def tolerance(self) -> float:
-        """How far below it a single run may end, points of top-1, and still reproduce it: three standard deviations."""
+        """How far below it a single run may end and still reproduce it, points of top-1: three standard deviations."""
         return round(max(LEAST_TOLERANCE, 3 * (self.spread or USUAL_SPREAD[self.data])) + self.reading, 2)
 
     @property

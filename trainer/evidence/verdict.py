@@ -14,10 +14,10 @@ from trainer.evidence.targets import TARGETS, Target
 
 Word = Literal["reproduced", "not reproduced", "not comparable", "not finished"]
 _TONES: Mapping[Word, Tone] = {"reproduced": "good", "not reproduced": "bad"}
-# for the interval of a mean to count; one that is wide enough covers anything
+# conditions for the interval of a mean to decide: a wide one covers any figure
 ENOUGH = 3  # seeds
-WIDEST = 2  # half of it, in tolerances
-_EPSILON = 1e-9  # what decimal figures lose as binary ones
+WIDEST = 2  # half its width, in tolerances
+_EPSILON = 1e-9  # rounding of decimal figures in binary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -28,7 +28,7 @@ class Verdict:
     why: str
     """A sentence."""
     target: Target | None = None
-    """What they are compared with; None where no figure is known."""
+    """The published figure; None where none is known."""
     accuracies: Sequence[Accuracy] = ()
     """The accuracies that were compared; none where nothing was."""
     fix: str | None = None
@@ -58,7 +58,8 @@ def judge(accounts: Sequence[Account], targets: Mapping[str, tuple[Target, ...]]
         if not (accuracy := comparable(account, target)):
             return _unmeasured(account, target)
         accuracies.append(accuracy)
-    word, why = _compared(accuracies, target)
+    reproduced, why = _compared(accuracies, target)
+    word: Word = "reproduced" if reproduced else "not reproduced"
     return Verdict(word=word, why=f"{why}{_departures(first)}.", target=target, accuracies=accuracies)
 
 
@@ -79,8 +80,8 @@ def _obstacle(account: Account, target: Target) -> str | None:
     """Why no accuracy of this run says anything about the target."""
     images, epochs, figure = account.images, account.recipe.epochs, f"the figure of {_whose(target)}"
     if images.data != target.data:
-        what = f"on {images.data}" if images.data else f"on images that are not {target.data}'s ({images.why})"
-        return f"The run trained {what}; {figure} is of {target.data}."
+        trained = f"on {images.data}" if images.data else f"on images that are not {target.data}'s ({images.why})"
+        return f"The run trained {trained}; {figure} is of {target.data}."
     if epochs != target.epochs:
         return f"The run trained for {epochs} epochs; {figure} is after {target.epochs}."
     return None
@@ -96,7 +97,7 @@ def _unmeasured(account: Account, target: Target) -> Verdict:
     )
 
 
-def _compared(accuracies: Sequence[Accuracy], target: Target) -> tuple[Word, str]:
+def _compared(accuracies: Sequence[Accuracy], target: Target) -> tuple[bool, str]:
     mean = spread([accuracy.top1 for accuracy in accuracies])
     low, high = mean.interval
     near = mean.mean >= target.top1 - target.tolerance - _EPSILON
@@ -104,19 +105,15 @@ def _compared(accuracies: Sequence[Accuracy], target: Target) -> tuple[Word, str
     distance = f"{_distance(mean.mean - target.top1, target)}{within if mean.mean < target.top1 else ''}"
     if mean.count == 1:
         of = f"{accuracies[0].protocol}, {accuracies[0].weights} weights"
-        return _word(near), f"Top-1 {mean} % ({of}) is {distance}"
+        return near, f"Top-1 {mean} % ({of}) is {distance}"
     covers = low <= target.top1 <= high
     sharp = mean.count >= ENOUGH and high - mean.mean <= WIDEST * target.tolerance
     where = "covers" if covers else f"lies {'above' if low > target.top1 else 'below'}"
     wide = " (too wide to go by: more seeds would narrow it)" if covers and not near and not sharp else ""
-    return _word(near or (high >= target.top1 and sharp)), (
+    return near or (high >= target.top1 and sharp), (
         f"Mean top-1 {mean} % over {mean.count} seeds is {distance}; its 95 % interval, {low:.2f} to {high:.2f}{wide}, "
         f"{where} that figure"
     )
-
-
-def _word(yes: bool) -> Word:
-    return "reproduced" if yes else "not reproduced"
 
 
 def _distance(gap: float, target: Target) -> str:
@@ -133,4 +130,4 @@ def _departures(account: Account) -> str:
         return ""
     paths = [path for path, _, _ in account.named.departures]
     more = f" and {len(paths) - 3} more fields" if len(paths) > 3 else ""
-    return f". The recipe departs from {account.named.name} in {', '.join(paths[:3])}{more}"
+    return f". The run differs from the recipe {account.named.name} in {', '.join(paths[:3])}{more}"

@@ -76,7 +76,7 @@ def test_images_that_are_not_listed_yet_are_counted_and_some_scanned(images: Pat
     found = sample(RECIPE, site(images, tmp_path), runtime(), draw=False)
     assert found.counts == {"train": 96, "val": 80}
     assert (len(found.train), len(found.val)) == (96, 80)
-    assert "data verify" in found.source
+    assert "provenet verify" in found.source
 
 
 def test_without_images_some_are_drawn(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def test_of_an_average_the_average_is_judged() -> None:
     made = score(75.0, "ten-crop-224/256", weights="ema")
     found = judge([account(70.0, recipe=averaging, evaluations=[made])], TEN_CROP)
     assert "ema weights" in found.why
-    assert found.why.endswith("The recipe departs from resnet50 in ema.decay.")
+    assert found.why.endswith("The run differs from the recipe resnet50 in ema.decay.")
 
 
 def test_departures_from_the_named_recipe_are_said() -> None:
@@ -116,7 +116,7 @@ def test_departures_from_the_named_recipe_are_said() -> None:
         [account(76.2, recipe=recipe(precision="fp32", global_batch=512, micro_batch=64, clip_norm=1.0))], TARGETS
     )
     assert found.word == "reproduced"
-    expected = "The recipe departs from resnet50 in global_batch, micro_batch, precision and 1 more fields."
+    expected = "The run differs from the recipe resnet50 in global_batch, micro_batch, precision and 1 more fields."
     assert found.why.endswith(expected)
 
 

@@ -17,7 +17,7 @@ from trainer.engine import build
 from trainer.evaluation import predictions
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.request import PREDICTIONS
-from trainer.evidence import final_evaluation
+from trainer.evidence import result
 from trainer.recipe import recipes
 from trainer.recipe.config import SiteConfig
 from trainer.runtime import Runtime
@@ -44,7 +44,7 @@ def resized_copy(pair: Pair) -> Pair:
     ],
 )
 def test_the_aim_s_protocol_is_wanted_where_the_images_are_the_aim_s(recipe: str, images, expected: str | None) -> None:
-    found = final_evaluation.protocol(recipes.load(recipe), images())
+    found = result.aimed_protocol(recipes.load(recipe), images())
     assert (found.name if found else None) == expected
 
 
@@ -72,7 +72,7 @@ def test_a_finished_run_is_measured_as_the_command_would(context: RunContext, im
     pooling = state.networks[-1].avgpool
     found = dataset.find(images)
     both = found.manifest(run.path, "train"), found.manifest(run.path, "val")
-    final_evaluation.evaluate(context, state, both, WANTED)
+    result.measure_by(context, state, both, WANTED)
     assert state.networks[-1].avgpool is pooling
     place = run.path / "evaluations" / "val-ten-crop-28_36+bicubic"
     ours = predictions.load(place / PREDICTIONS)
@@ -100,7 +100,7 @@ def test_a_stop_is_heard(context: RunContext, images: Path) -> None:
         context.stop.install()
         signal.raise_signal(signal.SIGTERM)
         with pytest.raises(StopRequestedError):
-            final_evaluation.evaluate(context, state, both, WANTED)
+            result.measure_by(context, state, both, WANTED)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

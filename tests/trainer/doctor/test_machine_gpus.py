@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.doctor import gpu
+from trainer.doctor import machine
 
 # as drivers print them
 H200 = """0, NVIDIA H200, 570.86.15, 143771, 4, 9.0, 0x0000000000000001
@@ -45,7 +45,7 @@ def put_gpus(folder: Path, rows: str, head: str = HEAD) -> None:
 )
 def test_gpus_that_differ_or_are_in_use_are_told(smi: Path, rows: str, states: list[str], says: str) -> None:
     put_gpus(smi, rows)
-    found = [finding for finding in gpu.findings(gpu.look()) if finding.name != "CUDA"]
+    found = [finding for finding in machine.gpu_findings(machine.look_at_gpus(), "12.6") if finding.name != "CUDA"]
     assert [finding.state for finding in found] == states
     assert found[0].message == says
     assert all(bool(finding.fix) == (finding.state != "good") for finding in found)
@@ -61,12 +61,9 @@ def test_gpus_that_differ_or_are_in_use_are_told(smi: Path, rows: str, states: l
         ("CUDA Version: N/A", "up to an unknown version"),
     ],
 )
-def test_the_drivers_cuda_is_read_from_the_head(
-    smi: Path, head: str, says: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("trainer.doctor.versions.torch_cuda", lambda: "12.6")  # this machine's may be for CPUs alone
+def test_the_drivers_cuda_is_read_from_the_head(smi: Path, head: str, says: str) -> None:
     put_gpus(smi, H200, head)
-    (found,) = [finding for finding in gpu.findings(gpu.look()) if finding.name == "CUDA"]
+    (found,) = [finding for finding in machine.gpu_findings(machine.look_at_gpus(), "12.6") if finding.name == "CUDA"]
     assert says in found.message
 
 
@@ -86,7 +83,7 @@ def test_the_drivers_cuda_is_read_from_the_head(
 )
 def test_what_reduces_a_clock_is_told(smi: Path, bits: str, reasons: list[str]) -> None:
     put_gpus(smi, f"3, NVIDIA H200, 570.86.15, 143771, 4, 9.0, {bits}\n")
-    found = list(gpu.clock_findings(gpu.look() or []))
+    found = list(machine.clock_findings(machine.look_at_gpus() or []))
     assert [finding.message for finding in found] == [f"that of GPU 3 is reduced by {reason}" for reason in reasons]
     assert all(finding.state == "bad" and finding.fix for finding in found)
 
@@ -94,19 +91,46 @@ def test_what_reduces_a_clock_is_told(smi: Path, bits: str, reasons: list[str]) 
 def test_a_driver_of_before_535_is_asked_in_its_own_words(smi: Path) -> None:
     row = "0, Tesla K80, 470.82.01, 11441, 3, 3.7, 0x0000000000000000"
     put_smi(smi, f'case "$1" in *clocks_event*) exit 2 ;; --query-gpu*) echo "{row}" ;; esac')
-    assert next(gpu.findings(gpu.look())).message == "1 x Tesla K80, 11 GiB; driver 470.82.01"
+    assert (
+        next(machine.gpu_findings(machine.look_at_gpus(), "12.6")).message == "1 x Tesla K80, 11 GiB; driver 470.82.01"
+    )
 
 
 @pytest.mark.parametrize(
     ("script", "says"),
     [
-        ("echo 'NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.'; exit 9", "not found"),
-        ("kill -9 $$", "not found"),
+        (
+            "echo 'NVIDIA-SMI has failed because it could not communicate with the NVIDIA driver.'; exit 9",
+            "is not there",
+        ),
+        ("kill -9 $$", "is not there"),
         ("echo 'No devices were found'", "shows no GPU"),
     ],
 )
 def test_a_driver_that_shows_no_gpu_is_a_note(smi: Path, script: str, says: str) -> None:
     put_smi(smi, script)
-    (finding,) = gpu.findings(gpu.look())
+    (finding,) = machine.gpu_findings(machine.look_at_gpus(), "12.6")
     assert (finding.state, says in finding.message) == ("note", True)
     assert "--gpus all" in finding.fix
+
+
+@pytest.mark.parametrize(
+    ("cuda", "driver", "capability", "state", "fix"),
+    [
+        ("13.2", "13.0", 9.0, "good", ""),
+        ("12.6", "12.2", 8.0, "good", ""),
+        ("12.6", "13.0", 7.0, "good", ""),
+        ("13.2", "12.8", 9.0, "bad", "make train CUDA=12"),
+        ("12.6", "11.8", 8.0, "bad", "update the driver to 525"),
+        ("13.2", "13.0", 7.0, "bad", "make train CUDA=12"),
+        ("13.2", "13.0", 0.0, "good", ""),
+        ("13.2", "", 9.0, "good", ""),
+        (None, "13.0", 9.0, "bad", "pytorch.org/get-started"),
+    ],
+)
+def test_torch_s_cuda_is_one_that_driver_and_gpus_know(
+    cuda: str | None, driver: str, capability: float, state: str, fix: str
+) -> None:
+    finding = machine.cuda_finding(cuda, driver, capability)
+    assert finding.state == state
+    assert fix in finding.fix

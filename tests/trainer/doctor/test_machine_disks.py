@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.doctor import disk
+from trainer.doctor import machine
 
 # a laptop's, a docker container's, a cluster node's, as psutil shows them, in the order in which they were mounted
 MOUNTS = [
@@ -32,13 +32,13 @@ MOUNTS = [
     ],
 )
 def test_a_path_lies_in_the_deepest_mount(path: str, kind: str) -> None:
-    mount = disk.at(Path(path), MOUNTS)
+    mount = machine.at(Path(path), MOUNTS)
     assert mount is not None
     assert mount[1] == kind
 
 
 def test_no_mounts_are_no_answer() -> None:
-    assert disk.at(Path("/x"), []) is None
+    assert machine.at(Path("/x"), []) is None
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def test_many_small_files_on_a_server_are_told(tmp_path: Path, kind: str, shards
     (tmp_path / "train").mkdir()
     if shards:
         (tmp_path / "train/000.tar").touch()
-    finding = disk.data_finding(tmp_path, kind)
+    finding = machine.data_finding(tmp_path, kind)
     assert finding.state == state
     assert ("provenet pack" in finding.fix) == (state != "good")
 
@@ -74,13 +74,13 @@ def test_many_small_files_on_a_server_are_told(tmp_path: Path, kind: str, shards
     ],
 )
 def test_an_output_that_does_not_last_is_told(kind: str, options: str, nodes: str, state: str) -> None:
-    finding = disk.output_finding(Path("/runs"), ("/", kind, options), {"SLURM_JOB_NUM_NODES": nodes})
+    finding = machine.output_finding(Path("/runs"), ("/", kind, options), {"SLURM_JOB_NUM_NODES": nodes})
     assert finding.state == state
     assert bool(finding.fix) == (state != "good")
 
 
 @pytest.mark.parametrize(("need", "state"), [(10**18, "bad"), (1000, "good")])
 def test_a_full_disk_is_told_before_the_folder_exists(tmp_path: Path, need: int, state: str) -> None:
-    finding = disk.free_finding(tmp_path / "not" / "there", need)
+    finding = machine.free_finding(tmp_path / "not" / "there", need)
     assert finding.state == state
     assert bool(finding.fix) == (state != "good")
