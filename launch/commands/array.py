@@ -87,9 +87,9 @@ class Array:
         return [name for name, one in open_.items() if one.path not in jobs]
 
     def _summarize(self, tasks: Sequence[Task]) -> int:
-        summary = results.summarize(self._root, tasks)
-        show(results.HEAD, summary.rows)
-        sys.stdout.write(f"{summary.note}\n")
+        rows, note = results.summarize(self._root, tasks)
+        show(results.HEAD, rows)
+        sys.stdout.write(f"{note}\n")
         return 0
 
 
