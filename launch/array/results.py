@@ -18,7 +18,7 @@ HEAD = ("settings", "runs", "top-1, %", "top-5, %")
 
 
 def summarize(root: Path, members: Sequence[Member]) -> tuple[list[tuple[str, ...]], str]:
-    """The results so far: rows below HEAD, one for all runs that differ only in their seed, and how they were measured."""
+    """Rows below HEAD, each of the runs that differ only in their seed, and a note on how they were measured."""
     groups: dict[str, list[dict[str, Any] | None]] = {}
     for member in members:
         groups.setdefault(_without_seed(member.settings), []).append(RunDirectory(root / member.name).finished())
