@@ -140,8 +140,8 @@ def opening(visit: Visit, checks: Sequence[Finding]) -> Iterator[str]:
     """The run, the images, and what is wrong with the machine."""
     place, recipe = visit.figures.place, visit.figures.recipe
     yield (
-        f"{recipe.model.name}, {recipe.input.train_size} px, {recipe.precision}, passes of {recipe.micro_batch} of "
-        f"{recipe.global_batch} images; processes: {place.world_size}, in each {place.own_cores} cores and "
+        f"{recipe.model.name}, {recipe.input.train_size} px, {recipe.precision}, micro_batch {recipe.micro_batch} of "
+        f"global_batch {recipe.global_batch}; processes: {place.world_size}, in each {place.own_cores} cores and "
         f"{place.threads} threads; loader: {place.backend}; {'GPU' if place.gpu else 'no GPU'}"
     )
     yield from visit.notes
@@ -189,7 +189,7 @@ def headline(figures: Figures) -> str:
     said: dict[Bound, str] = {
         "loader": f"loader-bound: {share} of the step is waiting for images",
         "cpu": f"CPU-bound: {share} of the step is decoding, which takes CPU cores from training",
-        "passes": f"bound by small passes: larger ones than {micro_batch} images shorten a step by {share}",
+        "passes": f"bound by small micro-batches: larger ones than {micro_batch} images shorten a step by {share}",
         "reduction": f"bound by the sum of gradients: {share} of the step waits for other processes",
         "checkpoints": f"checkpoint-bound: {share} of the time goes to one each {bound.interval(figures):,} steps",
         "step": f"bound by the step itself: training runs at {share} of the rate of the step alone",
