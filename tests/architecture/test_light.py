@@ -34,4 +34,4 @@ def test_launch_the_verbs_and_the_checks_before_a_start_load_no_torch() -> None:
 
 
 def test_what_the_loaders_read_before_they_decode_loads_no_torch() -> None:
-    assert loaded(["data.load.note", "data.load.jpeg_header", "data.load.availability"], TORCH) == []
+    assert loaded(["data.load.note", "data.load.jpeg_header"], TORCH) == []

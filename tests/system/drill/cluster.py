@@ -5,6 +5,8 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.commands import HANGS_S
+
 SCRIPT = Path(__file__).parents[3] / "slurm" / "cluster"
 
 
@@ -66,7 +68,7 @@ class Cluster:
         self._call((str(SCRIPT), *words), self.environment | (environment or {}))
 
     def _call(self, words: tuple[str, ...], environment: dict[str, str]) -> str:
-        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        done = subprocess.run(words, env=environment, capture_output=True, text=True, check=False, timeout=HANGS_S)
         if done.returncode != 0:
             said = (done.stderr or done.stdout).strip().removeprefix("[cluster] ERROR: ")
             raise ClusterError(f"{Path(words[0]).name} {' '.join(words[1:])}: {said}")

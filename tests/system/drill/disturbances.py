@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
+from tests.commands import HANGS_S
 from tests.system.drill.cluster import ClusterError
 from tests.system.drill.running import DrillError, Running
 from trainer.checkpoint.holder_file import Holder, look
@@ -78,7 +79,7 @@ def _killed_in_save(running: Running) -> None:
         running.await_attempt(attempt)
         running.wait_for(lambda: bool(running.processes(rank=0)), "rank 0")
         (writer,) = running.processes(rank=0)
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + HANGS_S
         while not _writes(running) - left_over:  # it takes a few milliseconds: no time to sleep
             if time.monotonic() > deadline:
                 raise DrillError(f"{running.run.path} writes no checkpoint")

@@ -15,6 +15,7 @@ from typing import Any
 from launch import attempts
 from launch.attempts import Attempt
 from launch.submission import LaunchFolder
+from tests.commands import HANGS_S
 from tests.system.drill.cluster import Cluster, ClusterError
 from tests.system.measured import MEASURED
 from trainer.checkpoint import files
@@ -74,7 +75,7 @@ class Running:
         """Optimizer steps that were trained more than once: what each attempt had logged past where the next began."""
         return sum(max(0, self.reached.get(one.number - 1, 0) - one.step) for one in self.attempts())
 
-    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = 180.0) -> None:
+    def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = HANGS_S) -> None:
         """Wait until something is so.
 
         Raises:

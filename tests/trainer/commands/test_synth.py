@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests import commands
+from tests.commands import HANGS_S
 from trainer.commands.cli import main
 
 ROOT = Path(__file__).parents[3]
@@ -30,7 +31,7 @@ def data(*arguments: str, before: str = "") -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str]) -> tuple[int, str, str]:
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=HANGS_S)
     return process.returncode, output, errors
 
 

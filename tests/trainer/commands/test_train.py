@@ -27,7 +27,7 @@ def test_help_shows_the_recipe_s_own_values() -> None:
     text = " ".join(run("train", "resnet50", "--help").stdout.replace("│", " ").split())
     assert "--schedule.milestones" in text
     assert "(default: 30.0 60.0)" in text
-    assert "--epochs INT Passes over the training set: 1 to 1,000,000. (default: 90)" in text
+    assert "--epochs INT Passes over the training set. Range: 1 to 1,000,000. (default: 90)" in text
 
 
 @pytest.mark.parametrize(

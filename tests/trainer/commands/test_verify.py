@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from data.catalog import dataset
+from tests.commands import HANGS_S
 from trainer.commands.cli import main
 
 ROOT = Path(__file__).parents[3]
@@ -156,7 +157,7 @@ def test_ctrl_c_is_obeyed_and_the_next_call_goes_on(root: Path) -> None:
         assert process.poll() is None
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=HANGS_S)
     assert (process.returncode, output, errors) == (130, "", "interrupted; the same command goes on from here\n")
     assert not (root / LISTS[0]).exists()
     for number in range(64, 900):

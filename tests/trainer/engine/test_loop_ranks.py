@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import HANGS_S
 from tests.trainer.ranks import STEPS, End, Scenario, saved
 from trainer.exits import ABORTED, FAILED
 
@@ -45,7 +46,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
         env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
         capture_output=True,
         text=True,
-        timeout=400,
+        timeout=HANGS_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
