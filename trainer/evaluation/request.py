@@ -50,7 +50,7 @@ class Request:
     data: Path | None = None
     """Data set with a folder val, or a folder of class folders, such as ImageNet-V2, -A, -R and -Sketch."""
     protocol: str | None = None
-    """center-224/256, center-288/0.95, center-299, resize-224, ten-crop or multi-scale, with +bicubic or +flip behind.
+    """center-224/256, center-288/0.95, center-299, resize-224, ten-crop, multi-scale; +bicubic and +flip may follow.
     None: the protocol that belongs to the weights."""
     labels: str | None = None
     """real for ReaL's labels, or a JSON file of labels. None: the names of the class folders."""
