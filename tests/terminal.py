@@ -9,6 +9,8 @@ import threading
 from collections.abc import Mapping
 from typing import NamedTuple
 
+from tests.commands import HANGS_S
+
 _MOVES = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
@@ -38,7 +40,7 @@ def on_terminal(*arguments: object, environment: Mapping[str, str] | None = None
     )
     os.close(theirs)
     reader.start()
-    code = process.wait(timeout=120)
+    code = process.wait(timeout=HANGS_S)
     reader.join()
     os.close(ours)
     return Shown(_MOVES.sub("", b"".join(got).decode()), code)
@@ -52,7 +54,7 @@ def without_terminal(*arguments: object, environment: Mapping[str, str] | None =
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=120,
+        timeout=HANGS_S,
         env={**os.environ, **(environment or {})},
     )
     return Shown(done.stdout, done.returncode)

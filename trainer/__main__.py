@@ -13,7 +13,7 @@ if __name__ == "__main__" and sys.path[0] != ROOT:
     sys.path.insert(0, ROOT)  # before the working directory, which may hold a data.py or a folder models
 
 from trainer.cpus import restart_with_allocator  # noqa: E402
-from trainer.exits import BROKE_OFF, record, trace_crashes  # noqa: E402
+from trainer.exits import ABORTED, record, trace_crashes  # noqa: E402
 from trainer.stopping import ignore_signals  # noqa: E402
 
 
@@ -27,7 +27,7 @@ def run() -> int:
         code = int(end.code or 0)
     except Exception:  # a bug, or a fault of the machine
         traceback.print_exc()
-        code = BROKE_OFF
+        code = ABORTED
     ignore_signals()
     record(code)
     return code

@@ -1,19 +1,19 @@
-"""`provenet reproduce`: a recipe over several seeds, from the queue to the verdict. Loads no torch.
-
-The array and its status are commands in processes of their own.
-"""
+"""`provenet reproduce`: a recipe over several seeds, from the queue to the verdict. Loads no torch."""
 
 import json
-import subprocess
 import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 
+from launch.commands import array, status
+from launch.commands.array import Array
+from launch.run_state import UnderWay
+from trainer.commands import parsing
 from trainer.commands.report import Report
 from trainer.exits import FAILED, INTERRUPTED, refuse
 from trainer.recipe import recipes
@@ -23,19 +23,18 @@ from trainer.stopping import START_AGAIN
 from trainer.terminal import counting
 
 SWEEP = "sweep.yaml"
-UNDER_WAY = ("queued", "running", "waiting", "suspended", "cancelling")  # as `provenet status --json` calls them
-LOOK_S = 5.0
+POLL_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reproduce:
-    """Train a recipe with several seeds, and say whether it gives the accuracy that it aims at.
+    """Train a recipe with several seeds, and judge whether it reaches its published accuracy.
 
-    Queues the runs as one array, each in a folder of its own in --output. The same command again queues what was lost
-    and, when all have finished, reports mean, deviation and verdict; --wait does so at once. Each run ends with an
-    evaluation under the protocol of the published figure. Flags of `provenet array` follow after --.
+    Queues the runs as one array, each in its own folder in --output. The same command again queues lost runs and, when
+    all have finished, reports mean, deviation and verdict; with --wait, one command does all. Each run ends with an
+    evaluation under the protocol of the published figure. Flags of `provenet array` may follow after --.
 
-    Ends with 0 when all runs have finished, with 75 while some have not.
+    The exit code is 0 when all runs have finished, 75 while some have not.
 
     Example: provenet reproduce resnet50 --data /imagenet --output runs/r50 --seeds 3 -- --partition
     gpu --gpus-per-node 8 --hours 12
@@ -44,22 +43,22 @@ class Reproduce:
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Name or path of a recipe."""
     data: Path
-    """The data set, as `provenet train` takes it."""
+    """The data set, as for `provenet train`."""
     output: Path
     """Folder of the run directories."""
     seeds: int = field(default=3, metadata={"min": 1, "max": 100})
     """Runs, 1 to 100, with the seeds 0, 1, 2 and so on."""
     cluster: Literal["slurm", "local"] = "slurm"
-    """Where they run: on Slurm, or on this machine, one after the other unless --parallel says otherwise."""
+    """Slurm, or this machine, where the runs follow each other unless --parallel is set."""
     wait: bool = False
-    """Stay until all have finished or failed; Ctrl-C leaves them running."""
+    """Wait until all have finished or failed; Ctrl-C leaves them running."""
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
     launch: tyro.conf.Suppress[tuple[str, ...]] = ()
-    """What follows after --."""
+    """The flags of `provenet array` after --."""
 
     def run(self) -> int:
-        """Queue what is missing, perhaps wait, and report."""
+        """Queue the runs that need it, wait if asked to, and report."""
         if problems := self._problems():
             return refuse(problems)
         if code := self._queue():
@@ -68,64 +67,65 @@ class Reproduce:
             if self.wait:
                 self._await()
         except KeyboardInterrupt:
-            sys.stderr.write("the runs go on; the same command comes back to them\n")
+            sys.stderr.write("the runs go on; the same command continues to watch them\n")
             return INTERRUPTED
         return self._report()
 
     def _await(self) -> None:
         with counting("reproduce", "runs") as progress:
-            while self._under_way():
+            while self._are_under_way():
                 progress(sum(run.finished() is not None for run in self._runs), self.seeds)
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)
 
     def behind(self, words: tuple[str, ...]) -> "Reproduce":
-        """The command with what follows after --."""
         return replace(self, launch=words)
 
     def _problems(self) -> list[str]:
         recipes.load(self.recipe)
-        found = range_problems(self, flags=True)
+        problems = range_problems(self, flags=True)
         if self.output.exists() and not self.output.is_dir():
-            return [*found, f"--output: {self.output} is a file; name a folder"]
+            return [*problems, f"--output: {self.output} is a file; name a folder"]
         file = self.output / SWEEP
         if file.exists() and file.read_text(encoding="utf-8") != self._sweep():
-            found.append(f"--output: {file} is of another recipe or other seeds; name another folder")
-        return found
+            problems.append(f"--output: {file} is of another recipe or other seeds; name another folder")
+        return problems
 
     def _sweep(self) -> str:
-        named = self.recipe in recipes.names()
-        recipe = self.recipe if named else str(Path(self.recipe).absolute())
+        recipe = self.recipe if self.recipe in recipes.names() else str(Path(self.recipe).absolute())
         return f"recipe: {json.dumps(recipe)}\ngrid:\n  seed: {list(range(self.seeds))}\n"
 
     def _queue(self) -> int:
         """Let `provenet array` queue the runs that need it; its exit code."""
-        file, begun = self.output / SWEEP, self.output.exists()
-        new = not file.exists()
-        if new:
+        file, existed = self.output / SWEEP, self.output.exists()
+        command, is_new, queued = self._array(file), not file.exists(), False
+        if is_new:
             self.output.mkdir(parents=True, exist_ok=True)
             write_text(file, self._sweep())
-        place = ("--data", str(self.data), "--output", str(self.output), "--cluster", self.cluster)
+        try:
+            code = command.run()
+            queued = code == 0
+            return code
+        finally:
+            if is_new and not queued:
+                file.unlink()
+                with suppress(OSError):
+                    _ = existed or self.output.rmdir()
+
+    def _array(self, file: Path) -> Array:
+        site = ("--data", str(self.data), "--output", str(self.output), "--cluster", self.cluster)
         parallel = ("--parallel", "1") if self.cluster == "local" and "--parallel" not in self.launch else ()
-        done = subprocess.run(
-            [sys.executable, "-m", "launch", "array", str(file), *place, *parallel, *self.launch], check=False
-        )
-        if done.returncode and new:  # it has said why, and nothing was queued
-            file.unlink()
-            with suppress(OSError):
-                _ = begun or self.output.rmdir()
-        return done.returncode
+        words = (str(file), *site, *parallel, *self.launch)
+        return parsing.parse(Array, words, "provenet array", array.default(words))
 
     @property
     def _runs(self) -> list[RunDirectory]:
         return [RunDirectory(self.output / f"seed={seed}") for seed in range(self.seeds)]
 
-    def _under_way(self) -> bool:
-        """Whether a run is still on its way to its end."""
+    def _are_under_way(self) -> bool:
         if all(run.finished() for run in self._runs):
             return False
-        words = [sys.executable, "-m", "launch", "status", str(self.output), "--json"]
-        done = subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True)
-        return done.returncode == 0 and any(row["state"] in UNDER_WAY for row in json.loads(done.stdout))
+        rows = status.collect(self.output, {}).rows
+        return any(row.state in get_args(UnderWay) for row in rows)
 
     def _report(self) -> int:
         unfinished = [run.path for run in self._runs if not run.finished()]

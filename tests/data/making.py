@@ -7,9 +7,8 @@ import numpy as np
 from PIL import Image
 
 from data.catalog import tree
-from data.catalog.formats import JPEG, RGB
 from data.catalog.listing import HASH_BYTES
-from data.catalog.manifest import Manifest
+from data.catalog.manifest import JPEG, RGB, Manifest
 from data.verify import verify
 
 SIZES = [(64, 48), (48, 64), (50, 50), (301, 199), (133, 400), (49, 48), (20, 30), (200, 41)]  # up- and downscaled
@@ -75,7 +74,7 @@ def varied_tree(root: Path) -> Path:
 
 def scanned(root: Path, split: str = "train") -> Manifest:
     """The manifest of a tree."""
-    return verify.scan(tree.listing(root, split), known=None, journal=None, workers=1, progress=lambda *_: None)
+    return verify.scan(tree.listing(root, split), workers=1).manifest
 
 
 COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40), (40, 200, 200), (200, 40, 200), (20, 20, 20))

@@ -4,7 +4,7 @@ import pytest
 
 from launch import log_reader
 from launch.log_reader import LogFile
-from launch.screen import clean
+from trainer.terminal import clean
 
 NUMBERED = b"".join(b"%d: line %d %s\n" % (number % 8, number, b"x" * (number % 300)) for number in range(40_000))
 
@@ -89,7 +89,7 @@ def test_few_last_lines_take_no_reading_of_the_rest(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "log")
     log.file.write_bytes(NUMBERED)
     log.seek(10)
-    assert log.place > len(NUMBERED) - log_reader._WINDOW
+    assert log.offset > len(NUMBERED) - log_reader._WINDOW
 
 
 def test_an_attempt_ends_where_another_begins(tmp_path: Path) -> None:

@@ -1,23 +1,28 @@
-"""The run that others are compared with."""
+"""The runs that others are compared with, and their images: each made once, whichever process of pytest needs it."""
 
 from pathlib import Path
 
 import pytest
 
-from tests.system.running import train
+from data.synth import synth
+from data.synth.config import Synth
+from tests.system.running import once, train
+
+
+@pytest.fixture(scope="session")
+def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As elsewhere 4 classes of 24 images to train on and 20 to evaluate."""
+    config = Synth(scale="small", classes=4, train_per_class=24, val_per_class=20)
+    return once(tmp_path_factory, "images", lambda root: synth.write(root, config, workers=2))
 
 
 @pytest.fixture(scope="session")
 def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing disturbed."""
-    run = tmp_path_factory.mktemp("runs") / "whole"
-    train(images, run)
-    return run
+    return once(tmp_path_factory, "whole", lambda run: train(images, run))
 
 
 @pytest.fixture(scope="session")
 def whole_pair(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same on two processes."""
-    run = tmp_path_factory.mktemp("runs") / "pair"
-    train(images, run, launcher="torchrun x2")
-    return run
+    return once(tmp_path_factory, "pair", lambda run: train(images, run, launcher="torchrun x2"))

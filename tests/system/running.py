@@ -1,8 +1,10 @@
 """Start, watch, stop and compare real training processes."""
 
 import contextlib
+import fcntl
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,9 +13,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.commands import HANGS_S
 from tests.system.measured import MEASURED
 from trainer.checkpoint import store
 
@@ -55,7 +59,7 @@ def start(
     )
 
 
-def finish(process: subprocess.Popen[str], *, code: int | None = 0, timeout_s: float = 180) -> str:
+def finish(process: subprocess.Popen[str], *, code: int | None = 0, timeout_s: float = HANGS_S) -> str:
     """Wait for the end and give the output; `code` None takes any exit code but 0."""
     try:
         output, _ = process.communicate(timeout=timeout_s)
@@ -72,6 +76,21 @@ def train(images: Path, run: Path, *flags: str, launcher: str = "python") -> str
     return finish(start(images, run, *flags, launcher=launcher))
 
 
+def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:
+    """A folder that all processes of pytest share, to be read alone: the first that needs it makes it, others wait."""
+    root = factory.getbasetemp()
+    folder = (root.parent if "PYTEST_XDIST_WORKER" in os.environ else root) / "shared" / name
+    folder.parent.mkdir(exist_ok=True)
+    made = folder.with_suffix(".made")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # until the file is closed
+        if not made.exists():
+            shutil.rmtree(folder, ignore_errors=True)  # of one that failed
+            make(folder)
+            made.touch()
+    return folder
+
+
 def stop_at(
     process: subprocess.Popen[str], run: Path, step: int, number: signal.Signals, *, delay_s: float = 0
 ) -> None:
@@ -86,7 +105,7 @@ def stop_at(
 
 def await_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
     """Wait until a run has logged the step."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGS_S
     while last_step(run) < step:
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
@@ -95,7 +114,7 @@ def await_step(process: subprocess.Popen[str], run: Path, step: int) -> None:
 
 def wait_for(condition: Callable[[], bool], run: Path) -> None:
     """Wait until something is so of a run that was submitted; else fail with its output."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGS_S
     while not condition():
         assert time.monotonic() < deadline, "\n".join(log.read_text() for log in run.glob("launch/*_log.*"))
         time.sleep(0.05)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import HANGS_S
 from tests.system.drill.disturbances import DISTURBANCES
 from tests.system.running import curves
 
@@ -19,7 +20,7 @@ def output(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a drill with all disturbances."""
     output = tmp_path_factory.mktemp("drill")
     command = [sys.executable, "-m", "tests.system.drill", "demo", "--model.name", "resnet20", "--output", str(output)]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=420)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=3 * HANGS_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return output
 

@@ -15,6 +15,7 @@ from timm.data import create_dataset, create_loader  # pyright: ignore[reportPri
 from timm.utils.metrics import accuracy
 
 from tests import commands
+from tests.commands import HANGS_S
 from tests.data.making import tinted_tree
 from tests.models.planted import plant
 from tests.system.running import LAUNCHERS, finish, start
@@ -63,7 +64,7 @@ def evaluate(*words: object, launcher: str = "python", folder: Path | None = Non
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=180,
+        timeout=HANGS_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -11,7 +11,8 @@ import pytest
 
 from launch import attempts
 from launch.submission import LaunchFolder
-from tests.system.running import SMALL, last_step, points, processes, same_bits, state, train, wait_for
+from tests.commands import HANGS_S
+from tests.system.running import SMALL, last_step, points, processes, same_bits, state, wait_for
 
 pytestmark = pytest.mark.slow
 
@@ -19,13 +20,14 @@ pytestmark = pytest.mark.slow
 def launch(*words: str) -> subprocess.CompletedProcess[str]:
     """Read to the end: nothing that lives on may hold the output open."""
     command = [sys.executable, "-m", "launch", *words]
-    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=90)
+    return subprocess.run(command, check=True, capture_output=True, text=True, timeout=HANGS_S)
 
 
-def test_a_local_run_survives_a_killed_process_a_cancel_and_a_resume(images: Path, tmp_path: Path) -> None:
-    run, whole = tmp_path / "run", tmp_path / "whole"
+def test_a_local_run_survives_a_killed_process_a_cancel_and_a_resume(
+    images: Path, whole_pair: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
     place = ("--data", str(images), "--output", str(run), "--threads", "1", "--log-every", "1", "--save-steps", "5")
-    train(images, whole, launcher="torchrun x2")
     launch("submit", *SMALL[1:], *place, "--cluster", "local", "--processes-per-node", "2")
     await_step(run, 10)
     os.kill(processes(run, rank=1)[0], signal.SIGKILL)
@@ -40,8 +42,8 @@ def test_a_local_run_survives_a_killed_process_a_cancel_and_a_resume(images: Pat
 
     launch("resume", str(run))
     await_result(run)
-    assert same_bits(state(run), state(whole))
-    assert points(run) == points(whole)
+    assert same_bits(state(run), state(whole_pair))
+    assert points(run) == points(whole_pair)
     shown = launch("logs", str(run), "--rank", "0", "--lines", "0").stdout
     assert f"going on after step {second.end.step}" in shown
 

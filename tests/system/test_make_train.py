@@ -45,7 +45,7 @@ def test_make_train_learns_goes_on_after_ctrl_c_and_says_when_it_is_finished(hou
     assert "stopped, not finished: the same command goes on from here" in output
     assert "Traceback" not in output
 
-    output = finish(make_train(house), timeout_s=480)
+    output = finish(make_train(house))
     assert "going on after step" in output
     result = json.loads((run / "result.json").read_text())
     assert result["top1"] >= 20  # of ten classes

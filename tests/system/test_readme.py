@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import HANGS_S
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -49,7 +51,7 @@ def follow(copy: Path, line: str, *more: str) -> str:
     """Type a line of the README in the copy, whose own code `python -m launch` runs: it does what `provenet` does."""
     program, *rest = shlex.split(line)
     words = [sys.executable, *(["-m", "launch"] if program == "provenet" else []), *rest, *more]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=copy, timeout=300)
+    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=copy, timeout=HANGS_S)
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
 
@@ -83,7 +85,7 @@ def test_the_network_equals_its_counterpart(copy: Path) -> None:
     table.write_text(f"{head}{BLOCKS['models/table.py']}{closing}\n")
     summary, validate = lines("wide_resnet50_2")
     assert "68,883,240" in follow(copy, summary)
-    assert follow(copy, validate, "--image-size", "64").count(" equal") == 2
+    assert follow(copy, validate, "--image-size", "32").count(" equal") == 2
     table.write_text(f"{head}{closing}\n")
 
 

@@ -3,11 +3,25 @@
 import random
 import signal
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.system.running import curves, finish, kill_all, last_step, points, same_bits, start, state, stop_at, train
+from tests.commands import HANGS_S
+from tests.system.running import (
+    curves,
+    finish,
+    kill_all,
+    last_step,
+    once,
+    points,
+    same_bits,
+    start,
+    state,
+    stop_at,
+    train,
+)
 from trainer.stopping import START_AGAIN
 
 pytestmark = pytest.mark.slow
@@ -25,22 +39,36 @@ LAW = {
     "dali, bf16": ("python", ("--loader", "dali", "--precision", "bf16", *FULL)),
     "two ranks, bf16": ("torchrun x2", ("--loader", "threads", "--precision", "bf16", *FULL)),
 }
-KILLS = {"python": 3, "torchrun x2": 3}  # 9, and 3 inside writes; tests/system/test_drill.py has more of two ranks
+KILLS = 2  # of each; 3 more inside writes, and those of two ranks in tests/system/test_drill.py
 
 
 # so close together that a run which is killed often gets on
 CLOSE = ("--save-steps", "3", "--keep-checkpoints", "2")
 
 
-@pytest.mark.parametrize("name", LAW)
-def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(images: Path, tmp_path: Path, name: str) -> None:
-    launcher, flags = LAW[name]
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    train(images, whole, *flags, launcher=launcher)
+Undisturbed = Callable[[str], Path]
 
-    count = KILLS[launcher]
+
+@pytest.fixture
+def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """The run by the flags of a name that nothing kills."""
+
+    def of(name: str) -> Path:
+        launcher, flags = LAW[name]
+        return once(tmp_path_factory, name, lambda run: train(images, run, *flags, launcher=launcher))
+
+    return of
+
+
+@pytest.mark.parametrize("name", LAW)
+def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(
+    images: Path, undisturbed: Undisturbed, tmp_path: Path, name: str
+) -> None:
+    launcher, flags = LAW[name]
+    whole, killed = undisturbed(name), tmp_path / "killed"
+
     chosen = random.Random(name)
-    steps = sorted(chosen.sample(range(2, STEPS), count))
+    steps = sorted(chosen.sample(range(2, STEPS), KILLS))
     for step in steps:
         process = start(images, killed, *flags, *CLOSE, launcher=launcher)
         stop_at(process, killed, step, signal.SIGKILL, delay_s=chosen.random() * 0.05)
@@ -53,15 +81,17 @@ def test_a_run_that_is_killed_again_and_again_ends_as_one_that_is_not(images: Pa
     assert curves(killed) == curves(whole)
 
 
-def test_a_run_that_is_killed_inside_its_writes_ends_as_one_that_is_not(images: Path, tmp_path: Path) -> None:
-    whole, killed = tmp_path / "whole", tmp_path / "killed"
-    train(images, whole, *FULL)
+def test_a_run_that_is_killed_inside_its_writes_ends_as_one_that_is_not(
+    images: Path, undisturbed: Undisturbed, tmp_path: Path
+) -> None:
+    name, killed = "threads, fp32", tmp_path / "killed"
+    (_, flags), whole = LAW[name], undisturbed(name)
     for _ in range(3):
         step = last_step(killed)
-        process = start(images, killed, *FULL, "--save-steps", "1")
+        process = start(images, killed, *flags, "--save-steps", "1")
         kill_while_writing(killed, after=step + 5)
         finish(process, code=-signal.SIGKILL)
-    train(images, killed, *FULL, "--save-steps", "1")
+    train(images, killed, *flags, "--save-steps", "1")
     assert same_bits(state(killed), state(whole))
     assert points(killed) == points(whole)
     assert curves(killed) == curves(whole)
@@ -69,7 +99,7 @@ def test_a_run_that_is_killed_inside_its_writes_ends_as_one_that_is_not(images: 
 
 def kill_while_writing(run: Path, *, after: int) -> None:
     """Kill a run while a checkpoint is only half there."""
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGS_S
     while last_step(run) < after or not list((run / "checkpoints").glob("*.tmp")):
         assert time.monotonic() < deadline
         time.sleep(0.0005)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import HANGS_S
 from tests.system import clusters
 from tests.system.running import BIN, SMALL, last_step, points, records, same_bits, state, train
 
@@ -119,7 +120,9 @@ class Job:
 
     def slurm(self, *command: str) -> str:
         """What a command of Slurm's answers."""
-        return subprocess.run(command, env=self.client, check=True, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(
+            command, env=self.client, check=True, capture_output=True, text=True, timeout=HANGS_S
+        ).stdout
 
     def state(self) -> str:
         return self.slurm("squeue", "--noheader", "--states=all", "--jobs", self.number, "--format=%T").strip()
@@ -143,7 +146,7 @@ def stopped(client: dict[str, str], images: Path, tmp_path_factory: pytest.TempP
     """The three scripts, side by side, each asked to stop once in the middle, as before a time limit."""
     folder = tmp_path_factory.mktemp("jobs of a user")
     jobs = {name: submit(name, images, folder / name, client) for name in SCRIPTS}
-    training, deadline = list(jobs.values()), time.monotonic() + 120
+    training, deadline = list(jobs.values()), time.monotonic() + HANGS_S
     while training:
         for job in [job for job in training if last_step(job.run) >= 5]:
             job.slurm("scancel", "--signal=USR2", job.number)
@@ -178,7 +181,7 @@ def test_a_script_that_is_stopped_starts_again_and_loses_nothing(
     name: str, stopped: dict[str, Job], whole_pair: Path
 ) -> None:
     job = stopped[name]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + HANGS_S
     while job.is_under_way():
         assert time.monotonic() < deadline, job.text()
         time.sleep(0.2)
@@ -186,6 +189,6 @@ def test_a_script_that_is_stopped_starts_again_and_loses_nothing(
     begun = [record for record in records(job.run) if record["kind"] == "start"]
     assert [(start["launcher"], start["world_size"]) for start in begun] == [("torchrun", 2)] * 2
     assert begun[1]["step"] in range(5, LAST_STEP), "stopped in the middle"
-    assert "stopped in good order; requeued" in job.text()
+    assert "stopped cleanly; requeued" in job.text()
     assert same_bits(state(job.run), state(whole_pair))
     assert points(job.run) == points(whole_pair)

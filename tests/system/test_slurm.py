@@ -10,6 +10,7 @@ import pytest
 
 from launch import attempts
 from launch.submission import LaunchFolder
+from tests.commands import HANGS_S
 from tests.system import clusters
 from tests.system.running import SMALL, last_step, points, records, same_bits, state, wait_for
 
@@ -32,11 +33,13 @@ def place(images: Path, run: Path) -> tuple[str, ...]:
 def launch(cluster: dict[str, str], *words: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     """`python -m launch WORDS` with the code that lies in `folder`."""
     command = [sys.executable, "-m", "launch", *words]
-    return subprocess.run(command, cwd=folder, env=cluster, check=False, capture_output=True, text=True, timeout=120)
+    return subprocess.run(
+        command, cwd=folder, env=cluster, check=False, capture_output=True, text=True, timeout=HANGS_S
+    )
 
 
 def slurm(cluster: dict[str, str], *words: str) -> str:
-    return subprocess.run(words, env=cluster, check=True, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(words, env=cluster, check=True, capture_output=True, text=True, timeout=HANGS_S).stdout
 
 
 def scheduler_state(cluster: dict[str, str], job: str) -> str:
@@ -52,7 +55,7 @@ def test_two_nodes_of_two_processes_train_alike_under_srun_and_when_submitted(
     done = launch(cluster, "submit", *small[1:], *place(images, ours), *words)
     assert "is queued" in done.stdout, done.stderr
     srun = ("srun", "--nodes", "2", "--ntasks", "4", "--ntasks-per-node", "2", sys.executable, "-m", "trainer")
-    subprocess.run([*srun, *small, *place(images, bare)], env=cluster, check=True, timeout=120)
+    subprocess.run([*srun, *small, *place(images, bare)], env=cluster, check=True, timeout=HANGS_S)
     wait_for((ours / "result.json").exists, ours)
     for run in (ours, bare):
         (beginning,) = [record for record in records(run) if record["kind"] == "start"]
@@ -133,9 +136,9 @@ def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(
     [
         (["--partition", "nowhere"], "invalid partition specified: nowhere", "change --partition"),
         (["--account", "nobody"], "Invalid account or account/partition combination", "change --account"),
-        (["--nodes", "8"], "PartitionConfig: it would wait for ever", "change --nodes"),
+        (["--nodes", "8"], "PartitionConfig: it would never start", "change --nodes"),
         (["--nodes", "2", "--gpus-per-node", "4"], "Invalid generic resource", "change --gpus-per-node"),
-        (["--cpus-per-process", "64"], "PartitionConfig: it would wait for ever", "--cpus-per-process"),
+        (["--cpus-per-process", "64"], "PartitionConfig: it would never start", "--cpus-per-process"),
         (["--exclude", "n77"], "Invalid node name specified", "change --exclude"),
     ],
 )

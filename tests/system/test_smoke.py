@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from data.config import Synth
 from data.synth import synth
+from data.synth.config import Synth
 from tests import commands
 from trainer.commands.cli import main
 from trainer.recipe import recipes, smoke
@@ -12,20 +12,20 @@ from trainer.rundir import RunDirectory
 
 pytestmark = pytest.mark.slow
 
-SMALL = ("--model.num-classes", "4", "--threads", "1", "--keep-checkpoints", "1", "--keep-best", "0")
+SMALL = ("--model.num-classes", "2", "--threads", "1", "--keep-checkpoints", "1", "--keep-best", "0")
 
 
 @pytest.fixture(scope="session")
 def few_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As many images to train on as eight steps need."""
+    """As many images to train on as eight steps need, and two to evaluate: their ten crops of 224 pixels cost most."""
     root = tmp_path_factory.mktemp("images") / "synth"
-    synth.write(root, Synth(scale="small", classes=4, train_per_class=24, val_per_class=3), workers=1)
+    synth.write(root, Synth(scale="small", classes=2, train_per_class=48, val_per_class=1), workers=1)
     return root
 
 
 def sizes(name: str) -> tuple[str, ...]:
     """Images so small and few that a step takes less than a second."""
-    side = 299 if name == "inception_v3" else 32 if name.startswith("cifar") else 64
+    side = 299 if name == "inception_v3" else 16 if name.startswith("cifar") else 64
     recipe = recipes.load(name)
     # mixing takes more images than repeats of one, and BatchNorm more than two where their last map is a pixel
     many = recipe.mixing.mixup or recipe.mixing.cutmix or recipe.input.start_size

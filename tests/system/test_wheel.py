@@ -11,6 +11,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import HANGS_S
+
 pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
@@ -64,7 +66,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def asked(python: Path, folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     done = subprocess.run(
-        [python, *words], check=False, capture_output=True, text=True, cwd=folder, env=environment, timeout=60
+        [python, *words], check=False, capture_output=True, text=True, cwd=folder, env=environment, timeout=HANGS_S
     )
     assert done.returncode == 0, done.stdout + done.stderr[-2000:]
     return done

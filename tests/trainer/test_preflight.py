@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from data.load.availability import has_dali
 from data.plan.config import InputConfig
+from data.types import has_dali
 from models.config import ModelConfig
 from tests.trainer.engines import RECIPE
 from trainer import preflight

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.commands import HANGS_S
 from trainer.gpu import device_of
 from trainer.runtime import Runtime
 from trainer.world import World, from_environment
@@ -59,7 +60,7 @@ def run(size: int, cpus: list[str], **variables: str) -> list[dict[str, Any]]:
         )
         for rank in range(size)
     ]
-    outputs = [process.communicate(timeout=120)[0] for process in ranks]
+    outputs = [process.communicate(timeout=HANGS_S)[0] for process in ranks]
     assert [process.returncode for process in ranks] == [0] * size
     return [json.loads(output) for output in outputs]
 

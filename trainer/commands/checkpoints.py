@@ -64,7 +64,7 @@ class Checkpoints:
 
     def _list(self) -> int:
         paths = files.newest_first(self._folder)
-        damages = {path: files.damage(path) for path in progress(paths, "verifying checkpoints")}
+        damages = {path: files.damage(path) for path in progress(paths, "verifying", "checkpoints")}
         if damages:
             epoch_steps = self._steps_per_epoch()
             show(HEAD, [_row(path, damage, epoch_steps) for path, damage in damages.items()])

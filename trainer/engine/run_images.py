@@ -4,9 +4,9 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from data.catalog import dataset
-from data.catalog.listing import Listing
+from data.catalog.dataset import DataSet
+from data.catalog.listing import SPLITS, Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
-from data.output_folder import manifest_file
 from data.types import Progress
 from data.verify import changes, verify
 from data.workers import cores
@@ -38,23 +38,24 @@ def list_images(context: RunContext) -> tuple[Manifest, Manifest]:
         trainer.stopping.StopRequestedError: Asked to stop while listing.
         OSError: A list cannot be read or written.
     """
+    data = dataset.find(context.site.data)
     # a stop signal to the whole process group, as Slurm sends it, ends the worker processes too
     expected = (UnusableDataError, DamagedManifestError, StopRequestedError, BrokenExecutor, OSError)
     try:
-        on_main(context.runtime, lambda: _prepare(context), *expected)
+        on_main(context.runtime, lambda: _prepare(context, data), *expected)
     except Exception:
         context.stop.check()
         raise
-    train, val = (dataset.load(context.run.path, context.site.data, split) for split in dataset.SPLITS)
+    train, val = (data.manifest(context.run.path, split) for split in SPLITS)
     return train, val
 
 
-def _prepare(context: RunContext) -> None:
+def _prepare(context: RunContext, data: DataSet) -> None:
     """Make the manifests that are missing, and check all."""
     manifests: list[Manifest] = []
-    for split in dataset.SPLITS:
+    for split in SPLITS:
         exists = context.run.manifest(split).exists()
-        images = dataset.load(context.run.path, context.site.data, split) if exists else _listed(context, split)
+        images = data.manifest(context.run.path, split) if exists else _listed(context, data, split)
         _check(images, context, begun=exists)
         if not exists:
             images.save(context.run.manifest(split))
@@ -65,15 +66,15 @@ def _prepare(context: RunContext) -> None:
         raise UnusableDataError("\n  ".join(problems))
 
 
-def _listed(context: RunContext, split: str) -> Manifest:
+def _listed(context: RunContext, data: DataSet, split: str) -> Manifest:
     root, folder = context.site.data, context.site.manifests or context.site.data
     few = smoke.images(context.recipe, split) if context.site.smoke else None
     if manifest_file(folder, split).exists():
-        stored = dataset.load(folder, root, split)
+        stored = data.manifest(folder, split)
         return stored if few is None else stored.spread(few)
     try:
         with counting(f"listing {root / split}", "classes") as show:
-            listing = dataset.listing(root, split, show)
+            listing = data.listing(split, show)
         listing = listing if few is None else listing.spread(few)
     except ValueError as error:  # a damaged archive
         raise UnusableDataError(str(error)) from None
@@ -89,7 +90,7 @@ def _listed(context: RunContext, split: str) -> Manifest:
 def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manifest:
     """Read every image with a suitable number of worker processes; see `data.verify.verify.scan`."""
     workers = min(cores(), 1 + len(listing.entries) // _PER_WORKER)
-    return verify.scan(listing, known=None, journal=journal, workers=workers, progress=progress)
+    return verify.scan(listing, journal=journal, workers=workers, progress=progress).manifest
 
 
 def _check(images: Manifest, context: RunContext, *, begun: bool) -> None:

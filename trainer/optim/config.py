@@ -9,11 +9,11 @@ class OptimizerConfig:
     """Settings that all optimizers share."""
 
     lr: float = field(default=0.1, metadata={"above": 0})
-    """Peak learning rate, above 0, for a step of `base_batch` images."""
+    """Peak learning rate for a step of `base_batch` images."""
     base_batch: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000})
-    """Batch, 1 to 1,000,000 images, that `lr` is meant for: `lr` is scaled by global_batch / base_batch. None: not."""
+    """Batch size for which `lr` is meant: lr is scaled by global_batch / base_batch. None: not scaled."""
     weight_decay: float = field(default=0.0, metadata={"min": 0})
-    """Strength of the decay, at least 0."""
+    """Strength of the decay."""
     decay_norm_and_bias: bool = False
     """Decay normalisation weights and biases too."""
 
@@ -24,11 +24,11 @@ class SgdConfig(OptimizerConfig):
 
     name: Literal["sgd"] = "sgd"
     weight_decay: float = field(default=1e-4, metadata={"min": 0})
-    """L2 penalty, at least 0, added to the gradient."""
+    """L2 penalty, added to the gradient."""
     decay_norm_and_bias: bool = True
     """Decay normalisation weights and biases too, as the ResNet paper did; later recipes leave them out."""
     momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
-    """Factor of the last update that is added to the next: from 0, below 1."""
+    """Factor of the last update that is added to the next."""
     nesterov: bool = False
     """Use Nesterov's momentum."""
 
@@ -39,13 +39,13 @@ class AdamWConfig(OptimizerConfig):
 
     name: Literal["adamw"] = "adamw"
     lr: float = field(default=1e-3, metadata={"above": 0})
-    """Peak learning rate, above 0, for a step of `base_batch` images."""
+    """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=0.05, metadata={"min": 0})
-    """Decay, at least 0: each step subtracts this share of a weight times the learning rate."""
+    """Share of a weight that each step takes off, times the learning rate."""
     betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"min": 0, "below": 1})
-    """Decay of the running means of the gradient and of its square: from 0, below 1."""
+    """Decay of the running means of the gradient and of its square."""
     eps: float = field(default=1e-8, metadata={"above": 0})
-    """Added to the root of the squares, above 0."""
+    """Added to the root of the squares."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,15 +54,15 @@ class LarsConfig(OptimizerConfig):
 
     name: Literal["lars"] = "lars"
     lr: float = field(default=1.0, metadata={"above": 0})
-    """Peak learning rate, above 0, for a step of `base_batch` images."""
+    """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=1e-4, metadata={"min": 0})
-    """L2 penalty, at least 0, added to the gradient."""
+    """L2 penalty, added to the gradient."""
     momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
-    """Factor of the last update that is added to the next: from 0, below 1."""
+    """Factor of the last update that is added to the next."""
     nesterov: bool = False
     """Use Nesterov's momentum."""
     trust_coefficient: float = field(default=0.001, metadata={"above": 0})
-    """Factor of the layer-wise rate, above 0."""
+    """How far a layer may move, relative to its norm."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,13 +71,13 @@ class LambConfig(OptimizerConfig):
 
     name: Literal["lamb"] = "lamb"
     lr: float = field(default=5e-3, metadata={"above": 0})
-    """Peak learning rate, above 0, for a step of `base_batch` images."""
+    """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=0.02, metadata={"min": 0})
-    """Decay, at least 0: this share of a weight is added to its update."""
+    """Decay: this share of a weight is added to its update."""
     betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"min": 0, "below": 1})
-    """Decay of the running means of the gradient and of its square: from 0, below 1."""
+    """Decay of the running means of the gradient and of its square."""
     eps: float = field(default=1e-6, metadata={"above": 0})
-    """Added to the root of the squares, above 0."""
+    """Added to the root of the squares."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -86,15 +86,15 @@ class RmspropTfConfig(OptimizerConfig):
 
     name: Literal["rmsprop_tf"] = "rmsprop_tf"
     lr: float = field(default=0.045, metadata={"above": 0})
-    """Peak learning rate, above 0, for a step of `base_batch` images."""
+    """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=4e-5, metadata={"min": 0})
-    """L2 penalty, at least 0, added to the gradient."""
+    """L2 penalty, added to the gradient."""
     alpha: float = field(default=0.9, metadata={"min": 0, "below": 1})
-    """Decay of the running mean of the squared gradient: from 0, below 1 (1512.00567, section 8)."""
+    """Decay of the running mean of the squared gradient (1512.00567, section 8)."""
     eps: float = field(default=1.0, metadata={"above": 0})
-    """Added to the squares, above 0 (1512.00567, section 8)."""
+    """Added to the squares (1512.00567, section 8)."""
     momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
-    """Factor of the last update that is added to the next: from 0, below 1."""
+    """Factor of the last update that is added to the next."""
 
 
 AnyOptimizer = SgdConfig | AdamWConfig | LarsConfig | LambConfig | RmspropTfConfig
@@ -105,9 +105,9 @@ class ScheduleConfig:
     """Settings that all schedules share: a linear warm-up from zero (1706.02677, section 2.2)."""
 
     warmup_epochs: float = field(default=0.0, metadata={"min": 0})
-    """Epochs, at least 0, in which the learning rate rises to its peak."""
+    """Epochs in which the learning rate rises to its peak."""
     warmup_steps: int = field(default=0, metadata={"min": 0})
-    """Warm-up in optimizer steps, at least 0, instead of `warmup_epochs`."""
+    """Length of the warm-up in optimizer steps; set this or `warmup_epochs`, not both."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -116,9 +116,9 @@ class StepScheduleConfig(ScheduleConfig):
 
     name: Literal["step"] = "step"
     milestones: tuple[float, ...] = field(default=(30.0, 60.0, 80.0), metadata={"above": 0})
-    """Epochs, above 0 and rising, at which the learning rate is multiplied by `gamma`."""
+    """Epochs, in rising order, at which the learning rate is multiplied by `gamma`."""
     gamma: float = field(default=0.1, metadata={"above": 0, "below": 1})
-    """Factor at each milestone: above 0, below 1."""
+    """Factor at each milestone."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -127,7 +127,7 @@ class CosineScheduleConfig(ScheduleConfig):
 
     name: Literal["cosine"] = "cosine"
     final_lr: float = field(default=0.0, metadata={"min": 0})
-    """Learning rate after the last step: at least 0, at most the peak."""
+    """Learning rate after the last step, at most the peak."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -136,7 +136,7 @@ class LinearScheduleConfig(ScheduleConfig):
 
     name: Literal["linear"] = "linear"
     final_lr: float = field(default=0.0, metadata={"min": 0})
-    """Learning rate after the last step: at least 0, at most the peak."""
+    """Learning rate after the last step, at most the peak."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -152,9 +152,9 @@ class PolynomialScheduleConfig(ScheduleConfig):
 
     name: Literal["polynomial"] = "polynomial"
     final_lr: float = field(default=0.0, metadata={"min": 0})
-    """Learning rate after the last step: at least 0, at most the peak."""
+    """Learning rate after the last step, at most the peak."""
     power: float = field(default=2.0, metadata={"above": 0})
-    """Exponent, above 0; 2 in recipes with LARS (1709.05011), 1 is a straight line."""
+    """Exponent: 2 in recipes with LARS (1709.05011), 1 for a straight line."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -163,9 +163,9 @@ class PiecewiseScheduleConfig(ScheduleConfig):
 
     name: Literal["piecewise"] = "piecewise"
     points: tuple[float, ...] = field(default=(0.0, 2.0, 90.0), metadata={"min": 0})
-    """Epochs, at least 0, rising from 0; after the last point its factor stays."""
+    """Epochs, rising from 0; after the last point its factor holds."""
     factors: tuple[float, ...] = field(default=(0.0, 1.0, 0.0), metadata={"min": 0, "max": 1})
-    """Share of the peak, 0 to 1, at each of the points."""
+    """Share of the peak at each of the points."""
 
 
 AnySchedule = (
@@ -185,9 +185,9 @@ class LossConfig:
     name: Literal["cross_entropy", "bce"] = "cross_entropy"
     """Cross-entropy, or the mean of the classes' binary cross-entropies (2110.00476, section 2)."""
     label_smoothing: float = field(default=0.0, metadata={"min": 0, "below": 1})
-    """Share of the target spread evenly over all classes: from 0, below 1 (1512.00567, section 7)."""
+    """Share of the target spread evenly over all classes (1512.00567, section 7)."""
     bce_threshold: float | None = field(default=None, metadata={"min": 0, "below": 1})
-    """With bce, targets above it become 1, all others 0: from 0, below 1 (2110.00476). None: unchanged."""
+    """With bce, targets above it become 1, all others 0 (2110.00476). None: unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -195,9 +195,9 @@ class MixingConfig:
     """Blends of two images and their targets; if both kinds are on, each micro-batch gets one of them at random."""
 
     mixup: float = field(default=0.0, metadata={"min": 0, "max": 1000})
-    """Mixup: parameter of the Beta distribution of the other image's share, 0 to 1,000; 0: off (1710.09412)."""
+    """Parameter of the Beta distribution of the next image's share; 0: off (1710.09412)."""
     cutmix: float = field(default=0.0, metadata={"min": 0, "max": 1000})
-    """Cutmix: the same for a rectangle of the other image, 0 to 1,000; 0: off (1905.04899)."""
+    """The same for a rectangle cut out of the next image; 0: off (1905.04899)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -205,8 +205,8 @@ class EmaConfig:
     """A moving average of weights and buffers; both it and the raw weights are evaluated."""
 
     decay: float | None = field(default=None, metadata={"above": 0, "below": 1})
-    """Decay of the average at each update: above 0, below 1. None: no average."""
+    """Decay of the average at each update. None: no average."""
     every: int = field(default=1, metadata={"min": 1, "max": 1_000_000})
-    """Optimizer steps between two updates: 1 to 1,000,000."""
+    """Optimizer steps between two updates."""
     warmup: bool = True
     """Forget the initial weights faster: after n updates, the decay is at most (1 + n) / (10 + n)."""

@@ -5,8 +5,8 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
-from data.config import Backend
 from data.plan.config import InputConfig
+from data.types import Backend
 from models.config import ModelConfig
 from trainer.optim.config import (
     AnyOptimizer,
@@ -42,20 +42,20 @@ class Recipe:
     ema: EmaConfig = field(default_factory=EmaConfig)
     """Moving average of the weights."""
     epochs: int = field(default=90, metadata={"min": 1, "max": 1_000_000})
-    """Passes over the training set: 1 to 1,000,000."""
+    """Passes over the training set."""
     global_batch: int = field(default=256, metadata={"min": 1, "max": 1_000_000})
-    """Images per optimizer step, over all processes and accumulated micro-batches: 1 to 1,000,000."""
+    """Images per optimizer step, over all processes and accumulated micro-batches."""
     micro_batch: int = field(default=32, metadata={"min": 1, "max": 65_536})
-    """Images per process and forward pass, over which BatchNorm computes its statistics: 1 to 65,536."""
+    """Images per process and forward pass, over which BatchNorm computes its statistics."""
     clip_norm: float | None = field(default=None, metadata={"above": 0})
-    """Largest norm of the gradient of all weights together, above 0; a larger one is scaled down. None: no limit."""
+    """Largest norm of the gradient of all weights together; a longer gradient is scaled down. None: no limit."""
     max_skipped: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
-    """Steps, 0 to 1,000,000, that a run may skip because their gradient is not finite; one more ends it."""
+    """Steps that a run may skip because their gradient is not finite; one more ends the run."""
     sync_bn: bool = False
     """Compute BatchNorm's statistics over the whole `global_batch`; needs GPUs, which wait for each other in each such
     layer, and a step of one micro-batch per process."""
     precise_bn: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
-    """Training images, 0 to 1,000,000, over which BatchNorm's statistics are recomputed before each evaluation."""
+    """Training images over which BatchNorm's statistics are computed before each evaluation; 0: running averages."""
     gradient_compression: Literal["none", "bf16", "fp16"] = "none"
     """Type that gradients are rounded to for the exchange between processes, which halves the traffic."""
     precision: Precision = "bf16"
@@ -63,7 +63,7 @@ class Recipe:
     compile: Literal["off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "off"
     """Mode of torch.compile; reduce-overhead and max-autotune use CUDA graphs and cannot accumulate gradients."""
     seed: int = field(default=0, metadata={"min": 0, "below": 2**32})
-    """Seed of the initial weights, the order of the images and every crop and flip: from 0, below 4,294,967,296."""
+    """Decides the initial weights, the order of the images, every crop and flip."""
 
     def accumulation(self, world_size: int) -> int:
         """Micro-batches of each process in an optimizer step."""
@@ -84,29 +84,29 @@ class SiteConfig:
     """Decoder of the images: threads or dali (on the CPU), or dali_gpu (evaluates on the CPU). None: the one that the
     run began with, or for a new run the fastest that works on this machine."""
     max_broken: float = field(default=0.001, metadata={"min": 0, "max": 1})
-    """Share of the images, 0 to 1, that may be broken at the start, and that each process may meet broken later."""
+    """Share of the images that may be broken, at the start or during training."""
     channels_last: bool = True
     """Store images and convolution weights as NHWC in memory; faster, same mathematics."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads per process, 1 to 1,024, for loading and networks on CPUs. None: its CPUs, by a GPU at most 16."""
+    """CPU threads per process, for loading and networks on CPUs. None: its CPUs, by a GPU at most 16."""
     numa: bool = True
     """On a machine with several NUMA nodes, bind each process to CPUs near its GPU, unless the launcher has done so."""
     log_every: int = field(default=20, metadata={"min": 1, "max": 1_000_000})
-    """Steps between two log points in TensorBoard and metrics.jsonl: 1 to 1,000,000."""
+    """Steps between two log points in TensorBoard and metrics.jsonl."""
     trackers: tuple[Tracker, ...] = ()
     """Experiment trackers that get TensorBoard's figures too, by Accelerate's names; install their packages first."""
     profile: int | None = field(default=None, metadata={"min": 1, "max": 10_000})
-    """Write a trace of this many steps, 1 to 10,000, to OUTPUT/profile, for TensorBoard and Perfetto."""
+    """Record what each process does in this many steps, for TensorBoard and Perfetto: OUTPUT/profile."""
     save_minutes: float = field(default=15.0, metadata={"above": 0, "max": 1_000_000})
-    """Minutes, above 0, at most 1,000,000, between two checkpoints; each epoch ends with one as well."""
+    """Minutes from one checkpoint to the next; each epoch ends with one as well."""
     save_steps: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000_000})
-    """Optimizer steps, 1 to 1,000,000,000, between two checkpoints. None: by the clock alone."""
+    """Optimizer steps from one checkpoint to the next. None: by the clock alone."""
     keep_checkpoints: int = field(default=3, metadata={"min": 1, "max": 1_000_000})
-    """Newest checkpoints kept in the run directory: 1 to 1,000,000."""
+    """Newest checkpoints kept in the run directory."""
     keep_best: int = field(default=1, metadata={"min": 0, "max": 1_000_000})
-    """Checkpoints of highest top-1 kept in addition: 0 to 1,000,000."""
+    """Checkpoints of highest top-1 kept in addition."""
     checkpoints_gb: float | None = field(default=None, metadata={"above": 0})
-    """Most disk space of all checkpoints together, gigabytes, above 0. None: all free space."""
+    """Most disk space for all checkpoints together, gigabytes. None: what is free there."""
     save_failure: Literal["go-on", "stop"] = "go-on"
     """If a checkpoint cannot be written: print that, go on and try again later, or stop the run."""
     accumulate: Literal["recipe", "auto"] = "recipe"

@@ -5,7 +5,6 @@ import socket
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ FIRST = ("epochs", "global_batch", "model.name", "optimizer.lr", "seed")  # firs
 POINTS = 10_000  # of each curve: TensorBoard shows 1,000, and 90 epochs of ImageNet stay below 50 MB
 BY_IMAGES = "by_images"  # folder of curves over images seen; in one folder with curves over steps, purging would fail
 
-_NUMBERS = count()  # in the names of files that this process opens within one second
+_EVENTS = "events.out.tfevents."
 
 LAYOUT = {
     "Accuracy": {
@@ -122,8 +121,7 @@ class Events:
             say: Called once if the file cannot be written any more.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        # readers take files in the order of their names, so the time comes first
-        name = f"events.out.tfevents.{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(_NUMBERS)}"
+        name = f"{_EVENTS}{_number(folder):010d}.{socket.gethostname()}.{os.getpid()}"
         self._say = say
         self._records: RecordWriter | None = RecordWriter((folder / name).open("xb"))
         self._add(Event(file_version="brain.Event:2"))
@@ -155,6 +153,15 @@ class Events:
             self._say(
                 f"TensorBoard's file cannot be written: {error.strerror}; metrics.jsonl has what is missing there"
             )
+
+
+def _number(folder: Path) -> int:
+    """What a new file's name begins with: the time, as readers expect, but above all that lie there.
+
+    Readers order files by name. After a clock was set back, the time alone would put a restart before the start.
+    """
+    names = (path.name.removeprefix(_EVENTS).partition(".")[0] for path in folder.glob(f"{_EVENTS}*"))
+    return max([int(time.time()), *(int(name) + 1 for name in names if name.isdecimal())])
 
 
 def _with_first(experiment: Any, names: Sequence[str]) -> Any:

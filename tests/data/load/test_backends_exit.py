@@ -8,7 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from data.config import Backend
+from data.types import Backend
+from tests.commands import HANGS_S
 from tests.data.load.loading import BACKENDS
 
 PROGRAM = """
@@ -41,7 +42,7 @@ def test_a_process_that_ends_in_the_middle_of_an_epoch_does_not_hang(images: Pat
     if way == "Ctrl-C":
         process.send_signal(signal.SIGINT)
     start = time.monotonic()
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=HANGS_S)
     assert time.monotonic() - start < 20
     assert process.returncode in (1, -signal.SIGINT)
     assert errors.rstrip().splitlines()[-1].startswith("ValueError" if way == "raise" else "KeyboardInterrupt"), errors

@@ -9,13 +9,12 @@ import torch
 
 from data.catalog import dataset
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load import note
 from data.load.backends import open_loader
 from data.load.note import Note
 from data.plan.plan import TrainPlan
 from data.schema import NewerSchemaError
-from data.types import Shard
+from data.types import Backend, Shard
 from data.verify import verify
 from tests.data.load.loading import BACKENDS, CONFIG
 
@@ -23,7 +22,7 @@ from tests.data.load.loading import BACKENDS, CONFIG
 @pytest.fixture(scope="module")
 def manifest(images: Path) -> Manifest:
     """24 images of each of 4 classes."""
-    return verify.scan(dataset.listing(images, "train"), known=None, journal=None, workers=1, progress=lambda *_: None)
+    return verify.scan(dataset.find(images).listing("train"), workers=1).manifest
 
 
 @pytest.fixture
@@ -61,7 +60,7 @@ def test_a_full_disk_ends_nothing_and_invents_nothing(plan: TrainPlan, tmp_path:
         batches = at_work.follow(plan.samples(0, 0))
         for _ in range(3):
             next(batches)
-            at_work.came_out()
+            at_work.finished()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert note.read(tmp_path / "note") == []

@@ -46,7 +46,7 @@ def test_the_images_of_the_archive_become_a_tree(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == IMAGES
     found = prepared.contents
     assert (found.classes, found.train, found.val, found.bytes) == (2, 3, 2, sum(map(len, IMAGES.values())))
-    assert dataset.listing(tmp_path / "out", "train").classes == ("n01440764", "n02102040")
+    assert dataset.find(tmp_path / "out").listing("train").classes == ("n01440764", "n02102040")
     assert prepare(tmp_path / "out", path, "imagenette", partial=True).written == 0
 
 
@@ -129,7 +129,4 @@ def test_an_archive_that_is_cut_writes_nothing(tmp_path: Path) -> None:
 
 def test_an_archive_that_is_not_there_is_had_from_its_makers(tmp_path: Path) -> None:
     said = refusal(lambda: prepare(tmp_path / "out", tmp_path / "no.tgz", "imagewoof"))
-    assert (
-        said
-        == f"--archive: {tmp_path}/no.tgz does not exist; it is to be had from https://github.com/fastai/imagenette"
-    )
+    assert said == f"--archive: {tmp_path}/no.tgz does not exist; download it from https://github.com/fastai/imagenette"

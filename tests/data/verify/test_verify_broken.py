@@ -13,8 +13,7 @@ import pytest
 from PIL import Image
 
 from data.catalog import tree
-from data.catalog.formats import GREY, RGB
-from data.catalog.manifest import Manifest
+from data.catalog.manifest import GREY, RGB, Manifest
 from data.load.image_file import Images
 from data.verify import verify
 from data.verify.inspection import decode
@@ -37,7 +36,7 @@ WHOLE = encoded()
 
 
 def scan(root: Path) -> Manifest:
-    return verify.scan(tree.listing(root, "train"), known=None, journal=None, workers=1, progress=lambda *_: None)
+    return verify.scan(tree.listing(root, "train"), workers=1).manifest
 
 
 def beside_a_good_one(root: Path, content: bytes) -> Manifest:

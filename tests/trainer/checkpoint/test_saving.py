@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.commands import HANGS_S
 from trainer.checkpoint import store
 from trainer.checkpoint.saving import Saver
 from trainer.recipe.config import SiteConfig
@@ -278,7 +279,7 @@ saver = Saver(folder, SiteConfig(data=folder, output=folder), lambda: None)
 saver.begin(1, {{"model": {{"w": torch.ones(2_000_000)}}, "network": {{}}, "step": 1}})
 raise SystemExit("failed")
 """
-    done = subprocess.run([sys.executable, "-c", code], timeout=60, capture_output=True, text=True)
+    done = subprocess.run([sys.executable, "-c", code], timeout=HANGS_S, capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (1, "failed\n")
     assert newest(tmp_path)["step"] == 1
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.commands import HANGS_S
 from trainer.commands.cli import main
 from trainer.commands.doctor import DoctorSite
 from trainer.recipe.config import SiteConfig
@@ -67,7 +68,7 @@ def start(folder: Path, *arguments: str, launcher: tuple[str, ...] = (sys.execut
 def found(folder: Path, *arguments: str, **options: Any) -> dict[str, Any]:
     """What the doctor wrote of a run beside `folder`/run, and that it left nothing else there."""
     process = start(folder, "--json", str(folder / "found.json"), *arguments, **options)
-    output, errors = process.communicate(timeout=240)
+    output, errors = process.communicate(timeout=HANGS_S)
     assert process.returncode == 0, errors
     assert sorted(path.name for path in folder.iterdir()) == ["found.json"]
     result = json.loads((folder / "found.json").read_text())
@@ -85,7 +86,7 @@ def test_a_doctor_that_is_sent_away_leaves_nothing_behind(images: Path, tmp_path
             break
     assert [path.name[:8] for path in tmp_path.iterdir()] == [".doctor-"]
     process.send_signal(number)
-    process.communicate(timeout=60)
+    process.communicate(timeout=HANGS_S)
     assert process.returncode == 130
     assert list(tmp_path.iterdir()) == []
 

@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from data.catalog import shards
+from tests.commands import HANGS_S
 from trainer.commands.cli import main
 
 ROOT = Path(__file__).parents[3]
@@ -61,9 +62,16 @@ def test_shards_are_a_source_as_well(source: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--quality", 50], "--quality: 50, but without --resize no image is encoded anew"),
+        (["--quality", 50], "--quality: 50, but without --resize no image is encoded again"),
         (["--workers", 0], "--workers: 0; must be at least 1 and at most 256"),
-        (["--resize", 5], "--resize: 5; must be at least 32 and at most 4096"),
+        (["--resize", 31], "--resize: 31; must be at least 32 and at most 4096"),
+        (["--resize", 32, "--quality", 0], "--quality: 0; must be at least 1 and at most 100"),
+        (
+            ["--shard-images", 0, "--seed", -1],
+            "--shard-images: 0; must be at least 1 and at most 1000000\n"
+            "  --seed: -1; must be at least 0 and at most 4294967295",
+        ),
+        (["--max-broken", 1.5], "--max-broken: 1.5; must be at least 0 and at most 1"),
     ],
 )
 def test_bad_input_is_refused_with_a_reason(
@@ -109,7 +117,7 @@ def test_a_disk_that_takes_no_more_is_told_in_one_line(source: Path, workers: in
     Image.new("RGB", (300, 300)).save(source / "train/class0/0.bmp")
     out = source.parent / "out"
     limited = data("pack", source, out, "--workers", workers, "--shard-images", 3, before="ulimit -f 64;")
-    _, errors = limited.communicate(timeout=60)
+    _, errors = limited.communicate(timeout=HANGS_S)
     assert limited.returncode == 1
     assert errors.splitlines()[-1].startswith(f"failed: {out}/train/train-00000")
     assert errors.endswith(".tar: File too large; once that is fixed, the same command goes on from here\n")
@@ -133,7 +141,7 @@ def test_ctrl_c_is_obeyed_in_the_middle_of_a_shard(tmp_path: Path, workers: int)
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)
     start = time.monotonic()
-    output, errors = process.communicate(timeout=60)
+    output, errors = process.communicate(timeout=HANGS_S)
     assert time.monotonic() - start < 8
     assert (process.returncode, output, errors.splitlines()[-1]) == (
         *(130, ""),

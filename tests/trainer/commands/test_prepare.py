@@ -31,7 +31,7 @@ def test_shards_can_be_made_directly(tmp_path: Path, capsys: pytest.CaptureFixtu
     paths = archives.imagenet(tmp_path / "archives")
     command = ["prepare", "imagenet", str(tmp_path / "out"), *flags(paths), "--partial", "--workers", "1"]
     assert main([*command, "--resize", "32"]) == 2
-    assert "--to: tree, but options of shards are given; add --to shards" in capsys.readouterr().err
+    assert "--to: tree, but there are options of shards; add --to shards" in capsys.readouterr().err
     assert main([*command, "--resize", "32", "--to", "shards"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "18 images (12 train and 6 val) of 3 classes" in lines[0]
@@ -70,9 +70,19 @@ def test_an_archive_that_is_not_there_ends_with_2(
     assert main(["prepare", name, str(tmp_path / "out"), "--archive", str(tmp_path / "no")]) == 2
     said = capsys.readouterr().err
     assert said.startswith(
-        f"cannot start; nothing was written\n  --archive: {tmp_path}/no does not exist; it is to be "
+        f"cannot start; nothing was written\n  --archive: {tmp_path}/no does not exist; download it "
     )
     assert list(tmp_path.iterdir()) == []
+
+
+def test_options_of_shards_out_of_range_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archives = [f"--{name}={tmp_path / name}" for name in ("train-tar", "val-tar", "devkit")]
+    flags = ["--to", "shards", "--quality", "0", "--resize", "31"]
+    assert main(["prepare", "imagenet", str(tmp_path / "out"), *archives, *flags]) == 2
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  --resize: 31; must be at least 32 and at most 4096",
+        "  --quality: 0; must be at least 1 and at most 100",
+    ]
 
 
 def test_help_names_the_data_sets_and_the_official_files() -> None:

@@ -13,6 +13,7 @@ import pytest
 from PIL import Image
 
 from data.catalog import dataset
+from tests.commands import HANGS_S
 from trainer.commands.cli import main
 
 ROOT = Path(__file__).parents[3]
@@ -43,7 +44,7 @@ def test_a_sound_data_set_is_listed_and_described(root: Path, capsys: pytest.Cap
     Image.new("L", (100, 50)).save(root / "train/a/0.JPEG", "PNG", exif=exif)
     assert verify(root) == 0
     assert sorted(path.name for path in root.iterdir()) == [*LISTS, "train", "val"]
-    assert len(dataset.load(root, root, "train")) == 8
+    assert len(dataset.find(root).manifest(root, "train")) == 8
     lines = {line[:38].strip(): line[38:].split("  ") for line in capsys.readouterr().out.splitlines()}
     cells = {title: [cell.strip() for cell in row if cell.strip()] for title, row in lines.items()}
     assert cells[""] == ["train", "val"]
@@ -79,7 +80,7 @@ def test_broken_images_are_named_and_end_with_1(root: Path, capsys: pytest.Captu
     assert f"\n  {root}/train/b/bad00.JPEG: the file is empty\n" in output
     assert output.count("the file is empty") == 20
     assert "\n  and 11 more\n" in output
-    assert len(dataset.load(root, root, "val")) == 7
+    assert len(dataset.find(root).manifest(root, "val")) == 7
     assert verify(root) == 1
 
 
@@ -110,7 +111,7 @@ def test_a_damaged_list_is_made_anew(root: Path, capsys: pytest.CaptureFixture[s
     (root / LISTS[0]).write_bytes(b"damaged")
     assert verify(root) == 0
     assert f"{root / LISTS[0]} is no manifest" in capsys.readouterr().err
-    assert len(dataset.load(root, root, "train")) == 8
+    assert len(dataset.find(root).manifest(root, "train")) == 8
 
 
 def test_a_place_that_cannot_be_written_names_the_flag(
@@ -156,7 +157,7 @@ def test_ctrl_c_is_obeyed_and_the_next_call_goes_on(root: Path) -> None:
         assert process.poll() is None
         time.sleep(0.01)
     os.killpg(process.pid, signal.SIGINT)
-    output, errors = process.communicate(timeout=30)
+    output, errors = process.communicate(timeout=HANGS_S)
     assert (process.returncode, output, errors) == (130, "", "interrupted; the same command goes on from here\n")
     assert not (root / LISTS[0]).exists()
     for number in range(64, 900):

@@ -28,12 +28,12 @@ def test_pace_is_images_and_arithmetic_over_the_time_since_the_last_lap(
     parts: tuple[Meter, build.TrainState, TrainStep],
 ) -> None:
     meter, state, _ = parts
-    state.step = 3
+    state.step, before = 3, time.perf_counter()
     meter.restart()
     time.sleep(0.2)
     state.step = 5
     pace, step_s = meter.lap()
-    assert 0.1 <= step_s < 0.5
+    assert 0.1 <= step_s <= (time.perf_counter() - before) / 2
     assert pace.images_per_s == pytest.approx(watched.RECIPE.global_batch / step_s)
     assert pace.images_per_s_per_device == pace.images_per_s
     assert pace.tflops_per_s == pytest.approx(pace.images_per_s * 6 * MULTIPLY_ADDS / 1e12, rel=0.02)

@@ -1,5 +1,6 @@
 import resource
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,3 +55,19 @@ def test_a_later_file_voids_the_steps_that_are_done_again(tmp_path: Path) -> Non
         (6, 6.5),
         (7, 7.5),
     ]
+
+
+def test_files_are_read_in_the_order_of_the_starts_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "events.out.tfevents.notes").touch()
+    for now, step in ((2_000_000_000.0, 1), (1_000_000_000.0, 2), (1_000_000_000.0, 3), (3_000_000_000.0, 4)):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        events = Events(tmp_path, step, print)
+        events.add(scalar(step), step)
+        events.close()
+    names = sorted(path.name.split(".")[3] for path in tmp_path.glob("events*") if path.stat().st_size)
+    assert names == ["2000000000", "2000000001", "2000000002", "3000000000"]
+    (tmp_path / "events.out.tfevents.notes").unlink()
+    read = EventAccumulator(str(tmp_path)).Reload().Scalars("train/loss")
+    assert [(event.step, event.value) for event in read] == [(1, 1), (2, 2), (3, 3), (4, 4)]

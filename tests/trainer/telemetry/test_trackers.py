@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import HANGS_S
 from tests.trainer.telemetry import watched
 from trainer import preflight
 from trainer.context import RunContext
@@ -24,6 +25,8 @@ def logged(run: Path) -> list[list[float]]:
 def offline(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> RunContext:
     monkeypatch.setenv("WANDB_MODE", "offline")
     monkeypatch.setenv("WANDB_SILENT", "true")
+    for name in ("WANDB__SERVICE_WAIT", "WANDB_INIT_TIMEOUT"):  # of 30 and 90 s, too few on a busy machine
+        monkeypatch.setenv(name, str(HANGS_S))
     (tmp_path / "r20").mkdir()
     return watched.context(tmp_path / "r20", trackers=("wandb",))
 
