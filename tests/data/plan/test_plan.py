@@ -1,9 +1,11 @@
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import pytest
 
+from data.plan import crops
 from data.plan.config import AugmentConfig, InputConfig
 from data.plan.plan import TrainPlan, training_sizes
 from data.plan.samples import Samples
@@ -90,6 +92,25 @@ def test_a_plan_goes_on_at_any_batch_and_over_the_end_of_the_epoch(first: int) -
 def test_flips_come_as_often_as_asked() -> None:
     flips = np.concatenate([samples.flips for samples in one_epoch(train_plan())])
     assert 0.45 < flips.mean() < 0.55
+
+
+def test_an_image_is_flipped_where_its_draw_is_below_the_probability() -> None:
+    draw = float(one_epoch(train_plan())[0].draws[0, -1])
+    flips = [one_epoch(train_plan(config=InputConfig(flip=flip)))[0].flips[0] for flip in (draw, draw + 1e-9)]
+    assert flips == [False, True]
+
+
+@pytest.mark.parametrize("crop", ["resized", "padded"])
+def test_windows_are_those_of_the_kind_of_crop(crop: Literal["resized", "padded"]) -> None:
+    plan = train_plan(config=InputConfig(crop=crop, crop_area=(0.25, 0.5), crop_padding=7, train_size=64))
+    samples = one_epoch(plan)[3]
+    widths, heights = IMAGES.widths[samples.indices], IMAGES.heights[samples.indices]
+    expected = {
+        "resized": crops.resized(samples.draws, widths, heights, (0.25, 0.5)),
+        "padded": crops.padded(samples.draws, widths, heights, padding=7, side=64),
+    }
+    assert samples.windows.tolist() == expected[crop].tolist()
+    assert plan.padded == (crop == "padded")
 
 
 def test_repeated_images_come_in_a_row_each_cropped_anew() -> None:
