@@ -1,10 +1,53 @@
-"""Files that outlast a power cut. Standard library only."""
+"""Files that are there whole or not at all, also after a power cut. Standard library only."""
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO, Any
 
 
 def flush(stream: IO[Any]) -> None:
-    """Put what was written onto the disk; a file that is renamed before that may come back empty."""
+    """Put what was written onto the disk; a file that is renamed before that may be empty after a power cut."""
     stream.flush()
     os.fsync(stream.fileno())
+
+
+@contextmanager
+def whole(path: Path, *, flushed: bool = True, shared: bool = False) -> Iterator[IO[bytes]]:
+    """Open a temporary file that becomes `path` where the block ends without an error, and is removed otherwise.
+
+    The next writer overwrites what a killed one leaves, unless the file is `shared`.
+
+    Args:
+        path: The file.
+        flushed: Put it onto the disk before it is renamed.
+        shared: Other processes may write the same file now: each has a temporary file of its own.
+
+    Raises:
+        OSError: Names `path`, which the error of a full disk does not.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp" if shared else f".{path.name}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            yield stream
+            if flushed:
+                flush(stream)
+        temporary.replace(path)
+    except BaseException as error:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+        if not isinstance(error, OSError):
+            raise
+        named = error.filename if error.filename not in (None, str(temporary)) else str(path)
+        raise OSError(error.errno, error.strerror or str(error), named) from None
+
+
+def replace(path: Path, content: bytes, *, flushed: bool = False) -> None:
+    """Write a whole file as `whole` does; without `flushed`, a power cut may leave it empty.
+
+    Raises:
+        OSError: Names the file.
+    """
+    with whole(path, flushed=flushed) as stream:
+        stream.write(content)

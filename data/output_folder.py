@@ -1,20 +1,13 @@
-"""What all commands that fill a folder share: what they refuse, and how they write a file. Standard library only."""
+"""What all that fill a folder share: what they refuse to write to, and one writer at a time. Standard library only."""
 
+import fcntl
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-SPLITS = ("train", "val")
 ADVICE = "name another folder, or delete it"
 SHOWN = 10
-
-
-def manifest_file(folder: Path, split: str) -> Path:
-    """Where the manifest of a split lies, beside the data or in a run directory."""
-    return folder / f"manifest-{split}.npz"
-
-
-MANIFESTS = tuple(manifest_file(Path(), split).name for split in SPLITS)
 
 
 class RefusedError(ValueError):
@@ -57,15 +50,22 @@ def entries(folder: Path) -> list[os.DirEntry[str]]:
         return [entry for entry in found if not entry.name.startswith(".")]
 
 
-def replace(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all. What a killed writer leaves, the next one overwrites.
+@contextmanager
+def alone(lock_file: Path) -> Iterator[None]:
+    """Hold a lock, which the system releases when the process is killed.
 
     Raises:
-        OSError: With the name of the file, which a full disk does not tell.
+        RefusedError: Another process holds it.
     """
-    temporary = path.with_name(f".{path.name}.tmp")
-    try:
-        temporary.write_bytes(content)
-        temporary.replace(path)
-    except OSError as error:
-        raise OSError(error.errno, error.strerror, str(path)) from None
+    with lock_file.open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            folder = lock_file.parent
+            raise RefusedError(f"{folder}: another process is writing this data set; let it finish") from None
+        except OSError:
+            pass  # no locks on this file system: two writers at once would write the same bytes, or one would fail
+        try:
+            yield
+        finally:
+            lock_file.unlink(missing_ok=True)

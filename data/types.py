@@ -2,20 +2,28 @@
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
+Backend = Literal["threads", "dali", "dali_gpu"]
+"""What carries a plan out; the last two need NVIDIA DALI."""
 Progress = Callable[[int, int], object]
 """Given what is done, and what there is in all."""
 Watch = Callable[[str, str], AbstractContextManager[Progress]]
 """Given what is begun and the unit that it is counted in, and entered for as long as it takes."""
+
+
+def has_dali() -> bool:
+    """Whether NVIDIA DALI is installed."""
+    return bool(importlib.util.find_spec("nvidia") and importlib.util.find_spec("nvidia.dali"))
 
 
 def unwatched(done: int, total: int) -> None:

@@ -139,7 +139,7 @@ def meaning(code: int) -> str:
     """An exit code in words."""
     if code > 128:
         return f"killed by signal {code - 128}"
-    return {0: "finished", 75: "stopped in good order", 70: "broke off"}.get(code, f"exit code {code}")
+    return {0: "finished", 75: "stopped cleanly", 70: "aborted"}.get(code, f"exit code {code}")
 
 
 def _append(file: Path, content: dict[str, Any]) -> None:

@@ -11,14 +11,13 @@ from pathlib import Path
 
 from launch import pinned, run_state
 from launch.job import Sweep, TrainJob
-from launch.run_state import Evidence
+from launch.run_state import Snapshot
 from launch.site import ClusterConfig, cluster_problems, path_problems
 from launch.submission import LaunchFolder, Submission
 from trainer import preflight
 from trainer.exits import FAILED, refuse
-from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.config import Recipe, SiteConfig, flags
 from trainer.recipe.decode import InvalidConfigError, encode, range_problems
-from trainer.recipe.flags import flags
 from trainer.rundir import RunDirectory
 from trainer.world import World
 
@@ -77,7 +76,7 @@ def machine_problems(cluster: ClusterConfig) -> list[str]:
     return ["sbatch: not found on this machine; submit from a login node, or add --cluster local, or --dry-run"]
 
 
-def jobs_there(runs: Sequence[Evidence], cluster: ClusterConfig) -> dict[Path, str]:
+def jobs_there(runs: Sequence[Snapshot], cluster: ClusterConfig) -> dict[Path, str]:
     """The runs, by directory, that are in the hands of an earlier job, each with its id and state.
 
     Raises:

@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 
 from launch.site import ClusterConfig
+from trainer.terminal import remark
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -37,7 +38,7 @@ class Sweep:
         try:
             results.refresh(self.root)
         except (OSError, ValueError, LookupError) as error:
-            sys.stderr.write(f"launch: {self.root}/{results.FILE} stays as it was: {error}\n")
+            remark(f"{self.root}/{results.FILE} was not updated: {error}")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

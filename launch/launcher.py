@@ -9,7 +9,6 @@ still have to end.
 import os
 import signal
 import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Iterator, Mapping
@@ -19,9 +18,10 @@ from pathlib import Path
 from types import FrameType
 
 from trainer.checkpoint.grace import GRACE_VARIABLE
-from trainer.cpu import ALLOCATOR, RESTING, has_gpu
-from trainer.exits import BAD_INPUT, BEGUN, BROKE_OFF, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
-from trainer.stopping import IMPATIENT, START_AGAIN
+from trainer.cpus import ALLOCATOR, SLEEPING, has_gpu
+from trainer.exits import ABORTED, BAD_INPUT, BEGUN, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
+from trainer.stopping import INTERRUPTS, START_AGAIN
+from trainer.terminal import remark
 
 _LOOK_S = 0.1
 _SIGNALLED = 128  # above it, a shell's and srun's codes are those of signals
@@ -73,7 +73,7 @@ def environment(grace_s: int, gpu: bool, given: Mapping[str, str]) -> dict[str, 
         "PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR2",  # torchrun's --signals-to-handle
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(grace_s),  # its --shutdown-timeout, which PyTorch 2.11 does not have
         GRACE_VARIABLE: str(grace_s),
-        **RESTING,
+        **SLEEPING,
     }
     on_cpu = {**ALLOCATOR, "ACCELERATE_USE_CPU": "true"}
     return {**ours, **({} if gpu else on_cpu), **given}
@@ -106,7 +106,7 @@ class _Command:
             self._tend()
         while code != 0 and any(self._members()):  # accelerate's launcher of one process dies before that has saved
             if self._deadline is None:
-                say("the command failed and left processes behind; they are asked to stop")
+                remark("the command failed and left processes behind; they are asked to stop")
                 self._stop(signal.SIGTERM)
             self._tend()
         return code
@@ -130,11 +130,11 @@ class _Command:
     def _pass_on(self, number: signal.Signals) -> None:
         self._asked = True
         self._interrupts += number == signal.SIGINT
-        if self._interrupts >= IMPATIENT:
+        if self._interrupts >= INTERRUPTS:
             self._deadline = time.monotonic()
             return
         if self._deadline is None:
-            say(f"{number.name}: {self._grace_s} s to save and end; {IMPATIENT} times Ctrl-C ends all at once")
+            remark(f"{number.name}: {self._grace_s} s to save and end; {INTERRUPTS} times Ctrl-C ends all at once")
         srun = Path(self._words[0]).name == "srun"
         self._stop(signal.SIGUSR2 if srun else _PASSED_ON.get(number, number))
 
@@ -155,7 +155,7 @@ class _Command:
 
     def _kill(self) -> None:
         if not self._killed:
-            say("still running: killed")
+            remark("still running: killed")
         self._killed = True
         for process in (*self._members(), self._process.pid):
             with suppress(ProcessLookupError):
@@ -178,12 +178,6 @@ def _meant(code: int, recorded: str, *, asked: bool) -> int:
     if asked and recorded in ("", BEGUN, "0"):
         return START_AGAIN
     if recorded == BEGUN and 0 < code < _SIGNALLED:  # a process was ended from outside: torchrun says no more than 1
-        return BROKE_OFF
-    known = {str(meant): meant for meant in (START_AGAIN, BROKE_OFF, FAILED, BAD_INPUT, INTERRUPTED)}
+        return ABORTED
+    known = {str(meant): meant for meant in (START_AGAIN, ABORTED, FAILED, BAD_INPUT, INTERRUPTED)}
     return known.get(recorded, code if code > 0 else 128 - code)
-
-
-def say(text: str) -> None:
-    """A line of the job's or the launcher's own, among those of its processes."""
-    sys.stderr.write(f"launch: {text}\n")
-    sys.stderr.flush()

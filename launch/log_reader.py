@@ -8,7 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from launch import screen
+from trainer.terminal import remark
 
 _BEGIN = re.compile(rb"launch: attempt ([0-9]{1,9}) ")  # of a line with which the supervisor begins an attempt
 _LABEL = re.compile(rb" *(?:([0-9]{1,7})|\[([0-9]{1,7})\]): ?")  # srun's; torchrun's
@@ -100,7 +100,7 @@ class LogFile:
     def _notice_change(self, status: os.stat_result) -> None:
         """Begin anew if the file is not what it was."""
         if status.st_size < self.place or self._inode not in (None, status.st_ino):
-            screen.say(f"{self.file} was cut or replaced; from its begin")
+            remark(f"{self.file} was cut or replaced; from its begin")
             self.place, self._bar = 0, None
         self._inode = status.st_ino
 

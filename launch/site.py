@@ -16,21 +16,21 @@ class ClusterConfig:
     cluster: Literal["slurm", "local"] = "slurm"
     """slurm, or local: this machine, now, without Slurm; started again in the same way."""
     nodes: int = field(default=1, metadata={"min": 1, "max": 10_000})
-    """Nodes: 1 to 10,000."""
+    """Nodes of the job."""
     gpus_per_node: int = field(default=0, metadata={"min": 0, "max": 64})
-    """GPUs on each node, 0 to 64, one process for each; 0 trains on CPUs."""
+    """GPUs on each node, one process for each; 0 trains on CPUs."""
     processes_per_node: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """Processes on each node without GPUs, 1 to 1,024. None: one for each GPU, or one."""
+    """Processes on each node without GPUs. None: one for each GPU, or one."""
     cpus_per_process: int = field(default=1, metadata={"min": 1, "max": 1024})
-    """CPU cores of each process, 1 to 1,024; they decode the images. ImageNet on one fast GPU keeps 8 to 16 busy."""
+    """CPU cores of each process; they decode the images. ImageNet on one fast GPU keeps 8 to 16 busy."""
     memory_gb: float | None = field(default=None, metadata={"above": 0, "max": 100_000})
-    """Main memory of each node, GB: above 0, at most 100,000. None: the partition's default."""
+    """Main memory of each node, GB. None: the partition's default."""
     hours: float = field(default=24.0, metadata={"above": 0, "max": 10_000})
-    """Slurm's time limit, hours: above 0, at most 10,000. A run that needs longer is queued again until it is done."""
+    """Slurm's time limit, hours. A run that needs longer is queued again until it is done."""
     grace_s: int = field(default=120, metadata={"min": 10, "max": 86_400})
-    """Seconds before the time limit, 10 to 86,400, at which the run saves and ends, to be queued again."""
+    """Seconds before the time limit at which the run saves and ends, to be queued again."""
     retries: int = field(default=3, metadata={"min": 1, "max": 1000})
-    """Attempts in a row, 1 to 1,000, that may end without a newer checkpoint; then the run stops."""
+    """Attempts in a row that may end without a newer checkpoint; then the run stops."""
     partition: str | None = None
     """Partition (queue). None: the cluster's default."""
     account: str | None = None

@@ -14,9 +14,8 @@ from rich.table import Table
 from rich.text import Text
 
 from launch.run_state import State, UnderWay
-from launch.screen import in_one_line, say, write
 from trainer import terminal
-from trainer.terminal import age
+from trainer.terminal import age, in_one_line, remark, write
 
 HEAD = ("run", "state", "job", "step", "epoch", "top-1", "images/s", "restarts", "ETA", "note")
 
@@ -34,18 +33,17 @@ _STYLE: dict[State, str] = {
     "unknown": "magenta",
     "not running": "dim",
 }
-_AROUND = 4  # lines of a terminal that head, foot and cursor take
-_WIDE = 110  # columns, from which on notes have room beside the rest
+_AROUND = 4  # lines of a terminal for head, foot and cursor
+_WIDE = 110  # columns that a table with notes needs
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Row:
-    """A run in a line; None: unknown."""
+    """A run; None: unknown."""
 
     run: str
-    """Path below the folder that was asked for."""
+    """Its path below the folder of the command."""
     state: State
-    """How it stands, in a word."""
     job: str | None
     """Id of the job that was queued last."""
     step: int | None
@@ -59,16 +57,16 @@ class Row:
     top1: float | None
     """Of the newest evaluation, percent."""
     images_per_s: float | None
-    """Of all processes, when it was last written down."""
+    """Of all processes, in the newest record."""
     restarts: int | None
-    """Attempts but the first."""
+    """Attempts without the first."""
     eta_s: float | None
-    """Seconds of training that are left; of a run that works only."""
+    """Seconds of training that are left, of a running run."""
     note: str
     """What is wrong, what it waits for, what to do."""
 
     def cells(self) -> tuple[str, ...]:
-        """What stands below `HEAD`."""
+        """As text, in the order of `HEAD`."""
         return (
             in_one_line(self.run),
             self.state,
@@ -85,56 +83,48 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class Board:
-    """All runs below a folder at one moment."""
+    """All runs below the folder `root` at one moment."""
 
     root: Path
-    """The folder."""
     rows: list[Row]
-    """One for each run."""
     remarks: list[str]
     """What concerns more than one run."""
 
 
-def show(board: Board) -> None:
-    """A table on a terminal; in a file or a pipe a line for each run, however long."""
-    if sys.stdout.isatty() and board.rows:
+def show(board: Board, *, as_json: bool) -> None:
+    """A table on a terminal, elsewhere a line for each run, however long; or one JSON array. Remarks go to stderr."""
+    if as_json:
+        write(json.dumps([asdict(row) for row in board.rows], indent=2) + "\n")
+    elif sys.stdout.isatty() and board.rows:
         console = Console()
         console.print(picture(board.rows, console.width))
     elif board.rows:
         terminal.show(HEAD, [row.cells() for row in board.rows])
     else:
         write(f"no run directory in {in_one_line(str(board.root))}: none holds a recipe.yaml\n")
-    for remark in board.remarks:
-        say(remark)
-
-
-def show_json(board: Board) -> None:
-    """One JSON array; the remarks go to stderr."""
-    write(json.dumps([asdict(row) for row in board.rows], indent=2) + "\n")
-    for remark in board.remarks:
-        say(remark)
+    for text in board.remarks:
+        remark(text)
 
 
 def watch(collect: Callable[[], Board], every_s: float) -> int:
-    """Show the runs again and again, until Ctrl-C."""
+    """Show the runs every `every_s` seconds, until Ctrl-C."""
     console = Console()
     try:
         with Live(console=console, auto_refresh=False) as live:
             while True:
                 live.update(screenful(collect(), console.width, console.height), refresh=True)
                 time.sleep(every_s)
-    except KeyboardInterrupt:  # the way to end it
+    except KeyboardInterrupt:
         return 0
 
 
 def picture(rows: list[Row], width: int, *, cut: bool = False) -> Group:
-    """The runs with colours; what is too long is folded, or `cut`. On a narrow terminal the notes stand below."""
+    """The runs with colours; what is too long is folded, or `cut`. On a narrow terminal the notes come below."""
     if width >= _WIDE:
         return Group(_table(rows, HEAD, cut=cut))
-    notes = [
-        Text(in_one_line(f"{row.run}: {row.note}"), "dim", no_wrap=cut, overflow="ellipsis") for row in rows if row.note
-    ]
-    return Group(_table(rows, tuple(name for name in HEAD if name not in ("job", "note")), cut=cut), *notes)
+    notes = (in_one_line(f"{row.run}: {row.note}") for row in rows if row.note)
+    names = tuple(name for name in HEAD if name not in ("job", "note"))
+    return Group(_table(rows, names, cut=cut), *(Text(note, "dim", no_wrap=cut, overflow="ellipsis") for note in notes))
 
 
 def _table(rows: list[Row], names: tuple[str, ...], *, cut: bool) -> Table:
@@ -150,12 +140,12 @@ def _table(rows: list[Row], names: tuple[str, ...], *, cut: bool) -> Table:
 
 
 def screenful(board: Board, width: int, height: int) -> Group:
-    """What fits on the screen: of many runs first those that are under way, and then those that need someone."""
-    room = height - _AROUND - len(board.remarks)
+    """As many runs as fit on the screen: first those under way, then those that need the user."""
+    lines_left = height - _AROUND - len(board.remarks)
     rows: list[Row] = []
     for row in sorted(board.rows, key=_urgency):
-        room -= 2 if row.note and width < _WIDE else 1
-        if room >= 0:
+        lines_left -= 2 if row.note and width < _WIDE else 1
+        if lines_left >= 0:
             rows.append(row)
     more = [f"and {len(board.rows) - len(rows)} more"] if len(rows) < len(board.rows) else []
     foot = [*more, *board.remarks, f"{time.strftime('%H:%M:%S')}  Ctrl-C ends; {len(board.rows)} runs in {board.root}"]

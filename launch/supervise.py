@@ -1,7 +1,7 @@
 """A job's own process: starts the run's processes, and decides what follows when they end. Standard library only.
 
 On Slurm it is the batch script's, on the first node; `srun` starts the ranks, and Slurm's signals go to these directly.
-A run that broke off after a newer checkpoint is started again at once, on the same nodes; otherwise the job goes back
+A run that was aborted after a newer checkpoint is started again at once, on the same nodes; otherwise the job goes back
 into the queue, for other nodes perhaps.
 """
 
@@ -16,12 +16,13 @@ from pathlib import Path
 
 from launch import attempts, scheduler
 from launch.attempts import Attempt, End
-from launch.launcher import Ended, run, say
+from launch.launcher import Ended, run
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
-from trainer.exits import BROKE_OFF, FAILED
+from trainer.exits import ABORTED, FAILED
 from trainer.rundir import RunDirectory
 from trainer.stopping import START_AGAIN
+from trainer.terminal import remark
 
 _REQUEUE_S = 60  # a controller that does not answer is asked again so long
 _ALREADY = "pending execution"  # what Slurm says of a job that it has put back into the queue by itself
@@ -98,9 +99,9 @@ def _attempt(job: _Job, place: Place) -> tuple[Attempt, End]:
     folder, checkpoints = LaunchFolder(job.run), RunDirectory(job.run).checkpoints
     before = attempts.newest_step(checkpoints)
     attempt = attempts.begin(folder.attempts, job=place.job, restart=place.restart, nodes=place.nodes, step=before)
-    say(f"attempt {attempt.number} of job {place.job} on {place.nodes}, from step {before}")
+    remark(f"attempt {attempt.number} of job {place.job} on {place.nodes}, from step {before}")
     hopeless = _hopeless(job, place, folder, attempt)
-    ended = Ended(BROKE_OFF, asked=False) if hopeless else _run(job, place, folder)
+    ended = Ended(ABORTED, asked=False) if hopeless else _run(job, place, folder)
     # on a node that was cut off, another attempt may have begun meanwhile
     history = [one for one in attempts.read(folder.attempts) if one.number <= attempt.number]
     step = attempts.newest_step(checkpoints)
@@ -112,7 +113,7 @@ def _attempt(job: _Job, place: Place) -> tuple[Attempt, End]:
         then, why = "stopped", f"a signal asked for the end, at step {step:,}"
     end = End(code=ended.code, step=step, then=then, why=why, time=time.time())
     attempts.end(folder.attempts, attempt, end)
-    say(f"attempt {attempt.number}: {why}")
+    remark(f"attempt {attempt.number}: {why}")
     return attempt, end
 
 
@@ -166,5 +167,5 @@ def _left(job: _Job, begun: Attempt, end: End, reason: str) -> int:
     folder = LaunchFolder(job.run)
     why = f"Slurm did not put the job back into the queue ({reason}); go on by: {folder.resume}"
     attempts.end(folder.attempts, begun, replace(end, then="stopped", why=why))
-    say(why)
+    remark(why)
     return FAILED

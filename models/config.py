@@ -12,16 +12,16 @@ class ModelConfig:
     """A name of `provenet models list`, or `timm/<name>` or `torchvision/<name>` for those packages' own network."""
 
     num_classes: int = field(default=1000, metadata={"min": 1, "max": 1_000_000})
-    """Classes, the length of a row of logits, 1 to 1,000,000; must agree with the data set."""
+    """Classes, the length of a row of logits; must agree with the data set."""
 
     in_channels: int = field(default=3, metadata={"min": 1, "max": 1024})
-    """Channels of an image, 1 to 1,024: 3 for RGB."""
+    """Channels of an image: 3 for RGB."""
 
     drop_path: float | None = field(default=None, metadata={"min": 0, "below": 1})
-    """Stochastic depth in training: chance to skip the last residual branch, from 0, below 1 (1603.09382)."""
+    """Stochastic depth: probability that training skips the last residual branch (1603.09382)."""
 
     dropout: float | None = field(default=None, metadata={"min": 0, "below": 1})
-    """Chance that a feature before the classifier is dropped in training: from 0, below 1."""
+    """Probability that training drops a feature before the classifier."""
 
     zero_init_residual: bool | None = None
     """Start training with each residual block as the identity: gamma of its last norm at 0 (1706.02677 section 5.1)."""
@@ -30,7 +30,7 @@ class ModelConfig:
     """Where shapes differ: A pads zeros, B projects; C projects in every block (1512.03385 section 3.3 and Table 3)."""
 
     blur_pool: Literal["after", "before"] | None = None
-    """BlurPool, a filter at halvings: after the convolution (1904.11486, timm) or before it (ffcv, Composer)."""
+    """A filter where a map is halved: after the convolution (1904.11486, timm), or before it (ffcv, Composer)."""
 
     deep_stem: bool | None = None
     """Three 3x3 convolutions instead of the 7x7 (ResNet-C, 1812.01187 section 4.2); with avg_down it is ResNet-D."""
@@ -39,7 +39,7 @@ class ModelConfig:
     """Average pool before a shortcut's projection instead of a stride in it (ResNet-D, 1812.01187 section 4.2)."""
 
     ghost: int | None = field(default=None, metadata={"min": 2, "max": 64})
-    """Ratio s of the network's own Ghost modules, or of ones put for its 1x1 convolutions: 2 to 64 (1911.11907)."""
+    """Ratio s of the network's own Ghost modules, or of those that replace its 1x1 convolutions (1911.11907)."""
 
     aux_logits: bool | None = None
     """Whether Inception-v3 trains with its auxiliary head (1512.00567 section 4)."""

@@ -7,10 +7,11 @@ from torch import nn
 
 
 def fully_convolutional(network: nn.Module, image_size: int) -> int:
-    """Let the network average its class scores over all places of an image, in place of one crop's.
+    """Let the network average its class scores over all positions of an image instead of scoring one crop.
 
-    The last average is then taken over windows of the size that it had in training, one for each place of the last map,
-    and the scores over the windows; the linear layer comes after, which is the same as before for a linear layer.
+    The last pooling then averages over windows of the size that it had in training, one for each position of the last
+    map, and then over the windows' results. The linear layer comes after both averages, where it gives the same scores
+    as between them.
 
     Args:
         network: Ends in `avgpool`, an average over the map, and `fc`, a linear layer; on any device.

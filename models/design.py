@@ -38,27 +38,14 @@ class Design:
     stride_in_1x1: bool = False
     """A stage halves the map in its first 1x1, as the paper's code does; else in its first 3x3."""
 
-    shortcut: Literal["A", "B", "C"] = "B"
-    """Zeros, projection where shapes differ, projection everywhere (section 3.3, Table 3)."""
-
-    zero_init_residual: bool = False
-    """The last BatchNorm of each block starts at gamma 0 (1706.02677 section 5.1)."""
-
-    drop_path: float = 0.0
-    """Stochastic depth: the chance that the last block's residual branch is dropped."""
-
-    blur_pool: Literal["after", "before"] | None = None
-    """after: a halving on the residual path or in the stem's pool is done by a filter behind it (1904.11486 section
-    3.2, as in timm). before: a strided convolution, a projection too, sees a filtered map (ffcv-imagenet, Composer)."""
-
-    deep_stem: bool = False
-    """Three 3x3 convolutions for the 7x7 (1812.01187 Figure 2 b, ResNet-C)."""
-
-    avg_down: bool = False
-    """Average pool before a strided projection (1812.01187 Figure 2 c, ResNet-D)."""
-
-    ghost: int = 0
-    """Ratio s of the Ghost modules that replace convolutions (1911.11907); 0 for none."""
-
     ghost_kernels: tuple[int, ...] = (1,)
     """Kernel sizes of the convolutions that Ghost modules replace."""
+
+    # Options: `ModelConfig` says what they do
+    shortcut: Literal["A", "B", "C"] = "B"
+    zero_init_residual: bool = False
+    drop_path: float = 0.0
+    blur_pool: Literal["after", "before"] | None = None
+    deep_stem: bool = False
+    avg_down: bool = False
+    ghost: int = 0

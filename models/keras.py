@@ -1,11 +1,11 @@
-"""A network of the ResNet family in the words of Keras: channels last, a grouped convolution in one row.
+"""A network of the ResNet family as Keras prints it: channels last, a grouped convolution in one row.
 
 The rows are those of a Keras summary of ResNeXt-50 whose grouped convolutions were put together by hand. They differ
 from the network's own layers in what Keras counts and shows:
 
 - the input and the paddings of the stem are rows of their own, an addition is one, the global average is not shown;
-- layers stand by their distance from the input: a projection beside the end of the branch it is added to;
-- the stem's convolution has a bias, Keras's default, which our network has not;
+- layers are ordered by their distance from the input: a projection comes at the end of the branch it is added to;
+- the stem's convolution has a bias, Keras's default, which our network lacks;
 - BatchNorm counts its running statistics as parameters;
 - a grouped convolution is one small convolution a group, whose weights are counted there and not in its own row.
 """
@@ -52,7 +52,7 @@ def as_keras(summary: Summary) -> str:
     """Keras's page: a line a layer, names counted from 1, then the totals and what they are made of.
 
     Raises:
-        ValueError: The network has layers that the page has no words for.
+        ValueError: Keras has no name for one of the layers.
     """
     line = "{:<56} {:>24} {:>12}"
     seen = Counter[str]()
@@ -88,7 +88,7 @@ def _refuse_others(summary: Summary) -> None:
     strangers = [row for row in summary.rows if isinstance(row.module, PlainBlock) or row.path.startswith("conv1.")]
     if strangers:
         raise ValueError(
-            f"format: keras has no words for {strangers[0].path} ({strangers[0].kind}): it knows ResNet and ResNeXt "
+            f"format: keras cannot name {strangers[0].path} ({strangers[0].kind}): it knows ResNet and ResNeXt "
             "with their first stem; use table or csv"
         )
 
@@ -131,7 +131,7 @@ def _layer(row: Row) -> KerasRow:
         grouped = _groups(row) > 1
         return KerasRow(GROUPED if grouped else "Conv2D", shape, 0 if grouped else row.parameters)
     if row.kind not in KINDS:
-        raise ValueError(f"format: keras has no words for {row.path} ({row.kind}); use table or csv")
+        raise ValueError(f"format: keras cannot name {row.path} ({row.kind}); use table or csv")
     statistics = 2 if isinstance(row.module, nn.BatchNorm2d) else 1
     return KerasRow(KINDS[row.kind], shape, row.parameters * statistics)
 

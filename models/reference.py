@@ -94,12 +94,12 @@ def published(package: str, name: str) -> Published:
         ValueError: There are no such weights within reach, or they are evaluated as nothing here is.
     """
     try:
-        found = _timm_published(name) if package == "timm" else _torchvision_published(name)
+        weights = _timm_published(name) if package == "timm" else _torchvision_published(name)
     except (RuntimeError, ValueError, OSError, KeyError) as error:  # OSError: every failure of a connection
         raise ValueError(f"weights: {package} has no weights of {name!r} within reach: {error}") from error
-    if found.interpolation not in ("bilinear", "bicubic"):
-        raise ValueError(f"weights: {package} evaluates {name!r} with {found.interpolation} interpolation")
-    return found
+    if weights.interpolation not in ("bilinear", "bicubic"):
+        raise ValueError(f"weights: {package} evaluates {name!r} with {weights.interpolation} interpolation")
+    return weights
 
 
 def _timm_published(name: str) -> Published:
@@ -155,7 +155,7 @@ def stride_in_1x1(row: Entry) -> nn.Module:
 
 
 def plain(row: Entry) -> nn.Module:
-    """The ResNet of torchvision with every shortcut adding nothing."""
+    """The ResNet of torchvision whose shortcuts add nothing."""
     network = TorchvisionResNet(TorchvisionBasicBlock, _depths(row), row.num_classes)
     return _without_shortcuts(network, TorchvisionBasicBlock)
 
@@ -185,7 +185,7 @@ def cifar(row: Entry) -> nn.Module:
 
 
 def plain_cifar(row: Entry) -> nn.Module:
-    """The same without shortcuts."""
+    """The ResNet of `cifar` without shortcuts."""
     return _without_shortcuts(cifar(row), BasicBlock)
 
 
@@ -210,10 +210,10 @@ def _timm(name: str, config: ModelConfig) -> nn.Module:
 
 
 def _torchvision(name: str, config: ModelConfig) -> nn.Module:
-    given, fixed = registry.options(config), _TORCHVISION_FIXED.get(name, {})
-    if clash := given.keys() & fixed.keys():
+    options, fixed = registry.options(config), _TORCHVISION_FIXED.get(name, {})
+    if clash := options.keys() & fixed.keys():
         raise ValueError(f"{', '.join(clash)} is fixed for this network")
-    return torchvision_models.get_model(name, weights=None, num_classes=config.num_classes, **given, **fixed)
+    return torchvision_models.get_model(name, weights=None, num_classes=config.num_classes, **options, **fixed)
 
 
 def _depths(row: Entry) -> list[int]:

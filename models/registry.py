@@ -2,21 +2,37 @@
 
 import difflib
 import fnmatch
+import importlib.util
+import re
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 from models.config import ModelConfig
-from models.installed import model_names
 from models.table import TABLE, Entry
 
 _COMMON = ("name", "num_classes", "in_channels")
 # What the builders of the two packages take (models/reference.py), whatever else the network is.
 _PACKAGE_OPTIONS = {"timm": ("drop_path", "dropout"), "torchvision": ("dropout", "aux_logits")}
+# timm: `@register_model` above `def name(`; torchvision puts a second decorator between the two.
+_REGISTERED = re.compile(r"^@register_model(?:\(\))?\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 
 
 def names() -> list[str]:
     """Names of our own networks, in the table's order."""
     return list(TABLE)
+
+
+def model_names(package: str) -> list[str]:
+    """Names of the networks of `package` ("timm" or "torchvision"), sorted; empty where it has no sources.
+
+    They are read from its installed sources, as an import would load torch.
+    """
+    spec = importlib.util.find_spec(package)
+    if spec is None or spec.origin is None:
+        return []
+    sources = sorted(Path(spec.origin).parent.joinpath("models").glob("*.py"))
+    return sorted(name for path in sources for name in _REGISTERED.findall(path.read_text(encoding="utf-8")))
 
 
 def matching(pattern: str) -> list[str]:
@@ -26,12 +42,12 @@ def matching(pattern: str) -> list[str]:
         ValueError: There are none; the message suggests the nearest.
     """
     lower = pattern.casefold()
-    found = [name for name in TABLE if lower in name or fnmatch.fnmatchcase(name, lower)]
-    if not found and "/" in pattern:
+    names = [name for name in TABLE if lower in name or fnmatch.fnmatchcase(name, lower)]
+    if not names and "/" in pattern:
         raise ValueError(f"{pattern!r} is none of ours, which have no / in their names; the packages list their own")
-    if not found:
+    if not names:
         raise ValueError(_unknown(pattern))
-    return found
+    return names
 
 
 def counterpart(name: str) -> str:
@@ -63,7 +79,7 @@ def problems(
     """Everything wrong with a config whose values are in range, each line starting with a dotted path.
 
     Args:
-        config: What would be built; `factory.build` checks the ranges as well.
+        config: What would be built.
         image_size: Side of the images it would see, pixels.
         size_path: The setting that `image_size` came from.
         training: Whether it would be trained at that size, which an auxiliary head narrows.
@@ -85,11 +101,11 @@ def option_problems(config: ModelConfig) -> list[str]:
     package, _, name = config.name.rpartition("/")
     if config.name not in TABLE and not _in_package(package, name):
         return [f"model.name: {_unknown(config.name)}"]
-    taken = _PACKAGE_OPTIONS[package] if package else TABLE[config.name].options
-    strangers = [option for option in options(config) if option not in taken]
-    takes = ", ".join(taken) or "none"
-    found = [f"model.{option}: {config.name} has no such option; it takes {takes}" for option in strangers]
-    return found or _conflicts(config)
+    known = _PACKAGE_OPTIONS[package] if package else TABLE[config.name].options
+    strangers = [option for option in options(config) if option not in known]
+    takes = ", ".join(known) or "none"
+    unknown = [f"model.{option}: {config.name} has no such option; it takes {takes}" for option in strangers]
+    return unknown or _conflicts(config)
 
 
 def _in_package(package: str, name: str) -> bool:
@@ -130,8 +146,8 @@ def _size_problems(config: ModelConfig, image_size: int, size_path: str, *, trai
     row = TABLE.get(config.name)
     if row is None:
         return []  # a package's network: its least size is not known without building it
-    given = options(config)
-    sizes = {option: size for option, size in row.min_sizes.items() if training and given.get(option) is not False}
+    chosen = options(config)
+    sizes = {option: size for option, size in row.min_sizes.items() if training and chosen.get(option) is not False}
     for option, size in sizes.items():
         if row.min_size <= image_size < size:
             return [

@@ -1,4 +1,4 @@
-"""ResNet, ResNeXt, plain networks and their CIFAR forms: one class, told apart by a `Design`.
+"""ResNet, ResNeXt, plain networks and their CIFAR forms: one class, which a `Design` distinguishes.
 
 Attribute names and the order of construction are torchvision's, so that its state dicts load and the
 same seed gives the same weights.

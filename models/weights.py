@@ -61,7 +61,7 @@ def load(network: nn.Module, source: str, config: ModelConfig) -> None:
 def read(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
     """A file's state dict, wrappers' prefixes stripped, and the network's config where the file is ours and says it.
 
-    Takes safetensors and torch files of plain data, told apart by their content.
+    Takes safetensors and torch files of plain data, distinguished by their content.
 
     Raises:
         ValueError: No such file, no finite weights in it, or pickled objects, which are never run.
@@ -86,17 +86,17 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
         ValueError: Keys are missing or unexpected, or shapes differ, listed by module; nothing is then loaded.
     """
     expected = network.state_dict()
-    given = _renamed(state, name)
+    stored = _renamed(state, name)
     if not any(key.startswith(AUXILIARY) for key in expected):
-        given = _without_auxiliary(given)
+        stored = _without_auxiliary(stored)
     counters = {key: value for key, value in expected.items() if key.endswith(BATCHES)}
-    given = {**counters, **given}
-    found = _misfits(expected, given)
-    if found and all(line.startswith(AUXILIARY) and "missing" in line for line in found):
-        found.append("the file has no auxiliary head: build the network without one, --aux-logits False")
-    if found:
-        raise ValueError("\n".join([f"weights: they do not fit {name}; nothing was loaded", *found]))
-    network.load_state_dict(given)
+    stored = {**counters, **stored}
+    problems = _misfits(expected, stored)
+    if problems and all(line.startswith(AUXILIARY) and "missing" in line for line in problems):
+        problems.append("the file has no auxiliary head: build the network without one, --aux-logits False")
+    if problems:
+        raise ValueError("\n".join([f"weights: they do not fit {name}; nothing was loaded", *problems]))
+    network.load_state_dict(stored)
 
 
 def _from_hub(package: str, name: str) -> dict[str, Tensor]:
@@ -128,7 +128,7 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], object]:
 
 def _torch_file(path: Path) -> tuple[Any, object]:
     try:
-        with path.open("rb") as stream:  # given a path, torch goes by its suffix
+        with path.open("rb") as stream:  # of a path, torch would go by the suffix
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ValueError(
@@ -143,17 +143,17 @@ def _torch_file(path: Path) -> tuple[Any, object]:
 def _origin(described: object) -> ModelConfig | None:
     try:
         return ModelConfig(**described) if isinstance(described, dict) else None
-    except TypeError:  # another program's word for something else
+    except TypeError:  # an entry of that name by another program
         return None
 
 
 def _contradiction(origin: ModelConfig, config: ModelConfig) -> str | None:
-    """How the network that a file was written from differs from the one it would go into, beyond its weights' names."""
+    """How the network of a file differs from the one that it would go into, where the weights' names do not show it."""
     if origin.name in TABLE and config.name in TABLE and origin.name != config.name:
         return f"{origin.name}, not {config.name}"
-    found = [option for option in UNSEEN if getattr(origin, option) != getattr(config, option)]
-    there, here = ([f"{option} {getattr(side, option)}" for option in found] for side in (origin, config))
-    return f"{', '.join(there)}, not {', '.join(here)}" if found else None
+    options = [option for option in UNSEEN if getattr(origin, option) != getattr(config, option)]
+    there, here = ([f"{option} {getattr(side, option)}" for option in options] for side in (origin, config))
+    return f"{', '.join(there)}, not {', '.join(here)}" if options else None
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
@@ -185,32 +185,32 @@ def _renamed(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     if name not in TABLE:
         ours = [row.module for row in TABLE.values() if row.reference == name]
         return mapping.to_reference(state, ours[0]) if ours else dict(state)
-    given = mapping.from_reference(state, TABLE[name].module)
-    if given.keys() != state.keys():
+    renamed = mapping.from_reference(state, TABLE[name].module)
+    if renamed.keys() != state.keys():
         _log.info("weights: renamed from %s", TABLE[name].reference)
-    return given
+    return renamed
 
 
 def _without_auxiliary(state: dict[str, Tensor]) -> dict[str, Tensor]:
     kept = {key: value for key, value in state.items() if not key.startswith(AUXILIARY)}
     if len(kept) < len(state):
-        _log.info("weights: left out the auxiliary head, which this network has not")
+        _log.info("weights: left out the auxiliary head, as this network has none")
     return kept
 
 
-def _misfits(expected: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> list[str]:
+def _misfits(expected: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[str]:
     """One line a module, at most a screen of them."""
-    found: dict[str, list[str]] = defaultdict(list)
-    for key in [*expected, *(key for key in given if key not in expected)]:
+    leaves: dict[str, list[str]] = defaultdict(list)
+    for key in [*expected, *(key for key in stored if key not in expected)]:
         module, _, leaf = key.rpartition(".")
-        if key not in given:
-            found[module].append(f"{leaf} is missing")
+        if key not in stored:
+            leaves[module].append(f"{leaf} is missing")
         elif key not in expected:
-            found[module].append(f"{leaf} is unexpected")
-        elif given[key].shape != expected[key].shape:
-            found[module].append(f"{leaf} is {list(given[key].shape)}, not {list(expected[key].shape)}")
-        elif given[key].is_floating_point() != expected[key].is_floating_point():
-            found[module].append(f"{leaf} is {given[key].dtype}, not {expected[key].dtype}")
-    lines = [f"{module}: {', '.join(leaves)}" for module, leaves in found.items()]
+            leaves[module].append(f"{leaf} is unexpected")
+        elif stored[key].shape != expected[key].shape:
+            leaves[module].append(f"{leaf} is {list(stored[key].shape)}, not {list(expected[key].shape)}")
+        elif stored[key].is_floating_point() != expected[key].is_floating_point():
+            leaves[module].append(f"{leaf} is {stored[key].dtype}, not {expected[key].dtype}")
+    lines = [f"{module}: {', '.join(what)}" for module, what in leaves.items()]
     more = [f"and {len(lines) - MODULES_SHOWN} more modules"] if len(lines) > MODULES_SHOWN else []
     return lines[:MODULES_SHOWN] + more

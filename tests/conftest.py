@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from data.config import Synth
 from data.synth import synth
+from data.synth.config import Synth
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian puts daemons, and not every shell looks
 

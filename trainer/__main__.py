@@ -1,4 +1,4 @@
-"""`python -m trainer`: what launchers start; for people, it is `provenet`."""
+"""`python -m trainer`: the entry point for launchers; `provenet` runs the same commands."""
 
 import logging
 import os
@@ -9,49 +9,45 @@ from pathlib import Path
 from typing import NoReturn
 
 ROOT = str(Path(__file__).resolve().parents[1])
-if (
-    __name__ == "__main__" and sys.path[0] != ROOT
-):  # the folder that one stands in may hold a data.py or a folder models
-    sys.path.insert(0, ROOT)
+if __name__ == "__main__" and sys.path[0] != ROOT:
+    sys.path.insert(0, ROOT)  # before the working directory, which may hold a data.py or a folder models
 
-from trainer.cpu import keep_memory  # noqa: E402
-from trainer.exits import BROKE_OFF, record, trace_crashes  # noqa: E402
-from trainer.stopping import go_deaf  # noqa: E402
+from trainer.cpus import restart_with_allocator  # noqa: E402
+from trainer.exits import ABORTED, record, trace_crashes  # noqa: E402
+from trainer.stopping import ignore_signals  # noqa: E402
 
 
 def run() -> int:
-    """Run one command, and leave its exit code to whoever launched it."""
-    from trainer.commands.cli import (
-        main,  # which takes a while, and is not to be loaded before a process that begins anew
-    )
+    """Run one command, and record its exit code for the launcher."""
+    from trainer.commands.cli import main  # slow; and not needed by a process that starts itself again
 
     try:
         code = main()
-    except SystemExit as end:  # tyro's, which has said why
+    except SystemExit as end:  # of tyro, which has printed why
         code = int(end.code or 0)
-    except Exception:  # a fault of ours, or of the machine's
+    except Exception:  # a bug, or a fault of the machine
         traceback.print_exc()
-        code = BROKE_OFF
-    go_deaf()
+        code = ABORTED
+    ignore_signals()
     record(code)
     return code
 
 
 def leave(code: int) -> NoReturn:
-    """End this process; after a failure at once where a GPU may wait for lost ranks, as its teardown would too."""
+    """End this process; after a failure without teardown, if that could wait for lost ranks on a GPU."""
     runtime = sys.modules.get("trainer.runtime")
     if code and runtime and runtime.may_hang():
         for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
-            with suppress(OSError, ValueError):  # nobody reads any more
+            with suppress(OSError, ValueError):  # the reader is gone
                 flush()
         os._exit(code)
     sys.exit(code)
 
 
 def start() -> NoReturn:
-    """This process from its beginning to its end: with the allocator's settings, and with its exit code left behind."""
+    """Run this process: with the allocator's settings for `train` and `doctor`, and with tracebacks of crashes."""
     if sys.argv[1:2] in (["train"], ["doctor"]):
-        keep_memory()
+        restart_with_allocator()
     trace_crashes()
     leave(run())
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from data.catalog import manifest
+from data.catalog.listing import SPLITS
 from data.load import note
 from data.load.note import Note
-from data.output_folder import SPLITS
 from trainer.rundir import RunDirectory
 
 DEATHS = "deaths.txt"

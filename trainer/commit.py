@@ -1,13 +1,13 @@
-"""Which code this is. Standard library only."""
+"""The commit of this code. Standard library only."""
 
 import subprocess
 from pathlib import Path
 
-FILE = "COMMIT"  # in a copy of the code without its history: what it is a copy of
+FILE = "COMMIT"  # holds the commit in a copy of the code without its git history
 
 
 def commit() -> str:
-    """Commit of this code, with `+` where files were changed since; `unknown` outside a checkout."""
+    """The commit, with `+` where files were changed since; `unknown` outside a checkout."""
     root = Path(__file__).parents[1]
     if (root / FILE).is_file():
         return (root / FILE).read_text(encoding="utf-8").strip()
@@ -19,6 +19,6 @@ def commit() -> str:
         return "unknown"
 
 
-def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *words], check=True, capture_output=True, text=True)
+def _git(folder: Path, *arguments: str) -> str:
+    done = subprocess.run(["git", "-C", str(folder), *arguments], check=True, capture_output=True, text=True)
     return done.stdout.strip()

@@ -1,4 +1,4 @@
-"""What a run starts from, before anything of it is built."""
+"""The inputs of a run, before anything is built."""
 
 from dataclasses import dataclass
 
@@ -21,7 +21,6 @@ class RunContext:
 
     @property
     def run(self) -> RunDirectory:
-        """Where everything of the run lies."""
         return RunDirectory(self.site.output)
 
     def should_stop(self) -> bool:

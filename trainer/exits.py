@@ -13,7 +13,7 @@ from trainer.world import World
 
 FAILED = 1
 BAD_INPUT = 2
-BROKE_OFF = 70  # sysexits' EX_SOFTWARE: nothing that we foresaw; the same command may well get through
+ABORTED = 70  # sysexits' EX_SOFTWARE: by a lost process, disk or network, or an error without a message of ours
 INTERRUPTED = 130  # 128 + SIGINT, as shells say
 
 BEGUN = "begun"  # stands for the code while processes work together

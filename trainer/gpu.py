@@ -1,4 +1,4 @@
-"""What PyTorch is asked of this process's GPU, and told about it."""
+"""This process's device: choosing it, reading its facts, and setting PyTorch's options for it."""
 
 import os
 
@@ -13,14 +13,14 @@ _YES = ("1", "true", "t", "yes", "y", "on")  # as accelerate reads its variables
 
 
 def device_of(world: World) -> torch.device:
-    """Where this process computes: a GPU with its number, or the CPU. Decided here alone."""
+    """The device of this process: a GPU with its number, or the CPU. Nothing else decides it."""
     if os.environ.get("ACCELERATE_USE_CPU", "").lower() in _YES or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", devices.index(world.local_rank, torch.cuda.device_count()))
 
 
 def address(device: torch.device) -> tuple[str, str] | None:
-    """PCI address and UUID of a GPU; None of a CPU."""
+    """PCI address and UUID of a GPU; None for a CPU."""
     if device.type != "cuda":
         return None
     facts = torch.cuda.get_device_properties(device)
@@ -28,7 +28,7 @@ def address(device: torch.device) -> tuple[str, str] | None:
 
 
 def choose_algorithms(precision: Precision, *, deterministic: bool) -> None:
-    """Set what PyTorch may do on a GPU; by default its convolutions round to tf32, also where fp32 was asked for."""
+    """Set the algorithms PyTorch may use on a GPU; by default its convolutions round to tf32 even for fp32."""
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = precision != "fp32"
     torch.backends.cudnn.benchmark = not deterministic
     if deterministic:
@@ -38,6 +38,6 @@ def choose_algorithms(precision: Precision, *, deterministic: bool) -> None:
 
 
 def wait(device: torch.device) -> None:
-    """Until the device has done all that it was given."""
+    """Wait until the device has finished all work queued so far."""
     if device.type == "cuda":
         torch.cuda.synchronize(device)

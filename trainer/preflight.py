@@ -9,7 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from data.load.availability import has_dali
+from data.types import has_dali
 from models import registry
 from trainer import devices
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
@@ -130,7 +130,7 @@ def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     if site.manifests and not any(dataset.has_manifests(folder) for folder in folders):
         writer = f"provenet verify {site.data} --output {site.manifests}"
         return [f"--manifests: {site.manifests} holds no manifest-train.npz and manifest-val.npz; {writer} writes them"]
-    return dataset.problems(site.data, folders, recipe.model.num_classes, recipe.global_batch)
+    return dataset.find(site.data).problems(folders, recipe.model.num_classes, recipe.global_batch)
 
 
 def _tracker_problems(site: SiteConfig) -> list[str]:

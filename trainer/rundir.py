@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data import schema
-from data.durable import flush
-from data.output_folder import manifest_file
+from data.catalog.listing import manifest_file
+from data.durable import replace
 from data.schema import NewerSchemaError
 from trainer.checkpoint import files
 from trainer.recipe.config import Recipe
@@ -237,11 +237,7 @@ class RunDirectory:
 
 def write_text(file: Path, text: str) -> None:
     """Write a file, all or nothing, also where the power fails."""
-    temporary = file.with_name(f"{file.name}.tmp")
-    with temporary.open("w", encoding="utf-8") as stream:
-        stream.write(text)
-        flush(stream)
-    temporary.replace(file)
+    replace(file, text.encode(), flushed=True)
 
 
 def _show(value: Any) -> str:

@@ -20,7 +20,7 @@ from torch.distributed.rendezvous import rendezvous as torch_rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from data.types import Shard
-from trainer import binding, devices, gpu, rendezvous
+from trainer import cpus, devices, gpu, rendezvous
 from trainer.recipe.config import Precision
 from trainer.world import World
 
@@ -69,7 +69,7 @@ class Runtime:
         everyone = devices.exchanged(own, world, store) if store else [own]
         self._beside = devices.beside(own, everyone)
         self._place = self._beside.index(own)
-        self.own_cpus = binding.count(world.launcher, own.cpus, [place.cpus for place in self._beside])
+        self.own_cpus = cpus.count(world.launcher, own.cpus, [place.cpus for place in self._beside])
         """CPUs that are this process's own, before it is kept to some."""
         self.threads = threads or min(self.own_cpus, devices.LOADER_THREADS if on_gpu else self.own_cpus)
         # accelerate launch sets this to 1 whatever the machine; accelerate itself guesses and warns where it is missing
@@ -111,7 +111,7 @@ class Runtime:
     def keep_near(self) -> None:
         """Stay on CPUs near this process's GPU, or on its share of a NUMA node, where there are several."""
         masks, nodes = zip(*((place.cpus, place.gpu_node) for place in self._beside), strict=True)
-        binding.bind(binding.share(self._place, masks, binding.machine(), nodes, self.own_cpus))
+        cpus.bind(cpus.share(self._place, masks, cpus.machine(), nodes, self.own_cpus))
 
     def place(self, model: nn.Module, *, channels_last: bool) -> nn.Module:
         """Move a model to the device, in the memory layout its convolutions will see."""

@@ -1,52 +1,50 @@
-"""Signals become a flag: what must be saved is saved at the next step's end. Standard library only.
+"""A signal that asks for a stop sets a flag; the run is saved at the end of the step. Standard library only.
 
-Work in a handler would be worse than none: Slurm sends CONT along with USR2, and a handler that writes can interrupt
-itself in the middle of a write. The one exception saves nothing either: Ctrl-C again and again ends the process.
+The handler does nothing else: Slurm sends CONT along with USR2, and a handler that writes can interrupt itself in the
+middle of a write. Only Ctrl-C, pressed several times, ends the process at once, without saving.
 """
 
 import signal
 from types import FrameType
 
-START_AGAIN = 75  # sysexits' EX_TEMPFAIL: stopped in good order, start the same command again
+START_AGAIN = 75  # EX_TEMPFAIL of sysexits: stopped after saving; the same command continues the run
 
-IMPATIENT = 3  # Ctrl-C so many times ends the process at once: a step may hang; torchrun doubles the first by itself
+INTERRUPTS = 3  # Ctrl-C so many times ends the process at once: a step may hang; torchrun sends the first twice
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
 
-def go_deaf() -> None:
-    """Take no notice of another stop: Python would die of it while it takes itself down, and lose its exit code."""
+def ignore_signals() -> None:
+    """Ignore further stop signals: one that arrives while the interpreter shuts down would replace the exit code."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
 class StopRequestedError(Exception):
-    """A stop was asked for while there was nothing to save yet."""
+    """A stop was asked for before the first step; there is nothing to save."""
 
 
 class StopFlag:
     """Whether this process was asked to stop."""
 
     def __init__(self) -> None:
-        """Not asked yet."""
         self._signal: int | None = None
         self._interrupts = 0
 
     def install(self) -> None:
-        """Listen from now on; only the main thread may call this."""
+        """Install the signal handlers; only the main thread may call this."""
         for number in _SIGNALS:
             signal.signal(number, self._raise)
 
     @property
     def is_set(self) -> bool:
-        """Whether a signal came."""
         return self._signal is not None
 
     def check(self) -> None:
-        """Give up what goes before the first step.
+        """Raise if a stop was asked for; called before the first step.
 
         Raises:
-            StopRequestedError: A signal came.
+            StopRequestedError: A signal arrived.
         """
         if self._signal is not None:
             raise StopRequestedError(signal.Signals(self._signal).name)
@@ -55,6 +53,6 @@ class StopFlag:
         del frame
         self._signal = number
         self._interrupts += number == signal.SIGINT
-        if self._interrupts >= IMPATIENT:
+        if self._interrupts >= INTERRUPTS:
             signal.signal(signal.SIGINT, signal.SIG_DFL)
             signal.raise_signal(signal.SIGINT)

@@ -20,8 +20,7 @@ from trainer.engine.loop import fit
 from trainer.engine.memory import advising, fitted
 from trainer.engine.run_images import list_images
 from trainer.engine.state import TrainState
-from trainer.evidence import final_evaluation
-from trainer.evidence.result import environment, other_threads, result_of
+from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
 from trainer.peers import agree
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.rundir import RunDirectory, write_text
@@ -35,7 +34,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
     """Train, evaluate and report, going on from the newest checkpoint in the run directory.
 
     Returns:
-        Exit code: 0 finished, `START_AGAIN` stopped in good order.
+        Exit code: 0 finished, `START_AGAIN` stopped cleanly.
 
     Raises:
         HeldError: Another process trains in this run directory.
@@ -66,7 +65,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         with ExitStack() as stack, advising(recipe):
             parts = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(parts)
-        finished = finished and final_evaluation.reached(context, parts.state, images)
+        finished = finished and measure_as_aimed(context, parts.state, images)
         if runtime.is_main:
             _conclude(context, images, parts.state if finished else None)
     runtime.close()

@@ -4,17 +4,43 @@ An image is a row of that block: 1,024 bytes of red, then of green, then of blue
 Reference: Krizhevsky, "Learning multiple layers of features from tiny images" (2009), and its page.
 """
 
+import io
+import pickle
+import struct
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from data.catalog.cifar_pickle import CifarError, load
 from data.catalog.listing import Entry, Listing
 
 SIDE = 32
 ROW = 3 * SIDE * SIDE
+
+_ARRAY = np.zeros(1, np.uint8)
+_RECONSTRUCT: Callable[..., Any] = _ARRAY.__reduce__()[0]  # type: ignore[assignment]
+_FROM_BUFFER: Callable[..., Any] = _ARRAY.__reduce_ex__(5)[0]  # type: ignore[assignment]
+
+# what arrays of plain numbers are made of, under the names that old and new versions of numpy give it
+ALLOWED = {
+    ("numpy", "ndarray"): np.ndarray,
+    ("numpy", "dtype"): np.dtype,
+    ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy._core.multiarray", "_reconstruct"): _RECONSTRUCT,
+    ("numpy.core.numeric", "_frombuffer"): _FROM_BUFFER,
+    ("numpy._core.numeric", "_frombuffer"): _FROM_BUFFER,
+}
+# what unpickling raises on damaged files
+DAMAGED = (
+    *(pickle.UnpicklingError, EOFError, ValueError, TypeError, AttributeError, LookupError, MemoryError),
+    *(OverflowError, struct.error, AssertionError),
+)
+
+
+class CifarError(ValueError):
+    """A file of CIFAR that cannot be used; the message names it, says why, and the mend."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,58 +75,51 @@ KINDS = (
         batches={"train": ("train",), "val": ("test",)},
     ),
 )
-EXPECTED = " or ".join(f"ROOT/{kind.folder}/{kind.meta}" for kind in KINDS)
 
 
-def found(root: Path) -> bool:
-    """Whether CIFAR-10 or CIFAR-100 lies there: in its own folder below `root`, or in `root` itself."""
-    return bool(_places(root))
+class Pickles(NamedTuple):
+    """One of the two data sets on disk."""
+
+    folder: Path
+    kind: Kind
 
 
-def folder(root: Path) -> Path:
-    """Where the batches lie.
+def find(root: Path) -> tuple[Pickles, ...]:
+    """CIFAR-10 and CIFAR-100, each in its own folder below `root`, or one of them in `root` itself."""
+    below = [Pickles(root / kind.folder, kind) for kind in KINDS if (root / kind.folder / kind.meta).is_file()]
+    # a file called `meta` may lie anywhere, but not with a batch beside it
+    itself = (kind for kind in KINDS if all((root / name).is_file() for name in (kind.meta, *kind.batches["val"])))
+    return tuple(below or [Pickles(root, kind) for kind in itself])
+
+
+def only(root: Path, pickles: tuple[Pickles, ...]) -> Pickles:
+    """The one data set that `find` found at `root`.
 
     Raises:
-        CifarError: Nowhere, or both data sets are there.
+        CifarError: It found both.
     """
-    return _only(root)[0]
+    first, *others = pickles
+    if others:
+        raise CifarError(f"{root} holds CIFAR-10 and CIFAR-100; name the folder of one, such as {first.folder}")
+    return first
 
 
-def listing(root: Path, split: str) -> Listing:
-    """The images of a split, each with its place in a batch; `val` is what CIFAR calls test.
+def listing(pickles: Pickles, split: str) -> Listing:
+    """The images of a split, each with its offset in a batch; `val` is what CIFAR calls test.
 
     Raises:
         CifarError: A file is missing, damaged, or not as CIFAR's are.
         OSError: A file cannot be read.
     """
-    place, kind = _only(root)
-    classes = _classes(place / kind.meta, kind)
+    folder, kind = pickles
+    classes = _classes(folder / kind.meta, kind)
     batches = kind.batches[split]
-    entries = [entry for number in range(len(batches)) for entry in _batch(place, kind, batches, number, len(classes))]
-    return Listing(root=place, classes=classes, entries=sorted(entries), archives=batches, raw=(SIDE, SIDE))
-
-
-def _only(root: Path) -> tuple[Path, Kind]:
-    places = _places(root)
-    if not places:
-        raise CifarError(f"{root} holds no CIFAR; expected {EXPECTED}")
-    if len(places) > 1:
-        raise CifarError(f"{root} holds CIFAR-10 and CIFAR-100; name the folder of one, such as {places[0][0]}")
-    return places[0]
-
-
-def _places(root: Path) -> list[tuple[Path, Kind]]:
-    below = [(root / kind.folder, kind) for kind in KINDS if (root / kind.folder / kind.meta).is_file()]
-    return below or [(root, kind) for kind in KINDS if _is_itself(root, kind)]
-
-
-def _is_itself(root: Path, kind: Kind) -> bool:
-    """A file called `meta` may lie anywhere, but not with a batch beside it."""
-    return all((root / name).is_file() for name in (kind.meta, *kind.batches["val"]))
+    entries = [entry for number in range(len(batches)) for entry in _batch(folder, kind, batches, number, len(classes))]
+    return Listing(root=folder, classes=classes, entries=sorted(entries), archives=batches, raw=(SIDE, SIDE))
 
 
 def _classes(path: Path, kind: Kind) -> tuple[str, ...]:
-    names = load(path, path.read_bytes()).get(kind.names)
+    names = _load(path, path.read_bytes()).get(kind.names)
     if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
         raise CifarError(f"{path} has no list of names {kind.names!r}; unpack the official archive again")
     return tuple(names)
@@ -111,7 +130,7 @@ def _batch(folder: Path, kind: Kind, batches: tuple[str, ...], number: int, num_
     if not path.is_file():
         raise CifarError(f"{path} is missing; unpack the official archive again")
     content = path.read_bytes()
-    batch = load(path, content)
+    batch = _load(path, content)
     start = _block(path, content, batch.get("data"))
     count = batch["data"].shape[0]
     targets = batch.get(kind.labels)
@@ -141,3 +160,27 @@ def _block(path: Path, content: bytes, data: Any) -> int:
     if start < 0 or not data.size:
         raise CifarError(f"{path} does not hold its pixels in one block, as the official files do; unpack those again")
     return start
+
+
+def _load(path: Path, content: bytes) -> dict[str, Any]:
+    """The dictionary in a pickle of Python 2 or 3.
+
+    Raises:
+        CifarError: It is damaged, or asks for more than numbers, texts and arrays.
+    """
+    try:
+        found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+    except DAMAGED as error:
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise CifarError(f"{path} cannot be read: {reason}; unpack the official archive again") from None
+    if not isinstance(found, dict):
+        raise CifarError(f"{path} holds no dictionary; unpack the official archive again")
+    return found
+
+
+class _Unpickler(pickle.Unpickler):
+    def find_class(self, module: str, name: str) -> Any:
+        try:
+            return ALLOWED[module, name]
+        except KeyError:
+            raise pickle.UnpicklingError(f"it asks for {module}.{name}, which no file of CIFAR needs") from None

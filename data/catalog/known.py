@@ -10,8 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.catalog.formats import RAW
-from data.catalog.manifest import Manifest
+from data.catalog.manifest import RAW, Manifest
 
 MAX_BROKEN = 0.001
 """Share of a split's images that may be broken: one in a thousand."""

@@ -7,6 +7,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 HASH_BYTES = 16
+SPLITS = ("train", "val")
+
+
+def manifest_file(folder: Path, split: str) -> Path:
+    """The manifest of a split, beside the data or in a run directory."""
+    return folder / f"manifest-{split}.npz"
+
+
+MANIFESTS = tuple(manifest_file(Path(), split).name for split in SPLITS)
 
 
 class Entry(NamedTuple):

@@ -11,11 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import schema
-from data.durable import flush
+from data.durable import whole
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 
 SCHEMA = 2
+
+# Append only: manifests on disk hold the numbers.
+FORMATS = ("OTHER", "RAW", "JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "MPO")
+"""Names as Pillow gives them; RAW: planes of red, green and blue bytes, as CIFAR stores them."""
+MODES = ("OTHER", "RGB", "L", "CMYK", "RGBA", "P", "LA", "1", "I", "I;16", "F", "PA", "YCbCr")
+"""Names as Pillow gives them."""
+
+RAW = FORMATS.index("RAW")
+JPEG = FORMATS.index("JPEG")
+RGB = MODES.index("RGB")
+GREY = MODES.index("L")
 
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -54,9 +65,9 @@ class Manifest:
     archive: Ints
     """(N,) index of its archive; 0 where there are none."""
     formats: Ints
-    """(N,) index into `data.catalog.formats.FORMATS`: JPEG, PNG, raw pixels ..."""
+    """(N,) index into `FORMATS`: JPEG, PNG, raw pixels ..."""
     modes: Ints
-    """(N,) index into `data.catalog.formats.MODES`: colour space as Pillow names it."""
+    """(N,) index into `MODES`: colour space as Pillow names it."""
     orientations: Ints
     """(N,) EXIF orientation, 1 to 8; 0 where the file says none."""
     hashes: Bytes
@@ -116,20 +127,13 @@ class Manifest:
         """Write to `file` (.npz), all or nothing.
 
         Raises:
-            OSError: With the name of the file, which a full disk does not tell.
+            OSError: It cannot be written; names the file.
         """
         columns: dict[str, Any] = {name: _packed(getattr(self, name)) for name in COLUMNS}
         texts: dict[str, Any] = {name: np.array(getattr(self, name), dtype=str) for name in TEXTS}
         broken = np.array([(image.name, image.reason) for image in self.broken], dtype=str).reshape(-1, 2)
-        temporary = file.with_name(f".{file.name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as stream:
-                np.savez(stream, schema=SCHEMA, broken=broken, **texts, **columns)
-                flush(stream)
-            temporary.replace(file)
-        except OSError as error:
-            temporary.unlink(missing_ok=True)
-            raise OSError(error.errno, error.strerror, str(file)) from None
+        with whole(file, shared=True) as stream:
+            np.savez(stream, schema=SCHEMA, broken=broken, **texts, **columns)
 
 
 COLUMNS: dict[str, Any] = {
@@ -177,6 +181,11 @@ def names(file: Path, rows: Iterable[int]) -> list[str]:
     with file.open("rb") as stream, np.load(stream) as stored:
         text, ends = stored["names"], stored["ends"]
     return [os.fsdecode(text[int(ends[row - 1]) if row else 0 : int(ends[row])].tobytes()) for row in rows]
+
+
+def number(name: str | None, names: tuple[str, ...]) -> int:
+    """Index of a name in one of the tables above; 0 for one that it lacks."""
+    return names.index(name) if name in names else 0
 
 
 def _packed(column: NDArray[Any]) -> NDArray[Any]:

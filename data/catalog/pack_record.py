@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from data.catalog.listing import Listing
-from data.durable import flush
-from data.output_folder import ADVICE, RefusedError, replace
+from data.durable import flush, replace
+from data.output_folder import ADVICE, RefusedError
 
 SCHEMA = 1  # of the record and of the shards: raise it when a change gives other bytes
 RECORD = "pack.json"
@@ -23,15 +23,15 @@ class PackOptions:
     """How images are put into shards: with Pillow's version, these decide every byte."""
 
     resize: int | None = field(default=None, metadata={"min": 32, "max": 4096})
-    """Shorter side, 32 to 4,096 pixels, of images that are larger; they become RGB JPEGs. None: no image is changed."""
+    """Shorter side of images that are larger, pixels; they become RGB JPEGs. None: no image is changed."""
     quality: int = field(default=90, metadata={"min": 1, "max": 100})
-    """JPEG quality of the images that are resized: 1 to 100."""
+    """JPEG quality of the images that are resized."""
     shard_images: int = field(default=1000, metadata={"min": 1, "max": 1_000_000})
-    """Most images in a shard: 1 to 1,000,000. All shards of a split hold as many, or one less."""
+    """Most images in a shard. All shards of a split hold as many, or one less."""
     seed: int = field(default=0, metadata={"min": 0, "max": 2**32 - 1})
-    """Decides the order of the images, 0 to 4,294,967,295: mixed, so that who reads on and on meets all classes."""
+    """Decides the order of the images: mixed, so that a reader meets all classes early."""
     max_broken: float = field(default=0.001, metadata={"min": 0, "max": 1})
-    """Share of a split's images that may be broken, 0 to 1: they are left out and named. More end the command."""
+    """Share of a split's images that may be broken: they are left out and named. More end the command."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -24,8 +24,8 @@ class ShardError(ValueError):
     """Shards that cannot be used; the message names the file, says why, and the mend."""
 
 
-def found(root: Path, split: str) -> bool:
-    """Whether a split lies there as shards, or is to: an unfinished pack may have none yet."""
+def exist(root: Path, split: str) -> bool:
+    """Whether a split is stored as shards, or will be: an unfinished pack may have none yet."""
     return (root / RECORD).exists() or bool(_archives(root / split))
 
 

@@ -6,15 +6,13 @@ from typing import get_args
 
 import torch
 
-from data.catalog.formats import RAW
-from data.catalog.manifest import Manifest
-from data.config import Backend
-from data.load.availability import has_dali
+from data.catalog.manifest import RAW, Manifest
 from data.load.image_file import Images
 from data.load.loader import PlanLoader, Stream
 from data.load.note import Note
 from data.load.threads import ThreadStream
 from data.plan.samples import Plan, Samples
+from data.types import Backend, has_dali
 
 ENOUGH_CPUS = 6
 """Of a process that keep its GPU fed: an H100 trains ResNet-50 on 3,000 images/s, which take threads 1.3 to 1.7 CPU ms

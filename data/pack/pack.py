@@ -9,21 +9,23 @@ import dataclasses
 import math
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from data.catalog.listing import Entry, Listing
+from data.catalog import dataset, manifest, shards
+from data.catalog.listing import Entry, Listing, manifest_file
+from data.catalog.manifest import DamagedManifestError, Manifest
 from data.catalog.pack_record import CLASSES, RECORD, Packed, PackOptions, Record, source_digest
-from data.config import out_of_range
-from data.lock import alone
-from data.output_folder import ADVICE, RefusedError, refuse, refuse_strangers, replace
+from data.durable import replace
+from data.output_folder import ADVICE, RefusedError, alone, refuse_strangers
 from data.pack.shard import BLOCK, Job, Plan, image, pack
 from data.plan.draws import order
 from data.types import Progress, unwatched
+from data.verify import verify
 from data.workers import each
 
 LOCK = ".pack.lock"
@@ -76,7 +78,6 @@ def write(
         OSError: A file cannot be written. Once it can, the same call goes on from there.
         BrokenExecutor: A worker was killed. The same call goes on from there.
     """
-    refuse(out_of_range(options))
     if not listing.entries:
         raise RefusedError(f"{listing.root} holds no image; there is nothing to pack")
     record = Record(out, split, options, source_digest(listing))
@@ -94,6 +95,35 @@ def write(
         packed = list(_packed(job, plans, workers, record, progress))
         record.complete(shard for shard, _ in packed)
     return _summary((shard for shard, _ in packed), new=sum(new for _, new in packed))
+
+
+def write_manifest(out: Path, split: str, images: int, workers: int, progress: Progress = unwatched) -> Manifest:
+    """Write OUT/manifest-<split>.npz; images that an earlier one lists, and that have not changed, are not read again.
+
+    Args:
+        out: Folder of the shards.
+        split: train or val.
+        images: How many were packed.
+        workers: Processes that decode.
+        progress: Is given the number of images done, and of all, now and then.
+
+    Raises:
+        ShardError: The shards are not as they should be.
+        OSError: A file cannot be read or written, or an image no longer decodes. Once that is mended, the same call
+            goes on from there.
+        BrokenExecutor: A worker was killed. The same call goes on from there.
+    """
+    journal = dataset.journal_file(out, split)
+    listing = shards.listing(out, split)
+    known = None
+    with suppress(FileNotFoundError, DamagedManifestError):
+        known = manifest.load(manifest_file(out, split), out / split)
+    found = verify.scan(listing, known=known, journal=journal, workers=workers, progress=progress)
+    found.save(manifest_file(out, split))
+    journal.unlink(missing_ok=True)
+    if len(found) != images:
+        raise OSError(0, f"{images - len(found)} images that were written no longer decode", str(out / split))
+    return found
 
 
 def _packed(

@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
+from data.catalog.decoding import decoding
 from data.catalog.pack_record import PackOptions
-from data.decoding import decoding
 from data.types import BrokenImageError
 from data.verify.inspection import decode
 

@@ -28,15 +28,15 @@ class AugmentConfig:
     policy: Policy = "none"
     """Random operations, as torchvision's classes draw them (1805.09501, 1909.13719, 2103.10158)."""
     randaugment_ops: int = field(default=2, metadata={"min": 1, "max": 8})
-    """Operations on an image under randaugment: 1 to 8 (1909.13719: N)."""
+    """Operations on an image under randaugment (1909.13719: N)."""
     randaugment_magnitude: int = field(default=9, metadata={"min": 0, "max": 30})
-    """Their strength, 0 to 30 (1909.13719: M)."""
+    """Strength of these operations (1909.13719: M)."""
     color_jitter: tuple[float, float, float, float] = field(default=(0.0, 0.0, 0.0, 0.0), metadata={"min": 0, "max": 1})
-    """Greatest change of brightness, contrast, saturation, hue: each 0 to 1, the hue's at most 0.5."""
+    """Greatest change of brightness, contrast, saturation and hue; the hue's is at most 0.5."""
     erasing: float = field(default=0.0, metadata={"min": 0, "max": 1})
-    """Probability that a rectangle is replaced by the mean colour: 0 to 1 (1708.04896)."""
+    """Probability that a rectangle is replaced by the mean colour (1708.04896)."""
     repeats: int = field(default=1, metadata={"min": 1, "max": 16})
-    """Times an image is drawn in a row, each time cropped anew: 1 to 16; epochs keep their length (1901.09335)."""
+    """Times an image is drawn in a row, each time with another crop; epochs keep their length (1901.09335)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -44,27 +44,27 @@ class InputConfig:
     """What the network sees of an image."""
 
     train_size: int = field(default=224, metadata={"min": 8, "max": 2048})
-    """Side of the square training image, 8 to 2,048 pixels."""
+    """Side of the square training image, pixels."""
     start_size: int | None = field(default=None, metadata={"min": 8, "max": 2048})
-    """Side in the first epochs, 8 to 2,048 pixels, growing to `train_size` in steps of 32. None: `train_size`."""
+    """Side in the first epochs, pixels, growing to `train_size` in steps of 32. None: `train_size`."""
     growth_epochs: tuple[float, float] = field(default=(0.0, 0.0), metadata={"min": 0})
-    """Epochs, at least 0, in which the growth from `start_size` begins and ends, step by step between them."""
+    """Epochs in which the growth from `start_size` begins and ends, step by step between them."""
     crop: Literal["resized", "padded"] = "resized"
     """A random area, resized; or, as for CIFAR, a place at random in the image with `crop_padding` around it."""
     crop_padding: int = field(default=4, metadata={"min": 0, "max": 512})
-    """Black pixels on each side before a padded crop: 0 to 512 (1512.03385, section 4.2)."""
+    """Black pixels on each side before a padded crop (1512.03385, section 4.2)."""
     crop_area: tuple[float, float] = field(default=(0.08, 1.0), metadata={"above": 0, "max": 1})
-    """Least and greatest share of the image that a random crop takes: above 0, at most 1 (1409.4842, section 6)."""
+    """Least and greatest share of the image that a random crop takes (1409.4842, section 6)."""
     flip: float = field(default=0.5, metadata={"min": 0, "max": 1})
-    """Probability of a horizontal flip in training: 0 to 1."""
+    """Probability of a horizontal flip in training."""
     eval_resize: int = field(default=256, metadata={"min": 8, "max": 2048})
-    """Shorter side after the resize in evaluation, 8 to 2,048 pixels."""
+    """Shorter side after the resize in evaluation, pixels."""
     eval_crop: int = field(default=224, metadata={"min": 8, "max": 2048})
-    """Side of the central crop that is evaluated, 8 to 2,048 pixels."""
+    """Side of the central crop that is evaluated, pixels."""
     mean: tuple[float, float, float] = field(default=(0.485, 0.456, 0.406), metadata={"min": 0, "max": 1})
-    """Subtracted per channel (R, G, B) from values of 0 to 1; ImageNet's mean by default, each 0 to 1."""
+    """Mean of each channel (R, G, B), subtracted from pixels scaled to [0, 1]; ImageNet's by default."""
     std: tuple[float, float, float] = field(default=(0.229, 0.224, 0.225), metadata={"above": 0, "max": 1})
-    """Divides each channel after that: above 0, at most 1; ImageNet's standard deviation by default."""
+    """Standard deviation of each channel, which divides the difference; ImageNet's by default."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
     """What else befalls a training image."""
     drop_last: bool = True

@@ -7,8 +7,9 @@ from typing import Literal
 
 from data.catalog import archive, cifar
 from data.catalog.archive import ArchiveError
-from data.lock import alone
-from data.output_folder import RefusedError, refuse, refuse_strangers, replace
+from data.catalog.listing import SPLITS
+from data.durable import replace
+from data.output_folder import RefusedError, alone, refuse, refuse_strangers
 from data.prepare.prepared import Contents, Place, Prepared, Source, start
 from data.prepare.unpack import no_room
 
@@ -87,7 +88,8 @@ def _write(place: Place, files: dict[str, bytes], official: Official) -> Prepare
         place.write_record()
         for name, content in files.items():
             replace(folder / name, content)
-        train, val = (cifar.listing(place.root, split) for split in ("train", "val"))
+        (pickles,) = cifar.find(place.root)
+        train, val = (cifar.listing(pickles, split) for split in SPLITS)
         contents = Contents(
             classes=len(train.classes),
             train=len(train.entries),

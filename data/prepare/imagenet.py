@@ -7,12 +7,10 @@ from pathlib import Path
 from typing import NamedTuple, TypeVar
 
 from data.catalog.archive import ArchiveError, Member
-from data.catalog.listing import Entry, Listing
+from data.catalog.listing import SPLITS, Entry, Listing
 from data.catalog.pack_record import CLASSES, RECORD, PackOptions
-from data.config import out_of_range
-from data.lock import alone
-from data.output_folder import SPLITS, refuse, some
-from data.prepare import ilsvrc, ilsvrc_counts, unpack
+from data.output_folder import alone, refuse, some
+from data.prepare import ilsvrc, unpack
 from data.prepare.prepared import Contents, Place, Prepared, Source, start
 from data.prepare.unpack import Folders
 from data.types import Watch, in_silence
@@ -72,7 +70,7 @@ def prepare(
     paths = {"--train-tar": archives.train_tar, "--val-tar": archives.val_tar, "--devkit": archives.devkit}
     options = {"shards": _deciding(shards), "partial": partial}
     source = Source(name="imagenet", archives=paths, where=ilsvrc.SITE, options=options)
-    problems = [*bad_workers(workers), *(out_of_range(shards) if shards else ())]
+    problems = bad_workers(workers)
     place, contents = start(root, source, (*SPLITS, RECORD, CLASSES), problems)
     if contents:
         return Prepared(contents=contents, written=0)
@@ -100,7 +98,7 @@ def _tree(place: Place, scan: _Scan, workers: int, watch: Watch) -> Prepared:
 
 
 def _shards(place: Place, scan: _Scan, options: PackOptions, workers: int, watch: Watch) -> Prepared:
-    from data.pack import manifests, pack  # load numpy and Pillow, which a tree can do without
+    from data.pack import pack  # load numpy and Pillow, which a tree can do without
 
     listings = {split: _listing(scan.paths[split], scan.images[split]) for split in SPLITS}
     written: dict[str, pack.Written] = {}
@@ -111,7 +109,7 @@ def _shards(place: Place, scan: _Scan, options: PackOptions, workers: int, watch
             with watch(f"pack {split}", "images") as progress:
                 written[split] = pack.write(listing, place.root, split, options, workers, progress)
             with watch(f"verify {split}", "images") as progress:
-                manifests.write(place.root, split, written[split].images, workers, progress)
+                pack.write_manifest(place.root, split, written[split].images, workers, progress)
         contents = Contents(
             classes=len(scan.images["train"]),
             train=written["train"].images,
@@ -149,7 +147,7 @@ def _scan(archives: Archives, partial: bool, workers: int, watch: Watch) -> _Sca
     assert devkit is not None
     assert val is not None
     counts = {wnid: len(members) for wnid, members in train.items()}
-    refuse(ilsvrc_counts.problems(devkit, counts, val.keys(), partial=partial))
+    refuse(ilsvrc.problems(devkit, counts, val.keys(), partial=partial))
     by_class: dict[str, list[Member]] = {wnid: [] for wnid in train}
     for number, member in sorted(val.items()):
         by_class.get(devkit.truth[number - 1], []).append(member)

@@ -7,8 +7,9 @@ from typing import Literal
 
 from data.catalog import archive
 from data.catalog.archive import ArchiveError, Member
+from data.catalog.listing import SPLITS
 from data.catalog.tree import is_image
-from data.output_folder import SPLITS, RefusedError, refuse, some
+from data.output_folder import RefusedError, refuse, some
 from data.prepare import unpack
 from data.prepare.prepared import Prepared, Source, start
 from data.types import Watch, in_silence

@@ -8,7 +8,9 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import Any
 
-from data.output_folder import ADVICE, MANIFESTS, RefusedError, refuse, refuse_strangers, replace
+from data.catalog.listing import MANIFESTS
+from data.durable import replace
+from data.output_folder import ADVICE, RefusedError, refuse, refuse_strangers
 
 SCHEMA = 1
 RECORD = "prepare.json"

@@ -10,8 +10,8 @@ from typing import NamedTuple
 from data.catalog import archive
 from data.catalog.archive import Member
 from data.catalog.listing import read
-from data.lock import alone
-from data.output_folder import entries, refuse, refuse_strangers, replace
+from data.durable import replace
+from data.output_folder import alone, entries, refuse, refuse_strangers
 from data.prepare.prepared import Contents, Place, Prepared
 from data.types import Watch
 from data.workers import each

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from data.config import Scale
+from data.synth.config import Scale
 from data.synth.shapes import SHAPES, TEXTURES, Plane
 
 Picture = NDArray[np.floating]  # float32; one plane (H, W) or three (3, H, W), black 0 and white 1

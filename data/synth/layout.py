@@ -7,8 +7,10 @@ from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from data.config import Synth
-from data.output_folder import ADVICE, MANIFESTS, SPLITS, RefusedError, entries, refuse_strangers, replace
+from data.catalog.listing import MANIFESTS, SPLITS
+from data.durable import replace
+from data.output_folder import ADVICE, RefusedError, entries, refuse_strangers
+from data.synth.config import Synth
 
 SCHEMA = 1  # of the record and of the images: raise it when a change to drawing or shapes gives other bytes
 RECORD = "synth.json"

@@ -11,9 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from data.config import Synth, out_of_range
-from data.lock import alone
-from data.output_folder import refuse, replace
+from data.durable import replace
+from data.output_folder import alone, refuse
+from data.synth.config import Synth
 from data.synth.layout import LOCK, Layout, Place, Tally
 from data.types import Progress, unwatched
 from data.workers import bad_workers, each
@@ -57,7 +57,7 @@ def write(root: Path, options: Synth, *, workers: int, progress: Progress = unwa
         OSError: A file cannot be written. Once it can, the same call goes on from there.
         BrokenExecutor: A worker was killed. The same call goes on from there.
     """
-    refuse([*out_of_range(options), *bad_workers(workers)])
+    refuse(bad_workers(workers))
     layout = Layout(root, options)
     if whole := layout.finished():
         return Written(images=whole.images, bytes=whole.bytes, drawn=0)

@@ -121,6 +121,20 @@ class Findings:
         return entry.name if entry.archive < 0 else f"{self._listing.archives[entry.archive]}: {entry.name}"
 
 
+def duplicates(train: Manifest, val: Manifest) -> list[tuple[int, int]]:
+    """One pair of rows, in train and in val, for each image of val that train has too; of several there, the first."""
+    content, first = np.unique(_contents(train), return_index=True)
+    wanted = _contents(val)
+    places = np.searchsorted(content, wanted)
+    rows = np.flatnonzero(content[np.minimum(places, len(content) - 1)] == wanted) if len(content) else []
+    return [(int(first[places[row]]), int(row)) for row in rows]
+
+
+def repeated(split: Manifest) -> int:
+    """Images of a split that equal an earlier one."""
+    return len(split) - len(np.unique(_contents(split)))
+
+
 def _keys(known: Manifest) -> Iterator[str]:
     """As `Findings._key`."""
     names, start = known.names.tobytes(), 0
@@ -136,3 +150,8 @@ def _key_inside(archive: str, offset: int, name: str) -> str:
 
 def _column(values: Iterable[int]) -> NDArray[np.int64]:
     return np.fromiter(values, np.int64)
+
+
+def _contents(split: Manifest) -> NDArray[Any]:
+    """(N,) hashes as strings of bytes, which can be sorted; all have the same length, so padding tells none apart."""
+    return np.ascontiguousarray(split.hashes).view(f"S{HASH_BYTES}").ravel()

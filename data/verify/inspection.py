@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
-from data.catalog.formats import FORMATS, MODES, RAW, RGB, number
+from data.catalog.decoding import decoding
 from data.catalog.listing import Entry, digest
-from data.decoding import decoding
+from data.catalog.manifest import FORMATS, MODES, RAW, RGB, number
 from data.types import BrokenImageError
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from launch.array.sweep import Member, Settings
 from launch.submission import LaunchFolder
-from trainer.evaluation.spread import spread
+from trainer.evaluation.statistics import spread
 from trainer.rundir import RunDirectory, write_text
 
 FILE = "summary.md"

@@ -13,7 +13,7 @@ from typing import Annotated
 import tyro
 
 from launch import attempts
-from launch.run_state import Evidence, job_states, read
+from launch.run_state import Snapshot, job_states, read
 from launch.scheduler import JobState
 from launch.submission import LaunchFolder, Submission
 from trainer.exits import FAILED, refuse
@@ -73,7 +73,7 @@ class Cancel:
 class _Job:
     """The job of a submission, on a cluster or here."""
 
-    seen: Evidence
+    seen: Snapshot
     submission: Submission
 
     def state(self) -> JobState:

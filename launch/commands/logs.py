@@ -10,12 +10,13 @@ from typing import Annotated
 
 import tyro
 
-from launch import attempts, screen
+from launch import attempts
 from launch.log_reader import LogFile
 from launch.submission import LaunchFolder, Submission
 from trainer.exits import refuse
 from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory
+from trainer.terminal import clean, remark, until_reader_leaves, write
 
 _POLL_S = 0.5
 
@@ -43,7 +44,7 @@ class Logs:
     def run(self) -> int:
         """Show the lines, and follow."""
         try:
-            return screen.until_reader_leaves(self._run)
+            return until_reader_leaves(self._run)
         except KeyboardInterrupt:  # the way to end it
             return 0
 
@@ -59,7 +60,7 @@ class Logs:
         try:
             skipped = log.seek(self.lines)
         except FileNotFoundError:
-            screen.say(f"job {job} has written nothing yet: there is no {log.file}")
+            remark(f"job {job} has written nothing yet: there is no {log.file}")
         except LookupError as error:
             return refuse([f"--attempt: {self.attempt} has no lines in {log.file}, which {error}"])
         _write(islice(log.more(), skipped, None))
@@ -108,5 +109,5 @@ def _place(folder: LaunchFolder, submission: Submission, job: str) -> Path:
 
 def _write(lines: Iterator[bytes]) -> None:
     for line in lines:
-        screen.write(screen.clean(line.decode(errors="replace")) + "\n")
+        write(clean(line.decode(errors="replace")) + "\n")
     sys.stdout.flush()

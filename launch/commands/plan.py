@@ -1,4 +1,4 @@
-"""`provenet plan`: its flags, its refusals. Loads torch only to count what the network weighs."""
+"""`provenet plan`: its flags and refusals. Loads torch only to count the network."""
 
 import sys
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ from launch.plan.network_size import weigh
 from launch.plan.step_time import Forecast
 from models import registry
 from trainer.commands.parsing import named_recipe
-from trainer.exits import FAILED, refuse
+from trainer.exits import FAILED, refuse, say
 from trainer.recipe.checks import recipe_problems, world_problems
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import range_problems
@@ -23,10 +23,10 @@ from trainer.recipe.decode import range_problems
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Plan:
-    """Say what a run will take on 1 to 1,024 GPUs: hours, images/s, what bounds it, checkpoints, jobs, loader cores.
+    """Predict a run on 1 to 1,024 GPUs: hours, images/s, what bounds it, checkpoints, jobs, loader cores.
 
-    RECIPE is the name of a recipe or the path of a YAML file, and comes first; the fields of the recipe are flags. All
-    that is assumed is printed, with its source. Nothing is started and nothing is kept.
+    RECIPE is the name of a recipe or the path of a YAML file, and comes first; the fields of the recipe are flags.
+    Every assumption is printed, with its source. Nothing is started or written.
 
     Example: provenet plan resnet50 --nodes 4 --gpu a100 --global-batch 1024 --hours 12
     """
@@ -59,31 +59,29 @@ class Plan:
             self._show(Forecast(config=config, recipe=recipe, network=network, speeds=speeds), sources)
         except TooShortError as error:
             return refuse([str(error)])
-        except (RuntimeError, ValueError) as error:  # of a network of another package that no table describes
-            sys.stderr.write(f"failed: {error}\n")
-            return FAILED
+        except (RuntimeError, ValueError) as error:  # of another package's network, whose limits we do not know
+            return say(f"failed: {error}", FAILED)
         return 0
 
     def _problems(self, known: Measured | None) -> list[str]:
         config, recipe = self.config, self.settings
-        if found := [*range_problems(recipe), *range_problems(config, flags=True)]:
-            return found  # what follows computes with the values
-        found = [*recipe_problems(recipe), *registry.problems(recipe.model, recipe.input.train_size)]
+        if problems := [*range_problems(recipe), *range_problems(config, flags=True)]:
+            return problems  # the other checks compute with the values
+        problems = [*recipe_problems(recipe), *registry.problems(recipe.model, recipe.input.train_size)]
         speeds = known.problems(recipe) if known else published.problems(config, recipe)
-        return [*found, *plan_problems(config), *speeds]
+        return [*problems, *plan_problems(config), *speeds]
 
     def _show(self, forecast: Forecast, sources: list[str]) -> None:
         asked, counts = self.config.nodes * self.config.gpus_per_node, jobs.gpu_counts(self.config)
-        undealt = {gpus: found for gpus in counts if (found := world_problems(self.settings, gpus))}
-        runs = {gpus: jobs.run(forecast, gpus) for gpus in counts if gpus not in undealt}
+        impossible = {gpus: problems for gpus in counts if (problems := world_problems(self.settings, gpus))}
+        runs = {gpus: jobs.run(forecast, gpus) for gpus in counts if gpus not in impossible}
+        detail = (
+            plan_table.detail(runs[asked], forecast) if asked in runs else f"{asked} GPUs: {impossible[asked][0]}\n"
+        )
         sys.stdout.write(f"{plan_table.head(forecast)}\n")
         plan_table.show(list(runs.values()))
-        sys.stdout.write(plan_table.beyond(self.settings, list(undealt)))
-        sys.stdout.write("\n")
-        sys.stdout.write(
-            plan_table.detail(runs[asked], forecast) if asked in runs else f"{asked} GPUs: {undealt[asked][0]}\n"
-        )
-        sys.stdout.write(f"\n{plan_table.assumptions(forecast, sources)}")
+        sys.stdout.write(plan_table.left_out(self.settings, list(impossible)))
+        sys.stdout.write(f"\n{detail}\n{plan_table.assumptions(forecast, sources)}")
 
 
 def default(words: Sequence[str]) -> Plan:

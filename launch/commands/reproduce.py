@@ -1,19 +1,19 @@
-"""`provenet reproduce`: a recipe over several seeds, from the queue to the verdict. Loads no torch.
-
-The array and its status are commands in processes of their own.
-"""
+"""`provenet reproduce`: a recipe over several seeds, from the queue to the verdict. Loads no torch."""
 
 import json
-import subprocess
 import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 import tyro
 
+from launch.commands import array, status
+from launch.commands.array import Array
+from launch.run_state import UnderWay
+from trainer.commands import parsing
 from trainer.commands.report import Report
 from trainer.exits import FAILED, INTERRUPTED, refuse
 from trainer.recipe import recipes
@@ -23,7 +23,6 @@ from trainer.stopping import START_AGAIN
 from trainer.terminal import counting
 
 SWEEP = "sweep.yaml"
-UNDER_WAY = ("queued", "running", "waiting", "suspended", "cancelling")  # as `provenet status --json` calls them
 LOOK_S = 5.0
 
 
@@ -99,33 +98,36 @@ class Reproduce:
 
     def _queue(self) -> int:
         """Let `provenet array` queue the runs that need it; its exit code."""
-        file, begun = self.output / SWEEP, self.output.exists()
-        new = not file.exists()
-        if new:
+        file, existed = self.output / SWEEP, self.output.exists()
+        command, is_new, queued = self._array(file), not file.exists(), False
+        if is_new:
             self.output.mkdir(parents=True, exist_ok=True)
             write_text(file, self._sweep())
-        place = ("--data", str(self.data), "--output", str(self.output), "--cluster", self.cluster)
+        try:
+            code = command.run()
+            queued = code == 0
+            return code
+        finally:
+            if is_new and not queued:
+                file.unlink()
+                with suppress(OSError):
+                    _ = existed or self.output.rmdir()
+
+    def _array(self, file: Path) -> Array:
+        site = ("--data", str(self.data), "--output", str(self.output), "--cluster", self.cluster)
         parallel = ("--parallel", "1") if self.cluster == "local" and "--parallel" not in self.launch else ()
-        done = subprocess.run(
-            [sys.executable, "-m", "launch", "array", str(file), *place, *parallel, *self.launch], check=False
-        )
-        if done.returncode and new:  # it has said why, and nothing was queued
-            file.unlink()
-            with suppress(OSError):
-                _ = begun or self.output.rmdir()
-        return done.returncode
+        words = (str(file), *site, *parallel, *self.launch)
+        return parsing.parse(Array, words, "provenet array", array.default(words))
 
     @property
     def _runs(self) -> list[RunDirectory]:
         return [RunDirectory(self.output / f"seed={seed}") for seed in range(self.seeds)]
 
     def _under_way(self) -> bool:
-        """Whether a run is still on its way to its end."""
         if all(run.finished() for run in self._runs):
             return False
-        words = [sys.executable, "-m", "launch", "status", str(self.output), "--json"]
-        done = subprocess.run(words, check=False, stdout=subprocess.PIPE, text=True)
-        return done.returncode == 0 and any(row["state"] in UNDER_WAY for row in json.loads(done.stdout))
+        rows = status.collect(self.output, {}).rows
+        return any(row.state in get_args(UnderWay) for row in rows)
 
     def _report(self) -> int:
         unfinished = [run.path for run in self._runs if not run.finished()]

@@ -1,4 +1,4 @@
-"""What a plan can be told. Standard library only."""
+"""The flags of a plan. Standard library only."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,48 +14,47 @@ class PlanConfig:
     """The cluster, the images and the speeds of a plan."""
 
     nodes: int = field(default=1, metadata={"min": 1, "max": MOST_GPUS})
-    """Nodes of the row that is explained: 1 to 1,024, of at most 1,024 GPUs in all."""
+    """Nodes of the row that is explained, with at most 1,024 GPUs in all."""
     gpus_per_node: int = field(default=8, metadata={"min": 1, "max": 64})
-    """GPUs on each node, 1 to 64, one process for each."""
+    """GPUs on each node, one process for each."""
     cpus_per_process: int = field(default=8, metadata={"min": 1, "max": 1024})
-    """CPU cores of each process, 1 to 1,024; they decode the images."""
+    """CPU cores of each process; they decode the images."""
     gpu: GpuName = "a100"
-    """Whose published rate and link are taken where they are neither given nor measured."""
+    """GPU whose published rate and link are used for what neither a flag nor --measured says."""
     images_per_s: float | None = field(default=None, metadata={"above": 0, "max": 1_000_000})
-    """Images/s that one GPU trains at `micro_batch`: above 0, at most 1,000,000. None: published, or measured."""
+    """Images/s that one GPU trains at `micro_batch`. None: published, or measured."""
     loader_images_per_s: float | None = field(default=None, metadata={"above": 0, "max": 1_000_000})
-    """Images/s that one CPU core decodes, above 0, at most 1,000,000. None: the README's 602, or measured."""
+    """Images/s that one CPU core decodes. None: the README's 602, or measured."""
     nvlink_gb_s: float | None = field(default=None, metadata={"above": 0, "max": 100_000})
-    """Line rate of a GPU to those in its node, GB/s each way: above 0, at most 100,000. None: that of `gpu`."""
+    """Line rate of a GPU to those in its node, GB/s each way. None: that of `gpu`."""
     network_gb_s: float = field(default=25.0, metadata={"above": 0, "max": 100_000})
-    """Line rate of a node's network, GB/s each way: above 0, at most 100,000. 200 Gbit/s are 25."""
+    """Line rate of a node's network, GB/s each way. 200 Gbit/s are 25."""
     latency_us: float = field(default=10.0, metadata={"min": 0, "max": 1_000_000})
-    """Microseconds of a message from node to node: 0 to 1,000,000."""
+    """Latency of a message from node to node, microseconds."""
     train_images: int = field(default=1_281_167, metadata={"min": 1, "max": 1_000_000_000})
-    """Training images, 1 to 1,000,000,000; ImageNet's by default."""
+    """Training images; ImageNet's by default."""
     val_images: int = field(default=50_000, metadata={"min": 0, "max": 1_000_000_000})
-    """Images that are evaluated after each epoch, 0 to 1,000,000,000; ImageNet's by default."""
+    """Images that are evaluated after each epoch; ImageNet's by default."""
     hours: float = field(default=24.0, metadata={"above": 0, "max": 10_000})
-    """Time limit of a job, hours: above 0, at most 10,000. What is left goes on in the next."""
+    """Time limit of a job, hours. The next job goes on with the rest."""
     startup_s: float = field(default=120.0, metadata={"min": 0, "max": 86_400})
-    """Seconds of each job, 0 to 86,400, until its first step: imports, manifests, checkpoint, first batch."""
+    """Seconds of each job until its first step: imports, manifests, checkpoint, first batch."""
     queue_minutes: float = field(default=10.0, metadata={"min": 0, "max": 100_000})
-    """Minutes, 0 to 100,000, that a job waits in the queue when it is started again."""
+    """Minutes that a job waits in the queue when it is started again."""
     save_minutes: float = field(default=15.0, metadata={"above": 0, "max": 1_000_000})
-    """Minutes, above 0, at most 1,000,000, from one checkpoint to the next; there is one after each epoch as well."""
+    """Minutes from one checkpoint to the next; each epoch ends with one as well."""
     measured: Path | None = None
     """What `provenet doctor RECIPE --json FILE` measured of one process. None: published rates."""
 
 
 def plan_problems(config: PlanConfig) -> list[str]:
     """Values that are each in range but do not fit together."""
-    found: list[str] = []
-    if config.nodes * config.gpus_per_node > MOST_GPUS:
-        total = f"{config.nodes} of {config.gpus_per_node} GPUs make {config.nodes * config.gpus_per_node:,}"
-        found.append(
-            f"--nodes: {total}; a plan goes to {MOST_GPUS:,}, so use at most {MOST_GPUS // config.gpus_per_node}"
-        )
+    problems: list[str] = []
+    node, total = config.gpus_per_node, config.nodes * config.gpus_per_node
+    if total > MOST_GPUS:
+        most = f"a plan goes to {MOST_GPUS:,}, so use at most {MOST_GPUS // node}"
+        problems.append(f"--nodes: {config.nodes} of {node} GPUs make {total:,}; {most}")
     if config.measured:
-        given = {"--images-per-s": config.images_per_s, "--loader-images-per-s": config.loader_images_per_s}
-        found += [f"{flag}: is what --measured gives; leave one out" for flag, value in given.items() if value]
-    return found
+        speeds = {"--images-per-s": config.images_per_s, "--loader-images-per-s": config.loader_images_per_s}
+        problems += [f"{flag}: --measured gives it too; leave one out" for flag, value in speeds.items() if value]
+    return problems

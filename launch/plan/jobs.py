@@ -1,4 +1,4 @@
-"""A whole run from its steps: epochs, evaluations, checkpoints, jobs under a time limit. Standard library only."""
+"""The length of a whole run: epochs, evaluations, checkpoints, jobs under a time limit. Standard library only."""
 
 import math
 from dataclasses import dataclass
@@ -12,37 +12,37 @@ EVAL_DECODING = 3.14 / 1.66  # CPU time of an evaluation image to a training ima
 
 
 class TooShortError(ValueError):
-    """A job has no time to train between its start and its last checkpoint; the message names the flag."""
+    """The time limit leaves a job no time to train; the message names the flag."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """All epochs of a recipe on so many GPUs."""
+    """All epochs of a recipe on a number of GPUs."""
 
     step: Step
     steps: int
-    """Of an epoch."""
+    """Steps of an epoch."""
     evaluation_s: float
-    """After an epoch."""
+    """One evaluation."""
     epoch_s: float
-    """With its evaluation and what its checkpoints hold up."""
+    """An epoch with its evaluation and the time that training waits for checkpoints."""
     checkpoint_bytes: int
     stall_s: float
-    """That a checkpoint holds training."""
+    """Time that training waits for one checkpoint."""
     write_s: float
-    """That its write takes, behind training."""
+    """Time of its write, while training goes on."""
     requeues: int
     hours: float
     """From the first job's start to the last one's end, with the waits in the queue between."""
     gpu_hours: float
-    """While jobs run."""
+    """Without the waits in the queue."""
 
 
 def run(forecast: Forecast, gpus: int) -> Run:
-    """The whole run on so many GPUs, to which `global_batch` can be dealt out.
+    """The whole run on `gpus` GPUs, among which `global_batch` can be divided.
 
     Raises:
-        TooShortError: Of the time limit.
+        TooShortError: The time limit leaves a job no time to train.
     """
     config, recipe, step = forecast.config, forecast.recipe, forecast.step(gpus)
     whole = math.floor if recipe.input.drop_last else math.ceil
@@ -71,7 +71,7 @@ def run(forecast: Forecast, gpus: int) -> Run:
 
 
 def gpu_counts(config: PlanConfig) -> list[int]:
-    """GPUs of each row: doubling up to a node, then doubling the nodes, and those that were asked for."""
+    """GPUs of each row: doubled up to a node, then by doubled nodes; and those of the flags."""
     node = config.gpus_per_node
     within = [2**power for power in range(node.bit_length()) if 2**power < node]
     across = [node * 2**power for power in range(MOST_GPUS.bit_length()) if node * 2**power <= MOST_GPUS]
@@ -88,7 +88,7 @@ def _jobs(work_s: float, limit_s: float, around_s: float) -> int:
 
 
 def _evaluation_s(forecast: Forecast, gpus: int) -> float:
-    """Forward passes of `val` and of `precise_bn`'s images, by the weights and, where there is one, the average."""
+    """Forward passes of the images of `val` and of `precise_bn`, by the raw weights and, if there is one, the EMA."""
     recipe, sizes = forecast.recipe, forecast.recipe.input
     images = math.ceil((forecast.config.val_images + recipe.precise_bn) / gpus)
     networks = 2 if recipe.ema.decay else 1

@@ -1,9 +1,9 @@
-"""What a network weighs, and its checkpoint. Loads torch only to count."""
+"""The size of a network and of its checkpoint. Loads torch only to count."""
 
 from dataclasses import dataclass
 
 from models.config import ModelConfig
-from trainer.optim.optimizer_config import AnyOptimizer, LarsConfig, RmspropTfConfig, SgdConfig
+from trainer.optim.config import AnyOptimizer, LarsConfig, RmspropTfConfig, SgdConfig
 from trainer.recipe.config import Recipe
 
 FLOAT = 4  # bytes: weights, gradients and momenta are float32 in every precision
@@ -11,12 +11,12 @@ FLOAT = 4  # bytes: weights, gradients and momenta are float32 in every precisio
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network:
-    """One network, as far as time and memory go."""
+    """The size of one network."""
 
     parameters: int
-    """Weights that are trained."""
+    """Trainable weights."""
     statistics: int
-    """Numbers that BatchNorm keeps running."""
+    """Numbers in BatchNorm's running statistics."""
     state_bytes: int
     """Its state dict: weights and buffers."""
     multiply_adds: int
@@ -24,10 +24,10 @@ class Network:
 
 
 def weigh(model: ModelConfig, image_size: int) -> Network:
-    """Count a network, for images of so many pixels a side.
+    """Build a network without memory for its weights, and count, for images of `image_size` pixels a side.
 
     Raises:
-        RuntimeError: It cannot take images of this size.
+        RuntimeError: It does not take images of this size.
         ValueError: It cannot be built.
     """
     from models.trace import multiply_adds, skeleton
@@ -43,7 +43,7 @@ def weigh(model: ModelConfig, image_size: int) -> Network:
 
 
 def checkpoint_bytes(network: Network, recipe: Recipe, world_size: int) -> int:
-    """Size of a checkpoint: weights, their average, the optimizer's state, and what each process keeps of BatchNorm."""
+    """Size of a checkpoint: weights, their EMA, the optimizer's state, and BatchNorm's statistics of each process."""
     networks = 2 if recipe.ema.decay else 1
     momenta = FLOAT * network.parameters * copies(recipe.optimizer)
     return networks * (network.state_bytes + world_size * FLOAT * network.statistics) + momenta
@@ -61,5 +61,5 @@ def copies(optimizer: AnyOptimizer) -> int:
 
 
 def gradient_bytes(network: Network, recipe: Recipe) -> int:
-    """What each process sends of its gradients, before the ring's own factor."""
+    """Size of the gradients as they are sent, without the ring's factor of about two."""
     return network.parameters * (FLOAT if recipe.gradient_compression == "none" else FLOAT // 2)

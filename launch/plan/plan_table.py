@@ -1,4 +1,4 @@
-"""A plan as text: the table, one row in detail, and what all of it rests on."""
+"""A plan as text: the table, one row in detail, and all assumptions."""
 
 from collections.abc import Iterator, Sequence
 
@@ -6,7 +6,6 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from launch.plan.config import PlanConfig
 from launch.plan.jobs import EVAL_DECODING, Run
 from launch.plan.network_size import gradient_bytes
 from launch.plan.step_time import BUCKET, LINE_SHARE, NETWORK_BOUND, SPREAD, Forecast
@@ -24,21 +23,20 @@ ERROR = (
 
 
 def show(runs: Sequence[Run]) -> None:
-    """The table, on a terminal with a frame, else one line a row."""
+    """The table, in 80 columns on a terminal, else one line a row."""
     console = Console()
     if not console.is_terminal:
-        show_plain(HEAD, map(cells, runs))
+        show_plain(HEAD, map(_cells, runs))
         return
     table = Table(box=SIMPLE, padding=0)
-    for name in HEAD:  # a word a line, so that it fits into 80 columns
+    for name in HEAD:  # one word a line, as 80 columns are too few for whole names
         table.add_column(name.replace(" ", "\n").replace("-", "-\n"), justify="right", no_wrap=True)
     for run in runs:
-        table.add_row(*cells(run))
+        table.add_row(*_cells(run))
     console.print(table)
 
 
-def cells(run: Run) -> tuple[str, ...]:
-    """A row as text, under HEAD."""
+def _cells(run: Run) -> tuple[str, ...]:
     step = run.step
     return (
         f"{step.gpus:,}",
@@ -55,7 +53,6 @@ def cells(run: Run) -> tuple[str, ...]:
 
 
 def head(forecast: Forecast) -> str:
-    """What is planned."""
     recipe, network = forecast.recipe, forecast.network
     return (
         f"{recipe.model.name} at {recipe.input.train_size} px: {network.parameters:,} parameters, "
@@ -64,23 +61,22 @@ def head(forecast: Forecast) -> str:
     )
 
 
-def beyond(recipe: Recipe, left_out: Sequence[int]) -> str:
-    """Why GPU counts are not in the table, and what would bring them there; empty where all are."""
-    if not left_out:
+def left_out(recipe: Recipe, gpu_counts: Sequence[int]) -> str:
+    """Why these GPU counts are not in the table, and what to change; empty for none."""
+    if not gpu_counts:
         return ""
-    counts = ", ".join(f"{gpus:,}" for gpus in left_out)
-    wanted = recipe.micro_batch * left_out[-1]
-    mend = f"--global-batch {wanted} reaches {left_out[-1]:,}; it needs a learning rate of its own"
+    counts, most = ", ".join(f"{gpus:,}" for gpus in gpu_counts), gpu_counts[-1]
+    advice = f"--global-batch {recipe.micro_batch * most} reaches {most:,}; it needs a learning rate of its own"
     if recipe.sync_bn:
-        mend = "sync_bn wants global_batch = micro_batch x GPUs"
+        advice = "sync_bn requires global_batch = micro_batch x GPUs"
     return (
-        f"not on {counts} GPUs: global_batch {recipe.global_batch:,} cannot be dealt out in micro-batches of "
-        f"{recipe.micro_batch} ({mend})\n"
+        f"not on {counts} GPUs: global_batch {recipe.global_batch:,} cannot be divided among them in micro-batches of "
+        f"{recipe.micro_batch} ({advice})\n"
     )
 
 
 def detail(run: Run, forecast: Forecast) -> str:
-    """One row, part by part."""
+    """The times and sizes behind one row."""
     step, recipe, config = run.step, forecast.recipe, forecast.config
     rows = {
         "step": f"{_ms(step.seconds)}, of which {recipe.accumulation(step.gpus)} x {recipe.micro_batch} images "
@@ -95,54 +91,41 @@ def detail(run: Run, forecast: Forecast) -> str:
         f"{_figure(run.gpu_hours)} GPU-hours",
     }
     lines = [f"  {name:<11} {text}\n" for name, text in rows.items()]
-    return f"{_count(step.gpus, 'GPU')} on {_count(step.nodes, 'node')}\n{''.join(lines)}"
+    gpus, nodes = f"{step.gpus:,} GPU{'s' * (step.gpus > 1)}", f"{step.nodes:,} node{'s' * (step.nodes > 1)}"
+    return f"{gpus} on {nodes}\n{''.join(lines)}"
 
 
 def assumptions(forecast: Forecast, sources: Sequence[str]) -> str:
-    """What the figures rest on; `sources` of the speeds first."""
-    lines = [*sources, *_model_lines(forecast), f"error: {ERROR}"]
+    """All that the figures are computed from; `sources` of the speeds first."""
+    lines = [*sources, *_lines(forecast), f"error: {ERROR}"]
     return "assumed\n" + "".join(f"  - {line}\n" for line in lines)
 
 
-def _model_lines(forecast: Forecast) -> Iterator[str]:
-    config, recipe = forecast.config, forecast.recipe
-    yield from _image_lines(config, recipe)
-    yield from _network_lines(forecast)
-    spread = f"{100 * SPREAD:.0f} % (standard deviation)"
-    yield f"stragglers: a step waits for the slowest GPU; step times vary by {spread}"
-    yield f"evaluation: a third of a training image's time, and {EVAL_DECODING:.1f} times its decoding (README)"
-    yield (
-        "bound by: the loader, where it is slower than the GPUs; the network, where more than "
-        f"{100 * NETWORK_BOUND:.0f} % of a step wait for it"
-    )
-    yield "cores: those that decode; the core that drives a GPU comes on top"
-    yield (
-        f"jobs: each takes {config.startup_s:g} s to start and ends with a checkpoint; all but the first wait "
-        f"{config.queue_minutes:g} min in the queue; a checkpoint also every {config.save_minutes:g} min and epoch"
-    )
-
-
-def _network_lines(forecast: Forecast) -> Iterator[str]:
-    config, size = forecast.config, gradient_bytes(forecast.network, forecast.recipe)
+def _lines(forecast: Forecast) -> Iterator[str]:
+    config, recipe, size = forecast.config, forecast.recipe, gradient_bytes(forecast.network, forecast.recipe)
+    sizes = f"{config.train_images:,} training and {config.val_images:,} evaluation images"
+    yield f"images: {sizes} (--train-images, --val-images), decoded as they are stored"
+    if recipe.input.start_size:
+        yield f"size: {recipe.input.train_size} px throughout; the epochs from {recipe.input.start_size} px take less"
     yield (
         f"all-reduce: {_bytes(size)} of gradients in a ring over all GPUs, at {100 * LINE_SHARE:.0f} % of its slowest "
         f"link's line rate: {forecast.speeds.link_gb_s:g} GB/s a GPU in a node, "
         f"{config.network_gb_s:g} GB/s a node; {config.latency_us:g} us a message, 2 log2(nodes) for a bucket"
     )
     yield f"overlap: backward, 2/3 of a step, hides all buckets but the last (DDP's, of {BUCKET >> 20} MiB)"
-    if forecast.recipe.sync_bn:
+    if recipe.sync_bn:
         yield "sync_bn: its small all-reduces, two for each BatchNorm, are not counted"
-
-
-def _image_lines(config: PlanConfig, recipe: Recipe) -> Iterator[str]:
-    sizes = f"{config.train_images:,} training and {config.val_images:,} evaluation images"
-    yield f"images: {sizes} (--train-images, --val-images), decoded as they are stored"
-    if recipe.input.start_size:
-        yield f"size: {recipe.input.train_size} px throughout; from {recipe.input.start_size} px on it takes less"
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
+    yield f"stragglers: a step waits for the slowest GPU; step times vary by {100 * SPREAD:.0f} % (standard deviation)"
+    yield f"evaluation: a third of a training image's time, and {EVAL_DECODING:.1f} times its decoding (README)"
+    yield (
+        "bound by: the loader, if it is slower than the GPUs; the network, if more than "
+        f"{100 * NETWORK_BOUND:.0f} % of a step wait for it"
+    )
+    yield "cores: those that decode, without the one that drives a GPU"
+    yield (
+        f"jobs: each takes {config.startup_s:g} s to start and ends with a checkpoint; all but the first wait "
+        f"{config.queue_minutes:g} min in the queue; a checkpoint also every {config.save_minutes:g} min and epoch"
+    )
 
 
 def _figure(value: float) -> str:

@@ -1,4 +1,4 @@
-"""Speeds that were given or published, and how they are carried over to other networks. Standard library only."""
+"""Speeds from flags or publications, and how those of one network are converted to another's. Standard library only."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,10 +11,10 @@ from trainer.recipe.config import Precision, Recipe
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Gpu:
-    """A kind of GPU."""
+    """The published rates of a GPU model."""
 
     resnet50: Mapping[Precision, tuple[float, int]]
-    """By precision, images/s of one GPU that trains ResNet-50 at 224 pixels, and images of a pass."""
+    """By precision, images/s of one GPU that trains ResNet-50 at 224 pixels, and its batch size."""
     link_gb_s: float
     """Line rate to the other GPUs of its node, GB/s each way."""
     source: str
@@ -46,7 +46,7 @@ GPUS: Mapping[GpuName, Gpu] = {
 }
 
 # timm's benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv: images/s, and the network's multiply-adds at that size.
-# Depthwise and grouped convolutions and small stages take more time than their FLOPs say: GhostNet 17 times as much.
+# Depthwise and grouped convolutions and small stages are slower than their FLOPs suggest: GhostNet by a factor of 17.
 _RTX3090: Mapping[str, tuple[float, float]] = {
     "resnet18": (3482, 1.814e9),
     "resnet34": (2037, 3.664e9),
@@ -62,47 +62,46 @@ _FAMILIES = {"resnext": "resnext50_32x4d", "inception": "inception_v3", "ghostne
 _LOADER = 602.0  # images/s of a core: README.md, Data, `threads` at 1.66 CPU ms
 STALL = 205e6 / 0.024  # bytes/s: README.md, Speed, a checkpoint of ResNet-50 with momenta
 WRITE = 205e6 / 0.433
-_SMALL = 128  # pixels: below, a GPU waits for its kernels to be launched, and FLOPs say little
+_SMALL = 128  # pixels: below, launching kernels takes longer than the FLOPs
 
 
 def problems(config: PlanConfig, recipe: Recipe) -> list[str]:
-    """Why there is no published rate to begin from."""
+    """Why no published rate can be used."""
     known = GPUS[config.gpu].resnet50
     if config.images_per_s or recipe.precision in known:
         return []
-    mend = f"use --precision {' or '.join(known)}, or give --images-per-s"
-    return [f"--gpu {config.gpu}: no published rate in {recipe.precision}; {mend}"]
+    advice = f"use --precision {' or '.join(known)}, or give --images-per-s"
+    return [f"--gpu {config.gpu}: no published rate in {recipe.precision}; {advice}"]
 
 
 def link_gb_s(config: PlanConfig) -> float:
-    """Line rate of a GPU to those of its node."""
     return config.nvlink_gb_s or GPUS[config.gpu].link_gb_s
 
 
 def speeds(config: PlanConfig, recipe: Recipe, network: Network) -> tuple[Speeds, list[str]]:
-    """What one process does, and how that was found: from flags, or else from what is published."""
-    images_per_s, words = config.images_per_s, "--images-per-s"
+    """The rates of one process, and their sources as lines of text: flags, or else publications."""
+    images_per_s, source = config.images_per_s, "--images-per-s"
     if images_per_s is None:
-        images_per_s, words = rate(config.gpu, recipe, network)
-    core_images_per_s, by = config.loader_images_per_s, "--loader-images-per-s"
+        images_per_s, source = rate(config.gpu, recipe, network)
+    core_images_per_s, core_source = config.loader_images_per_s, "--loader-images-per-s"
     if core_images_per_s is None:
-        core_images_per_s, by = _LOADER, "`threads` on JPEGs of original size (README); other CPUs differ"
-    found = Speeds(
+        core_images_per_s, core_source = _LOADER, "`threads` on JPEGs of original size (README); other CPUs differ"
+    speeds = Speeds(
         images_per_s=images_per_s,
         core_images_per_s=core_images_per_s,
         link_gb_s=link_gb_s(config),
         stall_bytes_per_s=STALL,
         write_bytes_per_s=WRITE,
     )
-    return found, [
-        f"one GPU: {images_per_s:,.0f} images/s: {words}",
-        f"one CPU core: {core_images_per_s:,.0f} images/s: {by}",
+    return speeds, [
+        f"one GPU: {images_per_s:,.0f} images/s: {source}",
+        f"one CPU core: {core_images_per_s:,.0f} images/s: {core_source}",
         "checkpoint: ResNet-50's 205 MB hold training for 24 ms and are written in 0.43 s (README, on its machine)",
     ]
 
 
 def rate(gpu: GpuName, recipe: Recipe, network: Network) -> tuple[float, str]:
-    """Images/s that one GPU trains, and how that was found."""
+    """Images/s that one GPU trains, and the source in words."""
     base, batch = GPUS[gpu].resnet50[recipe.precision]
     like = sibling(recipe.model.name)
     measured, flops = _RTX3090[like]
@@ -120,7 +119,7 @@ def rate(gpu: GpuName, recipe: Recipe, network: Network) -> tuple[float, str]:
 
 
 def sibling(name: str) -> str:
-    """The network with a published rate whose FLOPs are most alike in cost."""
+    """The network with a published rate whose FLOPs take the most similar time."""
     bare = name.rpartition("/")[2]
     families = (known for family, known in _FAMILIES.items() if bare.startswith(family))
     return bare if bare in _RTX3090 else next(families, "resnet50")

@@ -1,7 +1,7 @@
-"""How long an optimizer step takes on so many GPUs: a few parts, each of which can be checked. Standard library only.
+"""How long an optimizer step takes on a number of GPUs, as a sum of times that can be measured. Standard library only.
 
-A step is the slowest GPU's forward and backward passes, and what of the gradients' all-reduce the last backward pass
-does not hide; or the loader's time for its images, where that is longer.
+A step takes the forward and backward passes of the slowest GPU, and the share of the gradients' all-reduce that the
+last backward pass does not hide; or the loader's time for its images, if that is longer.
 """
 
 import math
@@ -13,7 +13,7 @@ from launch.plan.config import PlanConfig
 from launch.plan.network_size import Network, gradient_bytes
 from trainer.recipe.config import Recipe
 
-# Both chosen once, over the published figures of tests/launch/plan/test_model.py
+# Both chosen once, over the published figures of tests/launch/plan/test_step_time.py
 SPREAD = 0.03  # standard deviation of a GPU's step time, as a share of it
 LINE_SHARE = 0.8  # of a link's line rate that collectives reach; nccl-tests: 235 of NVLink 3's 300 GB/s
 
@@ -22,17 +22,15 @@ BUCKET = 25 * 2**20  # bytes: DistributedDataParallel's bucket_cap_mb; only the 
 NETWORK_BOUND = 0.1  # of a step, spent waiting for gradients
 GB = 1e9
 
-Bound = Literal["compute", "loader", "network"]
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Speeds:
-    """What one process does alone."""
+    """Rates of one process that runs alone."""
 
     images_per_s: float
-    """Trained, with images always there."""
+    """Images trained, without waiting for a loader."""
     core_images_per_s: float
-    """Decoded by one CPU core."""
+    """Images that one CPU core decodes."""
     link_gb_s: float
     """Line rate to the GPUs of its node."""
     stall_bytes_per_s: float
@@ -43,7 +41,7 @@ class Speeds:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Step:
-    """An optimizer step on so many GPUs."""
+    """An optimizer step on a number of GPUs."""
 
     gpus: int
     nodes: int
@@ -57,11 +55,11 @@ class Step:
     exposed_s: float
     """Of that, what the backward pass does not hide."""
     loaded_s: float
-    """A process's loader, for its images."""
+    """The loader of one process, for its images of the step."""
     images_per_s: float
     efficiency: float
-    """Share of what as many GPUs would train alone, with images always there."""
-    bound: Bound
+    """Images/s as a share of what as many GPUs would train independently, without waiting for a loader."""
+    bound: Literal["compute", "loader", "network"]
     cores: int
     """CPU cores per GPU that decode as fast as it trains."""
 
@@ -76,16 +74,17 @@ class Forecast:
     speeds: Speeds
 
     def step(self, gpus: int) -> Step:
-        """A step on so many GPUs, to which `global_batch` can be dealt out."""
+        """A step on `gpus` GPUs, among which `global_batch` can be divided."""
         images = self.recipe.accumulation(gpus) * self.recipe.micro_batch  # of one GPU
         compute_s = images / self.speeds.images_per_s
         waited_s = compute_s * SPREAD * slowest(gpus)
-        reduce_s, exposed_s = self._all_reduce(gpus)
+        nodes = math.ceil(gpus / self.config.gpus_per_node)
+        reduce_s, exposed_s = self._all_reduce(gpus, nodes)
         trained_s, loaded_s = compute_s + waited_s + exposed_s, images / self.core_images_per_s
-        seconds = max(trained_s, loaded_s)
+        seconds, is_late = max(trained_s, loaded_s), exposed_s > NETWORK_BOUND * trained_s
         return Step(
             gpus=gpus,
-            nodes=self._nodes(gpus),
+            nodes=nodes,
             seconds=seconds,
             compute_s=compute_s,
             waited_s=waited_s,
@@ -94,27 +93,19 @@ class Forecast:
             loaded_s=loaded_s,
             images_per_s=gpus * images / seconds,
             efficiency=compute_s / seconds,
-            bound=_bound(trained_s, loaded_s, exposed_s),
+            bound="loader" if loaded_s > trained_s else "network" if is_late else "compute",
             cores=math.ceil(images / trained_s / self.speeds.core_images_per_s),
         )
 
     @property
     def core_images_per_s(self) -> float:
-        """What the cores of one process decode."""
+        """Images that all cores of one process decode."""
         return self.config.cpus_per_process * self.speeds.core_images_per_s
 
-    @property
-    def _backward_s(self) -> float:
-        """Of the last micro-batch: earlier ones of a step send nothing."""
-        return BACKWARD * self.recipe.micro_batch / self.speeds.images_per_s
+    def _all_reduce(self, gpus: int, nodes: int) -> tuple[float, float]:
+        """Seconds of one all-reduce of all gradients, and how many of them the backward pass does not hide.
 
-    def _nodes(self, gpus: int) -> int:
-        return math.ceil(gpus / self.config.gpus_per_node)
-
-    def _all_reduce(self, gpus: int) -> tuple[float, float]:
-        """Seconds of one all-reduce of all gradients, and what is left of them after the backward pass.
-
-        A ring over all GPUs, as fast as its slowest link; a node's network carries what passes between two nodes.
+        A ring over all GPUs, as fast as its slowest link; between nodes that is a node's network.
 
         Reference:
             Patarasuk and Yuan 2009, section 3: each process sends 2 (n - 1) / n of the bytes. Latency as of NCCL's
@@ -122,13 +113,14 @@ class Forecast:
         """
         if gpus == 1:
             return 0.0, 0.0
-        size, nodes = gradient_bytes(self.network, self.recipe), self._nodes(gpus)
-        network_gb_s = self.config.network_gb_s if nodes > 1 else math.inf
-        line = LINE_SHARE * GB * min(self.speeds.link_gb_s, network_gb_s)
+        size = gradient_bytes(self.network, self.recipe)
+        line_gb_s = min(self.speeds.link_gb_s, self.config.network_gb_s if nodes > 1 else math.inf)
+        line = LINE_SHARE * GB * line_gb_s
         messages = 2 * math.ceil(math.log2(nodes)) * math.ceil(size / BUCKET)
         reduce_s = 2 * (gpus - 1) / gpus * size / line + messages * self.config.latency_us / 1e6
         last_bucket_s = reduce_s * min(1, BUCKET / size)
-        return reduce_s, max(last_bucket_s, reduce_s - self._backward_s)
+        backward_s = BACKWARD * self.recipe.micro_batch / self.speeds.images_per_s  # only the last micro-batch sends
+        return reduce_s, max(last_bucket_s, reduce_s - backward_s)
 
 
 def slowest(gpus: int) -> float:
@@ -138,9 +130,3 @@ def slowest(gpus: int) -> float:
         Blom 1958: the quantile of (n - 0.375) / (n + 0.25); within 5 % of the exact 0.56 for two and 1.42 for eight.
     """
     return NormalDist().inv_cdf((gpus - 0.375) / (gpus + 0.25))
-
-
-def _bound(trained_s: float, loaded_s: float, exposed_s: float) -> Bound:
-    if loaded_s > trained_s:
-        return "loader"
-    return "network" if exposed_s > NETWORK_BOUND * trained_s else "compute"

@@ -88,7 +88,7 @@ def test_a_verb_loads_no_other_verb_s_module() -> None:
 import sys
 from launch.cli import VERBS, main
 main(["verify", "/nowhere"])
-print(*sorted({verb.module for verb in VERBS.values()} & sys.modules.keys()))
+print(*sorted(({verb.module for verb in VERBS.values()} - {"launch.cli"}) & sys.modules.keys()))
 """
     done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
     assert done.stdout == "trainer.commands.verify\n"

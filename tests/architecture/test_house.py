@@ -2,8 +2,6 @@
 
 import ast
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -27,7 +25,7 @@ def test_a_file_is_one_idea(path: Path) -> None:
 def test_a_function_fits_the_eye(path: Path) -> None:
     nodes = ast.walk(ast.parse(path.read_text()))
     functions = [node for node in nodes if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)]
-    assert [node.name for node in functions if node.end_lineno and node.end_lineno - node.lineno >= 50] == []
+    assert [node.name for node in functions if node.end_lineno and node.end_lineno - node.lineno >= 45] == []
 
 
 @pytest.mark.parametrize("path", [path for path in FILES if path.name == "__init__.py"], ids=name)
@@ -56,22 +54,3 @@ def test_a_room_is_ours_and_not_another_distribution_s(room: str) -> None:
     file = importlib.import_module(room).__file__
     assert file is not None
     assert Path(file).parent == ROOT / room
-
-
-@pytest.mark.parametrize("module", ["trainer.commands.cli", "launch.cli"])
-def test_importing_a_command_loads_nothing_heavy(module: str) -> None:
-    heavy = [
-        "torch",
-        "torchvision",
-        "timm",
-        "accelerate",
-        "nvidia",
-        "tensorboard",
-        "submitit",
-        "matplotlib",
-        "tyro",
-        "rich",
-    ]
-    code = f"import sys, {module}; print([name for name in {heavy} if name in sys.modules])"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=ROOT)
-    assert done.stdout.strip() == "[]"

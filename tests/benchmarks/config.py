@@ -22,21 +22,21 @@ class BenchConfig:
     """What everything is timed on."""
 
     batch: int | None = field(default=None, metadata={"min": 2, "max": 4096})
-    """Images of a process's step, 2 to 4,096. None: 8 with --models; else 32, or 128 on images of at most 32 pixels."""
+    """Images of a process's step. None: 8 with --models; else 32, or 128 on images of at most 32 pixels."""
     image_size: int | None = field(default=None, metadata={"min": 8, "max": 2048})
-    """Side of the images, 8 to 2,048 pixels. None: the paper's."""
+    """Side of the images, pixels. None: the paper's."""
     precision: Precision | None = None
     """Arithmetic of the forward pass: fp32, or bf16 autocast. None: fp32 with --models, else bf16. Not of programs."""
     rounds: int = field(default=11, metadata={"min": 1, "max": 10_000})
-    """Turns of each of a pair, 1 to 10,000; medians are shown."""
+    """Turns of each of a pair; medians are shown."""
     starts: int = field(default=3, metadata={"min": 1, "max": 1000})
-    """Starts of each program, 1 to 1,000, with --startup and --peer-*."""
+    """Starts of each program, with --startup and --peer-*."""
     steps: int = field(default=10, metadata={"min": 1, "max": 10_000})
-    """Training steps of a turn, or after the first of a program: 1 to 10,000. Our loop logs in each turn."""
+    """Training steps of a turn, or after the first of a program. Our loop logs in each turn."""
     channels_last: bool = True
     """Lay images and convolution weights out as NHWC in memory; faster, same mathematics. Not of programs."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads, 1 to 1,024, with peers also worker processes. None: this machine's cores. --scaling: always 1."""
+    """CPU threads, with peers also worker processes. None: this machine's cores. --scaling: always 1."""
 
     def batch_of(self, image_size: int) -> int:
         """Images per process and step of a training loop, for images of so many pixels a side."""
@@ -48,11 +48,11 @@ class EquivalenceConfig:
     """What --equivalence trains; of the rest it takes --batch, 32 if not set, --image-size, --threads and --data."""
 
     seeds: int = field(default=3, metadata={"min": 2, "max": 100})
-    """Runs of each side with --equivalence, 2 to 100."""
+    """Runs of each side with --equivalence."""
     epochs: int | None = field(default=None, metadata={"min": 1, "max": 10_000})
-    """Epochs of each of these runs, 1 to 10,000. None: enough for three seeds in 20 minutes on two cores."""
+    """Epochs of each of these runs. None: enough for three seeds in 20 minutes on two cores."""
     images: int = field(default=2000, metadata={"min": 100, "max": 1_000_000})
-    """Training images that are drawn for them, 100 to 1,000,000, and half as many to evaluate; not with --data."""
+    """Training images that are drawn for them, and half as many to evaluate; not with --data."""
     crop: Crop = "resized"
     """Their training crops: a random area, resized; or, of images of the network's size, a padded crop as for CIFAR."""
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from trainer.cpu import RESTING
+from trainer.cpus import SLEEPING
 
 PACKAGES = Path(__file__).parents[2]
 EXIT_S = 30.0
@@ -107,7 +107,7 @@ def environment(threads: int | None = None) -> dict[str, str]:
     OpenMP's threads then sleep while they wait.
     """
     path = os.pathsep.join(filter(None, [str(PACKAGES), os.environ.get("PYTHONPATH")]))
-    computing = {"OMP_NUM_THREADS": str(threads), **RESTING} if threads else {}
+    computing = {"OMP_NUM_THREADS": str(threads), **SLEEPING} if threads else {}
     return os.environ | {"PYTHONPATH": path, "PYTHONUNBUFFERED": "1"} | computing
 
 

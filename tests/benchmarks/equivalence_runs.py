@@ -13,9 +13,7 @@ from models.config import ModelConfig
 from tests.benchmarks.config import Crop
 from tests.benchmarks.contestant import FailedError, end, environment, last_words
 from tests.benchmarks.image_tree import CLASSES, Images
-from trainer.optim.config import LossConfig
-from trainer.optim.optimizer_config import SgdConfig
-from trainer.optim.schedule_config import CosineScheduleConfig, StepScheduleConfig
+from trainer.optim.config import CosineScheduleConfig, LossConfig, SgdConfig, StepScheduleConfig
 from trainer.recipe.config import Recipe
 from trainer.recipe.recipes import dump
 from trainer.rundir import RunDirectory

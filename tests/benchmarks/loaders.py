@@ -8,8 +8,7 @@ from statistics import median
 from typing import Any
 
 from data.catalog import dataset
-from data.catalog.listing import Listing
-from data.output_folder import manifest_file
+from data.catalog.listing import Listing, manifest_file
 from data.types import Progress
 from data.verify import verify
 from data.workers import cores
@@ -83,8 +82,8 @@ def place(root: Path, split: str, manifests: Path, progress: Progress) -> Place:
         ValueError: The data set cannot be listed; the message says why.
     """
     manifests.mkdir()
-    known = dataset.load(root, root, split) if manifest_file(root, split).exists() else None
-    listing = dataset.listing(root, split)
+    known = dataset.find(root).manifest(root, split) if manifest_file(root, split).exists() else None
+    listing = dataset.find(root).listing(split)
     found = verify.scan(listing, known=known, journal=None, workers=cores(), progress=progress)
     found.save(manifest_file(manifests, split))
     _cache(listing)

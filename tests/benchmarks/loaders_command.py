@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import tyro
 
 from data.catalog import tree
-from data.config import out_of_range
 from tests.benchmarks.loaders_config import BenchConfig
 from trainer.exits import BAD_INPUT, FAILED, INTERRUPTED, say
+from trainer.recipe.decode import range_problems
 
 if TYPE_CHECKING:
     from tests.benchmarks.loaders import Entry, Place, Row
@@ -102,7 +102,7 @@ class Loaders:
             return our_loaders.operators(loaders.task("threads", place, self.settings), self.settings.rounds, progress)
 
     def _problems(self) -> list[str]:
-        found = out_of_range(self.settings)
+        found = range_problems(self.settings, flags=True)
         if not self.settings.contenders:
             found.append("--contenders: none; name at least one")
         if self.json and (self.json.is_dir() or not self.json.parent.is_dir()):

@@ -33,15 +33,15 @@ class BenchConfig:
     split: Split = "train"
     """train: random resized crops and flips; val: resize and central crop."""
     batch: int = field(default=64, metadata={"min": 1, "max": 4096})
-    """Images in a batch: 1 to 4,096."""
+    """Images in a batch."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """Threads of each, or worker processes where it has those, 1 to 1,024. None: this machine's cores."""
+    """Threads of each, or worker processes where it has those. None: this machine's cores."""
     image_size: int = field(default=224, metadata={"min": 8, "max": 2048})
-    """Side of the images that come out, 8 to 2,048 pixels; for val the resize before it is 8/7 of that."""
+    """Side of the images that come out, pixels; for val the resize before it is 8/7 of that."""
     rounds: int = field(default=5, metadata={"min": 1, "max": 1000})
-    """Turns of each contender, 1 to 1,000; medians are shown."""
+    """Turns of each contender; medians are shown."""
     seconds: float = field(default=3.0, metadata={"min": 0.1, "max": 600})
-    """Length of a turn: 0.1 to 600."""
+    """Length of a turn, seconds."""
     contenders: tuple[Contender, ...] = tuple(WHAT)
     """Which to measure."""
 

@@ -2,7 +2,7 @@
 
 from tests.benchmarks.config import LoopTask
 from tests.benchmarks.contestant import Contestant, environment
-from trainer.cpu import ALLOCATOR
+from trainer.cpus import ALLOCATOR
 
 
 class LoopContestant:

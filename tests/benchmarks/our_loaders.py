@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from data.catalog import dataset
-from data.config import Backend
 from data.load import backends
 from data.load.image_file import Images
 from data.load.rendering import Resized, render
@@ -18,7 +17,7 @@ from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.plan.samples import Plan, Samples
-from data.types import Shard
+from data.types import Backend, Shard
 from tests.benchmarks.loaders_config import BenchTask
 
 PARTS = ("plan", "read", "decode", "crop, resize, flip", "the rest")
@@ -105,7 +104,7 @@ def _rested() -> float:
 
 
 def _plan(task: BenchTask) -> Plan:
-    manifest = dataset.load(task.manifests, task.root, task.split)
+    manifest = dataset.find(task.root).manifest(task.manifests, task.split)
     config = InputConfig(train_size=task.size, eval_resize=task.resize, eval_crop=task.size)
     if not task.training:
         return EvalPlan(manifest=manifest, views=EvalViews.of(config), batch=task.batch, shard=Shard())

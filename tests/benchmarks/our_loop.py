@@ -23,7 +23,7 @@ from trainer.engine.build import Data, Images
 from trainer.engine.fit import Fit
 from trainer.engine.loop import train_epoch
 from trainer.engine.state import TrainState
-from trainer.optim.optimizer_config import SgdConfig
+from trainer.optim.config import SgdConfig
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.stopping import StopFlag

@@ -10,7 +10,7 @@ from models.config import ModelConfig
 from tests.benchmarks.config import LR, Precision
 from tests.benchmarks.image_tree import Images
 from tests.benchmarks.programs import Program
-from trainer.optim.optimizer_config import SgdConfig
+from trainer.optim.config import SgdConfig
 from trainer.recipe.config import Recipe
 from trainer.recipe.recipes import dump
 from trainer.rundir import RunDirectory

@@ -19,7 +19,7 @@ from tests.benchmarks import equivalence
 from tests.benchmarks.config import BenchConfig, EquivalenceConfig
 from tests.benchmarks.equivalence import Comparison, Equivalence
 from tests.benchmarks.equivalence_runs import IMAGE_SIZES
-from trainer.cpu import rest_at_barriers
+from trainer.cpus import sleep_at_barriers
 from trainer.exits import FAILED, refuse
 from trainer.recipe.decode import range_problems
 from trainer.world import World, from_environment
@@ -83,7 +83,7 @@ class Training:
         world = from_environment()
         if problems := self._problems(world):
             return refuse(problems)
-        rest_at_barriers()
+        sleep_at_barriers()
         from tests.benchmarks.contestant import FailedError
         from tests.benchmarks.measures import Bench as Measures
 
@@ -140,7 +140,7 @@ class Training:
         rows: list[models.Row] = []
 
         def cells() -> Iterator[tuple[str, ...]]:
-            for name in progress(self._networks(registry.names()), "networks"):
+            for name in progress(self._networks(registry.names()), "measuring", "networks"):
                 rows.append(models.measure(name, runtime, settings))
                 yield models.cells(rows[-1])
 
@@ -152,7 +152,7 @@ class Training:
 
         rows = [
             equivalence.measure(study, self.trained.seeds)
-            for study in progress(self._comparison.studies(folder), "networks")
+            for study in progress(self._comparison.studies(folder), "comparing", "networks")
         ]
         show(equivalence.HEAD, map(equivalence.cells, rows))
         equivalence.draw(rows, self._figure)
@@ -239,7 +239,7 @@ def _show_pairs(measures: Measures, kind: Measure, networks: Sequence[str]) -> l
     rows: list[pairs.Pair] = []
 
     def cells() -> Iterator[tuple[str, ...]]:
-        for network in progress(networks, kind):
+        for network in progress(networks, kind, "networks"):
             found = measures.pairs(kind, network)
             rows.extend(found)
             yield from map(pairs.cells, found)

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from data.output_folder import RefusedError, refuse, refuse_strangers, replace
+from data.output_folder import RefusedError, refuse, refuse_strangers
 
 
 def test_ten_problems_are_told_and_the_rest_counted() -> None:
@@ -19,12 +19,3 @@ def test_strangers_are_named_and_hidden_files_are_nobody_s_business(tmp_path: Pa
         refuse_strangers(tmp_path, ["ours"])
     refuse_strangers(tmp_path, {path.name for path in tmp_path.iterdir()})
     refuse_strangers(tmp_path / "absent", [])
-
-
-def test_a_file_is_replaced_and_a_failure_has_its_name(tmp_path: Path) -> None:
-    for content in (b"one", b"two"):
-        replace(tmp_path / "x", content)
-        assert (tmp_path / "x").read_bytes() == content
-    assert [path.name for path in tmp_path.iterdir()] == ["x"]
-    with pytest.raises(OSError, match=rf"No such file or directory: '{tmp_path}/absent/x'"):
-        replace(tmp_path / "absent/x", b"")

@@ -13,15 +13,15 @@ from PIL import Image
 from torch import Tensor
 
 from data.catalog import dataset
+from data.catalog.listing import SPLITS
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load import backends
 from data.load.loader import PlanLoader
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from data.plan.samples import Plan
-from data.types import Batch, Shard
+from data.types import Backend, Batch, Shard
 from data.workers import cores
 from tests.data.making import scanned, varied_tree
 from tests.gpu.stage import Check, Stage, guarded
@@ -33,7 +33,7 @@ SLEEP = 40_000_000  # cycles, some 20 ms: the host is several batches ahead of t
 
 def pixels(stage: Stage) -> Iterator[Check]:
     """Differences between each loader of DALI and the threads, with and without NVIDIA's JPEG engine."""
-    drawn = [dataset.load(stage.listed, stage.images, split) for split in ("train", "val")]
+    drawn = [dataset.find(stage.images).manifest(stage.listed, split) for split in ("train", "val")]
     odd = _odd_images(stage.folder / "odd")
     ways = [(backend, load) for backend in stage.backends for load in _loads(stage, backend)]
     for name, (train, val), batch in (("drawn", drawn, BATCH), ("odd", odd, ODD_BATCH)):
@@ -46,7 +46,7 @@ def pixels(stage: Stage) -> Iterator[Check]:
 
 def race(stage: Stage) -> Iterator[Check]:
     """Batches pulled while kernels wait on the training stream, beside batches pulled one after the other."""
-    manifest = dataset.load(stage.repeated, stage.images, "train")
+    manifest = dataset.find(stage.images).manifest(stage.repeated, "train")
     plan = _train_plan(stage, manifest, min(BATCH, stage.size.batch))
     for backend in ("threads", *stage.backends):
         yield from guarded(backend, _raced(stage, plan, backend))
@@ -121,7 +121,7 @@ def _odd_images(root: Path) -> list[Manifest]:
         with Image.open(sorted((root / "train" / name).glob("*.JPEG"))[1]) as image:
             image.convert("RGB").save(root / "train" / name / "progressive.JPEG", "JPEG", progressive=True)
     (root / "val").symlink_to("train")
-    found = [scanned(root, split) for split in dataset.SPLITS]
+    found = [scanned(root, split) for split in SPLITS]
     victim = root / "train" / "a" / "00.JPEG"
     content = victim.read_bytes()
     victim.write_bytes(bytes(200) + content[200:])

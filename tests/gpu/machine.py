@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from importlib.metadata import version
 
 from data.catalog import dataset
-from data.load.availability import has_dali
-from data.output_folder import SPLITS, manifest_file
+from data.catalog.listing import SPLITS, manifest_file
+from data.types import has_dali
 from data.workers import cores
 from tests.benchmarks.image_tree import ready
 from tests.gpu.stage import CLASSES, ROOT, Check, Program, Stage, guarded, repeated
@@ -27,7 +27,7 @@ if __name__ == "__main__":
 def images(stage: Stage) -> Iterator[Check]:
     """Draw the images, list them, and list the training images again and again."""
     found = ready(None, stage.folder, CLASSES * stage.size.drawn)
-    train, val = (dataset.load(found.manifests, found.root, split) for split in SPLITS)
+    train, val = (dataset.find(found.root).manifest(found.manifests, split) for split in SPLITS)
     stage.repeated.mkdir()
     repeated(train, stage.size.repeats).save(manifest_file(stage.repeated, "train"))
     val.save(manifest_file(stage.repeated, "val"))

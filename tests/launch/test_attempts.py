@@ -73,8 +73,8 @@ def test_what_two_processes_write_at_once_is_all_there(tmp_path: Path) -> None:
         (0, True, "done", "finished"),
         (1, False, "stopped", "it failed in a way that another start does not mend (exit code 1); the log says why"),
         (2, False, "stopped", "it cannot start so (exit code 2); the log says what to change"),
-        (70, False, "again", "broke off; goes on from step 1,040"),
-        (75, False, "again", "stopped in good order; goes on from step 1,040"),
+        (70, False, "again", "aborted; goes on from step 1,040"),
+        (75, False, "again", "stopped cleanly; goes on from step 1,040"),
         (75, True, "cancelled", "cancelled at step 1,040"),
         (2, True, "cancelled", "cancelled at step 1,040"),
         (137, False, "again", "killed by signal 9; goes on from step 1,040"),
@@ -89,14 +89,14 @@ def test_the_code_decides_what_follows(code: int, cancelled: bool, then: Then, w
     ("history", "step", "ends"),
     [
         ([attempt(0), attempt(0)], 0, None),  # the third may still bring it further
-        ([attempt(0), attempt(0), attempt(0)], 0, "broke off, broke off, broke off"),
+        ([attempt(0), attempt(0), attempt(0)], 0, "aborted, aborted, aborted"),
         ([attempt(0), attempt(0), attempt(0)], 40, None),
-        ([attempt(0), attempt(40), attempt(40), attempt(40)], 40, "broke off, broke off, broke off"),
+        ([attempt(0), attempt(40), attempt(40), attempt(40)], 40, "aborted, aborted, aborted"),
         ([attempt(0), attempt(40), attempt(40)], 40, None),
-        ([attempt(40, 137), attempt(40, None), attempt(40, 75)], 40, "killed by signal 9, lost, stopped in good order"),
+        ([attempt(40, 137), attempt(40, None), attempt(40, 75)], 40, "killed by signal 9, lost, stopped cleanly"),
         ([attempt(40, None)] * 3, 40, "lost, lost, lost"),
         ([attempt(40, job="11"), attempt(40, job="11"), attempt(40)], 40, None),  # submitted again since
-        ([attempt(80), attempt(80), attempt(80)], 40, "broke off, broke off, broke off"),  # a checkpoint was removed
+        ([attempt(80), attempt(80), attempt(80)], 40, "aborted, aborted, aborted"),  # a checkpoint was removed
         ([], 40, None),
     ],
 )
@@ -115,15 +115,15 @@ def test_the_last_of_too_many_attempts_says_how_it_ended_itself() -> None:
     history = [attempt(40, 137), attempt(40, None), attempt(40, None)]  # its own end is written after the verdict
     then, why = verdict(70, history, 40, 3, cancelled=False)
     assert then == "stopped"
-    assert "(killed by signal 9, lost, broke off)" in why
+    assert "(killed by signal 9, lost, aborted)" in why
 
 
 @pytest.mark.parametrize(
     ("code", "words"),
     [
         (0, "finished"),
-        (75, "stopped in good order"),
-        (70, "broke off"),
+        (75, "stopped cleanly"),
+        (70, "aborted"),
         (3, "exit code 3"),
         (143, "killed by signal 15"),
     ],

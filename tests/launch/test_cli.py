@@ -8,7 +8,7 @@ import pytest
 from launch.cli import main
 from tests import commands
 from tests.launch import stand_ins
-from trainer.cpu import ALLOCATOR, has_gpu
+from trainer.cpus import ALLOCATOR, has_gpu
 
 DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8")
 

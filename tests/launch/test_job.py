@@ -62,7 +62,7 @@ def test_a_table_that_cannot_be_written_is_no_failure_of_the_run(
     stand_ins.finish(sweep.root / "seed=0", top1=50)
     (sweep.root / "seed=0" / "result.json").write_text("{")
     assert sweep.take_part(lambda: 0) == 0
-    assert f"launch: {sweep.root}/summary.md stays as it was: " in capsys.readouterr().err
+    assert f"launch: {sweep.root}/summary.md was not updated: " in capsys.readouterr().err
 
 
 def test_a_run_that_does_not_finish_leaves_the_table_alone(sweep: Sweep) -> None:

@@ -4,7 +4,7 @@ import pytest
 
 from launch import log_reader
 from launch.log_reader import LogFile
-from launch.screen import clean
+from trainer.terminal import clean
 
 NUMBERED = b"".join(b"%d: line %d %s\n" % (number % 8, number, b"x" * (number % 300)) for number in range(40_000))
 

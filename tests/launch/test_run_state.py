@@ -12,7 +12,7 @@ import pytest
 
 from launch import attempts
 from launch.attempts import Attempt, End, Then
-from launch.run_state import Evidence, Standing, State, local_state, read, settled, standing
+from launch.run_state import RunState, Snapshot, State, local_state, read, settled, state_of
 from launch.scheduler import JobState
 from launch.submission import DamagedRecordError, Kind, LaunchFolder, Submission
 from trainer.checkpoint import holder_file
@@ -39,8 +39,8 @@ def evidence(
     cancelled: bool = False,
     holder: Holder | None = None,
     touched_s: float = 5,
-) -> Evidence:
-    return Evidence(
+) -> Snapshot:
+    return Snapshot(
         path=Path("my run"),
         finished=False,
         submission=queued,
@@ -54,28 +54,28 @@ def evidence(
 @pytest.mark.parametrize(
     ("seen", "expected"),
     [
-        (evidence(), Standing("not running")),
-        (evidence(holder=GONE_HERE), Standing("not running", f"{GONE_HERE} is gone; the same command goes on")),
-        (evidence(holder=ELSEWHERE), Standing("running", "on n7, since today")),
+        (evidence(), RunState("not running")),
+        (evidence(holder=GONE_HERE), RunState("not running", f"{GONE_HERE} is gone; the same command goes on")),
+        (evidence(holder=ELSEWHERE), RunState("running", "on n7, since today")),
         (
             evidence(holder=ELSEWHERE, touched_s=300),
-            Standing("not running", f"{ELSEWHERE} was last seen 5 min ago; the same command goes on"),
+            RunState("not running", f"{ELSEWHERE} was last seen 5 min ago; the same command goes on"),
         ),
-        (evidence(attempt(1, "stopped"), queued=submission()), Standing("stopped", "the reason of 1")),
-        (evidence(attempt(1, "cancelled"), queued=submission()), Standing("cancelled", f"the reason of 1; {RESUME}")),
+        (evidence(attempt(1, "stopped"), queued=submission()), RunState("stopped", "the reason of 1")),
+        (evidence(attempt(1, "cancelled"), queued=submission()), RunState("cancelled", f"the reason of 1; {RESUME}")),
         (evidence(attempt(1, "stopped", job="11"), queued=submission()), None),  # submitted again since
         (evidence(attempt(1, "again"), queued=submission()), None),
         (evidence(attempt(1), queued=submission()), None),
     ],
 )
-def test_some_runs_stand_as_they_do_whatever_slurm_says(seen: Evidence, expected: Standing | None) -> None:
+def test_some_runs_stand_as_they_do_whatever_slurm_says(seen: Snapshot, expected: RunState | None) -> None:
     assert settled(seen) == expected
 
 
 def test_a_process_that_trains_here_is_seen() -> None:
     ours = holder_file.ourselves()
     found = settled(evidence(holder=ours, touched_s=1e6))
-    assert found == Standing("running", f"process {os.getpid()} on this machine, since {ours.since}")
+    assert found == RunState("running", f"process {os.getpid()} on this machine, since {ours.since}")
 
 
 @pytest.mark.parametrize(
@@ -103,13 +103,13 @@ def test_a_process_that_trains_here_is_seen() -> None:
         (evidence(holder=ELSEWHERE, touched_s=61), JobState("UNKNOWN", "no squeue"), "unknown", "no squeue"),
     ],
 )  # fmt: skip
-def test_the_job_s_state_and_the_attempts_tell_the_rest(seen: Evidence, job: JobState, state: State, note: str) -> None:
-    assert standing(replace(seen, submission=submission()), job) == Standing(state, note)
+def test_the_job_s_state_and_the_attempts_tell_the_rest(seen: Snapshot, job: JobState, state: State, note: str) -> None:
+    assert state_of(replace(seen, submission=submission()), job) == RunState(state, note)
 
 
 def test_a_waiting_job_says_when_it_is_expected_to_start() -> None:
     noon = time.mktime((2026, 11, 21, 12, 0, 0, 0, 0, -1))
-    found = standing(evidence(queued=submission()), JobState("PENDING", "Resources", noon))
+    found = state_of(evidence(queued=submission()), JobState("PENDING", "Resources", noon))
     assert found.note == "Resources; starts about 21 Nov 12:00"
 
 
@@ -127,8 +127,8 @@ def test_a_local_job_is_its_process(controller: str) -> None:
         time.sleep(0.01)
     assert local_state(evidence(queued=submission(str(os.getppid()), "local"))) == JobState("GONE")  # another program
     assert local_state(evidence(queued=submission("x", "local"))) == JobState("GONE")
-    lost = standing(evidence(queued=submission("77", "local")), JobState("GONE"))
-    assert lost == Standing("lost", f"process 77 is gone; {RESUME}")
+    lost = state_of(evidence(queued=submission("77", "local")), JobState("GONE"))
+    assert lost == RunState("lost", f"process 77 is gone; {RESUME}")
 
 
 def test_a_local_job_of_another_machine_cannot_be_seen() -> None:
@@ -140,7 +140,7 @@ def test_a_local_job_of_another_machine_cannot_be_seen() -> None:
 
 def test_a_run_directory_shows_who_runs_it(tmp_path: Path) -> None:
     run, folder = RunDirectory(tmp_path), LaunchFolder(tmp_path)
-    assert settled(read(run)) == Standing("not running")
+    assert settled(read(run)) == RunState("not running")
     folder.make()
     folder.record(submission())
     folder.cancel("12")
@@ -152,7 +152,7 @@ def test_a_run_directory_shows_who_runs_it(tmp_path: Path) -> None:
     assert (seen.submission, seen.last, seen.holder, seen.is_cancelled) == (submission(), begun, ELSEWHERE, True)
     assert seen.touched_s < 60
     run.result.write_text('{"top1": 50}')
-    assert settled(read(run)) == Standing("finished")
+    assert settled(read(run)) == RunState("finished")
 
 
 @pytest.mark.parametrize("change", [{"job": 12}, {"log": None}, {"kind": "x"}, {"schema": 9}])

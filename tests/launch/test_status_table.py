@@ -90,7 +90,7 @@ def test_a_screen_takes_what_is_under_way_first(tmp_path: Path) -> None:
 
 
 def test_remarks_are_no_part_of_the_output(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    show(Board(tmp_path, [ROW], ["squeue: no"]))
+    show(Board(tmp_path, [ROW], ["squeue: no"]), as_json=False)
     found = capsys.readouterr()
     assert found.out.splitlines()[1].split()[:2] == ["sweep/lr-0.1", "running"]
     assert found.err == "launch: squeue: no\n"

@@ -123,7 +123,7 @@ def test_a_run_that_finishes_is_done(supervised: Supervised) -> None:
 def test_a_run_that_stopped_in_good_order_goes_back_into_the_queue(supervised: Supervised, tmp_path: Path) -> None:
     done = supervised(f"{progress(tmp_path)}; exit 75", variables={**BATCH, "SLURM_RESTART_COUNT": "2"})
     assert (done.code, done.requeues, done.starts) == (75, ["requeue 12"], 1)
-    assert (done.ends, done.why) == ([(75, 40, "again")], "stopped in good order; goes on from step 40")
+    assert (done.ends, done.why) == ([(75, 40, "again")], "stopped cleanly; goes on from step 40")
     assert done.history[0].restart == 2
 
 
@@ -177,7 +177,7 @@ def test_a_crash_shortly_before_the_time_limit_goes_through_the_queue(supervised
 def test_ranks_that_were_aborted_without_a_word_after_they_began_start_again(supervised: Supervised) -> None:
     done = supervised("printf begun > $PROVENET_EXIT_CODE; exit 1")
     assert (done.code, done.requeues) == (75, ["requeue 12"])
-    assert done.why == "broke off; goes on from step 0"
+    assert done.why == "aborted; goes on from step 0"
 
 
 @pytest.mark.parametrize(("code", "words"), [(1, "does not mend (exit code 1)"), (2, "cannot start so (exit code 2)")])
@@ -190,8 +190,8 @@ def test_what_no_start_mends_is_not_started_again(supervised: Supervised, code: 
 @pytest.mark.parametrize(
     ("codes", "starts", "ends"),
     [
-        ([70, 137], 1, "broke off, killed by signal 9, broke off"),
-        ([None, 137], 1, "lost, killed by signal 9, broke off"),
+        ([70, 137], 1, "aborted, killed by signal 9, aborted"),
+        ([None, 137], 1, "lost, killed by signal 9, aborted"),
         ([None, None, None], 0, "lost, lost, lost"),
     ],
 )

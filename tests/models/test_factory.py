@@ -18,8 +18,8 @@ def test_the_least_size_runs_and_inception_s_is_the_very_least(name: str) -> Non
             network.train()(torch.zeros(2, 3, 298, 298, device="meta"))
 
 
-def test_build_lists_values_out_of_range_and_other_problems() -> None:
+def test_build_lists_every_option_that_the_network_has_not() -> None:
     with pytest.raises(
-        ValueError, match=r"model.num_classes: 0 is below 1\nmodel.drop_path: 1.0 is not below 1\nmodel.ghost"
+        ValueError, match=r"model.deep_stem: plain18 has no such option.*\nmodel.ghost: plain18 has no such"
     ):
-        factory.build(ModelConfig(name="resnet18", num_classes=0, drop_path=1.0, ghost=2))
+        factory.build(ModelConfig(name="plain18", deep_stem=True, ghost=2))

@@ -50,5 +50,5 @@ def test_a_network_without_projections_beside_its_blocks_has_words_too() -> None
 
 @pytest.mark.parametrize("name", ["inception_v3", "ghostnet_050", "resnet20"])
 def test_other_families_are_refused(name: str) -> None:
-    with pytest.raises(ValueError, match="format: keras has no words for"):
+    with pytest.raises(ValueError, match="format: keras cannot name"):
         keras.as_keras(summarise(name))

@@ -113,7 +113,7 @@ def test_an_auxiliary_head_that_the_network_has_not_is_left_out_with_a_line(capl
     network = factory.build(ModelConfig(name="inception_v3", num_classes=2, aux_logits=False))
     with caplog.at_level(logging.INFO):
         weights.fit(network, state, "inception_v3")
-    assert caplog.messages == ["weights: left out the auxiliary head, which this network has not"]
+    assert caplog.messages == ["weights: left out the auxiliary head, as this network has none"]
 
 
 class Dangerous:

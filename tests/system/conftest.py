@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from data.config import Synth
 from data.synth import synth
+from data.synth.config import Synth
 from tests.system.running import once, train
 
 

@@ -18,8 +18,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.commands import HANGS_S
+from tests.system.measured import MEASURED
 from trainer.checkpoint import store
-from trainer.telemetry.measured import MEASURED
 
 BIN = Path(sys.executable).parent
 SMALL = (

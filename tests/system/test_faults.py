@@ -24,7 +24,7 @@ from tests.system.running import (
     stop_at,
     train,
 )
-from trainer.exits import BAD_INPUT, BROKE_OFF, FAILED
+from trainer.exits import ABORTED, BAD_INPUT, FAILED
 from trainer.stopping import START_AGAIN
 
 pytestmark = pytest.mark.slow
@@ -93,7 +93,7 @@ def test_images_that_are_gone_end_the_run_and_bring_it_back(images: Path, whole:
     process = start(copy, run, "--save-steps", "3")
     await_step(process, run, 20)
     (copy / "train").unlink()
-    output = finish(process, code=BROKE_OFF)
+    output = finish(process, code=ABORTED)
     assert "Traceback" not in output
     stood = state(run)["step"]
     assert stood < 72

@@ -189,6 +189,6 @@ def test_a_script_that_is_stopped_starts_again_and_loses_nothing(
     begun = [record for record in records(job.run) if record["kind"] == "start"]
     assert [(start["launcher"], start["world_size"]) for start in begun] == [("torchrun", 2)] * 2
     assert begun[1]["step"] in range(5, LAST_STEP), "stopped in the middle"
-    assert "stopped in good order; requeued" in job.text()
+    assert "stopped cleanly; requeued" in job.text()
     assert same_bits(state(job.run), state(whole_pair))
     assert points(job.run) == points(whole_pair)

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from data.config import Synth
 from data.synth import synth
+from data.synth.config import Synth
 from tests import commands
 from trainer.commands.cli import main
 from trainer.recipe import recipes, smoke

@@ -58,7 +58,7 @@ def test_two_processes_learn_what_one_learns(whole: Path, whole_pair: Path) -> N
 def test_the_accuracy_of_two_processes_is_that_of_the_weights_they_saved(images: Path, whole_pair: Path) -> None:
     """Each process's BatchNorm has its own statistics until they are shared; the file holds one of them."""
     recipe = load(str(whole_pair / "recipe.yaml"))
-    val = dataset.load(whole_pair, images, "val")
+    val = dataset.find(images).manifest(whole_pair, "val")
     plan = EvalPlan(manifest=val, views=EvalViews.of(recipe.input), batch=len(val), shard=Shard(0, 1))
     network = build(recipe.model)
     network.load_state_dict(state(whole_pair)["model"])

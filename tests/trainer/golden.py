@@ -16,10 +16,10 @@ import torch
 
 from data.catalog import dataset
 from data.catalog.manifest import Manifest
-from data.config import Synth
 from data.load import backends
 from data.plan.plan import TrainPlan
 from data.synth import synth
+from data.synth.config import Synth
 from data.types import Shard
 from data.verify import verify
 from trainer.engine import build
@@ -85,7 +85,7 @@ def papers() -> list[str]:
 def draw(root: Path, classes: int) -> Manifest:
     """Images, one of each class."""
     synth.write(root, Synth(classes=classes, train_per_class=1, val_per_class=1), workers=1)
-    found = dataset.listing(root, "train")
+    found = dataset.find(root).listing("train")
     return verify.scan(found, known=None, journal=None, workers=1, progress=lambda _done, _of: None)
 
 

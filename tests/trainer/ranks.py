@@ -51,7 +51,7 @@ class End:
     """How a rank ended."""
 
     code: int
-    """0 stopped in good order; -9 killed; else that of the error, 99 where it was not foreseen."""
+    """0 stopped cleanly; -9 killed; else that of the error, 99 where it was not foreseen."""
     step: int
     """Steps done; -1 where it could not say."""
 

@@ -7,7 +7,7 @@ from data.plan.config import InputConfig
 from models.config import ModelConfig
 from tests.trainer.engines import RECIPE
 from trainer import preflight
-from trainer.optim.schedule_config import StepScheduleConfig
+from trainer.optim.config import StepScheduleConfig
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.optim.optimizer_config import SgdConfig
+from trainer.optim.config import SgdConfig
 from trainer.recipe import recipes
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError

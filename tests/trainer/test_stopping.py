@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from trainer.stopping import StopFlag, StopRequestedError, go_deaf
+from trainer.stopping import StopFlag, StopRequestedError, ignore_signals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
 
@@ -36,7 +36,7 @@ def test_a_signal_sets_the_flag_and_does_nothing_else(flag: StopFlag, number: si
 
 
 def test_a_process_that_ends_takes_no_notice_of_another_stop(flag: StopFlag) -> None:
-    go_deaf()
+    ignore_signals()
     for number in NUMBERS:
         os.kill(os.getpid(), number)
     assert not flag.is_set

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from data import schema
-from data.durable import flush
+from data.durable import whole
 from data.schema import NewerSchemaError
 
 SCHEMA = 2
@@ -176,15 +176,8 @@ def copy(source: Path, target: Path) -> None:
     Raises:
         OSError: It cannot be written; nothing of it is left.
     """
-    partial = target.with_name(f"{target.name}.tmp")
-    try:
-        with source.open("rb") as stream, partial.open("wb") as written:
-            shutil.copyfileobj(stream, written)
-            flush(written)
-        partial.replace(target)
-    except OSError:
-        partial.unlink(missing_ok=True)
-        raise
+    with source.open("rb") as stream, whole(target) as written:
+        shutil.copyfileobj(stream, written)
 
 
 def _delete(path: Path) -> None:

@@ -65,7 +65,7 @@ class Checkpoints:
 
     def _list(self) -> int:
         paths = files.newest_first(self._folder)
-        found = {path: files.damage(path) for path in progress(paths, "verifying checkpoints")}
+        found = {path: files.damage(path) for path in progress(paths, "verifying", "checkpoints")}
         if found:
             epoch_steps = self._steps_per_epoch()
             show(HEAD, [_row(path, damage, epoch_steps) for path, damage in found.items()])

@@ -59,8 +59,8 @@ def main(arguments: Sequence[str] | None = None, verbs: Mapping[str, Verb] = VER
     """Run one command.
 
     Returns:
-        Exit code: 0 done, 1 failed, 2 bad input and nothing was done, 70 broke off, 75 stopped in good
-        order, 130 interrupted.
+        Exit code: 0 done, 1 failed, 2 bad input and nothing was done, 70 aborted, 75 stopped cleanly,
+        130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:

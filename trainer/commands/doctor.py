@@ -12,11 +12,11 @@ import tyro
 
 from trainer import preflight, rendezvous
 from trainer.commands.parsing import named_recipe
-from trainer.cpu import rest_at_barriers
-from trainer.doctor import bound, disk, gpu, machine
+from trainer.cpus import sleep_at_barriers
+from trainer.doctor import bound, machine, versions
 from trainer.doctor.advice import Visit
 from trainer.doctor.bound import Bound, Figures
-from trainer.doctor.finding import Finding
+from trainer.doctor.machine import Finding
 from trainer.exits import refuse
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import encode, range_problems
@@ -32,10 +32,10 @@ class DoctorSite(SiteConfig):
     output: Path | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
     """Run directory, on whose disk checkpoints are tried, beside it. None: the disk of temporary files."""
     seconds: float = field(default=60.0, metadata={"min": 1, "max": 3600})
-    """About how many seconds it measures, 1 to 3,600; a network whose step takes seconds needs more."""
+    """About how many seconds it measures; a network whose step takes seconds needs more."""
 
     def placed(self) -> SiteConfig:
-        """As a run has it; its output does not exist, but the folder above it does."""
+        """The settings of a run; its output does not exist yet, but the folder above it does."""
         own: dict[str, Any] = {setting.name: getattr(self, setting.name) for setting in fields(SiteConfig)}
         above = self.output.resolve().parents if self.output else [Path(tempfile.gettempdir())]
         own["output"] = next(folder for folder in above if folder.exists()) / ".doctor"
@@ -45,7 +45,7 @@ class DoctorSite(SiteConfig):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Doctor:
-    """Say what bounds a run on this machine, by how much, and which setting to change.
+    """Say what limits the speed of a run on this machine, by how much, and which setting to change.
 
     RECIPE and all flags are those of `train`: the same command with `doctor` in place of `train` examines the same run.
     Loader, step, both together, evaluation, a checkpoint and, started as `train` is on several processes, the sum of
@@ -70,8 +70,8 @@ class Doctor:
         """Measure, and write what follows; returns the exit code."""
         if problems := self._problems(world):
             return refuse(problems, world)
-        checks = machine.findings(self.site.data, self.site.output) if world.is_main else []
-        rest_at_barriers()
+        checks = machine_checks(self.site.data, self.site.output) if world.is_main else []
+        sleep_at_barriers()
         from trainer.commands.failures import told
         from trainer.doctor.trial import visit
 
@@ -79,22 +79,22 @@ class Doctor:
         if problems := preflight.machine_problems(recipe, site, world):
             return refuse(problems, world)
         try:
-            found = visit(recipe, site, world, draws=draws, tries=self.trial, seconds=self.site.seconds)
+            measured = visit(recipe, site, world, draws=draws, tries=self.trial, seconds=self.site.seconds)
         except Exception as error:
             if (code := told(error, world)) is None:
                 raise
             return code
         if world.is_main:
-            self._show(found, checks)
+            self._show(measured, checks)
         return 0
 
     def _show(self, visit: Visit, checks: list[Finding]) -> None:
         from trainer import terminal
 
-        checks += gpu.clock_findings(gpu.look() or [])
+        checks += machine.clock_findings(machine.look_at_gpus() or [])
         if (saving := visit.figures.saving) and self.site.output:
             kept = self.site.keep_checkpoints + self.site.keep_best + 1  # and the one that is being written
-            checks.append(disk.free_finding(self.site.output, saving.bytes * kept))
+            checks.append(machine.free_finding(self.site.output, saving.bytes * kept))
         sys.stdout.writelines(f"{line}\n" for line in opening(visit, checks))
         terminal.show(("what", "images/s", "CPU ms an image", ""), rows(visit.figures))
         sys.stdout.writelines(f"{line}\n" for line in conclusions(visit))
@@ -104,24 +104,24 @@ class Doctor:
 
     def _problems(self, world: World) -> list[str]:
         draws = self.site.data is None
-        if found := range_problems(self.site, flags=True):
-            return found
+        if problems := range_problems(self.site, flags=True):
+            return problems
         if self.site.smoke:
-            found.append("--smoke: the doctor trains nothing that could be tried; leave it out")
+            problems.append("--smoke: the doctor trains nothing that could be tried; leave it out")
         if self.site.profile:
-            found.append("--profile: the doctor measures without it, as it slows steps down; give it to train")
+            problems.append("--profile: the doctor measures without it, as it slows steps down; give it to train")
         if self.json and (self.json.is_dir() or not self.json.parent.is_dir()):
-            found.append(f"--json: {self.json} cannot be a file; name one in a folder that exists")
+            problems.append(f"--json: {self.json} cannot be a file; name one in a folder that exists")
         if draws and self.site.manifests:
-            found.append("--manifests: has no effect without --data")
+            problems.append("--manifests: has no effect without --data")
         if draws and world.local_world_size < world.world_size:
-            found.append("--data: needed on several machines, as images can be drawn on one machine alone")
-        found += rendezvous.problems(world)
-        return [*found, *preflight.problems(self.settings, self.site.placed(), world, with_data=not draws)]
+            problems.append("--data: needed on several machines, as images can be drawn on one machine alone")
+        problems += rendezvous.problems(world)
+        return [*problems, *preflight.problems(self.settings, self.site.placed(), world, with_data=not draws)]
 
 
 def default(words: Sequence[str]) -> Doctor:
-    """The values of the recipe that was typed.
+    """The command with the settings of the typed recipe.
 
     Raises:
         InvalidConfigError: The recipe cannot be read.
@@ -129,8 +129,15 @@ def default(words: Sequence[str]) -> Doctor:
     return Doctor(recipe=tyro.MISSING, settings=named_recipe(words, "doctor"), site=DoctorSite())
 
 
+def machine_checks(data: Path | None, output: Path | None) -> list[Finding]:
+    """All checks that are made before this program uses the machine; of the folders, those that are not None."""
+    gpus = machine.look_at_gpus()
+    of_gpus = machine.gpu_findings(gpus, versions.torch_cuda())
+    return [*versions.findings(on_gpu=bool(gpus)), *of_gpus, *machine.findings(data, output)]
+
+
 def opening(visit: Visit, checks: Sequence[Finding]) -> Iterator[str]:
-    """What was measured on what, and what is wrong with the machine."""
+    """The run, the images, and what is wrong with the machine."""
     place, recipe = visit.figures.place, visit.figures.recipe
     yield (
         f"{recipe.model.name}, {recipe.input.train_size} px, {recipe.precision}, passes of {recipe.micro_batch} of "
@@ -157,10 +164,10 @@ def rows(figures: Figures) -> Iterator[tuple[str, str, str, str]]:
 
 
 def conclusions(visit: Visit) -> Iterator[str]:
-    """What bounds the run, what it takes, what to change, and what a trial gave."""
-    figures, parts, epochs = visit.figures, bound.epoch(visit.figures), visit.figures.recipe.epochs
-    seconds, images = sum(parts.values()), figures.steps * figures.recipe.global_batch
-    shares = ", ".join(f"{name} {part / seconds:.1%}" for name, part in parts.items())
+    """What limits the run, how long it takes, what to change, and the result of a trial."""
+    figures, epoch, epochs = visit.figures, bound.epoch(visit.figures), visit.figures.recipe.epochs
+    seconds, images = sum(epoch.values()), figures.steps * figures.recipe.global_batch
+    shares = ", ".join(f"{name} {part / seconds:.1%}" for name, part in epoch.items())
     yield from ("", headline(figures))
     yield f"end to end {images / seconds:,.1f} images/s: an epoch takes {seconds / 60:,.1f} minutes ({shares})"
     yield from (f"all {epochs} epochs take {epochs * seconds / 3600:,.1f} hours", "")
@@ -176,7 +183,7 @@ def conclusions(visit: Visit) -> Iterator[str]:
 
 
 def headline(figures: Figures) -> str:
-    """What bounds the run, and by how much."""
+    """What limits the run, and by how much."""
     kind, part = bound.diagnose(figures)
     share, micro_batch = f"{part:.0%}", figures.recipe.micro_batch
     said: dict[Bound, str] = {
@@ -191,12 +198,12 @@ def headline(figures: Figures) -> str:
 
 
 def plain(visit: Visit) -> dict[str, Any]:
-    """All of it, for JSON."""
+    """The content of the JSON file."""
     kind, share = bound.diagnose(visit.figures)
-    diagnosis = {"headline": headline(visit.figures), "diagnosis": {"bound": kind, "share": share}}
     content = {
         "recipe": encode(visit.figures.recipe),
-        **diagnosis,
+        "headline": headline(visit.figures),
+        "diagnosis": {"bound": kind, "share": share},
         "epoch": bound.epoch(visit.figures),
         **asdict(visit),
     }

@@ -6,7 +6,7 @@ from data.catalog.manifest import DamagedManifestError
 from data.load.backends import UnusableBackendError
 from data.types import BrokenImageError, TooManyBrokenError
 from trainer import exits
-from trainer.exits import BROKE_OFF, FAILED, RunEndedError, refuse
+from trainer.exits import ABORTED, FAILED, RunEndedError, refuse
 from trainer.runtime import lost_contact
 from trainer.stopping import START_AGAIN, StopRequestedError
 from trainer.world import World
@@ -27,7 +27,7 @@ def told(error: Exception, world: World) -> int | None:
             return _failed(error, _code(error), world.is_main)
         case RuntimeError() if lost_contact(error):
             first = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:200]
-            return _say(f"rank {world.rank} lost contact with another process: {first}", BROKE_OFF)
+            return _say(f"rank {world.rank} lost contact with another process: {first}", ABORTED)
         case _:
             return None
 
@@ -38,7 +38,7 @@ def _failed(error: Exception, code: int, said: bool) -> int:
 
 def _code(error: Exception) -> int:
     # where all images of a class are gone, so is their disk
-    return BROKE_OFF if isinstance(error, OSError | BrokenImageError) else FAILED
+    return ABORTED if isinstance(error, OSError | BrokenImageError) else FAILED
 
 
 def _say(text: str, code: int) -> int:

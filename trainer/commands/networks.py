@@ -13,6 +13,7 @@ from models import registry
 from models.config import ModelConfig
 from models.table import TABLE
 from trainer.exits import refuse
+from trainer.recipe.decode import range_problems
 from trainer.terminal import busy, progress, show
 
 DIFFERENT = 1
@@ -101,7 +102,7 @@ class Export:
     to: Literal["onnx", "pt2", "safetensors"]
     """onnx: ONNX program. pt2: torch.export. safetensors: weights alone."""
     output: Path | None = None
-    """Where it goes; NAME with the format as suffix where not given."""
+    """The file to write. None: NAME with the format as suffix, in the current folder."""
     image_size: int | None = None
     """Side of the images, pixels, from the least that the network takes. None: the paper's."""
     quiet: bool = False
@@ -126,7 +127,7 @@ def list_networks(command: List) -> int:
     from models.trace import multiply_adds, parameter_count, skeleton
 
     rows: list[tuple[str, ...]] = []
-    for name in progress(names, "networks"):
+    for name in progress(names, "counting", "networks"):
         row = TABLE[name]
         network = skeleton(ModelConfig(name=name, num_classes=row.num_classes))
         flops = f"{multiply_adds(network, row.image_size) / 1e9:6.3f} G"
@@ -165,7 +166,7 @@ def validate(command: Validate) -> int:
     equal: list[bool] = []
 
     def rows() -> Iterator[tuple[str, ...]]:
-        for name, dtype in progress(pairs, "comparisons"):
+        for name, dtype in progress(pairs, "validating", "comparisons"):
             result = compare(name, dtype, command.image_size, command.batch)
             equal.append(result.equal)
             counts = (f"{ours:,}" if ours == theirs else f"{ours:,}, not {theirs:,}" for ours, theirs in result.counts)
@@ -206,7 +207,7 @@ def export(command: Export) -> int:
 
 
 def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
-    """The config with the classes and the image size of the paper where none were given.
+    """The config with the classes and the image size of the paper where they are left out.
 
     Raises:
         ValueError: Something is wrong with either.
@@ -216,7 +217,8 @@ def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
     values["num_classes"] = model.num_classes or (row.num_classes if row else 1000)
     config = ModelConfig(**values)
     size = row.image_size if row and image_size is None else image_size
-    # a package's network takes what it takes: None is not looked at
+    _refuse_any(range_problems(config, flags=True))
+    # nothing is known of the sizes that a package's network takes, so that None is not looked at
     _refuse_any(registry.problems(config, size or 0, "--image-size", training=False))
     return config, _package_image_size(config.name) if size is None else size
 

@@ -9,36 +9,36 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
-from data.catalog.listing import Listing
+from data.catalog.listing import SPLITS, Listing
 from data.catalog.pack_record import PackOptions
-from data.output_folder import RefusedError
 from trainer.commands.resumable import resumable
 from trainer.exits import FAILED, refuse, say
+from trainer.recipe.decode import range_problems
 
 if TYPE_CHECKING:
-    from data.pack.pack import Written
+    from data.catalog.dataset import DataSet
 
 SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PackCommand:
-    """Put the images of a data set into tar shards, of which a file system sees few and large files.
+    """Put the images of a data set into tar shards: few large files instead of many small ones.
 
-    Writes OUT/train/train-000000.tar and so on, and OUT/val likewise, in WebDataset's layout, beside each an index for
-    DALI's reader; OUT/classes.txt, OUT/pack.json, and OUT/manifest-train.npz and -val.npz, which the loaders read. Each
-    shard is read back before it counts. The same options give the same bytes, whatever the number of workers.
-    Interrupted, the same command goes on where it stopped; once done, it has nothing to do.
+    Writes OUT/train/train-000000.tar and so on, and OUT/val likewise, in WebDataset's layout, each with an index for
+    DALI's reader beside it; OUT/classes.txt, OUT/pack.json, and OUT/manifest-train.npz and -val.npz, which the loaders
+    read. Each shard is read back and compared. The same options give the same bytes, whatever the number of workers.
+    If interrupted, the same command continues; once done, it has nothing to do.
 
     Example: provenet pack datasets/imagenet datasets/imagenet400 --resize 400
     """
 
     source: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="SOURCE")]
-    """Data set to pack: SOURCE/train and SOURCE/val; it stays as it is."""
+    """Data set to pack: SOURCE/train and SOURCE/val; it is not changed."""
     out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """Folder to fill: a new one, an empty one, or one begun with the same options."""
     options: Annotated[PackOptions, tyro.conf.arg(name="")]
-    """How."""
+    """How images are packed."""
     workers: int | Literal["auto"] = "auto"
     """Processes that pack, 1 to 256; auto: one for each CPU core that this process may use."""
     quiet: bool = False
@@ -54,9 +54,12 @@ class PackCommand:
         from data.workers import number
 
         workers = number(self.workers)
+        if problems := self._problems(workers):
+            return refuse(problems)
         try:
-            self._check(workers)
-            for split, listing in [(split, self._listing(split)) for split in dataset.SPLITS]:
+            data = dataset.find(self.source)
+            listings = [_listing(data, split) for split in SPLITS]  # both, before one is packed for an hour
+            for split, listing in zip(SPLITS, listings, strict=True):
                 self._pack(listing, split, workers)
         except ValueError as error:  # every refusal is one
             return refuse(str(error).splitlines())
@@ -64,48 +67,37 @@ class PackCommand:
             return say(f"stopped\n{indent(str(error), '  ')}", FAILED)
         return 0
 
-    def _listing(self, split: str) -> Listing:
-        from data.catalog import dataset
-        from trainer.terminal import counting
-
-        with counting(f"listing {split}", "classes") as progress:
-            return dataset.listing(self.source, split, progress)
-
-    def _check(self, workers: int) -> None:
+    def _problems(self, workers: int) -> list[str]:
         from data.workers import bad_workers
 
-        problems = bad_workers(workers)
+        problems = [*range_problems(self.options, flags=True), *bad_workers(workers)]
         if self.options.resize is None and self.options.quality != PackOptions().quality:
-            problems.append(f"--quality: {self.options.quality}, but without --resize no image is encoded anew")
+            problems.append(f"--quality: {self.options.quality}, but without --resize no image is encoded again")
         if not self.source.is_dir():
             problems.append(f"SOURCE: {self.source} {'is not a folder' if self.source.exists() else 'does not exist'}")
-        if problems:
-            raise RefusedError("\n".join(problems))
+        return problems
 
     def _pack(self, listing: Listing, split: str, workers: int) -> None:
-        from data.pack import manifests, pack
+        from data.pack import pack
         from trainer.terminal import counting
 
         start = monotonic()
         with counting(f"pack {split}", "images") as progress:
             written = pack.write(listing, self.out, split, self.options, workers, progress)
-        taken = monotonic() - start
-        sys.stdout.write(_told(self.out / split, written, taken))
-        _name_broken(written)
+        made = f"{written.new:,} of them written in {monotonic() - start:.1f} s" if written.new else "all there before"
+        scaled = f" ({written.resized:,} scaled down)" if written.resized else ""
+        contents = f"{written.images:,} images{scaled} in {written.shards:,} shards, {written.bytes / 1e6:,.1f} MB"
+        sys.stdout.write(f"{self.out / split}: {contents}; {made}\n")
+        if written.broken:
+            shown = "".join(f"  {name}: {reason}\n" for name, reason in written.broken[:SHOWN])
+            count = f"{len(written.broken):,}; pack.json names all"
+            sys.stderr.write(f"left out, as they cannot be decoded: {count}\n{shown}")
         with counting(f"verify {split}", "images") as progress:
-            manifests.write(self.out, split, written.images, workers, progress)
+            pack.write_manifest(self.out, split, written.images, workers, progress)
 
 
-def _told(folder: Path, written: "Written", taken: float) -> str:
-    made = f"{written.new:,} of them written in {taken:.1f} s" if written.new else "all there before"
-    scaled = f" ({written.resized:,} scaled down)" if written.resized else ""
-    contents = f"{written.images:,} images{scaled} in {written.shards:,} shards, {written.bytes / 1e6:,.1f} MB"
-    return f"{folder}: {contents}; {made}\n"
+def _listing(data: "DataSet", split: str) -> Listing:
+    from trainer.terminal import counting
 
-
-def _name_broken(written: "Written") -> None:
-    if not written.broken:
-        return
-    sys.stderr.write(f"left out, as they cannot be decoded: {len(written.broken):,}; pack.json names all\n")
-    for name, reason in written.broken[:SHOWN]:
-        sys.stderr.write(f"  {name}: {reason}\n")
+    with counting(f"listing {split}", "classes") as progress:
+        return data.listing(split, progress)

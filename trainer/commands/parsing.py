@@ -11,6 +11,7 @@ from typing import Any
 
 import tyro
 
+from trainer.commands import ranges
 from trainer.exits import BAD_INPUT
 from trainer.recipe import recipes
 from trainer.recipe.config import Recipe
@@ -49,7 +50,13 @@ def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> An
     default = {} if values is None else {"default": values}
     with plain_refusals(ours):
         command = tyro.cli(
-            kind, args=ours, prog=prog, config=(tyro.conf.AvoidSubcommands,), console_outputs=speaks(), **default
+            kind,
+            args=ours,
+            prog=prog,
+            config=(tyro.conf.AvoidSubcommands,),
+            console_outputs=speaks(),
+            registry=ranges.registry(),
+            **default,
         )
     return command.behind(tuple(words[len(ours) + 1 :])) if has_more else command
 

@@ -11,11 +11,13 @@ from typing import Annotated, Literal
 
 import tyro
 
+from data.catalog.listing import MANIFESTS
 from data.catalog.pack_record import PackOptions
-from data.output_folder import MANIFESTS, RefusedError
+from data.output_folder import RefusedError
 from data.prepare.prepared import Prepared
 from trainer.commands.resumable import resumable
 from trainer.exits import FAILED, refuse, say
+from trainer.recipe.decode import range_problems
 
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
 Partial = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -71,6 +73,8 @@ class Imagenet:
         from data.workers import number
         from trainer.terminal import counting
 
+        if problems := range_problems(self.shards, flags=True):
+            raise RefusedError("\n".join(problems))
         if self.to == "tree" and self.shards != PackOptions():
             raise RefusedError("--to: tree, but options of shards are given; add --to shards, or leave them out")
         return imagenet.prepare(

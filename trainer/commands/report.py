@@ -1,23 +1,20 @@
-"""`provenet report`: its flags, its refusals, what it prints. Loads no torch, and little to refuse."""
+"""`provenet report`: its flags, its refusals, what it prints. Loads no torch."""
 
 import sys
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import tyro
 
-from trainer.exits import FAILED, refuse
+from trainer.exits import FAILED, refuse, say
 from trainer.rundir import RunDirectory
 from trainer.terminal import progress, show
-
-if TYPE_CHECKING:
-    from trainer.evidence.run_record import Account
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
-    """Write report.md, report.html and curves.png of runs anew, and hold them against the published figures.
+    """Write report.md, report.html and curves.png of runs again, and compare them with the published figures.
 
     Of several runs, prints a table: a row for the runs that differ in their seed alone, with mean and deviation,
     verdict, hours and energy, and beside it what others have published.
@@ -33,44 +30,29 @@ class Report:
     """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
-        """Write the reports, then print how the runs stand."""
+        """Write the reports, then print the verdict, or the table; returns the exit code."""
         if problems := self._problems():
             return refuse(problems)
-        from trainer.evidence import report
+        from trainer.evidence import report, runs_table
         from trainer.evidence.run_record import read
         from trainer.evidence.verdict import judge
 
-        accounts = [read(run) for run in self._found()]  # all, before anything is written
+        paths = {path.resolve(): path for named in self.runs for path in _runs_in(named)}  # each run once
+        accounts = [read(RunDirectory(path)) for path in paths.values()]  # all, before anything is written
         try:
-            for account in progress(accounts, "writing reports"):
+            for account in progress(accounts, "writing", "reports"):
                 report.write_files(account, judge([account]))
         except OSError as error:
-            sys.stderr.write(f"failed: {error.filename}: {error.strerror}\n")
-            return FAILED
-        if self._is_one and not self.markdown:
-            sys.stdout.write(f"{judge(accounts)}\n{accounts[0].run.guide()}")
-        else:
-            self._tell(accounts)
-        return 0
-
-    def _tell(self, accounts: "list[Account]") -> None:
-        from trainer.evidence import runs_table
-
-        found = runs_table.groups(accounts)
+            return say(f"failed: {error.filename}: {error.strerror}", FAILED)
+        groups = runs_table.groups(accounts)
         if self.markdown:
-            sys.stdout.write(runs_table.as_markdown(found))
-            return
-        show(runs_table.HEAD, runs_table.rows(found))
-        sys.stdout.write("\n" + "".join(f"{line}\n" for line in runs_table.notes(found)))
-
-    def _found(self) -> list[RunDirectory]:
-        """The runs, each once, in the order given."""
-        paths = [place for path in self.runs for place in _runs_in(path)]
-        return [RunDirectory(path) for path in {path.resolve(): path for path in paths}.values()]
-
-    @property
-    def _is_one(self) -> bool:
-        return len(self.runs) == 1 and RunDirectory(self.runs[0]).recipe.exists()
+            sys.stdout.write(runs_table.as_markdown(groups))
+        elif len(self.runs) == 1 and _is_run(self.runs[0]):
+            sys.stdout.write(f"{groups[0].verdict}\n{accounts[0].run.guide()}")
+        else:
+            show(runs_table.HEAD, runs_table.rows(groups))
+            sys.stdout.write("\n" + "".join(f"{line}\n" for line in runs_table.notes(groups)))
+        return 0
 
     def _problems(self) -> list[str]:
         if not self.runs:
@@ -87,5 +69,8 @@ class Report:
 
 def _runs_in(path: Path) -> list[Path]:
     """The run itself, or the runs that lie in a folder, sorted."""
-    recipe = RunDirectory(path).recipe.name
-    return [path] if (path / recipe).exists() else sorted(file.parent for file in path.glob(f"*/{recipe}"))
+    return [path] if _is_run(path) else sorted(folder for folder in path.glob("*") if _is_run(folder))
+
+
+def _is_run(path: Path) -> bool:
+    return RunDirectory(path).recipe.exists()

@@ -8,9 +8,10 @@ from typing import Annotated, Literal
 
 import tyro
 
-from data.config import Synth
+from data.synth.config import Synth
 from trainer.commands.resumable import resumable
 from trainer.exits import refuse
+from trainer.recipe.decode import range_problems
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -43,6 +44,8 @@ class SynthCommand:
         from data.workers import number
         from trainer.terminal import counting
 
+        if problems := range_problems(self.options, flags=True):
+            return refuse(problems)
         start = monotonic()
         try:
             with counting("synth", "images") as progress:

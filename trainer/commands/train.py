@@ -9,7 +9,7 @@ import tyro
 
 from trainer import preflight, rendezvous
 from trainer.commands.parsing import named_recipe
-from trainer.cpu import rest_at_barriers
+from trainer.cpus import sleep_at_barriers
 from trainer.exits import begun, refuse
 from trainer.recipe import smoke
 from trainer.recipe.config import Recipe, SiteConfig
@@ -50,7 +50,7 @@ class Train:
         if run.finished():
             sys.stdout.write(f"nothing to do, this run is {run.guide()}" if world.is_main else "")
             return 0
-        rest_at_barriers()
+        sleep_at_barriers()
         stop = StopFlag()
         stop.install()
         begun()  # before torch is loaded and the others are met: what ends a process there is no failure of the run

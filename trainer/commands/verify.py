@@ -1,35 +1,42 @@
-"""`provenet verify`: its flags and its refusals. Loads numpy and Pillow only once there is work."""
+"""`provenet verify`: flags, refusals and a table of the images. Loads numpy and Pillow only once there is work."""
 
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryFile
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import tyro
 
+from data.catalog.listing import SPLITS, manifest_file
 from trainer.commands.resumable import resumable
 from trainer.exits import refuse
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from data.catalog.dataset import DataSet
     from data.catalog.listing import Listing
     from data.catalog.manifest import Manifest
-    from trainer.commands.verify_summary import Scanned
 
 BROKEN = 1
+MOST_NAMED = 20
+PAIRS_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class VerifyCommand:
     """Decode every image once, and list what can be trained on.
 
-    Writes manifest-train.npz and manifest-val.npz: each image's place, class, width, height, format, colour space,
-    EXIF orientation and content hash. Training reads these lists and no folders. Broken images are named with the
-    reason, and left out in training. Images of val that train has too, byte for byte, are named. Interrupted, the same
-    command goes on where it stopped. Done again later, it reads only files whose size or time has changed.
+    Writes manifest-train.npz and manifest-val.npz: each image's file, class, width, height, format, colour space, EXIF
+    orientation and content hash. Training reads these lists instead of folders. Broken images are named with the
+    reason, and left out in training. Images of val that train has too, byte for byte, are named. If interrupted, the
+    same command continues. A later scan reads only files whose size or time has changed.
 
     Ends with 0 when every image decodes, with 1 when some are broken (the lists are written all the same).
 
@@ -51,44 +58,25 @@ class VerifyCommand:
 
     def _run(self) -> int:
         from data.catalog import dataset
-        from trainer.commands import verify_summary
+        from data.workers import bad_workers, number
+        from trainer.terminal import show
 
-        if problem := self._problem():
-            return refuse([problem])
+        data = dataset.find(self.root)
+        if problems := bad_workers(number(self.workers)):
+            return refuse(problems)
+        if reason := data.misplaced():
+            return refuse([f"ROOT: {reason}"])
         try:
-            listings = {split: self._listing(split) for split in dataset.SPLITS}
+            listings = [_listing(data, split) for split in SPLITS]  # both, before one is scanned for an hour
         except ValueError as error:
             return refuse(f"ROOT: {error}".splitlines())
         if problem := self._unwritable():
             return refuse([problem])
-        train, val = (self._scan(split, listing) for split, listing in listings.items())
-        sys.stdout.write(verify_summary.text(train, val))
-        sys.stdout.write(f"listed in {self._file('train')} and {self._file('val')}\n")
-        return BROKEN if train.manifest.broken or val.manifest.broken else 0
-
-    def _problem(self) -> str | None:
-        from data.catalog import cifar, tree
-        from data.workers import bad_workers, number
-
-        if problems := bad_workers(number(self.workers)):
-            return problems[0]
-        reason = None if cifar.found(self.root) else tree.misplaced(self.root)
-        return f"ROOT: {reason}" if reason else None
-
-    def _listing(self, split: str) -> Listing:
-        """Where the images lie; both splits are listed before one is scanned, which may take long.
-
-        Raises:
-            ValueError: There are none, or they cannot be listed.
-        """
-        from data.catalog import dataset
-        from trainer.terminal import counting
-
-        with counting(f"listing {split}", "classes") as progress:
-            listing = dataset.listing(self.root, split, progress)
-        if not listing.entries:
-            raise ValueError(f"{listing.root} holds no image; expected {listing.root}/<class>/*.JPEG")
-        return listing
+        scans = [self._scan(data, split, listing) for split, listing in zip(SPLITS, listings, strict=True)]
+        show(["", *SPLITS], _table(scans))
+        lines = [*_broken(scans), *_duplicates(*scans), f"listed in {self._file('train')} and {self._file('val')}"]
+        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        return BROKEN if any(scan.manifest.broken for scan in scans) else 0
 
     def _unwritable(self) -> str | None:
         try:
@@ -98,28 +86,25 @@ class VerifyCommand:
         except OSError as error:
             return f"--output: {self._folder}: {error.strerror}; name a folder that can be written"
 
-    def _scan(self, split: str, listing: Listing) -> Scanned:
-        from data.catalog import dataset
+    def _scan(self, data: DataSet, split: str, listing: Listing) -> _Scan:
+        from data.catalog.dataset import journal_file
         from data.verify import verify
         from data.workers import number
-        from trainer.commands.verify_summary import Scanned
         from trainer.terminal import counting
 
-        start, journal = monotonic(), dataset.journal_file(self._folder, split)
-        workers = number(self.workers)
-        known = self._known(split)
+        start, journal = monotonic(), journal_file(self._folder, split)
+        workers, known = number(self.workers), self._known(data, split)
         with counting(f"verify {split}", "images") as progress:
             survey = verify.survey(listing, known=known, journal=journal, workers=workers, progress=progress)
         survey.manifest.save(self._file(split))
         journal.unlink()
-        return Scanned(split, survey.manifest, survey.read, monotonic() - start)
+        return _Scan(survey.manifest, survey.read, monotonic() - start)
 
-    def _known(self, split: str) -> Manifest | None:
-        from data.catalog import dataset
+    def _known(self, data: DataSet, split: str) -> Manifest | None:
         from data.catalog.manifest import DamagedManifestError
 
         try:
-            return dataset.load(self._folder, self.root, split) if self._file(split).exists() else None
+            return data.manifest(self._folder, split) if self._file(split).exists() else None
         except DamagedManifestError as error:
             sys.stderr.write(f"{error}: every image of {split} is read again\n")
             return None
@@ -129,6 +114,84 @@ class VerifyCommand:
         return self.output or self.root
 
     def _file(self, split: str) -> Path:
-        from data.output_folder import manifest_file
-
         return manifest_file(self._folder, split)
+
+
+class _Scan(NamedTuple):
+    """One split, scanned."""
+
+    manifest: Manifest
+    read: int
+    """Images that were read; the others had not changed since an earlier scan."""
+    seconds: float
+
+
+def _listing(data: DataSet, split: str) -> Listing:
+    from trainer.terminal import counting
+
+    with counting(f"listing {split}", "classes") as progress:
+        listing = data.listing(split, progress)
+    if not listing.entries:
+        raise ValueError(f"{listing.root} holds no image; expected {listing.root}/<class>/*.JPEG")
+    return listing
+
+
+def _volume(scan: _Scan) -> str:
+    sizes = scan.manifest.sizes
+    return f"{sizes.sum() / 1e6:,.1f} MB" + (f", {sizes.mean() / 1e3:,.1f} KB each" if len(sizes) else "")
+
+
+def _range(values: NDArray[np.int64]) -> str:
+    return f"{values.min():,} / {values.mean():,.0f} / {values.max():,} px" if len(values) else "-"
+
+
+def _counts(numbers: NDArray[np.int64], names: tuple[str, ...]) -> str:
+    """Each name with its count, the most frequent first."""
+    counts = [(name, (numbers == number).sum()) for number, name in enumerate(names)]
+    counts.sort(key=lambda pair: -pair[1])
+    return ", ".join(f"{name} {count:,}" for name, count in counts if count) or "-"
+
+
+def _effort(scan: _Scan) -> str:
+    total = len(scan.manifest) + len(scan.manifest.broken)
+    if not scan.read:
+        return f"none, unchanged since the last time ({scan.seconds:.1f} s)"
+    return f"{scan.read:,} of {total:,} in {scan.seconds:.1f} s, {scan.read / max(scan.seconds, 1e-3):,.0f} images/s"
+
+
+def _table(scans: Sequence[_Scan]) -> list[list[str]]:
+    from data.catalog.manifest import FORMATS, MODES
+    from data.verify.findings import repeated
+
+    rows: dict[str, Callable[[_Scan], str]] = {
+        "usable images": lambda scan: f"{len(scan.manifest):,}",
+        "broken images": lambda scan: f"{len(scan.manifest.broken):,}",
+        "classes": lambda scan: f"{len(scan.manifest.classes):,}",
+        "volume": _volume,
+        "width, least / mean / most": lambda scan: _range(scan.manifest.widths),
+        "height, least / mean / most": lambda scan: _range(scan.manifest.heights),
+        "formats": lambda scan: _counts(scan.manifest.formats, FORMATS),
+        "colour spaces": lambda scan: _counts(scan.manifest.modes, MODES),
+        "turned by EXIF, which training ignores": lambda scan: f"{(scan.manifest.orientations > 1).sum():,}",
+        "copies of an image of the same split": lambda scan: f"{repeated(scan.manifest):,}",
+        "read now": _effort,
+    }
+    return [[title, *map(fact, scans)] for title, fact in rows.items()]
+
+
+def _broken(scans: Sequence[_Scan]) -> list[str]:
+    named = [f"  {scan.manifest.root / image.name}: {image.reason}" for scan in scans for image in scan.manifest.broken]
+    return _some("broken, and left out in training:", named, MOST_NAMED)
+
+
+def _duplicates(train: _Scan, val: _Scan) -> list[str]:
+    from data.verify.findings import duplicates
+
+    pairs = duplicates(train.manifest, val.manifest)
+    named = [f"  {val.manifest.label(theirs)} is {train.manifest.label(ours)}" for ours, theirs in pairs]
+    return _some(f"images of val that are in train too: {len(pairs):,}", named, PAIRS_NAMED)
+
+
+def _some(title: str, named: list[str], most: int) -> list[str]:
+    more = [f"  and {len(named) - most:,} more"] if len(named) > most else []
+    return [title, *named[:most], *more] if named else []

@@ -1,1 +1,1 @@
-"""What bounds a run on the machine at hand, and which setting to change."""
+"""Finds what limits the speed of a run on this machine, and which settings to change."""

@@ -13,7 +13,7 @@ CHECKPOINT_SHARE = 0.01  # of training's time, above which checkpoints are too f
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Advice:
-    """A change that is worth it: predicted images/s with its checkpoints, of all processes, and that over today's."""
+    """A change of settings: predicted images/s of all processes with checkpoints, and their ratio to the current."""
 
     change: Change
     images_per_s: float
@@ -21,7 +21,7 @@ class Advice:
 
     @property
     def effect(self) -> str:
-        """What it may change but the speed."""
+        """What it may change besides the speed."""
         if self.change.recipe:
             return "part of the recipe: the accuracy may change a little"
         return "a killed run loses more" if self.change.kind == "saving" else "the last bits of results may change"
@@ -34,7 +34,7 @@ class Advice:
 
 @dataclass(frozen=True, slots=True)
 class Trial:
-    """The run as it is and as advised, measured in turns: images/s of all processes."""
+    """The run with its own and with the advised settings, measured in turns: images/s of all processes."""
 
     flags: str
     before: float
@@ -45,7 +45,7 @@ class Trial:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """What was measured, and what follows."""
+    """The figures, the advice that follows from them, and notes on how they were measured."""
 
     figures: Figures
     advice: list[Advice]
@@ -54,7 +54,7 @@ class Visit:
 
 
 def advise(figures: Figures) -> list[Advice]:
-    """What gains 2 % or more, greatest gain first, but another machine last; of each kind the best."""
+    """Changes that gain 2 % or more: the best of each kind, the greatest gain first, but another machine last."""
     now, best = bound.images_per_s(figures), dict[str, Advice]()
     for change in (*figures.changes, *_threads(figures), *_cores(figures), *_compression(figures), *_saving(figures)):
         rate = bound.images_per_s(figures, change)
@@ -91,21 +91,18 @@ def _cores(figures: Figures) -> Iterator[Change]:
 
 
 def _compression(figures: Figures) -> Iterator[Change]:
-    """Half the bytes take half the time."""
+    """Half the bytes in half the time."""
     if (sums := figures.reduction) and figures.recipe.gradient_compression == "none":
         step = replace(figures.step, seconds=figures.step.seconds - sums.exposed_s / 2 / figures.share)
-        seconds, fields = (
-            bound.predicted_s(figures, figures.load, step, figures.place.own_cores),
-            {"gradient_compression": "bf16"},
-        )
-        yield Change("compression", "--gradient-compression bf16", recipe=fields, seconds=seconds)
+        seconds = bound.predicted_s(figures, figures.load, step, figures.place.own_cores)
+        recipe = {"gradient_compression": "bf16"}
+        yield Change("compression", "--gradient-compression bf16", recipe=recipe, seconds=seconds)
 
 
 def _saving(figures: Figures) -> Iterator[Change]:
     """As many steps, or minutes, between checkpoints as make them a hundredth of training."""
     step_s, every = bound.step_s(figures), bound.interval(figures)
-    cost_s = bound.cost_s(figures)
-    if cost_s <= CHECKPOINT_SHARE * (cost_s + every * step_s) or every == figures.steps:
+    if (cost_s := figures.cost_s) <= CHECKPOINT_SHARE * (cost_s + every * step_s) or every == figures.steps:
         return
     seconds = cost_s / CHECKPOINT_SHARE
     name, length_s = ("save_steps", step_s) if figures.site.save_steps else ("save_minutes", 60)

@@ -1,4 +1,4 @@
-"""What was measured, and what bounds the run: pure functions of figures. Loads no torch."""
+"""What limits the speed of a run, as pure functions of measured figures. Loads no torch."""
 
 import math
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ NOTABLE = 0.1  # share of the time below which nothing but the step itself bound
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """What an image costs one process, of its own images: seconds, and CPU seconds of all threads."""
+    """Time per image of one process's images: seconds, and CPU seconds of all threads."""
 
     seconds: float
     cpu_s: float
@@ -34,7 +34,7 @@ class Place:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Saving:
-    """A checkpoint: seconds that training waits for its copy, that it is then written, and that training loses."""
+    """A checkpoint: seconds for which training waits, for which it is written, and which training loses in all."""
 
     hold_s: float
     write_s: float
@@ -44,7 +44,7 @@ class Saving:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reduction:
-    """A sum of all gradients over the processes: seconds by itself, and by which it lengthens a step."""
+    """The sum of all gradients over the processes: its seconds alone, and those that it adds to a step."""
 
     seconds: float
     exposed_s: float
@@ -53,14 +53,14 @@ class Reduction:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """Settings that could be others, as flags and as fields of recipe and site."""
+    """Other settings for the run, as flags and as fields of recipe and site."""
 
     kind: Kind
     flags: str
     recipe: Mapping[str, Any] = field(default_factory=dict[str, Any])
     site: Mapping[str, Any] = field(default_factory=dict[str, Any])
     seconds: float | None = None
-    """Of an image in training with them, measured or predicted, without checkpoints; None: as it is."""
+    """Per image in training with them, measured or predicted, without checkpoints; None: unchanged."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,18 +90,23 @@ class Figures:
         return max(1, self.images["train"] // self.recipe.global_batch)
 
     @property
+    def cost_s(self) -> float:
+        """Seconds that a checkpoint takes from training."""
+        return self.saving.cost_s if self.saving else 0.0
+
+    @property
     def share(self) -> float:
         """Images of one process in an optimizer step."""
         return self.recipe.global_batch / self.place.world_size
 
 
 def limits(load: Pace, step: Pace, cores: float) -> dict[Bound, float]:
-    """Seconds an image, by each thing that can bound it; the cores rarely do where there is a GPU."""
+    """Seconds per image that loader, step and CPU cores need at least."""
     return {"loader": load.seconds, "step": step.seconds, "cpu": (load.cpu_s + step.cpu_s) / cores}
 
 
 def predicted_s(figures: Figures, load: Pace, step: Pace, cores: float) -> float:
-    """Seconds of an image with another loader and step: today's, in proportion to what bounds both."""
+    """Seconds per image with another loader and step: the current ones, scaled by the ratio of the slowest limits."""
     now = max(limits(figures.load, figures.step, figures.place.own_cores).values())
     return figures.together.seconds * max(limits(load, step, cores).values()) / now
 
@@ -113,7 +118,7 @@ def step_s(figures: Figures, change: Change | None = None) -> float:
 
 
 def interval(figures: Figures, change: Change | None = None) -> int:
-    """Optimizer steps from one checkpoint to the next; the end of an epoch has one as well."""
+    """Optimizer steps from one checkpoint to the next; each epoch ends with one as well."""
     site, seconds = change.site if change else {}, step_s(figures, change)
     by_count: int = site.get("save_steps", figures.site.save_steps) or figures.steps
     by_clock = math.ceil(60 * site.get("save_minutes", figures.site.save_minutes) / seconds)
@@ -122,15 +127,10 @@ def interval(figures: Figures, change: Change | None = None) -> int:
     return max(1, least, min(by_count, by_clock, figures.steps))
 
 
-def cost_s(figures: Figures) -> float:
-    """Seconds that a checkpoint takes from training."""
-    return figures.saving.cost_s if figures.saving else 0.0
-
-
 def images_per_s(figures: Figures, change: Change | None = None) -> float:
-    """Training with its checkpoints, over all processes."""
+    """Of training with its checkpoints, over all processes."""
     every = interval(figures, change)
-    return every * figures.recipe.global_batch / (every * step_s(figures, change) + cost_s(figures))
+    return every * figures.recipe.global_batch / (every * step_s(figures, change) + figures.cost_s)
 
 
 def epoch(figures: Figures) -> dict[str, float]:
@@ -139,12 +139,12 @@ def epoch(figures: Figures) -> dict[str, float]:
     return {
         "training": figures.steps * step_s(figures),
         "evaluation": evaluated * figures.evaluation.seconds,
-        "checkpoints": (1 + (figures.steps - 1) // interval(figures)) * cost_s(figures),
+        "checkpoints": (1 + (figures.steps - 1) // interval(figures)) * figures.cost_s,
     }
 
 
 def diagnose(figures: Figures) -> tuple[Bound, float]:
-    """What takes most of the time beside the step itself, or the step where nothing takes a tenth; and its share.
+    """What takes most time besides the step itself, or the step where nothing else takes a tenth; and its share.
 
     Of checkpoints in an epoch, of the step's own rate that training has, of all others in the steps' time.
     """

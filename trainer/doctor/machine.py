@@ -1,33 +1,68 @@
-"""What this machine lets a run use, and which of its settings harm one. Loads no torch, and changes nothing."""
+"""Checks of the machine: CPUs, memory, disks, GPUs and their driver. Loads no torch, and changes nothing."""
 
 import os
-from collections.abc import Sequence
+import re
+import subprocess
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import psutil
+from packaging.version import Version
 
 from data.workers import cores
-from trainer.doctor import disk, gpu, versions
-from trainer.doctor.finding import Finding
+
+NETWORK = re.compile(
+    r"nfs4?|cifs|smb3|lustre|gpfs|beegfs|ceph|glusterfs|afs|9p|pvfs2|orangefs|panfs|wekafs"
+    r"|fuse\.(glusterfs|sshfs|s3fs|gcsfuse|mountpoint-s3|juicefs|ceph|beegfs|rclone|blobfuse2?)"
+)
 
 _GROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _SHARED = Path("/dev/shm")
 
+# NVML API reference, nvmlClocksEventReasons, in groups
+_SLOWED = {
+    0x68: ("heat", "check its cooling; nvidia-smi -q -d TEMPERATURE shows the limits"),
+    0x80: ("its power supply", "check the machine's power supply and its cables"),
+    0x02: ("clocks that somebody set", "sudo nvidia-smi -rac -rgc resets them"),
+}
+_FIELDS = ("index", "name", "driver_version", "memory.total", "memory.used", "compute_cap", "slowed")
+_BUSY_MIB = 1024  # the driver itself uses some hundred
+_TIMEOUT_S = 20  # nvidia-smi hangs where a GPU has fallen off its bus
+_CUDA_12 = "rebuild the environment with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cu126 make train CUDA=12"
 
-def findings(data: Path | None, output: Path | None) -> list[Finding]:
-    """Every check that is made before this program uses the machine; of folders, those that are given."""
-    gpus = gpu.look()
-    return [
-        *versions.findings(on_gpu=bool(gpus)),
-        *gpu.findings(gpus),
-        cpu_finding(cores(), os.cpu_count() or 1, quota_cores(group_files("cpu.max"))),
-        *([shared_memory_finding(psutil.disk_usage(str(_SHARED)).total)] if _SHARED.exists() else []),
-        *disk.findings(data, output),
-    ]
+Gpu = Mapping[str, str]
+Mount = tuple[str, str, str]  # where, file system, options
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """The result of one check."""
+
+    name: str
+    state: Literal["good", "note", "bad"]
+    """good: nothing to do. note: worth knowing, or could not be checked. bad: costs time or ends the run."""
+    message: str
+    fix: str = ""
+    """What to do; empty where good."""
+
+
+def findings(data: Path | None, output: Path | None) -> Iterator[Finding]:
+    """CPUs, shared memory, and the file systems of those folders that are not None."""
+    yield cpu_finding(cores(), os.cpu_count() or 1, quota_cores(group_files("cpu.max")))
+    if _SHARED.exists():
+        yield shared_memory_finding(psutil.disk_usage(str(_SHARED)).total)
+    mounts = [(one.mountpoint, one.fstype, one.opts) for one in psutil.disk_partitions(all=True)]
+    if data and (mount := at(data, mounts)):
+        yield data_finding(data, mount[1])
+    if output and (mount := at(output, mounts)):
+        yield output_finding(output, mount, os.environ)
 
 
 def cpu_finding(allowed: int, present: int, quota: float | None) -> Finding:
-    """CPUs that this process may run on, against the machine's and against its container's quota."""
+    """Compare the CPUs that this process may use with the machine's, and with its container's quota."""
     if quota is not None and quota < 0.99 * allowed:
         fix = f"raise the container's --cpus, or give --threads {max(1, int(quota))}"
         return Finding("CPUs", "bad", f"may run on {allowed}, but its cgroup limits it to the time of {quota:g}", fix)
@@ -55,3 +90,115 @@ def group_files(name: str, membership: str | None = None, groups: Path = _GROUPS
     folder = groups / next((line[4:] for line in lines if line.startswith("0::/")), "")
     files = (above / name for above in (folder, *folder.parents) if above.is_relative_to(groups))
     return [file.read_text() for file in files if file.exists()]
+
+
+def at(path: Path, mounts: Sequence[Mount]) -> Mount | None:
+    """The mount that a path lies in, links followed; it need not exist yet. A later mount hides an earlier one."""
+    within = [mount for mount in mounts if path.resolve().is_relative_to(mount[0])]
+    return max(reversed(within), key=lambda mount: len(Path(mount[0]).parts), default=None)
+
+
+def data_finding(data: Path, kind: str) -> Finding:
+    """Whether images are read fast from that kind of file system."""
+    if NETWORK.fullmatch(kind) and not any(data.glob("train/*.tar")):
+        fix = f"provenet pack {data} OUT writes them to a few large files; or copy them to a local disk"
+        return Finding("data", "note", f"{data} lies on {kind}, where many small files are read slowly", fix)
+    return Finding("data", "good", f"{data} lies on {kind}")
+
+
+def output_finding(output: Path, mount: Mount, environment: Mapping[str, str]) -> Finding:
+    """Whether what a run writes is kept, and whether all of its machines see it."""
+    _, kind, options = mount
+    where, nodes = f"{output} lies on {kind}", environment.get("SLURM_JOB_NUM_NODES", "1")
+    if "ro" in options.split(","):
+        return Finding("output", "bad", f"{where}, which is mounted read-only", "name another --output")
+    if kind in ("tmpfs", "ramfs"):
+        return Finding("output", "bad", f"{where}: lost when the machine restarts", "name an --output on a disk")
+    if not NETWORK.fullmatch(kind) and nodes.isdigit() and int(nodes) > 1:
+        message = f"{where}, a disk of this machine, and the job has {nodes} nodes"
+        return Finding("output", "bad", message, "name an --output that all nodes see, as each may have to resume")
+    if kind in ("overlay", "aufs", "fuse.fuse-overlayfs"):
+        fix = "name an --output on a volume: docker run --volume HOST:CONTAINER"
+        return Finding("output", "note", f"{where}: lost with the container", fix)
+    return Finding("output", "good", where)
+
+
+def free_finding(output: Path, need: int) -> Finding:
+    """Bytes free where the run directory is, or will be, against those that a run writes."""
+    existing = next(folder for folder in (output.absolute(), *output.absolute().parents) if folder.exists())
+    free = psutil.disk_usage(str(existing)).free
+    fix = "" if free >= need else "delete files, name another --output, or lower --keep-checkpoints or --checkpoints-gb"
+    message = f"{free / 1e6:,.0f} MB are free, {need / 1e6:,.0f} MB are needed"
+    return Finding("disk", "bad" if fix else "good", message, fix)
+
+
+def look_at_gpus() -> list[Gpu] | None:
+    """`_FIELDS` of the GPUs that nvidia-smi shows; None without it, or where it does not answer."""
+    for reasons in ("clocks_event_reasons", "clocks_throttle_reasons"):  # the latter in drivers before 535
+        text = _smi(f"--query-gpu={','.join(_FIELDS[:-1])},{reasons}.active", "--format=csv,noheader,nounits")
+        if text is not None:
+            rows = ([cell.strip() for cell in line.split(",")] for line in text.splitlines())
+            return [dict(zip(_FIELDS, row, strict=True)) for row in rows if len(row) == len(_FIELDS)]
+    return None
+
+
+def gpu_findings(gpus: Sequence[Gpu] | None, cuda: str | None) -> Iterator[Finding]:
+    """The GPUs that `look_at_gpus` gave, before this program uses them; `cuda` is the version torch is built for."""
+    if not gpus:
+        fix = "nvidia-smi -L has to show a GPU; a container needs --gpus all, a Slurm job --gpus-per-node"
+        message = "NVIDIA's driver " + ("is not there" if gpus is None else "shows no GPU")
+        yield Finding("GPU", "note", f"{message}: trains on CPUs", fix)
+        return
+    kinds = Counter(f"{gpu['name']}, {_number(gpu, 'memory.total') / 1024:.0f} GiB" for gpu in gpus)
+    counted = "; ".join(f"{count} x {kind}" for kind, count in kinds.items())
+    message = f"{counted}; driver {gpus[0]['driver_version']}"
+    fix = "each step waits for the slowest: choose those that are alike by CUDA_VISIBLE_DEVICES"
+    yield Finding("GPU", "bad", message, fix) if len(kinds) > 1 else Finding("GPU", "good", message)
+    driver = re.search(r"CUDA (?:\w+ )?Version\s*:\s*(\d+\.\d+)", _smi() or "")
+    least = min(_number(gpu, "compute_cap") for gpu in gpus)
+    yield cuda_finding(cuda, driver[1] if driver else "", least)
+    # a container sees no other programs, but their memory
+    if busy := [f"GPU {gpu['index']}" for gpu in gpus if _number(gpu, "memory.used") > _BUSY_MIB]:
+        fix = "nvidia-smi shows them: wait, stop them, or choose other GPUs by CUDA_VISIBLE_DEVICES"
+        yield Finding("GPU use", "bad", f"other programs use memory of {', '.join(busy)}", fix)
+
+
+def clock_findings(gpus: Sequence[Gpu]) -> Iterator[Finding]:
+    """What reduces the clocks of the GPUs that `look_at_gpus` gave; under load or soon after it."""
+    for gpu in gpus:
+        bits = int(gpu["slowed"], 16) if gpu["slowed"].startswith("0x") else 0
+        for mask, (reason, fix) in _SLOWED.items():
+            if bits & mask:
+                yield Finding("GPU clock", "bad", f"that of GPU {gpu['index']} is reduced by {reason}", fix)
+
+
+def cuda_finding(cuda: str | None, driver_cuda: str, least_capability: float) -> Finding:
+    """Compare torch's CUDA version with the driver's, such as 12.4, and with the oldest GPU's compute capability.
+
+    Reference: NVIDIA, CUDA Compatibility: a driver runs all minor versions of its major one.
+    """
+    major = Version(cuda or "0").major
+    message = f"torch is built for CUDA {cuda}, the driver supports up to {driver_cuda or 'an unknown version'}"
+    if cuda is None:
+        message = "this torch is built for CPUs alone, and there are GPUs"
+        return Finding("CUDA", "bad", message, "install the build for the driver: https://pytorch.org/get-started")
+    if driver_cuda and Version(driver_cuda).major < major:
+        fix = f"update the driver to {580 if major >= 13 else 525} or newer, or {_CUDA_12}"
+        return Finding("CUDA", "bad", message, fix)
+    if major >= 13 and 0 < least_capability < 7.5:
+        return Finding("CUDA", "bad", f"{message}, and a GPU has compute capability {least_capability}", _CUDA_12)
+    return Finding("CUDA", "good", message)
+
+
+def _number(gpu: Gpu, field: str) -> float:
+    """A field that the GPU does not have reads [N/A] or [Not Supported]."""
+    return float(gpu[field]) if gpu[field][:1].isdigit() else 0.0
+
+
+def _smi(*arguments: str) -> str | None:
+    """What nvidia-smi prints; None where it is missing, fails or hangs."""
+    command = ["nvidia-smi", *arguments]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S).stdout
+    except (OSError, subprocess.SubprocessError):
+        return None

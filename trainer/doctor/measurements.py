@@ -21,7 +21,7 @@ from trainer.engine.fit import Fit
 from trainer.engine.loop import save, train_epoch
 from trainer.runtime import Runtime
 
-_FIRST = 3  # batches of a new stream that come slower, and as many that it makes in advance
+_FIRST = 3  # batches of a new epoch that take longer, and as many that are loaded in advance
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +34,7 @@ class Stretch:
 
 
 def timed(runtime: Runtime, work: Callable[[], int | None]) -> Stretch:
-    """Begin together, and measure work that returns its number of images, or does one thing (collective)."""
+    """Start in all processes at once, and time `work`; it returns a number of images, or None for one (collective)."""
     runtime.wait()
     runtime.any(False)
     begin, used = perf_counter(), process_time()
@@ -44,7 +44,7 @@ def timed(runtime: Runtime, work: Callable[[], int | None]) -> Stretch:
 
 
 def in_turns(runtime: Runtime, rounds: int, *runs: Callable[[], Stretch]) -> list[Pace]:
-    """What an image costs in each run, in the quickest of its rounds: other programs only slow it down (collective).
+    """Time per image of each run, in its quickest round, as other programs only slow it down (collective).
 
     In turns, so that what slows the machine down slows all of them. The slowest process counts, and the mean CPU time.
     """
@@ -67,7 +67,7 @@ def warm(rig: Rig, stack: ExitStack, *, distributed: bool = True) -> tuple[Fit, 
 
 
 def measure(rig: Rig, fit: Fit, still: Fit, stack: ExitStack) -> Figures:
-    """The run as it would be started (collective)."""
+    """Measure the run with its own settings (collective)."""
     runtime, world = rig.runtime, rig.runtime.world
     rig.say("loader and step, alone and together")
     runs = (lambda: load(rig, fit), lambda: together(rig, fit), lambda: train(still, 1, rig.seconds))
@@ -155,7 +155,7 @@ def checkpoint(rig: Rig, fit: Fit, still: Fit, stack: ExitStack) -> Saving | str
     finish = stack.callback(saver.finish if saver else lambda: None)
     saving = replace(fit, keeper=Keeper(context, fit.state, saver, None))
     for _ in range(3):
-        train(still, 1)  # another step, another checkpoint
+        train(still, 1)  # as each step has one checkpoint
         held = timed(runtime, lambda: save(saving))
         finish()
         times.append((held.seconds, (saver and saver.write_s) or 0.0))
@@ -163,7 +163,7 @@ def checkpoint(rig: Rig, fit: Fit, still: Fit, stack: ExitStack) -> Saving | str
     if runtime.any(failure is not None):
         return failure or "rank 0 could not write a checkpoint"
     size = files.bytes_of(files.newest_first(context.run.checkpoints)[0]) if saver else 0
-    least = map(min, zip(*times[1:], strict=True))  # the first takes fresh memory
+    least = map(min, zip(*times[1:], strict=True))  # the first allocates memory
     rows = runtime.gather(torch.tensor([*least, size], dtype=torch.float64, device=runtime.device))
     hold_s, write_s, size = rows.amax(0).tolist()
     lap_s = hold_s + 1.5 * write_s  # beside training a write takes longer

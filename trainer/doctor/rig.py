@@ -1,4 +1,4 @@
-"""A run as the doctor measures it: the project's own parts on some images, with a recipe that learns nothing."""
+"""A run as the doctor measures it: the trainer's own engine, on some images, with a learning rate of almost zero."""
 
 import json
 import sys
@@ -13,11 +13,11 @@ import numpy as np
 
 from data.catalog import dataset
 from data.catalog.known import IMAGENET_IMAGES
+from data.catalog.listing import SPLITS, manifest_file
 from data.catalog.manifest import Manifest
-from data.config import Synth
 from data.load import backends
-from data.output_folder import manifest_file
 from data.synth import synth
+from data.synth.config import Synth
 from data.types import Batch
 from data.workers import MOST, cores
 from trainer.console import Console
@@ -28,7 +28,7 @@ from trainer.engine.boundary import Keeper
 from trainer.engine.build import Data
 from trainer.engine.fit import Fit
 from trainer.engine.run_images import UnusableDataError, scanned
-from trainer.optim.schedule_config import ConstantScheduleConfig
+from trainer.optim.config import ConstantScheduleConfig
 from trainer.peers import agree, aside
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
@@ -37,7 +37,7 @@ from trainer.terminal import counting
 
 CIFAR_IMAGES = {"train": 50_000, "val": 10_000}
 _LISTED = {"train": 640, "val": 256}
-_EPOCHS = 1_000_000  # more than anyone waits for
+_EPOCHS = 1_000_000  # never reached
 _LR = 1e-12  # the arithmetic of a step does not depend on it, and so no recipe diverges
 
 
@@ -60,15 +60,15 @@ def sample(recipe: Recipe, site: SiteConfig, runtime: Runtime, *, draw: bool) ->
     """List what can be listed in seconds (collective), into `site.output`; raises as `run_images.list_images` does."""
     stored, counts_file = site.manifests or site.data, site.output / "counts.json"
     if not draw and dataset.has_manifests(stored):
-        train, val = (dataset.load(stored, site.data, split) for split in dataset.SPLITS)
+        data = dataset.find(site.data)
+        train, val = (data.manifest(stored, split) for split in SPLITS)
         return Sample(train, val, {"train": len(train), "val": len(val)}, f"{site.data}, as listed there")
     failure = aside(runtime, lambda: _prepare(recipe, site, counts_file, draw=draw))
     agree(runtime, failure)
-    train, val = (dataset.load(site.output, site.data, split) for split in dataset.SPLITS)
+    data = dataset.find(site.data)  # drawn until now
+    train, val = (data.manifest(site.output, split) for split in SPLITS)
     if not draw:
-        source = (
-            f"{len(train)} of the images in {site.data}, cached in memory; data verify lists all, to be read from disk"
-        )
+        source = f"{len(train)} images of {site.data}, cached in memory; after provenet verify, all are read from disk"
         return Sample(train, val, json.loads(counts_file.read_text()), source)
     classes = recipe.model.num_classes
     name, counts = ("CIFAR", CIFAR_IMAGES) if recipe.input.crop == "padded" else ("ImageNet", IMAGENET_IMAGES)
@@ -85,8 +85,9 @@ def _prepare(recipe: Recipe, site: SiteConfig, counts_file: Path, *, draw: bool)
             scale = "small" if recipe.input.train_size <= 64 else "full"
             options = Synth(scale=scale, classes=4, train_per_class=40, val_per_class=16)
             synth.write(site.data, options, workers=min(cores(), MOST))
-        for split in dataset.SPLITS:
-            listing = dataset.listing(site.data, split)
+        data = dataset.find(site.data)
+        for split in SPLITS:
+            listing = data.listing(split)
             counts[split] = len(listing.entries)
             with counting(f"looking at images of {site.data / split}", "images") as show:
                 images = scanned(listing.spread(_LISTED[split]), None, show)
@@ -106,7 +107,6 @@ class Alarm(StopFlag):
 
     @property
     def is_set(self) -> bool:
-        """Whether to stop."""
         return self.ends()
 
 
@@ -117,12 +117,12 @@ class Resident(NamedTuple):
     batches_per_epoch: int
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
-        """The batch, as often as is left of the epoch."""
+        """The batch, once for each batch that is left of the epoch."""
         del epoch
         return repeat(self.batch, self.batches_per_epoch - first_batch)
 
     def close(self) -> None:
-        """There is nothing to close."""
+        pass
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -150,7 +150,6 @@ class Rig:
 
     @property
     def backend(self) -> backends.Chosen:
-        """What decodes."""
         return backends.choose(self.site.loader, self.sample.train, self.runtime.device, self.runtime.threads)
 
     def changed(self, change: Change) -> "Rig":
@@ -161,7 +160,6 @@ class Rig:
         return replace(self, recipe=recipe, site=site, runtime=runtime, passes=passes)
 
     def say(self, text: str) -> None:
-        """Tell the user what is measured now."""
         if self.runtime.is_main and not self.site.quiet:
             sys.stderr.write(f"{text}\n")
 

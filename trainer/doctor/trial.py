@@ -9,8 +9,8 @@ from dataclasses import replace
 from time import perf_counter
 from typing import get_args
 
-from data.config import Backend
 from data.load import backends
+from data.types import Backend
 from trainer.doctor.advice import Trial, Visit, advise
 from trainer.doctor.bound import Change, Figures, Pace
 from trainer.doctor.measurements import in_turns, measure, together, train, warm
@@ -23,7 +23,7 @@ from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.world import World
 
-_SHARES = 30  # measurements in the time that is given
+_SHARES = 30  # measurements in the whole time
 _END = 0.7  # share of the time after which no other settings are measured
 _STEP = 64  # images of a process in a measured step, two passes at least, where the recipe's has more
 _LARGEST = 1024  # images of a pass, beyond which there is nothing to gain
@@ -87,14 +87,14 @@ def candidates(rig: Rig, figures: Figures) -> Iterator[Change]:
 
 
 def larger_passes(recipe: Recipe, world_size: int) -> list[int]:
-    """Sizes of pass above the recipe's, up to 16 times it, into which its `global_batch` divides, rising."""
+    """Rising micro-batch sizes above the recipe's, up to 16 times it, that divide its `global_batch`."""
     most = min(recipe.global_batch // world_size, 16 * recipe.micro_batch, _LARGEST)
     sizes = [replace(recipe, micro_batch=size) for size in range(recipe.micro_batch + 1, most + 1)]
     return [one.micro_batch for one in sizes if not recipe_problems(one) and not world_problems(one, world_size)]
 
 
 def tried(rig: Rig, fit: Fit, change: Change, figures: Figures) -> Trial | None:
-    """A change against the run as it is, beside its prediction (collective); None: it does not fit into memory."""
+    """Measure a change and the run as it is in turns (collective); None: it does not fit into memory."""
     rig.say(f"trying {change.flags}")
     if not (pair := _compared(rig, fit, change, rounds=3)):
         return None

@@ -1,4 +1,4 @@
-"""Whether the packages are those that Provenet asks for, and built for one another. Loads none of them."""
+"""Whether the installed packages are those that Provenet requires, and fit each other. Loads none of them."""
 
 import platform
 import re
@@ -10,12 +10,11 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from packaging.version import Version
 
-from trainer.doctor.finding import Finding
+from trainer.doctor.machine import Finding
 
 DALI = {"nvidia-dali-cuda120": 12, "nvidia-dali-cuda130": 13}  # by distribution, the CUDA it is built for
 
 _SHOWN = ("python", "torch", "torchvision", "accelerate")
-_CUDA_12 = "rebuild the environment with PIP_EXTRA_INDEX_URL=https://download.pytorch.org/whl/cu126 make train CUDA=12"
 
 
 def findings(*, on_gpu: bool) -> Iterator[Finding]:
@@ -30,7 +29,7 @@ def findings(*, on_gpu: bool) -> Iterator[Finding]:
 
 
 def package_finding(asked: Sequence[str], versions: Mapping[str, str]) -> Finding:
-    """Versions by canonical name against requirements as a distribution's metadata has them."""
+    """Compare versions, by canonical name, with the requirements in a distribution's metadata."""
     wrong: list[str] = []
     for one in map(Requirement, asked):
         version = versions.get(canonicalize_name(one.name))
@@ -57,24 +56,6 @@ def dali_finding(builds: Sequence[str], cuda: str | None, *, on_gpu: bool) -> Fi
         message = f"{builds[0]} beside a torch built for CUDA {cuda}"
         return Finding("DALI", "bad" if on_gpu else "note", message, fix)
     return Finding("DALI", "good", f"{builds[0]}, and torch is built for {f'CUDA {cuda}' if cuda else 'CPUs alone'}")
-
-
-def cuda_finding(cuda: str | None, driver_cuda: str, least_capability: float) -> Finding:
-    """Torch's build against the driver's CUDA version, such as 12.4, and the oldest GPU's compute capability.
-
-    Reference: NVIDIA, CUDA Compatibility: a driver runs all minor versions of its major one.
-    """
-    major = Version(cuda or "0").major
-    message = f"torch is built for CUDA {cuda}, the driver supports up to {driver_cuda or 'an unknown version'}"
-    if cuda is None:
-        message = "this torch is built for CPUs alone, and there are GPUs"
-        return Finding("CUDA", "bad", message, "install the build for the driver: https://pytorch.org/get-started")
-    if driver_cuda and Version(driver_cuda).major < major:
-        fix = f"update the driver to {580 if major >= 13 else 525} or newer, or {_CUDA_12}"
-        return Finding("CUDA", "bad", message, fix)
-    if major >= 13 and 0 < least_capability < 7.5:
-        return Finding("CUDA", "bad", f"{message}, and a GPU has compute capability {least_capability}", _CUDA_12)
-    return Finding("CUDA", "good", message)
 
 
 def torch_cuda() -> str | None:

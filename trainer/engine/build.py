@@ -10,14 +10,13 @@ import torch
 from torch import nn
 
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load import backends
 from data.load.backends import Chosen
 from data.load.note import Note
 from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan, training_sizes
-from data.types import Loader
+from data.types import Backend, Loader
 from models import factory
 from trainer import at_work, metrics
 from trainer.checkpoint.holder import Hold

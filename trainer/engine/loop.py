@@ -17,8 +17,8 @@ from trainer.engine.validation import evaluate_epoch
 from trainer.metrics import Scores
 from trainer.recipe.schedule import learning_rate
 from trainer.telemetry.device import usage
+from trainer.telemetry.pictures import wanted
 from trainer.telemetry.point import Counts, Pace, Point
-from trainer.telemetry.sheets import wanted
 
 
 def fit(parts: Fit) -> bool:
@@ -127,7 +127,7 @@ def log(parts: Fit, lr: float) -> None:
             images_seen=parts.plan.images_seen(state.step),
             replaced=state.broken,
             quarantined=sum(len(plan.manifest.broken) for plan in (parts.plan, parts.eval_plan)),
-            refusals=round(sums[metrics.REFUSALS].item()),  # sync
+            decoder_restarts=round(sums[metrics.REFUSALS].item()),  # sync
             skipped=skipped,
         )
         parts.telemetry.train(point(parts, scores, counts, lr, pace, step_s))

@@ -12,7 +12,7 @@ from models.trace import multiply_adds, skeleton
 from trainer.context import RunContext
 from trainer.engine.state import TrainState
 from trainer.engine.step import TrainStep
-from trainer.telemetry.peaks import peak_tflops
+from trainer.telemetry.device import peak_tflops
 from trainer.telemetry.point import Learning, Pace
 
 OPERATIONS = 6

@@ -4,9 +4,9 @@ from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
 from data.catalog import dataset
-from data.catalog.listing import Listing
+from data.catalog.dataset import DataSet
+from data.catalog.listing import SPLITS, Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
-from data.output_folder import manifest_file
 from data.types import Progress
 from data.verify import changes, verify
 from data.workers import cores
@@ -39,21 +39,22 @@ def list_images(context: RunContext) -> tuple[Manifest, Manifest]:
         trainer.stopping.StopRequestedError: Asked to stop while listing.
         OSError: A list cannot be read or written.
     """
-    failure = aside(context.runtime, lambda: _prepare(context))
+    data = dataset.find(context.site.data)
+    failure = aside(context.runtime, lambda: _prepare(context, data))
     if context.runtime.any(failure is not None):
         context.stop.check()
         raise failure or PeerFailedError
-    train, val = (dataset.load(context.run.path, context.site.data, split) for split in dataset.SPLITS)
+    train, val = (data.manifest(context.run.path, split) for split in SPLITS)
     return train, val
 
 
-def _prepare(context: RunContext) -> Exception | None:
+def _prepare(context: RunContext, data: DataSet) -> Exception | None:
     """Make what is missing and check it; what went wrong is given back, so that all ranks can leave together."""
     try:
         listed: list[Manifest] = []
-        for split in dataset.SPLITS:
+        for split in SPLITS:
             begun = context.run.manifest(split).exists()
-            images = dataset.load(context.run.path, context.site.data, split) if begun else _listed(context, split)
+            images = data.manifest(context.run.path, split) if begun else _listed(context, data, split)
             _check(images, context, begun=begun)
             if not begun:
                 images.save(context.run.manifest(split))
@@ -68,15 +69,15 @@ def _prepare(context: RunContext) -> Exception | None:
     return None
 
 
-def _listed(context: RunContext, split: str) -> Manifest:
+def _listed(context: RunContext, data: DataSet, split: str) -> Manifest:
     root, folder = context.site.data, context.site.manifests or context.site.data
     few = smoke.images(context.recipe, split) if context.site.smoke else None
     if manifest_file(folder, split).exists():
-        stored = dataset.load(folder, root, split)
+        stored = data.manifest(folder, split)
         return stored if few is None else stored.spread(few)
     try:
         with counting(f"listing {root / split}", "classes") as show:
-            listing = dataset.listing(root, split, show)
+            listing = data.listing(split, show)
         listing = listing if few is None else listing.spread(few)
     except ValueError as error:  # an archive that is not as it should be
         raise UnusableDataError(str(error)) from None

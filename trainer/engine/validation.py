@@ -17,7 +17,7 @@ from trainer.engine.state import headline
 from trainer.engine.step import draw_seed
 from trainer.optim import batchnorm
 from trainer.telemetry.mistakes import Mistakes
-from trainer.telemetry.sheets import LARGEST, wanted
+from trainer.telemetry.pictures import LARGEST, wanted
 from trainer.telemetry.telemetry import Took
 
 

@@ -1,1 +1,1 @@
-"""Accuracy of trained weights, under protocols that have names, on sets of labels that have names."""
+"""Measures the accuracy of trained weights by a named protocol, on images with named labels."""

@@ -1,62 +1,56 @@
-"""Where an evaluation's images lie: a data set's validation part, or a folder of class folders. Loads no torch."""
+"""The images of an evaluation: a data set's validation split, or a folder of class folders. Loads no torch."""
 
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.catalog import cifar, shards, tree
-from data.output_folder import manifest_file
+from data.catalog import dataset
+from data.catalog.dataset import DataSet
+from data.catalog.listing import manifest_file
 
 SPLIT = "val"
+EXPECTED = "expected DATA/val/<class>/*.JPEG, or DATA/<class>/*.JPEG"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Where a set of images lies."""
+class ImageSet:
+    """Images in the split or folder `name` of a data set."""
 
-    root: Path
-    split: str
+    data: DataSet
+    name: str
 
     @property
     def is_val(self) -> bool:
-        """Whether it is the validation part of a data set, and not a set of its own."""
-        return self.split == SPLIT
-
-    @property
-    def name(self) -> str:
-        """What the set is called."""
-        return self.split
+        """Whether it is the validation split of a data set."""
+        return self.name == SPLIT
 
     @property
     def folder(self) -> Path:
-        """What a manifest's names lie below."""
-        return cifar.folder(self.root) if cifar.found(self.root) else self.root / self.split
+        """The folder that names in a manifest are relative to."""
+        return self.data.folder(self.name)
 
 
-def find(data: Path) -> Place:
-    """DATA/val, or DATA itself where that holds the class folders, as ImageNet-V2, -A, -R and -Sketch come."""
-    if cifar.found(data) or shards.found(data, SPLIT) or (data / SPLIT).is_dir():
-        return Place(data, SPLIT)
+def find(data: Path) -> ImageSet:
+    """DATA/val, or DATA itself where it holds the class folders, as ImageNet-V2, -A, -R and -Sketch do."""
+    data_set = dataset.find(data)
+    if data_set.archived(SPLIT) or (data / SPLIT).is_dir():
+        return ImageSet(data_set, SPLIT)
     whole = data.absolute()
-    return Place(whole.parent, whole.name)
+    return ImageSet(DataSet(whole.parent), whole.name)
 
 
 def problems(data: Path) -> list[str]:
     """Why there is nothing to evaluate on, for the user."""
     if not data.is_dir():
         return [f"--data: {data} {'is not a folder' if data.exists() else 'does not exist'}; {EXPECTED}"]
-    place = find(data)
-    if cifar.found(data) or shards.found(data, SPLIT):
-        return []
-    found = tree.read(place.root, place.split)
-    if not found.classes:
-        return [f"--data: {place.folder} holds no class folder; {EXPECTED}"]
-    return [] if found.count(1) else [f"--data: {place.folder} holds no image; {EXPECTED}"]
+    where = find(data)
+    try:
+        folder, lacking = where.folder, where.data.lacks(where.name)
+    except ValueError as error:
+        return [f"--data: {error}"]
+    return [f"--data: {folder} holds no {lacking}; {EXPECTED}"] if lacking else []
 
 
-def stored(place: Place, run: Path | None) -> list[Path]:
-    """Where lists of these images may lie."""
-    folders = ([run] if run else []) + [place.root]
-    return [manifest_file(folder, SPLIT) for folder in folders] if place.is_val else []
-
-
-EXPECTED = "expected DATA/val/<class>/*.JPEG, or DATA/<class>/*.JPEG"
+def stored(where: ImageSet, run: Path | None) -> list[Path]:
+    """Files in which lists of these images may be stored."""
+    folders = ([run] if run else []) + [where.data.root]
+    return [manifest_file(folder, SPLIT) for folder in folders] if where.is_val else []

@@ -1,4 +1,4 @@
-"""Which class each image shows, as the network numbers classes. Loads no torch."""
+"""The right classes of each image, by the network's class numbers. Loads no torch."""
 
 import hashlib
 import json
@@ -24,29 +24,29 @@ Flags = NDArray[np.bool_]
 
 
 class UnknownLabelsError(ValueError):
-    """Labels that do not fit the network or the images; the message says how, and the mend."""
+    """Labels that do not fit the network or the images; the message says how, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Labels:
-    """The truth about N images."""
+    """The right classes of N images."""
 
     name: str
     """val, real, or the name of the folder or file."""
     targets: Ints
-    """(N,) class of the image's folder, as the network numbers it."""
+    """(N,) class number of the image's folder."""
     names: Mapping[int, str]
-    """Folders of the classes, by the network's numbers."""
+    """Folders of the classes, by class number."""
     columns: Ints
-    """(K,) the classes that there are images of, rising: the others count in no answer."""
+    """(K,) rising numbers of the classes that have images; the logits of all others are ignored."""
     num_classes: int
-    """The network's."""
+    """Of the network."""
     accepted: Sequence[frozenset[int]] | None = None
-    """For each image all classes that are right; an image with none is left out. None: its folder's alone."""
+    """For each image all right classes; an image without any is left out. None: that of its folder alone."""
 
     @property
     def words(self) -> str:
-        """Of which labels and how many classes, for people."""
+        """Name of the labels and number of classes, for the console."""
         some = (
             f", {len(self.columns):,} of {self.num_classes:,} classes" if len(self.columns) < self.num_classes else ""
         )
@@ -67,7 +67,7 @@ class Labels:
 
 
 def of(images: Manifest, folder: str, num_classes: int, names: tuple[str, ...] | None) -> Labels:
-    """What the images' folders say.
+    """Labels from the images' folders.
 
     Args:
         images: What is evaluated.
@@ -89,7 +89,7 @@ def of(images: Manifest, folder: str, num_classes: int, names: tuple[str, ...] |
 
 
 def with_file(labels: Labels, images: Manifest, source: str) -> Labels:
-    """The labels of a file in place of the folders': ReaL's, or one that maps names of images to classes.
+    """Labels from a file in place of the folders: ReaL's, or a file that maps names of images to classes.
 
     Args:
         labels: The folders'.
@@ -111,31 +111,28 @@ def with_file(labels: Labels, images: Manifest, source: str) -> Labels:
         raise UnknownLabelsError(f"--labels {source}: names class {strange}; the network has {labels.num_classes:,}")
     if not any(accepted):
         raise UnknownLabelsError(f"--labels {source}: gives none of these images a class")
+    # a name that no other labels have, whatever the file is called
+    file = Path(source)
+    name = REAL if source == REAL else f"file:{file.stem}-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}"
     # the file may call any class right, so that every answer counts
-    name = REAL if source == REAL else _file_name(Path(source))
     return replace(labels, name=name, columns=np.arange(labels.num_classes), accepted=accepted)
 
 
 def _numbers(images: Manifest, num_classes: int, names: tuple[str, ...] | None) -> list[int]:
     folders = images.classes
     if names and set(folders) <= set(names):
-        place = {name: number for number, name in enumerate(names)}
-        return [place[folder] for folder in folders]
+        number_of = {name: number for number, name in enumerate(names)}
+        return [number_of[folder] for folder in folders]
     if all(folder.isdecimal() for folder in folders) and max(map(int, folders)) < num_classes:
         return [int(folder) for folder in folders]  # ImageNet-V2 has the numbers themselves
     if names is None and len(folders) == num_classes:
         return list(range(num_classes))
-    strange = [folder for folder in folders if names is None or folder not in names]
+    unknown = [folder for folder in folders if names is None or folder not in names]
     known = f"such as {', '.join(names[:3])}" if names else f"{num_classes:,} that it does not name"
     raise UnknownLabelsError(
-        f"--data: {images.root} has {len(folders):,} classes, among them {', '.join(strange[:3])}; the network's are "
+        f"--data: {images.root} has {len(folders):,} classes, among them {', '.join(unknown[:3])}; the network's are "
         f"others, {known}"
     )
-
-
-def _file_name(file: Path) -> str:
-    """What labels of a file are called: no name that others have, whatever the file is called."""
-    return f"file:{file.stem}-{hashlib.sha256(file.read_bytes()).hexdigest()[:8]}"
 
 
 def _content(file: Path) -> Any:
@@ -149,25 +146,20 @@ def _content(file: Path) -> Any:
 def _by_number(content: Any, images: Manifest, source: str) -> list[frozenset[int]]:
     if not isinstance(content, list) or len(cast("list[Any]", content)) != VAL_IMAGES:
         raise UnknownLabelsError(f"--labels {source}: expected a list of {VAL_IMAGES:,} lists of classes, or an object")
-    listed = cast("list[Any]", content)
-    found = [_number(images.name(row)) for row in range(len(images))]
-    lacking = next((row for row, number in enumerate(found) if number is None), None)
-    if lacking is not None:
-        raise UnknownLabelsError(
-            f"--labels {source}: goes by the numbers in the names of ImageNet's validation images, ILSVRC2012_val_..., "
-            f"and {images.label(lacking)} has none"
-        )
-    return [_classes(listed[number - 1], source) for number in found if number]
-
-
-def _number(name: str) -> int | None:
-    """Of one of ImageNet's validation images, from 1 on."""
-    found = _NUMBERED.search(name)
-    return int(found[1]) if found and 1 <= int(found[1]) <= VAL_IMAGES else None
+    accepted = list[frozenset[int]]()
+    for row in range(len(images)):
+        match = _NUMBERED.search(images.name(row))
+        if not match or not 1 <= int(match[1]) <= VAL_IMAGES:
+            raise UnknownLabelsError(
+                f"--labels {source}: goes by the numbers in the names of ImageNet's validation images, "
+                f"ILSVRC2012_val_..., and {images.label(row)} has none"
+            )
+        accepted.append(_classes(cast("list[Any]", content)[int(match[1]) - 1], source))
+    return accepted
 
 
 def _by_name(content: Mapping[str, Any], images: Manifest, source: str) -> list[frozenset[int]]:
-    """By the name of the file, or where several images have it by the path below the split."""
+    """Look up each image by its file name or, where the keys are paths, by its path below the split."""
     paths = [images.name(row) for row in range(len(images))]
     names = [Path(path).name for path in paths]
     keys = paths if paths[0] in content else names
@@ -176,8 +168,9 @@ def _by_name(content: Mapping[str, Any], images: Manifest, source: str) -> list[
         raise UnknownLabelsError(f"--labels {source}: says nothing of {len(lacking):,} images, such as {lacking[0]}")
     if len(set(keys)) < len(keys):
         twice = next(key for key, times in Counter(keys).items() if times > 1)
-        mend = f"name images by their path, as {paths[0]}"
-        raise UnknownLabelsError(f"--labels {source}: several images are called {twice}; {mend}")
+        raise UnknownLabelsError(
+            f"--labels {source}: several images are called {twice}; name them by their paths, as {paths[0]}"
+        )
     return [_classes(content[key], source) for key in keys]
 
 

@@ -1,14 +1,13 @@
-"""What an evaluation came to: figures, a table of classes, and their files. Loads no torch."""
+"""The results of an evaluation: accuracy, a table of classes, and their files. Loads no torch."""
 
 import csv
 import hashlib
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,25 +18,70 @@ from trainer.evaluation import statistics
 from trainer.evaluation.image_set import SPLIT
 from trainer.evaluation.labels import Labels
 from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS, VALID, Predictions
-from trainer.evaluation.protocol import Protocol
-from trainer.evaluation.weights_source import PREDICTIONS
+from trainer.evaluation.request import PREDICTIONS
+from trainer.recipe.config import Recipe
+from trainer.recipe.identity import recipe_hash
 from trainer.rundir import write_text
 
 SCHEMA = 1
-FOLDER = "evaluations"
 SUMMARY = "evaluation.json"
 CLASSES = "classes.csv"
 HEAD = ("class", "name", "images", "top1", "top5", "most often taken for", "times")
 WORST = 5
+BINS = 15  # 1706.04599, section 5
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accuracy:
+    """An accuracy of a run's weights, and how it was measured."""
+
+    top1: float
+    """Percent."""
+    top5: float
+    """Percent."""
+    images: int
+    """Number of evaluated images, each counted once."""
+    broken: int
+    """Images that were left out."""
+    protocol: str
+    """Name, as `trainer.evaluation.protocol` writes it."""
+    weights: str
+    """raw or ema."""
+    seed: int
+    recipe_sha256: str
+    commit: str | None
+    train_sha256: str | None
+    val_sha256: str | None
+    """Of the list of the evaluated images."""
+    weights_sha256: str | None = None
+    """None where it is not stored."""
+    images_seen: int | None = None
+    """Training images that the network has seen; None where it is not stored."""
+    labels: str = SPLIT
+    """Name of the labels; `SPLIT`: those of the class folders."""
+    interval: tuple[float, float] | None = None
+    """95 % interval of top-1, percent, by the number of images."""
+
+
+def accuracy(content: Mapping[str, Any], recipe: Recipe, **own: Any) -> Accuracy:
+    """Read an accuracy from result.json or evaluation.json; `own` are the fields that the two name differently.
+
+    Raises:
+        KeyError, TypeError, ValueError: The content is damaged.
+    """
+    shares = {name: float(content[name]) for name in ("top1", "top5")}
+    counts = {name: int(content[name]) for name in ("images", "broken")}
+    hashes = {name: content.get(name) for name in ("commit", "train_sha256", "val_sha256")}
+    return Accuracy(**shares, **counts, **hashes, **own, seed=recipe.seed, recipe_sha256=recipe_hash(recipe))
 
 
 def predictions(rows: NDArray[np.float64], images: Manifest, labels: Labels) -> Predictions:
     """Answers in the manifest's order, of the images that were read and have a label.
 
     Args:
-        rows: What `passes.rows` gave.
-        images: What was evaluated.
-        labels: The truth about it.
+        rows: Result of `passes.rows`.
+        images: The evaluated images.
+        labels: Their labels.
     """
     rows = rows[rows[:, VALID] > 0]
     rows = rows[np.argsort(rows[:, INDEX])]
@@ -56,108 +100,92 @@ def predictions(rows: NDArray[np.float64], images: Manifest, labels: Labels) -> 
     )
 
 
-def figures(found: Predictions) -> dict[str, Any]:
+def figures(answers: Predictions) -> dict[str, Any]:
     """Accuracy with its interval, loss and calibration, of at least one image."""
-    count, top1, top5 = len(found), int(found.top1.sum()), int(found.top5.sum())
+    count, top1, top5 = len(answers), int(answers.top1.sum()), int(answers.top5.sum())
     return {
         "top1": 100 * top1 / count,
         "top5": 100 * top5 / count,
-        "loss": float(found.losses.astype(np.float64).mean()),
+        "loss": float(answers.losses.astype(np.float64).mean()),
         "images": count,
         "top1_interval": statistics.wilson(top1, count),
         "top5_interval": statistics.wilson(top5, count),
-        "ece": statistics.calibration_error(found.confidence, found.top1),
+        "ece": calibration_error(answers.confidence, answers.top1),
     }
 
 
-def folder_name(images: str, protocol: Protocol, which: str = "") -> str:
-    """What the folder of an evaluation is called.
+def calibration_error(confidence: NDArray[Any], right: NDArray[np.bool_]) -> float:
+    """Expected calibration error over 15 equal bins of confidence, 0 to 1.
 
     Args:
-        images: Name of the set, and of its labels where they are a file's.
-        protocol: How it was measured.
-        which: What tells its weights from those of the run's result.
+        confidence: (N,) probability that the network gives its answer.
+        right: (N,) whether the answer is right.
+
+    Reference:
+        1706.04599, equation 3.
     """
-    return safe(f"{images}-{protocol.name}{which}")
+    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
+    surplus = np.bincount(bins, confidence.astype(np.float64) - right, BINS)  # summed over each bin
+    return float(np.abs(surplus).sum() / len(confidence))
 
 
-def safe(text: str) -> str:
-    """A text as the name of a file or folder."""
-    return re.sub(r"[^A-Za-z0-9.,+_-]+", "_", text).strip("_.") or "weights"
-
-
-def free(folder: Path, found: Predictions) -> Path:
+def free(folder: Path, answers: Predictions) -> Path:
     """The folder, or one beside it where it holds an evaluation of other images, labels or precision."""
     summary = folder / SUMMARY
     if not summary.exists():
         return folder
     try:
         there: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
-    except ValueError:  # damaged: to be written anew
+    except ValueError:  # damaged: to be overwritten
         return folder
-    if all(there.get(key) == found.about[key] for key in ("val_sha256", "label_set", "precision")):
+    if all(there.get(key) == answers.about[key] for key in ("val_sha256", "label_set", "precision")):
         return folder
-    labels = hashlib.sha256(found.about["label_set"].encode()).hexdigest()[:4]
-    return folder.with_name(f"{folder.name}-{found.about['val_sha256'][:8]}-{labels}-{found.about['precision']}")
+    labels = hashlib.sha256(answers.about["label_set"].encode()).hexdigest()[:4]
+    return folder.with_name(f"{folder.name}-{answers.about['val_sha256'][:8]}-{labels}-{answers.about['precision']}")
 
 
-def write(found: Predictions, labels: Labels, folder: Path) -> None:
+def write(answers: Predictions, labels: Labels, folder: Path) -> None:
     """Write predictions, table of classes and, last, the summary."""
     folder.mkdir(parents=True, exist_ok=True)
-    found.save(folder / PREDICTIONS)
+    answers.save(folder / PREDICTIONS)
     with (folder / CLASSES).open("w", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(HEAD)
-        writer.writerows(row.cells for row in classes(found, labels))
-    content = {"schema": SCHEMA, **found.about}
+        rows = classes(answers, labels)
+        writer.writerows([f"{cell:.2f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+    content = {"schema": SCHEMA, **answers.about}
     write_text(folder / SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ClassRow:
-    """One class."""
+class ClassRow(NamedTuple):
+    """A class, its top-1 and top-5 in percent, and the class that its images are most often mistaken for."""
 
     number: int
     name: str
-    """Its folder, and for ImageNet's synsets a word."""
+    """Its folder, and for ImageNet's synsets the English name."""
     images: int
     top1: float
-    """Percent."""
     top5: float
-    rival: str
-    """The class that its images are most often taken for; nothing where all are right."""
-    times: int
-    """How often."""
-
-    @property
-    def cells(self) -> tuple[object, ...]:
-        """For the table."""
-        shares = (f"{self.top1:.2f}", f"{self.top5:.2f}")
-        return self.number, self.name, self.images, *shares, self.rival, self.times or ""
+    mistaken_for: str
+    """Empty where all are right."""
+    times: int | None
 
 
-def classes(found: Predictions, labels: Labels) -> list[ClassRow]:
+def classes(answers: Predictions, labels: Labels) -> list[ClassRow]:
     """A row for each class that there are images of."""
-    numbers, place = np.unique(found.targets, return_inverse=True)
-    counts, right1, right5 = (np.bincount(place, hits) for hits in (None, found.top1, found.top5))
-    rivals = _rivals(found)
-    return [
-        ClassRow(
-            number=number,
-            name=named(number, labels.names),
-            images=int(count),
-            top1=100 * one / count,
-            top5=100 * five / count,
-            rival=named(rivals[number][0], labels.names) if number in rivals else "",
-            times=rivals[number][1] if number in rivals else 0,
-        )
-        for number, count, one, five in zip(numbers.tolist(), counts, right1, right5, strict=True)
-    ]
+    numbers, index = np.unique(answers.targets, return_inverse=True)
+    counts, right1, right5 = (np.bincount(index, hits).tolist() for hits in (None, answers.top1, answers.top5))
+    mistakes, rows = _mistakes(answers), list[ClassRow]()
+    for number, count, one, five in zip(numbers.tolist(), counts, right1, right5, strict=True):
+        other, times = mistakes.get(number, (None, None))
+        other_name = "" if other is None else named(other, labels.names)
+        shares = 100 * one / count, 100 * five / count
+        rows.append(ClassRow(number, named(number, labels.names), count, *shares, other_name, times))
+    return rows
 
 
-def lines(found: Predictions, labels: Labels) -> list[str]:
-    """The result, for the console."""
-    about, rows = found.about, classes(found, labels)
+def lines(answers: Predictions, labels: Labels) -> list[str]:
+    about, rows = answers.about, classes(answers, labels)
     low, high = about["top1_interval"]
     left = [f"{about[name]:,} {text}" for name, text in _LEFT_OUT.items() if about[name]]
     comparable = about["protocol"] == about["own_protocol"] and about["label_set"] == SPLIT
@@ -177,18 +205,17 @@ def lines(found: Predictions, labels: Labels) -> list[str]:
 _LEFT_OUT = {"broken": "broken and left out", "unlabelled": "without a label and left out"}
 
 
-def _rivals(found: Predictions) -> dict[int, tuple[int, int]]:
-    """By class what its images are most often wrongly taken for, and how often; the lower number of two."""
-    wrong = ~found.top1
-    pairs = np.stack([found.targets[wrong], found.answers[wrong, 0]], axis=1)
+def _mistakes(answers: Predictions) -> dict[int, tuple[int, int]]:
+    """By class the class that its images are most often mistaken for, the lower number of two, and how often."""
+    wrong = ~answers.top1
+    pairs = np.stack([answers.targets[wrong], answers.answers[wrong, 0]], axis=1)
     kinds, times = np.unique(pairs, axis=0, return_counts=True)
-    order = np.lexsort((-kinds[:, 1], times))  # what comes last stays
-    found_times = zip(kinds[order].tolist(), times[order].tolist(), strict=True)
-    return {target: (answer, count) for (target, answer), count in found_times}
+    order = np.lexsort((-kinds[:, 1], times))  # of a class the last remains
+    counted = zip(kinds[order].tolist(), times[order].tolist(), strict=True)
+    return {target: (answer, count) for (target, answer), count in counted}
 
 
 def named(number: int, names: Mapping[int, str]) -> str:
-    """A class for people."""
     folder = names.get(number, str(number))
     word = _words().get(folder)
     return f"{folder} ({word})" if word else folder

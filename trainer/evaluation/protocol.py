@@ -1,16 +1,17 @@
-"""How an image becomes what a network sees, by name: the same name is the same number. Standard library only."""
+"""Named protocols: how each image is resized and cropped, and which views are averaged. Loads no torch."""
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
+from data.plan.config import EvalViews, Interpolation
+
 Kind = Literal["center", "resize", "ten-crop", "multi-scale"]
-Interpolation = Literal["bilinear", "bicubic"]
 
 SCALES = (224, 256, 384, 480, 640)  # 1512.03385, section 3.4
-USUAL_SHARE = 0.875  # of the resized image's shorter side that a crop takes: 224 of 256
-SIDES = range(8, 2049)  # pixels, as `data.plan.config.InputConfig` has them
+USUAL_SHARE = 0.875  # side of the crop over the shorter side of the resized image: 224 / 256
+SIDES = range(8, 2049)  # pixels, as in `data.plan.config.InputConfig`
 
 KNOWN = "center-224/256, center-288/0.95, center-299, resize-224, ten-crop, ten-crop-224/256, multi-scale"
 MODIFIERS = "+bicubic, +flip"
@@ -21,65 +22,54 @@ _FORM = re.compile(
 
 
 class UnknownProtocolError(ValueError):
-    """A name that is no protocol's; the message says which there are."""
+    """There is no protocol of that name; the message lists those that there are."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Protocol:
     """What is done to every image of an evaluation."""
 
-    kind: Kind
-    """center and ten-crop: resize the shorter side, then crop. resize: the whole image to a square. multi-scale: the
-    whole image with its shorter side at each of `scales`, the network applied fully convolutionally."""
-    crop: int = 0
-    """Side of the square that the network sees, pixels; 0 with multi-scale."""
-    resize: int = 0
-    """Shorter side of the image before the crop, pixels; 0 without a crop."""
+    squares: EvalViews
+    """The squares that the network sees; of multi-scale only their interpolation counts."""
     scales: tuple[int, ...] = ()
-    """Shorter sides, pixels; multi-scale only."""
-    interpolation: Interpolation = "bilinear"
-    """How pixels are computed, with antialias, as Pillow does."""
+    """Of multi-scale only: shorter sides, pixels, at which the network sees the whole image, fully convolutionally."""
     flip: bool = False
     """Each view and its mirror image count half each; ten-crop and multi-scale always have both."""
 
     @property
+    def kind(self) -> Kind:
+        """The first part of the name."""
+        if self.scales:
+            return "multi-scale"
+        if self.squares.five:
+            return "ten-crop"
+        return "center" if self.squares.resize else "resize"
+
+    @property
     def name(self) -> str:
         """The name that `parse` reads back to an equal protocol."""
-        modifiers = "+bicubic" * (self.interpolation == "bicubic") + "+flip" * self.flip
-        match self.kind:
-            case "center" | "ten-crop":
-                return f"{self.kind}-{self.crop}/{self.resize}{modifiers}"
-            case "resize":
-                return f"resize-{self.crop}{modifiers}"
-            case "multi-scale":
-                return f"multi-scale-{','.join(map(str, self.scales))}{modifiers}"
+        modifiers = "+bicubic" * (self.squares.interpolation == "bicubic") + "+flip" * self.flip
+        resize = f"/{self.squares.resize}" if self.squares.resize else ""
+        return f"{self.kind}-{','.join(map(str, self.scales)) or f'{self.squares.side}{resize}'}{modifiers}"
 
     @property
     def words(self) -> str:
-        """The same for people."""
-        match self.kind:
-            case "center":
-                seen = f"shorter side {self.resize} px, centre crop {self.crop} px"
-            case "resize":
-                seen = f"whole image resized to {self.crop} px square"
-            case "ten-crop":
-                seen = f"shorter side {self.resize} px, four corners, centre ({self.crop} px) and their mirror images"
-            case "multi-scale":
-                scales = ", ".join(map(str, self.scales))
-                seen = f"whole image, shorter side {scales} px, and its mirror image, fully convolutional"
+        """A description for people."""
+        side, resize, scales = self.squares.side, self.squares.resize, ", ".join(map(str, self.scales))
+        seen = {
+            "center": f"shorter side {resize} px, centre crop {side} px",
+            "resize": f"whole image resized to {side} px square",
+            "ten-crop": f"shorter side {resize} px, four corners, centre ({side} px) and their mirror images",
+            "multi-scale": f"whole image, shorter side {scales} px, and its mirror image, fully convolutional",
+        }
         views = "one view" if self.views == 1 else f"mean of the probabilities of {self.views} views"
-        return f"{seen}, {self.interpolation} with antialias, {views}"
+        return f"{seen[self.kind]}, {self.squares.interpolation} with antialias, {views}"
 
     @property
     def views(self) -> int:
-        """How many of each image the network sees."""
-        match self.kind:
-            case "ten-crop":
-                return 10
-            case "multi-scale":
-                return 2 * len(self.scales)
-            case _:
-                return 2 if self.flip else 1
+        """Number of views of each image."""
+        mirrored = self.flip or self.squares.five or self.scales
+        return (len(self.scales) or self.squares.count) * (2 if mirrored else 1)
 
 
 def parse(name: str) -> Protocol:
@@ -96,23 +86,19 @@ def parse(name: str) -> Protocol:
     form = _FORM.fullmatch(name)
     if not form:
         raise UnknownProtocolError(f"{name!r} is unknown; known are {KNOWN}, with any sizes, and then {MODIFIERS}")
-    kind, sizes = form["kind"], form["sizes"]
-    match kind:
-        case "center" | "ten-crop":
-            default = "224/256" if kind == "ten-crop" else None
-            crop, resize = _crop(name, sizes or default)
-            found = Protocol(kind=kind, crop=crop, resize=resize)
-        case "resize":
-            found = Protocol(kind=kind, crop=_side(name, sizes))
-        case _:
-            scales = tuple(_side(name, side) for side in sizes.split(",")) if sizes else SCALES
-            found = Protocol(kind="multi-scale", scales=scales)
-    return _modified(name, found, [word for word in form["modifiers"].split("+") if word])
-
-
-def center(crop: int, resize: int, interpolation: Interpolation = "bilinear") -> Protocol:
-    """One crop of the middle of the resized image; sizes in pixels."""
-    return Protocol(kind="center", crop=crop, resize=resize, interpolation=interpolation)
+    kind, sizes, words = form["kind"], form["sizes"], form["modifiers"].split("+")[1:]
+    known = ("bicubic", "flip") if kind in ("center", "resize") else ("bicubic",)
+    if unknown := [word for word in words if word not in known]:
+        reason = "has both sides already" if unknown[0] == "flip" else f"is none of {MODIFIERS}"
+        raise UnknownProtocolError(f"{name!r}: +{unknown[0]} {reason}")
+    interpolation: Interpolation = "bicubic" if "bicubic" in words else "bilinear"
+    if kind == "multi-scale":
+        scales = tuple(_side(name, side) for side in sizes.split(",")) if sizes else SCALES
+        return Protocol(squares=EvalViews(side=1, resize=None, interpolation=interpolation), scales=scales)
+    five = kind == "ten-crop"
+    side, resize = (_side(name, sizes), None) if kind == "resize" else _crop(name, sizes or "224/256" * five)
+    squares = EvalViews(side=side, resize=resize, five=five, interpolation=interpolation)
+    return Protocol(squares=squares, flip="flip" in words)
 
 
 def resized_side(crop: int, share: float) -> int:
@@ -124,8 +110,8 @@ def resized_side(crop: int, share: float) -> int:
     return math.floor(crop / share)
 
 
-def _crop(name: str, sizes: str | None) -> tuple[int, int]:
-    crop, _, rest = (sizes or "").partition("/")
+def _crop(name: str, sizes: str) -> tuple[int, int]:
+    crop, _, rest = sizes.partition("/")
     side = _side(name, crop)
     try:
         share = float(rest or USUAL_SHARE)
@@ -145,16 +131,3 @@ def _side(name: str, text: str | None) -> int:
     if not text or not text.isdecimal() or int(text) not in SIDES:
         raise UnknownProtocolError(f"{name!r}: {text or 'no size'}; sides are {SIDES[0]} to {SIDES[-1]:,} whole pixels")
     return int(text)
-
-
-def _modified(name: str, protocol: Protocol, words: list[str]) -> Protocol:
-    for word in words:
-        match word:
-            case "bicubic":
-                protocol = replace(protocol, interpolation="bicubic")
-            case "flip" if protocol.kind in ("center", "resize"):
-                protocol = replace(protocol, flip=True)
-            case _:
-                reason = "has both sides already" if word == "flip" else f"is none of {MODIFIERS}"
-                raise UnknownProtocolError(f"{name!r}: +{word} {reason}")
-    return protocol

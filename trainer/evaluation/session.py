@@ -1,24 +1,25 @@
 """One process of an evaluation, from weights to files."""
 
+import hashlib
 import sys
-from dataclasses import dataclass
+from concurrent.futures import BrokenExecutor
+from dataclasses import replace
 from pathlib import Path
 
-from data.catalog.manifest import Manifest
-from data.config import Backend
+from data.catalog.manifest import DamagedManifestError, Manifest, load
 from data.load.backends import UnusableBackendError
-from models.class_names import REAL
+from data.types import Progress
+from data.verify import changes, verify
 from trainer import preflight
-from trainer.engine.run_images import UnusableDataError
-from trainer.evaluation import compare, image_list, image_set, labels, outcome, predictions
-from trainer.evaluation.compare import OtherImagesError
-from trainer.evaluation.image_set import Place
-from trainer.evaluation.labels import Labels, UnknownLabelsError
+from trainer.engine.run_images import UnusableDataError, scanned
+from trainer.evaluation import image_set, labels, outcome, predictions
+from trainer.evaluation.image_set import EXPECTED, ImageSet
+from trainer.evaluation.labels import UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
-from trainer.evaluation.predictions import DamagedPredictionsError, Predictions
-from trainer.evaluation.protocol import Protocol
+from trainer.evaluation.predictions import DamagedPredictionsError, OtherImagesError, Predictions
+from trainer.evaluation.protocol import parse
+from trainer.evaluation.request import Request, Source
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
-from trainer.evaluation.weights_source import Source
 from trainer.peers import agree, aside
 from trainer.recipe.config import Precision
 from trainer.runtime import Runtime
@@ -35,137 +36,127 @@ REFUSED = (
 )
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
-    """What to evaluate, and how; see `trainer.commands.evaluate.Evaluate`."""
-
-    sources: list[Source]
-    compare: bool
-    """Whether they are two, to compare with each other."""
-    data: Path | None
-    """None: all sources are stored answers."""
-    protocol: Protocol | None
-    """None: the weights' own."""
-    labels: str | None
-    output: Path | None
-    precision: Precision | None
-    batch: int
-    loader: Backend | None
-    max_broken: float
-    threads: int | None
-
-    def folder(self, source: Source, images: str, protocol: Protocol) -> Path:
-        """Where the figures of some weights go; `images` is what their set is called."""
-        if self.output and not self.compare:
-            return self.output
-        label = "" if self.labels is None else f"-{self.labels if self.labels == REAL else Path(self.labels).stem}"
-        if source.run is None or source.file is None:
-            name = outcome.folder_name(f"{images}{label}", protocol)
-            return Path(outcome.FOLDER) / outcome.safe(source.text) / name
-        of_result = source.file.absolute() == source.run.weights.absolute()
-        which = "" if of_result else f"-{source.file.parent.name}-{source.which}"  # a checkpoint
-        return source.run.path / outcome.FOLDER / outcome.folder_name(f"{images}{label}", protocol, which)
-
-    def comparison_folder(self) -> Path:
-        """Where the comparison goes."""
-        first, second = (outcome.safe(source.text) for source in self.sources)
-        return self.output or Path(outcome.FOLDER) / f"{first}--{second}"
-
-
-def evaluate(request: Request, world: World) -> None:
-    """Evaluate what was asked for, write and print it (collective).
+def evaluate(request: Request, sources: list[Source], world: World) -> None:
+    """Evaluate the sources, and compare the answers of two; write and print the results (collective).
 
     Raises:
         Exception: One of `REFUSED`, or what `trainer.commands.failures` knows.
     """
-    sources = request.sources
-    stored = [_stored(source) for source in sources]  # first: to read them takes no time
+    # read first, as it takes no time
+    stored = [predictions.load(one.file) if one.kind == "predictions" and one.file else None for one in sources]
     subjects = [load_subject(source) for source in sources if source.kind != "predictions"]
     runtime = Runtime(world, _precision(request, subjects, world), request.threads) if subjects else None
-    found = iter([_evaluated(request, subject, runtime) for subject in subjects] if runtime else [])
-    answers = [next(found) if known is None else known for known in stored]
-    if request.compare:
-        _compare(request, answers, writes=world.is_main)
+    each = request if len(sources) == 1 else replace(request, output=None)  # the output is the comparison's
+    measured = iter([_evaluated(each, subject, runtime) for subject in subjects] if runtime else [])
+    answers = [next(measured) if known is None else known for known in stored]
+    if len(sources) == 2:
+        _compare(request.comparison_folder(*sources), *answers, writes=world.is_main)
     if runtime:
         runtime.close()
 
 
-def _stored(source: Source) -> Predictions | None:
-    return predictions.load(source.file) if source.kind == "predictions" and source.file else None
+def _precision(request: Request, subjects: list[Subject], world: World) -> Precision:
+    wanted: set[Precision] = {request.precision or subject.precision for subject in subjects}
+    if len(wanted) > 1:
+        both = " and ".join(sorted(wanted))
+        raise UnusableWeightsError(f"--compare: the two were trained in {both}; name one of them by --precision")
+    (precision,) = wanted
+    if precision == "bf16" and (problems := preflight.precision_problems(precision, world)):
+        raise UnusableWeightsError("\n".join(problems))
+    return precision
 
 
 def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predictions:
-    """One network on all images (collective)."""
+    """Evaluate one network on all images (collective)."""
     assert request.data
-    where, protocol = image_set.find(request.data), request.protocol or subject.protocol
+    where, protocol = image_set.find(request.data), parse(request.protocol) if request.protocol else subject.protocol
     folder = request.folder(subject.source, where.name, protocol)
-    listed = _images(request, subject, where, folder if request.output else folder.parent, runtime)
+    images = _images(request, subject, where, folder if request.output else folder.parent, runtime)
+    truth = labels.of(images, where.name, subject.num_classes, subject.classes)
     task = Task(
+        request=request,
         subject=subject,
         protocol=protocol,
-        images=listed,
-        truth=_labels(request, subject, where, listed),
-        labels=request.labels,
-        precision=request.precision or subject.precision,
-        batch=request.batch,
-        loader=request.loader,
-        max_broken=request.max_broken,
-        should_stop=lambda: runtime.any(False),  # to meet at each batch: one that is gone is noticed at once
+        images=images,
+        truth=labels.with_file(truth, images, request.labels) if request.labels else truth,
+        should_stop=lambda: runtime.any(False),  # a process that has failed is noticed at the next batch
     )
-    found = measure(task, runtime)
+    answers = measure(task, runtime)
     if runtime.is_main:
-        folder = folder if request.output else outcome.free(folder, found)
-        outcome.write(found, task.truth, folder)
-        _say([*outcome.lines(found, task.truth), f"  written to {folder}"])
-    return found
+        folder = folder if request.output else outcome.free(folder, answers)
+        outcome.write(answers, task.truth, folder)
+        _say([*outcome.lines(answers, task.truth), f"  written to {folder}"])
+    return answers
 
 
-def _images(request: Request, subject: Subject, where: Place, folder: Path, runtime: Runtime) -> Manifest:
+def _images(request: Request, subject: Subject, where: ImageSet, folder: Path, runtime: Runtime) -> Manifest:
     """The list of the images; rank 0 makes it (collective)."""
-    run = subject.source.run.path if subject.source.run else None
-    known = image_set.stored(where, run)
+    run = subject.source.run
+    known = image_set.stored(where, run.path if run else None)
 
     def prepare() -> Exception | None:
         try:
             with counting(f"looking at the images of {where.folder}", "images") as show:
-                image_list.prepare(where, known, folder, request.max_broken, show)
+                list_images(where, known, folder, request.max_broken, show)
         except (UnusableDataError, OSError) as error:
             return error
         return None
 
     failure = aside(runtime, prepare)
     agree(runtime, failure)
-    return image_list.prepared(where, folder)
+    return load(list_file(where, folder), where.folder)
 
 
-def _labels(request: Request, subject: Subject, where: Place, listed: Manifest) -> Labels:
-    truth = labels.of(listed, where.name, subject.num_classes, subject.classes)
-    return labels.with_file(truth, listed, request.labels) if request.labels else truth
+def list_file(where: ImageSet, folder: Path) -> Path:
+    """The file in which the list of a set's images is kept, for the evaluations that follow."""
+    digest = hashlib.sha256(str(where.folder.absolute()).encode()).hexdigest()[:8]
+    return folder / f".images-{where.name}-{digest}.npz"
 
 
-def _compare(request: Request, answers: list[Predictions], *, writes: bool) -> None:
-    first, second = answers
-    found = compare.compare(first, second)  # in every process, so that all refuse together
+def list_images(where: ImageSet, known: list[Path], folder: Path, max_broken: float, show: Progress) -> None:
+    """Write `list_file`: the first up-to-date list of those in `known` and itself, else one made from the images.
+
+    Raises:
+        UnusableDataError: They cannot be listed, or a greater share than `max_broken` is broken.
+        OSError: A file cannot be read or written.
+    """
+    file = list_file(where, folder)
+    images = _known(where, [*known, file]) or _scanned(where, show)
+    if problem := verify.problem(images, max_broken):
+        raise UnusableDataError(problem)
+    if not len(images):
+        raise UnusableDataError(f"{where.folder} holds no image; {EXPECTED}")
+    folder.mkdir(parents=True, exist_ok=True)
+    images.save(file)
+
+
+def _known(where: ImageSet, files: list[Path]) -> Manifest | None:
+    for file in files:
+        try:
+            images = load(file, where.folder) if file.exists() else None
+        except (DamagedManifestError, OSError):  # then it is made again
+            continue
+        if images is not None and changes.changed(images) is None:
+            return images
+    return None
+
+
+def _scanned(where: ImageSet, show: Progress) -> Manifest:
+    try:
+        return scanned(where.data.listing(where.name), None, show)
+    except (ValueError, BrokenExecutor) as error:  # a damaged archive, or a reading process that was killed
+        raise UnusableDataError(str(error)) from None
+
+
+def _compare(folder: Path, first: Predictions, second: Predictions, *, writes: bool) -> None:
+    comparison = predictions.compare(first, second)  # in every process, so that all refuse together
     if not writes:
         return
-    folder = request.comparison_folder()
-    compare.write(found, first, second, folder)
-    shown = compare.differences(first, second)[: compare.SHOWN]
-    _say(
-        [*found.lines, *compare.warnings(first, second), f"written to {folder}, with every image on which they differ:"]
-    )
-    _say([f"  {', '.join(map(str, row))}" for row in shown])
-
-
-def _precision(request: Request, subjects: list[Subject], world: World) -> Precision:
-    found: set[Precision] = {request.precision or subject.precision for subject in subjects}
-    if len(found) > 1:
-        both = " and ".join(sorted(found))
-        raise UnusableWeightsError(f"--compare: the two were trained in {both}; name one of them by --precision")
-    (precision,) = found
-    if precision == "bf16" and (problems := preflight.precision_problems(precision, world)):
-        raise UnusableWeightsError("\n".join(problems))
-    return precision
+    predictions.write_comparison(comparison, first, second, folder)
+    differences = predictions.differences(first, second)[: predictions.SHOWN]
+    written = f"written to {folder}, with every image on which they differ:"
+    shown = [f"  {', '.join(map(str, row))}" for row in differences]
+    _say([*comparison.lines, *predictions.caveats(first, second), written, *shown])
 
 
 def _say(lines: list[str]) -> None:

@@ -1,13 +1,17 @@
-"""What a number of right and wrong answers says. Standard library and numpy."""
+"""Intervals and tests: of right answers among images, and of the mean over seeds. Standard library only."""
 
 import math
-from typing import Any
+import statistics
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
-Z95 = 1.959963984540054  # the normal distribution's 97.5th percentile
-BINS = 15  # 1706.04599, section 5
+Z95 = statistics.NormalDist().inv_cdf(0.975)
+_T = (
+    *(12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228),
+    *(2.201, 2.179, 2.160, 2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086),
+    *(2.080, 2.074, 2.069, 2.064, 2.060, 2.056, 2.052, 2.048, 2.045, 2.042),
+)
+"""Student's t, 97.5 % quantile, of 1 to 30 degrees of freedom."""
 
 
 def wilson(right: int, count: int) -> tuple[float, float]:
@@ -20,21 +24,6 @@ def wilson(right: int, count: int) -> tuple[float, float]:
     centre = (share + square / (2 * count)) / (1 + square / count)
     half = Z95 / (1 + square / count) * math.sqrt(share * (1 - share) / count + square / (4 * count**2))
     return 100 * max(0.0, centre - half), 100 * min(1.0, centre + half)
-
-
-def calibration_error(confidence: NDArray[Any], right: NDArray[np.bool_]) -> float:
-    """Expected calibration error over 15 equal bins of confidence, 0 to 1.
-
-    Args:
-        confidence: (N,) probability that the network gives its answer.
-        right: (N,) whether the answer is right.
-
-    Reference:
-        1706.04599, equation 3.
-    """
-    bins = np.minimum((confidence * BINS).astype(np.int64), BINS - 1)
-    surplus = np.bincount(bins, confidence.astype(np.float64) - right, BINS)  # summed over each bin
-    return float(np.abs(surplus).sum() / len(confidence))
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
@@ -65,3 +54,43 @@ def difference(only_first: int, only_second: int, count: int) -> tuple[float, fl
 
 def _log_choose(n: int, k: int) -> float:
     return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """Mean and deviation of some values."""
+
+    count: int
+    mean: float
+    deviation: float | None
+    """Sample standard deviation; None of one value."""
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the mean by Student's t; without ends where there is one value."""
+        if self.deviation is None:
+            return -math.inf, math.inf
+        half = t_quantile(self.count - 1) * self.deviation / math.sqrt(self.count)
+        return self.mean - half, self.mean + half
+
+    def __str__(self) -> str:
+        return f"{self.mean:.2f}" if self.deviation is None else f"{self.mean:.2f} +- {self.deviation:.2f}"
+
+
+def spread(values: Sequence[float]) -> Spread:
+    """Mean and sample standard deviation of at least one value."""
+    deviation = statistics.stdev(values) if len(values) > 1 else None
+    return Spread(len(values), statistics.mean(values), deviation)
+
+
+def t_quantile(freedom: int) -> float:
+    """97.5 % quantile of Student's t: from the table, and beyond it by two terms of its expansion.
+
+    Reference:
+        Abramowitz and Stegun, 26.7.5.
+    """
+    if freedom <= len(_T):
+        return _T[freedom - 1]
+    first = (Z95**3 + Z95) / 4
+    second = (5 * Z95**5 + 16 * Z95**3 + 3 * Z95) / 96
+    return Z95 + first / freedom + second / freedom**2

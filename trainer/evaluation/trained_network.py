@@ -1,17 +1,17 @@
-"""A trained network, and how it wants its images."""
+"""A trained network, with the input settings and the protocol that belong to it."""
 
 from dataclasses import dataclass
 
 import torch
 from torch import nn
 
-from data.catalog.manifest import load
-from data.output_folder import manifest_file
-from data.plan.config import InputConfig
+from data.catalog.listing import manifest_file
+from data.catalog.manifest import Manifest, load
+from data.plan.config import EvalViews, InputConfig
 from models import class_names, factory, weights
 from models.config import ModelConfig
-from trainer.evaluation.protocol import Interpolation, Protocol, center
-from trainer.evaluation.weights_source import Source, Which, own_protocol, usual_input
+from trainer.evaluation.protocol import Protocol
+from trainer.evaluation.request import Source, own_protocol, usual_input
 from trainer.recipe.config import Precision, Recipe
 from trainer.recipe.decode import encode
 from trainer.recipe.identity import digest
@@ -20,12 +20,12 @@ IMAGENET_CLASSES = 1000
 
 
 class UnusableWeightsError(ValueError):
-    """Weights that cannot be evaluated; the message says why, and the mend."""
+    """Weights that cannot be evaluated; the message says why, and what to do."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Subject:
-    """What is evaluated."""
+    """A network that is evaluated."""
 
     source: Source
     model: str
@@ -34,23 +34,22 @@ class Subject:
     input: InputConfig
     """Mean and standard deviation of its pixels, and the size it was trained for."""
     protocol: Protocol
-    """Its own."""
+    """The one that it is evaluated by unless another is asked for."""
     precision: Precision
-    which: Which
     classes: tuple[str, ...] | None
-    """Names of its classes in the order of its logits; None where nobody says."""
+    """Names of its classes in the order of its logits; None where they are not known."""
     weights_sha256: str
-    train_sha256: str | None
+    train_sha256: str | None = None
     """Of the images that it was trained on, where its run says so."""
-    published_top1: float | None
-    """What its package says of it, percent."""
+    published_top1: float | None = None
+    """The accuracy that its package states, percent."""
 
 
 def load_subject(source: Source) -> Subject:
     """Build the network and put the weights into it.
 
     Raises:
-        UnusableWeightsError: They cannot be read, do not fit, or are not within reach.
+        UnusableWeightsError: They cannot be read, do not fit the network, or are not available offline.
     """
     try:
         return _packaged(source) if source.kind == "package" else _stored(source)
@@ -63,26 +62,30 @@ def _stored(source: Source) -> Subject:
     model = source.recipe.model if source.recipe else _described(source)
     network = factory.build(model)
     weights.load(network, str(source.file), model)
-    settings = source.recipe.input if source.recipe else usual_input(model.name)
-    classes = _trained_classes(source)
+    run = source.run
+    has_list = run and manifest_file(run.path, "train").exists()
+    return subject(source, network, model, load(run.manifest("train"), run.path) if run and has_list else None)
+
+
+def subject(source: Source, network: nn.Module, model: ModelConfig, train: Manifest | None) -> Subject:
+    """One of our networks; `train` are the images that it was trained on, where they are known."""
+    recipe = source.recipe or Recipe(input=usual_input(model.name))
     return Subject(
         source=source,
         model=model.name,
         network=network.eval(),
         num_classes=model.num_classes,
-        input=settings,
-        protocol=own_protocol(source.recipe or Recipe(input=settings)),
-        precision=source.recipe.precision if source.recipe else "fp32",
-        which=source.which,
-        classes=classes[0] if classes else _usual_classes(model.num_classes),
+        input=recipe.input,
+        protocol=own_protocol(recipe),
+        precision=recipe.precision if source.recipe else "fp32",
+        classes=train.classes if train else _usual_classes(model.num_classes),
         weights_sha256=fingerprint(network),
-        train_sha256=classes[1] if classes else None,
-        published_top1=None,
+        train_sha256=train.fingerprint() if train else None,
     )
 
 
 def _described(source: Source) -> ModelConfig:
-    """What a file of weights says of its own network."""
+    """The network that a file of weights names."""
     assert source.file
     _, model = weights.read(source.file)
     if model is None:
@@ -91,51 +94,31 @@ def _described(source: Source) -> ModelConfig:
 
 
 def _packaged(source: Source) -> Subject:
-    from models import reference  # imports timm and torchvision: seconds that a file does not need
+    from models import reference  # here, as it imports timm and torchvision for seconds
 
-    package, name = source.package
-    found = reference.published(package, name)
-    interpolation: Interpolation = "bicubic" if found.interpolation == "bicubic" else "bilinear"
-    resize = found.resize
-    own = (
-        center(found.crop, resize, interpolation)
-        if resize
-        else Protocol(kind="resize", crop=found.crop, interpolation=interpolation)
+    package, _, name = source.text.partition("/")
+    published = reference.published(package, name)
+    squares = EvalViews(
+        side=published.crop,
+        resize=published.resize or None,
+        interpolation="bicubic" if published.interpolation == "bicubic" else "bilinear",
     )
-    (red, green, blue), (red_std, green_std, blue_std) = found.mean, found.std
-    num_classes = _logits(found.network, found.crop)
+    (red, green, blue), (red_std, green_std, blue_std) = published.mean, published.std
+    network = published.network.eval()
+    with torch.no_grad():
+        num_classes = network(torch.zeros(1, 3, published.crop, published.crop)).shape[1]
     return Subject(
         source=source,
         model=source.text,
-        network=found.network.eval(),
+        network=network,
         num_classes=num_classes,
-        input=InputConfig(
-            mean=(red, green, blue),
-            std=(red_std, green_std, blue_std),
-            eval_crop=found.crop,
-            eval_resize=resize or found.crop,
-        ),
-        protocol=own,
+        input=InputConfig(mean=(red, green, blue), std=(red_std, green_std, blue_std), eval_crop=published.crop),
+        protocol=Protocol(squares=squares),
         precision="fp32",
-        which="raw",
         classes=_usual_classes(num_classes),
-        weights_sha256=fingerprint(found.network),
-        train_sha256=None,
-        published_top1=found.top1,
+        weights_sha256=fingerprint(network),
+        published_top1=published.top1,
     )
-
-
-@torch.no_grad()
-def _logits(network: nn.Module, side: int) -> int:
-    return network.eval()(torch.zeros(1, 3, side, side)).shape[1]
-
-
-def _trained_classes(source: Source) -> tuple[tuple[str, ...], str] | None:
-    """Names of the classes that a run was trained on, and the hash of its images."""
-    if source.run is None or not manifest_file(source.run.path, "train").exists():
-        return None
-    train = load(source.run.manifest("train"), source.run.path)
-    return train.classes, train.fingerprint()
 
 
 def _usual_classes(count: int) -> tuple[str, ...] | None:
@@ -156,12 +139,12 @@ def fingerprint(network: nn.Module) -> str:
 
 
 def description(subject: Subject) -> dict[str, object]:
-    """What is said of the network beside its accuracy."""
+    """The entries of evaluation.json about the network."""
     recipe = subject.source.recipe
     return {
         "weights_of": subject.source.text,
         "model": subject.model,
-        "weights": subject.which,
+        "weights": subject.source.which,
         "weights_sha256": subject.weights_sha256,
         "train_sha256": subject.train_sha256,
         "published_top1": subject.published_top1,

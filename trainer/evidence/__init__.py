@@ -1,1 +1,1 @@
-"""What a run leaves behind: its evidence, its verdict, its report."""
+"""The result of a run, the verdict on it, and its report."""

@@ -32,7 +32,7 @@ thead th { position: sticky; top: 0; }
 th, td { padding: 0.3rem 0.75rem; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { background: var(--shade); font-weight: 600; white-space: nowrap; }
 td { max-width: 46rem; overflow-wrap: break-word; }
-td:first-child { white-space: nowrap; } td:last-child { overflow-wrap: anywhere; }
+td:first-child, td[style] { white-space: nowrap; } td:last-child { overflow-wrap: anywhere; }
 thead:has(th:first-child:empty) { display: none; }
 thead:has(th:first-child:empty) + tbody td:first-child { color: var(--faint); }
 code { font: 0.88em ui-monospace, monospace; } td code { white-space: nowrap; }
@@ -42,33 +42,33 @@ img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 
 
 class Markup(str):
-    """Markdown. In a table, nothing in any other text is taken for markup."""
+    """Text that is Markdown already; `table` escapes all other text."""
 
     __slots__ = ()
 
 
 def plain(text: str) -> Markup:
-    """Words in one line that mean what they say."""
+    """Escape a text, and put it on one line."""
     return text if isinstance(text, Markup) else Markup(_SPECIAL.sub(r"\\\g<0>", _line(text)))
 
 
 def strong(text: str) -> Markup:
-    """Words that matter more than those around them."""
+    """Bold text."""
     return Markup(f"**{plain(text)}**")
 
 
 def code(text: str) -> Markup:
-    """Words as a program writes or reads them."""
+    """Text in a fixed-width font."""
     return Markup(f"`{_line(text).replace('`', chr(39)).replace('|', chr(92) + '|')}`")
 
 
 def command(line: str) -> str:
-    """A line for a shell."""
+    """A shell command as a block."""
     return f"    {_line(line)}"
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table, one line a row, each as wide as `head`; numbers stand to the right."""
+    """A table, one line a row, each as wide as `head`; columns of numbers are aligned to the right."""
     numbers = [all(_NUMBER.fullmatch(row[column]) for row in rows) for column in range(len(head))]
     rule = [Markup("---:" if right else "---") for right in numbers]
     return "\n".join("| " + " | ".join(map(plain, cells)) + " |" for cells in (head, rule, *rows))
@@ -80,7 +80,7 @@ def facts(title: str, rows: Sequence[tuple[str, str | None]]) -> str:
 
 
 def section(title: str, *blocks: str) -> str:
-    """Blocks of Markdown under a heading."""
+    """Blocks of Markdown below a heading."""
     return "\n\n".join((f"## {plain(title)}", *blocks))
 
 

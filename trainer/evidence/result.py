@@ -1,24 +1,38 @@
-"""What makes a number a result: what was evaluated, on what, by which code."""
+"""A finished run's result: its accuracy, by its own protocol and by that of the figure that its recipe aims at."""
 
+import copy
 import platform
 import socket
+from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import torch
 
 from data.catalog import known
+from data.catalog.manifest import Manifest
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from trainer.commit import commit
+from trainer.context import RunContext
 from trainer.engine.state import TrainState, headline
-from trainer.evaluation.weights_source import own_protocol
+from trainer.evaluation import labels, outcome
+from trainer.evaluation.image_set import SPLIT
+from trainer.evaluation.labels import UnknownLabelsError
+from trainer.evaluation.measure import Task, measure
+from trainer.evaluation.protocol import Protocol, parse
+from trainer.evaluation.request import Request, Source, own_protocol
+from trainer.evaluation.trained_network import UnusableWeightsError, subject
+from trainer.evidence.run_record import follows
+from trainer.evidence.targets import TARGETS, Target
 from trainer.recipe.config import Recipe
 from trainer.recipe.identity import recipe_hash
 from trainer.rundir import RESULT_SCHEMA
 from trainer.runtime import Runtime
+from trainer.stopping import StopRequestedError
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "numpy")
+VIEWS = 64  # squares per process and pass: the run's weights and optimizer are in memory too
 
 
 def environment(runtime: Runtime, loader: str) -> dict[str, Any]:
@@ -32,7 +46,7 @@ def environment(runtime: Runtime, loader: str) -> dict[str, Any]:
         "threads": runtime.threads,
         "loader": loader,
         "python": platform.python_version(),
-        "packages": {name: found for name in PACKAGES if (found := _version(name))},
+        "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
         "commit": commit(),
     }
 
@@ -50,6 +64,7 @@ def other_threads(records: list[dict[str, Any]], now: dict[str, Any]) -> str | N
 
 def result_of(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan) -> dict[str, Any]:
     """The accuracy after the last epoch, with everything needed to know what it means."""
+    weights = "averaged (EMA)" if recipe.ema.decay else "raw"
     raw = {"raw_weights": state.scores["raw"]} if "ema" in state.scores else {}
     return {
         "schema": RESULT_SCHEMA,
@@ -57,7 +72,7 @@ def result_of(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan
         **raw,
         "train_replaced": state.broken,
         "best_top1": state.best_top1,
-        "protocol": protocol(recipe),
+        "protocol": f"{own_protocol(recipe).words}, {weights} weights, {recipe.precision}",
         "protocol_name": own_protocol(recipe).name,
         "data_set": known.recognise(train.manifest, val.manifest),
         "model": recipe.model.name,
@@ -75,10 +90,74 @@ def result_of(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan
     }
 
 
-def protocol(recipe: Recipe) -> str:
-    """How the accuracy is measured, in words."""
-    weights = "averaged (EMA)" if recipe.ema.decay else "raw"
-    return f"{own_protocol(recipe).words}, {weights} weights, {recipe.precision}"
+def aimed_protocol(
+    recipe: Recipe,
+    images: tuple[Manifest, Manifest],
+    targets: Mapping[str, tuple[Target, ...]] = TARGETS,
+    *,
+    smoke: bool = False,
+) -> Protocol | None:
+    """How the published figure was measured, where that is otherwise than the run measures and can be compared.
+
+    Args:
+        recipe: The run's.
+        images: Its manifests of train and val.
+        targets: Published figures by recipe.
+        smoke: Whether the run only tries each of its phases, this one too, on whatever images.
+    """
+    named = follows(recipe)
+    aim = next(iter(targets.get(named.name, ())), None) if named else None
+    if not aim or not (smoke or known.recognise(*images) == aim.data):
+        return None
+    wanted = parse(aim.protocol)
+    return None if wanted == own_protocol(recipe) else wanted
+
+
+def measure_as_aimed(context: RunContext, state: TrainState, images: tuple[Manifest, Manifest]) -> bool:
+    """Measure a finished run as its recipe's aim was measured; False where it was stopped in that (collective)."""
+    wanted = aimed_protocol(context.recipe, images, smoke=context.site.smoke)
+    if wanted is None:
+        return True
+    try:
+        measure_by(context, state, images, wanted)
+    except StopRequestedError:
+        return False
+    except (UnusableWeightsError, UnknownLabelsError) as error:  # which all processes meet, and every start would
+        again = f"provenet evaluate {context.run.path} --data {context.site.data} --protocol {wanted.name}"
+        context.console.say(f"not measured by {wanted.name}: {error}\n  try {again}")
+    return True
+
+
+def measure_by(context: RunContext, state: TrainState, images: tuple[Manifest, Manifest], wanted: Protocol) -> None:
+    """Measure the result's weights under another protocol, and write the figures to the run directory (collective).
+
+    Raises:
+        StopRequestedError: A process was asked to stop; the next start evaluates again.
+        TooManyBrokenError: Too many images broke since they were listed.
+    """
+    recipe, runtime, run, (train, val) = context.recipe, context.runtime, context.run, images
+    averaged = state.ema.network if state.ema else None
+    network = copy.deepcopy(averaged or state.model)  # the protocol may change its form
+    source = Source(
+        text=str(run.path), kind="weights", file=run.weights, recipe=recipe, which="ema" if averaged else "raw", run=run
+    )
+    measured = subject(source, network, recipe.model, train)
+    truth = labels.of(val, SPLIT, measured.num_classes, measured.classes)
+    request = Request(
+        batch=max(1, VIEWS // wanted.views), loader=context.site.loader, max_broken=context.site.max_broken
+    )
+    task = Task(
+        request=request,
+        subject=measured,
+        protocol=wanted,
+        images=val,
+        truth=truth,
+        should_stop=context.should_stop,
+    )
+    answers = measure(task, runtime)
+    if runtime.is_main:
+        outcome.write(answers, truth, outcome.free(request.folder(source, SPLIT, wanted), answers))
+        context.console.say("\n".join(outcome.lines(answers, truth)))
 
 
 def _version(package: str) -> str | None:

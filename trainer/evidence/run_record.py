@@ -1,4 +1,4 @@
-"""What a run directory tells, read once: recipe, records, result, later evaluations, images. Loads no torch."""
+"""The contents of a run directory: recipe, records, result, later evaluations, images. Loads no torch."""
 
 import json
 from collections.abc import Sequence
@@ -11,12 +11,13 @@ from safetensors import SafetensorError
 
 from data import schema
 from data.catalog import known, manifest
-from data.catalog.manifest import Manifest
-from data.output_folder import SPLITS
+from data.catalog.listing import SPLITS
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 from trainer.evaluation import outcome
-from trainer.evaluation.weights_source import own_protocol
+from trainer.evaluation.image_set import SPLIT
+from trainer.evaluation.outcome import Accuracy, accuracy
+from trainer.evaluation.request import own_protocol
 from trainer.recipe import recipes
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, differences, encode
@@ -26,31 +27,10 @@ from trainer.rundir import RunDirectory
 Records = list[dict[str, Any]]
 Departure = tuple[str, Any, Any]
 
-VAL = "val"  # the labels that the images came with
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Score:
-    """An accuracy, and what it is of."""
-
-    top1: float
-    """Percent."""
-    top5: float
-    """Percent."""
-    images: int
-    broken: int
-    protocol: str
-    """Name, as `trainer.evaluation.protocol` writes it."""
-    weights: str
-    """raw or ema."""
-    labels: str
-    """`VAL`, or a name of other labels."""
-    val_sha256: str | None
-    """Of the images; None where nobody noted it."""
-    weights_sha256: str | None = None
-    """Of the weights; None where nobody noted it."""
-    interval: tuple[float, float] | None = None
-    """95 % interval of top-1, percent, by the number of images."""
+REPORTED = {  # of result.json
+    *("top1", "top5", "images", "broken", "best_top1", "protocol", "images_seen", "train_replaced"),
+    *("train_images", "train_broken", "val_images", "val_broken"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,16 +55,16 @@ class Images:
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """The recipe of the project that a run follows."""
+    """The recipe of the project that a run is nearest to."""
 
     name: str
     departures: Sequence[Departure]
-    """Fields with another value, all but the seed: (dotted path, there, here)."""
+    """Fields with another value, all but the seed: (dotted path, the recipe's, the run's)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Account:
-    """A run as its directory tells it."""
+    """What a run directory holds."""
 
     run: RunDirectory
     recipe: Recipe
@@ -92,50 +72,25 @@ class Account:
     """None where no recipe trains this network."""
     records: Records
     result: dict[str, Any] | None
-    """None until it is finished."""
-    evaluations: Sequence[Score]
+    """What result.json holds; None until the run is finished."""
+    accuracy: Accuracy | None
+    """The result's, as it was measured at the end of training."""
+    evaluations: Sequence[Accuracy]
     """Those made later, newest first."""
     images: Images
     weights_sha256: str | None = None
     """Of the weights that the result is of; None where the run directory does not hold them."""
 
-    @property
-    def weights(self) -> str:
-        """Which weights the result is of."""
-        return "ema" if self.recipe.ema.decay else "raw"
-
-    @property
-    def protocol(self) -> str:
-        """Name of the protocol of the evaluations during training."""
-        return (self.result or {}).get("protocol_name") or own_protocol(self.recipe).name
-
-    @property
-    def score(self) -> Score | None:
-        """The result, as the evaluation at the end of training found it."""
-        found = self.result
-        if found is None:
-            return None
-        return Score(
-            top1=found["top1"],
-            top5=found["top5"],
-            images=found.get("images", 0),
-            broken=found.get("broken", 0),
-            protocol=self.protocol,
-            weights=self.weights,
-            labels=VAL,
-            val_sha256=self.sha256(VAL),
-        )
-
     def sha256(self, split: str) -> str | None:
-        """Fingerprint of a split's images; None where nobody noted it."""
-        noted = (self.result or {}).get(f"{split}_sha256")
-        return noted or (self.images.splits[split].sha256 if self.images.splits else None)
+        """Hash of the list of a split's images; None where it is not stored."""
+        stored = (self.result or {}).get(f"{split}_sha256")
+        return stored or (self.images.splits[split].sha256 if self.images.splits else None)
 
-    def is_of_result(self, score: Score) -> bool:
-        """Whether an evaluation is of the run's own images, labels and final weights, of no earlier checkpoint."""
-        own = self.weights_sha256
-        same = score.weights_sha256 == own if own and score.weights_sha256 else score.weights == self.weights
-        return same and score.labels == VAL and score.val_sha256 == self.sha256(VAL)
+    def is_of_result(self, measured: Accuracy) -> bool:
+        """Whether an accuracy is of the run's own images, labels and final weights, of no earlier checkpoint."""
+        own, theirs = self.weights_sha256, measured.weights_sha256
+        same = theirs == own if own and theirs else measured.weights == _weights_kind(self.recipe)
+        return same and measured.labels == SPLIT and measured.val_sha256 == self.sha256(SPLIT)
 
     def of_kind(self, kind: str) -> Records:
         """The records of a kind: start, train, eval, eval_ema."""
@@ -143,7 +98,7 @@ class Account:
 
 
 def read(run: RunDirectory) -> Account:
-    """Read all of it.
+    """Read a run directory.
 
     Raises:
         InvalidConfigError: It is no run directory, or a file in it is damaged.
@@ -151,30 +106,30 @@ def read(run: RunDirectory) -> Account:
     if not run.recipe.exists():
         raise InvalidConfigError([f"RUN: {run.path} is not a run directory: it holds no {run.recipe.name}"])
     recipe, result = recipes.load(str(run.recipe)), run.finished()
-    if result is not None and not all(isinstance(result.get(name), int | float) for name in ("top1", "top5")):
-        raise InvalidConfigError([f"{run.result}: damaged (no top1 and top5)"])
-    evaluations = _evaluations(run.evaluations)
+    files = sorted(run.evaluations.glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file))
+    evaluations = [_evaluation(file, recipe) for file in reversed(files)]
     return Account(
         run=run,
         recipe=recipe,
         named=follows(recipe),
         records=run.records(),
         result=result,
+        accuracy=_of_result(run.result, result, recipe) if result is not None else None,
         evaluations=evaluations,
         images=_images(run, result),
-        weights_sha256=_weights(run.weights) if evaluations else None,
+        weights_sha256=_weights_hash(run.weights) if evaluations else None,
     )
 
 
 def follows(recipe: Recipe) -> Named | None:
-    """The named recipe of this network with the fewest other fields."""
+    """The recipe of the project that trains this network and has the fewest fields with other values."""
     ours = encode(recipe)
-    found = [
+    candidates = [
         Named(name, [leaf for leaf in differences(encode(other), ours) if leaf[0] != "seed"])
         for name, other in _named_recipes().items()
         if other.model.name == recipe.model.name
     ]
-    return min(found, key=lambda named: len(named.departures), default=None)
+    return min(candidates, key=lambda named: len(named.departures), default=None)
 
 
 @cache
@@ -182,36 +137,37 @@ def _named_recipes() -> dict[str, Recipe]:
     return {name: recipes.load(name) for name in recipes.names()}  # a third of a second, and the same for every run
 
 
-def _evaluations(folder: Path) -> list[Score]:
-    files = sorted(folder.glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file), reverse=True)
-    return [_evaluation(file) for file in files]
+def _weights_kind(recipe: Recipe) -> str:
+    """Which weights the result is of: ema or raw."""
+    return "ema" if recipe.ema.decay else "raw"
 
 
-def _evaluation(file: Path) -> Score:
+def _of_result(file: Path, content: dict[str, Any], recipe: Recipe) -> Accuracy:
+    if missing := REPORTED - content.keys():
+        raise InvalidConfigError([f"{file}: damaged (no {', '.join(sorted(missing))})"])
+    name, seen = own_protocol(recipe).name, content["images_seen"]
     try:
-        found = json.loads(file.read_text(encoding="utf-8"))
-        schema.check(found.get("schema"), outcome.SCHEMA, file)
-        low, high = found["top1_interval"]
-        return Score(
-            top1=float(found["top1"]),
-            top5=float(found["top5"]),
-            images=int(found["images"]),
-            broken=int(found["broken"]),
-            protocol=str(found["protocol"]),
-            weights=str(found["weights"]),
-            labels=str(found["label_set"]),
-            val_sha256=found["val_sha256"],
-            weights_sha256=found["weights_sha256"],
-            interval=(float(low), float(high)),
-        )
+        return accuracy(content, recipe, protocol=name, weights=_weights_kind(recipe), images_seen=seen)
+    except (ValueError, TypeError) as error:
+        raise InvalidConfigError([f"{file}: damaged ({error})"]) from None
+
+
+def _evaluation(file: Path, recipe: Recipe) -> Accuracy:
+    try:
+        content = json.loads(file.read_text(encoding="utf-8"))
+        schema.check(content.get("schema"), outcome.SCHEMA, file)
+        low, high = content["top1_interval"]
+        own = {name: str(content[name]) for name in ("protocol", "weights", "weights_sha256")}
+        labels, interval = str(content["label_set"]), (float(low), float(high))
+        return accuracy(content, recipe, **own, labels=labels, interval=interval)
     except NewerSchemaError as error:
         raise InvalidConfigError([str(error)]) from None
     except (ValueError, TypeError, KeyError, AttributeError) as error:
-        mend = "remove its folder, and evaluate again"
-        raise InvalidConfigError([f"{file}: damaged ({error!r}); {mend}"]) from None
+        fix = "remove its folder, and evaluate again"
+        raise InvalidConfigError([f"{file}: damaged ({error!r}); {fix}"]) from None
 
 
-def _weights(file: Path) -> str | None:
+def _weights_hash(file: Path) -> str | None:
     try:
         return weights_hash(file) if file.exists() else None
     except SafetensorError as error:
@@ -219,16 +175,15 @@ def _weights(file: Path) -> str | None:
 
 
 def _images(run: RunDirectory, result: dict[str, Any] | None) -> Images:
-    noted = result or {}
+    stored = result or {}
     if not all(run.manifest(split).exists() for split in SPLITS):
-        return Images(noted.get("data_set"), "as the result says; the run directory holds no manifests", {})
+        return Images(stored.get("data_set"), "as the result says; the run directory holds no manifests", {})
     try:
         train, val = (manifest.load(run.manifest(split), run.path) for split in SPLITS)
     except manifest.DamagedManifestError as error:
         raise InvalidConfigError([str(error)]) from None
-    splits = {split: _split(images, noted.get(f"{split}_sha256")) for split, images in ((SPLITS[0], train), (VAL, val))}
+    splits = {
+        split: Split(len(images), images.broken, stored.get(f"{split}_sha256") or images.fingerprint())
+        for split, images in (("train", train), (SPLIT, val))
+    }
     return Images(known.recognise(train, val), known.why(train, val), splits)
-
-
-def _split(images: Manifest, sha256: str | None) -> Split:
-    return Split(len(images), images.broken, sha256 or images.fingerprint())

@@ -5,43 +5,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from trainer.evaluation.protocol import parse
-from trainer.evaluation.spread import Spread, spread
+from trainer.evaluation.outcome import Accuracy
+from trainer.evaluation.request import own_protocol
+from trainer.evaluation.statistics import spread
 from trainer.evidence.page import Tone
-from trainer.evidence.run_record import Account, Score
+from trainer.evidence.run_record import Account
 from trainer.evidence.targets import TARGETS, Target
 
 Word = Literal["reproduced", "not reproduced", "not comparable", "not finished"]
 _TONES: Mapping[Word, Tone] = {"reproduced": "good", "not reproduced": "bad"}
-# for the interval of a mean to count; one that is wide enough covers anything
+# conditions for the interval of a mean to decide: a wide one covers any figure
 ENOUGH = 3  # seeds
-WIDEST = 2  # half of it, in tolerances
-_EPSILON = 1e-9  # what decimal figures lose as binary ones
+WIDEST = 2  # half its width, in tolerances
+_EPSILON = 1e-9  # rounding of decimal figures in binary
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Verdict:
-    """How one run, or several that differ in their seed alone, stand beside the published figure."""
+    """Whether one run, or several that differ in their seed alone, reproduce the published figure."""
 
     word: Word
     why: str
     """A sentence."""
     target: Target | None = None
-    """What they are held against; None where nothing is known."""
-    scores: Sequence[Score] = ()
+    """The published figure; None where none is known."""
+    accuracies: Sequence[Accuracy] = ()
     """The accuracies that were compared; none where nothing was."""
-    mend: str | None = None
+    fix: str | None = None
     """The command after which they can be compared."""
 
     @property
     def tone(self) -> Tone:
-        """How it is shown."""
         return _TONES.get(self.word, "open")
 
     def __str__(self) -> str:
-        """For the console."""
-        mend = f"\n  {self.mend}" if self.mend else ""
-        return f"{self.word}: {self.why}{mend}"
+        return f"{self.word}: {self.why}" + (f"\n  {self.fix}" if self.fix else "")
 
 
 def judge(accounts: Sequence[Account], targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> Verdict:
@@ -55,73 +53,70 @@ def judge(accounts: Sequence[Account], targets: Mapping[str, tuple[Target, ...]]
         return Verdict(word="not comparable", why=f"No published figure is known here for the {recipe}.")
     if problem := next(filter(None, (_obstacle(account, target) for account in accounts)), None):
         return Verdict(word="not comparable", why=problem, target=target)
-    distinct = {account.recipe.seed: account for account in accounts}.values()
-    found = [(account, comparable(account, target)) for account in distinct]
-    if missing := [account for account, score in found if not score]:
-        return _unmeasured(missing[0], target)
-    scores = [score for _, score in found if score]
-    word, why = _compared(scores, target)
-    return Verdict(word=word, why=f"{why}{_departures(first)}.", target=target, scores=scores)
+    accuracies = list[Accuracy]()
+    for account in {account.recipe.seed: account for account in accounts}.values():
+        if not (accuracy := comparable(account, target)):
+            return _unmeasured(account, target)
+        accuracies.append(accuracy)
+    reproduced, why = _compared(accuracies, target)
+    word: Word = "reproduced" if reproduced else "not reproduced"
+    return Verdict(word=word, why=f"{why}{_departures(first)}.", target=target, accuracies=accuracies)
 
 
-def comparable(account: Account, target: Target) -> Score | None:
+def comparable(account: Account, target: Target) -> Accuracy | None:
     """The newest accuracy of the result's weights that was measured as the target was."""
-    protocol = parse(target.protocol).name
-    every = [*filter(account.is_of_result, account.evaluations), *([account.score] if account.score else [])]
-    return next((score for score in every if score.protocol == protocol), None)
+    every = [*filter(account.is_of_result, account.evaluations), *filter(None, [account.accuracy])]
+    return next((accuracy for accuracy in every if accuracy.protocol == target.protocol), None)
 
 
 def _unfinished(accounts: Sequence[Account]) -> str:
     if len(accounts) == 1:
         return "The same command goes on from the newest checkpoint."
     count = sum(not account.result for account in accounts)
-    return f"{count} of {len(accounts)} runs {'is' if count == 1 else 'are'} under way or broke off."
+    return f"{count} of {len(accounts)} runs {'is' if count == 1 else 'are'} under way or aborted."
 
 
 def _obstacle(account: Account, target: Target) -> str | None:
     """Why no accuracy of this run says anything about the target."""
     images, epochs, figure = account.images, account.recipe.epochs, f"the figure of {_whose(target)}"
     if images.data != target.data:
-        what = f"on {images.data}" if images.data else f"on images that are not {target.data}'s ({images.why})"
-        return f"The run trained {what}; {figure} is of {target.data}."
+        trained = f"on {images.data}" if images.data else f"on images that are not {target.data}'s ({images.why})"
+        return f"The run trained {trained}; {figure} is of {target.data}."
     if epochs != target.epochs:
         return f"The run trained for {epochs} epochs; {figure} is after {target.epochs}."
     return None
 
 
 def _unmeasured(account: Account, target: Target) -> Verdict:
-    protocol = parse(target.protocol).name
+    own = own_protocol(account.recipe).name
     return Verdict(
         word="not comparable",
-        why=f"Measured is {account.protocol}; the figure of {_whose(target)} is by {protocol}. This measures it:",
+        why=f"Measured is {own}; the figure of {_whose(target)} is by {target.protocol}. This measures it:",
         target=target,
-        mend=f"provenet evaluate {shlex.quote(str(account.run.path))} --data DATA --protocol {protocol}",
+        fix=f"provenet evaluate {shlex.quote(str(account.run.path))} --data DATA --protocol {target.protocol}",
     )
 
 
-def _compared(scores: Sequence[Score], target: Target) -> tuple[Word, str]:
-    found = spread([score.top1 for score in scores])
-    low, high = found.interval
-    near = found.mean >= target.top1 - target.tolerance - _EPSILON
-    if found.count == 1:
-        of = f"{scores[0].protocol}, {scores[0].weights} weights"
-        return _word(near), f"Top-1 {found} % ({of}) is {_distance(found, target)}{_within(found, target, near)}"
+def _compared(accuracies: Sequence[Accuracy], target: Target) -> tuple[bool, str]:
+    mean = spread([accuracy.top1 for accuracy in accuracies])
+    low, high = mean.interval
+    near = mean.mean >= target.top1 - target.tolerance - _EPSILON
+    within = f", {'within' if near else 'more than'} the tolerance of {target.tolerance:.2f}"
+    distance = f"{_distance(mean.mean - target.top1, target)}{within if mean.mean < target.top1 else ''}"
+    if mean.count == 1:
+        of = f"{accuracies[0].protocol}, {accuracies[0].weights} weights"
+        return near, f"Top-1 {mean} % ({of}) is {distance}"
     covers = low <= target.top1 <= high
-    sharp = found.count >= ENOUGH and high - found.mean <= WIDEST * target.tolerance
-    place = "covers" if covers else f"lies {'above' if low > target.top1 else 'below'}"
+    sharp = mean.count >= ENOUGH and high - mean.mean <= WIDEST * target.tolerance
+    where = "covers" if covers else f"lies {'above' if low > target.top1 else 'below'}"
     wide = " (too wide to go by: more seeds would narrow it)" if covers and not near and not sharp else ""
-    return _word(near or (high >= target.top1 and sharp)), (
-        f"Mean top-1 {found} % over {found.count} seeds is {_distance(found, target)}{_within(found, target, near)}; "
-        f"its 95 % interval, {low:.2f} to {high:.2f}{wide}, {place} that figure"
+    return near or (high >= target.top1 and sharp), (
+        f"Mean top-1 {mean} % over {mean.count} seeds is {distance}; its 95 % interval, {low:.2f} to {high:.2f}{wide}, "
+        f"{where} that figure"
     )
 
 
-def _word(yes: bool) -> Word:
-    return "reproduced" if yes else "not reproduced"
-
-
-def _distance(found: Spread, target: Target) -> str:
-    gap = found.mean - target.top1
+def _distance(gap: float, target: Target) -> str:
     words = "equal to" if abs(gap) < 0.005 else f"{abs(gap):.2f} points {'above' if gap > 0 else 'below'}"
     return f"{words} the {target.top1:.2f} % of {_whose(target)}"
 
@@ -130,15 +125,9 @@ def _whose(target: Target) -> str:
     return f"the {target.by}" if target.by.startswith("paper") else target.by
 
 
-def _within(found: Spread, target: Target, near: bool) -> str:
-    if found.mean >= target.top1:
-        return ""
-    return f", {'within' if near else 'more than'} the tolerance of {target.tolerance:.2f}"
-
-
 def _departures(account: Account) -> str:
     if not account.named or not account.named.departures:
         return ""
     paths = [path for path, _, _ in account.named.departures]
     more = f" and {len(paths) - 3} more fields" if len(paths) > 3 else ""
-    return f". The recipe departs from {account.named.name} in {', '.join(paths[:3])}{more}"
+    return f". The run differs from the recipe {account.named.name} in {', '.join(paths[:3])}{more}"

@@ -1,1 +1,1 @@
-"""What decides how weights change: optimizer, schedule, loss, mixing, averages."""
+"""Optimizers, losses, mixed images, averaged weights and BatchNorm's statistics, and their configs."""

@@ -1,11 +1,11 @@
 """BatchNorm's running statistics, the same at every world size.
 
-They are updated once in an optimizer step, by the mean over the micro-batches of the whole `global_batch`, wherever
-these were computed. The update is linear in what a batch shows, so that each process may follow its own micro-batches,
-and the mean over the processes may wait until somebody looks.
+They are updated once in an optimizer step, by the mean over the micro-batches of the whole `global_batch`. The update
+is linear in the batch's statistics, so each process can apply it to its own micro-batches, and the mean over the
+processes is taken only before the statistics are used or saved.
 """
 
-# foreach operations have no public name
+# foreach operations are not public
 # pyright: reportPrivateImportUsage=false
 from collections.abc import Iterable, Sequence
 
@@ -27,32 +27,31 @@ def buffers(network: nn.Module) -> dict[str, Tensor]:
 
 
 def flat(networks: Sequence[nn.Module]) -> Tensor:
-    """(n,) float: a copy of all running statistics of the networks, which must lie on one device."""
-    parts = [buffer.flatten() for network in networks for buffer in buffers(network).values()]
-    return torch.cat(parts) if parts else torch.zeros(0)
+    """(n,) float: a copy of all running statistics of the networks, which must be on one device."""
+    statistics = [buffer.flatten() for network in networks for buffer in buffers(network).values()]
+    return torch.cat(statistics) if statistics else torch.zeros(0)
 
 
 def put(networks: Sequence[nn.Module], values: Tensor) -> None:
-    """Write what `flat` gave, or a mean of several, into the networks."""
+    """Write the result of `flat`, or a mean of several, into the networks."""
     for network, named in zip(networks, split(networks, values), strict=True):
-        places = buffers(network)
-        for name, part in named.items():
-            places[name].copy_(part)
+        for name, buffer in buffers(network).items():
+            buffer.copy_(named[name])
 
 
 def split(networks: Sequence[nn.Module], values: Tensor) -> list[dict[str, Tensor]]:
-    """What `flat` gave, for each network by the names of the state dict; views of `values`."""
-    places = [buffers(network) for network in networks]
-    parts = iter(values.split([buffer.numel() for named in places for buffer in named.values()]))
-    return [{name: next(parts).view_as(buffer) for name, buffer in named.items()} for named in places]
+    """The result of `flat` for each network by the names of its state dict; views of `values`."""
+    originals = [buffers(network) for network in networks]
+    pieces = iter(values.split([buffer.numel() for named in originals for buffer in named.values()]))
+    return [{name: next(pieces).view_as(buffer) for name, buffer in named.items()} for named in originals]
 
 
 @torch.no_grad()
 def recalibrate(network: nn.Module, images: Iterable[Tensor]) -> None:
-    """Replace the running statistics by the plain mean over these images, whose number is that of a whole pass.
+    """Replace the running statistics by the plain mean over these batches.
 
     Args:
-        network: Left in the mode that it was in.
+        network: Its mode stays as it is.
         images: (N, 3, H, W) float each, normalised.
 
     Reference:
@@ -62,10 +61,10 @@ def recalibrate(network: nn.Module, images: Iterable[Tensor]) -> None:
 
 
 class Accumulated:
-    """One update in a step that has several micro-batches, or none where the step is taken back."""
+    """One update of the statistics in a step of several micro-batches, and none in a step that is skipped."""
 
     def __init__(self, network: nn.Module, micro_batches: int) -> None:
-        """`network` must lie on its final device."""
+        """`network` must be on its final device."""
         self._buffers = list(buffers(network).values())
         self._counters = [
             module.num_batches_tracked
@@ -77,27 +76,27 @@ class Accumulated:
         self._sums = [torch.zeros_like(buffer) for buffer in self._buffers] if micro_batches > 1 else []
 
     def begin(self) -> None:
-        """Before the first micro-batch of a step."""
+        """Call before the first micro-batch of a step."""
         if self._buffers:
             torch._foreach_copy_(self._before, self._buffers)
         if self._sums:
             torch._foreach_zero_(self._sums)
 
     def add(self) -> None:
-        """After each micro-batch: take its update aside, and let the next begin where this one began."""
+        """Call after each micro-batch: add its statistics to a sum, and restore those from before the step."""
         if self._sums:
             torch._foreach_add_(self._sums, self._buffers)
             torch._foreach_copy_(self._buffers, self._before)
 
-    def end(self, taken_back: Tensor | None = None) -> None:
-        """After the last one.
+    def end(self, skipped: Tensor | None = None) -> None:
+        """Call after the last micro-batch: write the mean over all of them.
 
         Args:
-            taken_back: () bool on the device: whether the statistics shall be those before the step. None: no.
+            skipped: () bool on the device: whether to restore the statistics from before the step. None: no.
         """
         if self._sums:
             torch._foreach_copy_(self._buffers, torch._foreach_div(self._sums, float(self._micro_batches)))
             torch._foreach_sub_(self._counters, self._micro_batches - 1)
-        if taken_back is not None:
+        if skipped is not None:
             for buffer, before in zip(self._buffers, self._before, strict=True):
-                buffer.copy_(torch.where(taken_back, before, buffer))
+                buffer.copy_(torch.where(skipped, before, buffer))

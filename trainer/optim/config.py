@@ -1,38 +1,223 @@
-"""What a recipe says of its loss, of mixed images and of averaged weights. Standard library only."""
+"""What a recipe can set of its optimizer, schedule, loss, mixed images and averaged weights. Standard library only."""
 
 from dataclasses import dataclass, field
 from typing import Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class OptimizerConfig:
+    """Settings that all optimizers share."""
+
+    lr: float = field(default=0.1, metadata={"above": 0})
+    """Peak learning rate for a step of `base_batch` images."""
+    base_batch: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000})
+    """Batch size for which `lr` is meant: lr is scaled by global_batch / base_batch. None: not scaled."""
+    weight_decay: float = field(default=0.0, metadata={"min": 0})
+    """Strength of the decay."""
+    decay_norm_and_bias: bool = False
+    """Decay normalisation weights and biases too."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SgdConfig(OptimizerConfig):
+    """Stochastic gradient descent with momentum; its decay is an L2 penalty, added to the gradient."""
+
+    name: Literal["sgd"] = "sgd"
+    """Kind of optimizer."""
+    weight_decay: float = field(default=1e-4, metadata={"min": 0})
+    """L2 penalty, added to the gradient."""
+    decay_norm_and_bias: bool = True
+    """Decay normalisation weights and biases too, as the ResNet paper did; later recipes leave them out."""
+    momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
+    """Factor of the last update that is added to the next."""
+    nesterov: bool = False
+    """Use Nesterov's momentum."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class AdamWConfig(OptimizerConfig):
+    """Adam with decoupled weight decay (1711.05101)."""
+
+    name: Literal["adamw"] = "adamw"
+    """Kind of optimizer."""
+    lr: float = field(default=1e-3, metadata={"above": 0})
+    """Peak learning rate for a step of `base_batch` images."""
+    weight_decay: float = field(default=0.05, metadata={"min": 0})
+    """Share of a weight that each step takes off, times the learning rate."""
+    betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"min": 0, "below": 1})
+    """Decay of the running means of the gradient and of its square."""
+    eps: float = field(default=1e-8, metadata={"above": 0})
+    """Added to the root of the squares."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LarsConfig(OptimizerConfig):
+    """SGD for large batches, its rate scaled by each layer's norm (1708.03888), but not of weights without decay."""
+
+    name: Literal["lars"] = "lars"
+    """Kind of optimizer."""
+    lr: float = field(default=1.0, metadata={"above": 0})
+    """Peak learning rate for a step of `base_batch` images."""
+    weight_decay: float = field(default=1e-4, metadata={"min": 0})
+    """L2 penalty, added to the gradient."""
+    momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
+    """Factor of the last update that is added to the next."""
+    nesterov: bool = False
+    """Use Nesterov's momentum."""
+    trust_coefficient: float = field(default=0.001, metadata={"above": 0})
+    """How far a layer may move, relative to its norm."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LambConfig(OptimizerConfig):
+    """Adam for large batches, its rate scaled by each layer's norm (1904.00962), but not of weights without decay."""
+
+    name: Literal["lamb"] = "lamb"
+    """Kind of optimizer."""
+    lr: float = field(default=5e-3, metadata={"above": 0})
+    """Peak learning rate for a step of `base_batch` images."""
+    weight_decay: float = field(default=0.02, metadata={"min": 0})
+    """Decay: this share of a weight is added to its update."""
+    betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"min": 0, "below": 1})
+    """Decay of the running means of the gradient and of its square."""
+    eps: float = field(default=1e-6, metadata={"above": 0})
+    """Added to the root of the squares."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RmspropTfConfig(OptimizerConfig):
+    """TensorFlow's RMSprop, which trained Inception-v3: `eps` is under the root, and the mean square starts at 1."""
+
+    name: Literal["rmsprop_tf"] = "rmsprop_tf"
+    """Kind of optimizer."""
+    lr: float = field(default=0.045, metadata={"above": 0})
+    """Peak learning rate for a step of `base_batch` images."""
+    weight_decay: float = field(default=4e-5, metadata={"min": 0})
+    """L2 penalty, added to the gradient."""
+    alpha: float = field(default=0.9, metadata={"min": 0, "below": 1})
+    """Decay of the running mean of the squared gradient (1512.00567, section 8)."""
+    eps: float = field(default=1.0, metadata={"above": 0})
+    """Added to the squares (1512.00567, section 8)."""
+    momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
+    """Factor of the last update that is added to the next."""
+
+
+AnyOptimizer = SgdConfig | AdamWConfig | LarsConfig | LambConfig | RmspropTfConfig
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ScheduleConfig:
+    """Settings that all schedules share: a linear warm-up from zero (1706.02677, section 2.2)."""
+
+    warmup_epochs: float = field(default=0.0, metadata={"min": 0})
+    """Epochs in which the learning rate rises to its peak."""
+    warmup_steps: int = field(default=0, metadata={"min": 0})
+    """Length of the warm-up in optimizer steps; set this or `warmup_epochs`, not both."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class StepScheduleConfig(ScheduleConfig):
+    """Divide the learning rate at fixed epochs."""
+
+    name: Literal["step"] = "step"
+    """Kind of schedule."""
+    milestones: tuple[float, ...] = field(default=(30.0, 60.0, 80.0), metadata={"above": 0})
+    """Epochs, in rising order, at which the learning rate is multiplied by `gamma`."""
+    gamma: float = field(default=0.1, metadata={"above": 0, "below": 1})
+    """Factor at each milestone."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CosineScheduleConfig(ScheduleConfig):
+    """Half a cosine from the peak, after the warm-up, to `final_lr` (1608.03983, without restarts)."""
+
+    name: Literal["cosine"] = "cosine"
+    """Kind of schedule."""
+    final_lr: float = field(default=0.0, metadata={"min": 0})
+    """Learning rate after the last step, at most the peak."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class LinearScheduleConfig(ScheduleConfig):
+    """A straight line from the peak, after the warm-up, to `final_lr`."""
+
+    name: Literal["linear"] = "linear"
+    """Kind of schedule."""
+    final_lr: float = field(default=0.0, metadata={"min": 0})
+    """Learning rate after the last step, at most the peak."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConstantScheduleConfig(ScheduleConfig):
+    """The peak, from the warm-up to the end."""
+
+    name: Literal["constant"] = "constant"
+    """Kind of schedule."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PolynomialScheduleConfig(ScheduleConfig):
+    """From the peak, after the warm-up, to `final_lr` by a power of the share of steps left."""
+
+    name: Literal["polynomial"] = "polynomial"
+    """Kind of schedule."""
+    final_lr: float = field(default=0.0, metadata={"min": 0})
+    """Learning rate after the last step, at most the peak."""
+    power: float = field(default=2.0, metadata={"above": 0})
+    """Exponent: 2 in recipes with LARS (1709.05011), 1 for a straight line."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class PiecewiseScheduleConfig(ScheduleConfig):
+    """Straight lines between points, evaluated at every step; the points contain the warm-up."""
+
+    name: Literal["piecewise"] = "piecewise"
+    """Kind of schedule."""
+    points: tuple[float, ...] = field(default=(0.0, 2.0, 90.0), metadata={"min": 0})
+    """Epochs, rising from 0; after the last point its factor holds."""
+    factors: tuple[float, ...] = field(default=(0.0, 1.0, 0.0), metadata={"min": 0, "max": 1})
+    """Share of the peak at each of the points."""
+
+
+AnySchedule = (
+    StepScheduleConfig
+    | CosineScheduleConfig
+    | LinearScheduleConfig
+    | ConstantScheduleConfig
+    | PolynomialScheduleConfig
+    | PiecewiseScheduleConfig
+)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class LossConfig:
-    """What training minimises; an auxiliary head's loss is added at 0.4 of its value (1512.00567)."""
+    """The training loss; an auxiliary head's loss is added with a weight of 0.4 (1512.00567)."""
 
     name: Literal["cross_entropy", "bce"] = "cross_entropy"
-    """Cross-entropy over the classes, or the mean of each class's own binary one (2110.00476, section 2)."""
+    """Cross-entropy, or the mean of the classes' binary cross-entropies (2110.00476, section 2)."""
     label_smoothing: float = field(default=0.0, metadata={"min": 0, "below": 1})
-    """Share of the target spread evenly over all classes: from 0, below 1 (1512.00567, section 7)."""
+    """Share of the target spread evenly over all classes (1512.00567, section 7)."""
     bce_threshold: float | None = field(default=None, metadata={"min": 0, "below": 1})
-    """With bce, targets above it become 1, all others 0: from 0, below 1 (2110.00476). None: as they are."""
+    """With bce, targets above it become 1, all others 0 (2110.00476). None: unchanged."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class MixingConfig:
-    """Blends of two images and their targets; where both kinds are on, each micro-batch gets one of them at random."""
+    """Blends of two images and their targets; if both kinds are on, each micro-batch gets one of them at random."""
 
     mixup: float = field(default=0.0, metadata={"min": 0, "max": 1000})
-    """Parameter of the Beta distribution of the share of the next image, 0 to 1,000; 0: off (1710.09412)."""
+    """Parameter of the Beta distribution of the next image's share; 0: off (1710.09412)."""
     cutmix: float = field(default=0.0, metadata={"min": 0, "max": 1000})
-    """The same for a rectangle cut out of the next image, 0 to 1,000; 0: off (1905.04899)."""
+    """The same for a rectangle cut out of the next image; 0: off (1905.04899)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EmaConfig:
-    """A moving average of weights and buffers, evaluated beside the weights themselves."""
+    """A moving average of weights and buffers; both it and the raw weights are evaluated."""
 
     decay: float | None = field(default=None, metadata={"above": 0, "below": 1})
-    """Share of the average that is kept at each update: above 0, below 1. None: no average."""
+    """Decay of the average at each update. None: no average."""
     every: int = field(default=1, metadata={"min": 1, "max": 1_000_000})
-    """Optimizer steps from one update to the next: 1 to 1,000,000."""
+    """Optimizer steps between two updates."""
     warmup: bool = True
-    """Let the first weights fade faster: after n updates, the share kept is at most (1 + n) / (10 + n)."""
+    """Forget the initial weights faster: after n updates, the decay is at most (1 + n) / (10 + n)."""

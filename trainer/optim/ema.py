@@ -1,6 +1,6 @@
 """A moving average of a network's weights and buffers."""
 
-# foreach operations have no public name
+# foreach operations are not public
 # pyright: reportPrivateImportUsage=false
 from copy import deepcopy
 from itertools import chain
@@ -12,10 +12,10 @@ from trainer.optim.config import EmaConfig
 
 
 class Ema:
-    """A second network, to evaluate, that follows the one in training."""
+    """A second network that holds the average, and can be evaluated."""
 
     def __init__(self, network: nn.Module, config: EmaConfig) -> None:
-        """Copy the network and follow it from then on.
+        """Copy the network.
 
         Args:
             network: On its final device, in its memory format; not a wrapper of it.
@@ -29,12 +29,9 @@ class Ema:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Follow the network in training, where it is time to.
+        """Update the average if this step is one of every `every`; `step`: optimizer steps done.
 
-        Floating weights and buffers are averaged, others, such as BatchNorm's count of batches, are copied.
-
-        Args:
-            step: Optimizer steps done.
+        Floating-point weights and buffers are averaged; others, such as BatchNorm's count of batches, are copied.
         """
         if step % self._every:
             return
@@ -48,7 +45,7 @@ class Ema:
 
 
 def _by_type(average: nn.Module, current: nn.Module) -> list[tuple[list[Tensor], list[Tensor]]]:
-    """Tensors of both, side by side, in one pair of lists for each type: what a single kernel takes."""
+    """Pairs of lists of corresponding tensors, one for each dtype, as one foreach kernel takes them."""
     groups: dict[torch.dtype, tuple[list[Tensor], list[Tensor]]] = {}
     for mine, theirs in zip(_tensors(average), _tensors(current), strict=True):
         averages, currents = groups.setdefault(mine.dtype, ([], []))

@@ -1,4 +1,4 @@
-"""What training minimises."""
+"""The training loss."""
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -26,7 +26,7 @@ def losses(outputs: Outputs, targets: Tensor, config: LossConfig) -> Tensor:
         1512.00567, section 4 (auxiliary head).
     """
     if isinstance(outputs, Tensor):
-        # 8 or 11 bits of a logit are enough for the network, but not for a sum over classes
+        # float32: 8 or 11 bits are enough for a logit, but not for a sum over classes
         return (_binary if config.name == "bce" else _cross_entropy)(outputs.float(), targets, config)
     main, auxiliary = outputs
     return losses(main, targets, config) + AUX_LOSS_WEIGHT * losses(auxiliary, targets, config)

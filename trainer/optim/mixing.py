@@ -20,19 +20,19 @@ class Mixing:
     """
 
     def __init__(self, config: MixingConfig, num_classes: int, shift: int = 1) -> None:
-        """Tabulate the distributions once.
+        """Tabulate the Beta distributions.
 
         Args:
             config: What is on.
             num_classes: Length of a row of shares.
-            shift: Rows from an image to its partner: as many as it is repeated in a row, or it would meet itself.
+            shift: Rows from an image to its partner: the number of its repeats in a row, or it would meet itself.
         """
         self._classes, self._shift = num_classes, shift
         self._mixup = BetaQuantiles(config.mixup) if config.mixup else None
         self._cutmix = BetaQuantiles(config.cutmix) if config.cutmix else None
 
     def __call__(self, images: Tensor, targets: Tensor, draws: Tensor) -> tuple[Tensor, Tensor]:
-        """Mix, or leave alone.
+        """Mix a micro-batch, if mixing is on.
 
         Args:
             images: (N, 3, H, W) float, N at least 2, in any memory format; overwritten.
@@ -85,7 +85,7 @@ class BetaQuantiles:
 
 
 def _cutmix(images: Tensor, others: Tensor, kept: float, x: float, y: float) -> float:
-    """Paste a rectangle of the others in place, and give the share that is left of the images."""
+    """Paste a rectangle of the others in place; returns the share that is left of the images."""
     height, width = images.shape[-2:]
     half = 0.5 * math.sqrt(1 - kept)
     left, right = _span(int(x * width), int(half * width), width)

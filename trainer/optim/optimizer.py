@@ -1,4 +1,4 @@
-"""Optimizers and what they decay."""
+"""Optimizers, and which weights they decay."""
 
 from typing import Any
 
@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
-from trainer.optim.optimizer_config import (
+from trainer.optim.config import (
     AdamWConfig,
     AnyOptimizer,
     LambConfig,
@@ -18,9 +18,9 @@ from trainer.optim.optimizer_config import (
 
 
 def build_optimizer(model: nn.Module, config: AnyOptimizer) -> Optimizer:
-    """An optimizer over all weights of `model`, which must lie on their final device.
+    """An optimizer over all weights of `model`, which must be on their final device.
 
-    Its learning rate is a number in each of its groups, to be set before each step; until then it is `config.lr`.
+    Set `lr` in each of its groups before each step; it starts as `config.lr`.
     """
     groups = parameter_groups(model, config)
     # fused: one pass over all weights; runs on CPU and CUDA
@@ -35,9 +35,9 @@ def build_optimizer(model: nn.Module, config: AnyOptimizer) -> Optimizer:
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """Weights that are decayed, and those that are not.
+    """One group of weights with decay and one without, if not empty.
 
-    Normalisation weights and biases are the ones with fewer than two dimensions.
+    Normalisation weights and biases are those with fewer than two dimensions.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     small = [] if config.decay_norm_and_bias else [weight for weight in weights if weight.ndim < 2]
@@ -47,10 +47,10 @@ def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str
 
 
 def _with_momentum(optimizer: SGD) -> SGD:
-    """Begin with a momentum of 0, which changes no update.
+    """Start with a momentum of 0, which changes no update.
 
-    Left to itself, PyTorch's fused SGD takes the memory at its first step, and where that step is passed over, as
-    those that overflow in fp16, leaves it as it found it: the next step reads it.
+    By itself PyTorch's fused SGD allocates the buffers at its first step, and if that step is skipped, as one that
+    overflows in fp16, leaves them uninitialised for the next step.
     """
     for group in optimizer.param_groups:
         for weight in group["params"]:
@@ -59,16 +59,16 @@ def _with_momentum(optimizer: SGD) -> SGD:
 
 
 def _from_timm(groups: list[dict[str, Any]], config: LarsConfig | LambConfig | RmspropTfConfig) -> Optimizer:
-    """What torch has not. LARS and LAMB leave the rate of a group without decay as it is."""
-    from timm.optim.lamb import Lamb  # takes seconds
+    """Optimizers that torch lacks. LARS and LAMB do not adapt the rate of a group without decay."""
+    from timm.optim.lamb import Lamb  # takes seconds to import
     from timm.optim.lars import Lars
     from timm.optim.rmsprop_tf import RMSpropTF
 
     match config:
         case LarsConfig():
-            momentum: Any = config.momentum  # whose type timm takes from its default, 0
+            momentum: Any = config.momentum  # an int to timm's type hints
             return Lars(groups, config.lr, momentum, nesterov=config.nesterov, trust_coeff=config.trust_coefficient)
-        case LambConfig():  # whose own clipping would be a setting that no recipe shows
+        case LambConfig():  # without its own clipping, which no recipe shows
             return Lamb(groups, config.lr, betas=config.betas, eps=config.eps, max_grad_norm=None)
         case RmspropTfConfig():
             return RMSpropTF(groups, config.lr, config.alpha, config.eps, momentum=config.momentum)

@@ -1,12 +1,15 @@
 """What values of a recipe, each in range, do not fit together. Standard library only."""
 
 from data.plan.config import InputConfig
-from trainer.optim.config import EmaConfig, LossConfig
-from trainer.optim.optimizer_config import AnyOptimizer, LarsConfig, SgdConfig
-from trainer.optim.schedule_config import (
+from trainer.optim.config import (
+    AnyOptimizer,
     AnySchedule,
     ConstantScheduleConfig,
+    EmaConfig,
+    LarsConfig,
+    LossConfig,
     PiecewiseScheduleConfig,
+    SgdConfig,
     StepScheduleConfig,
 )
 from trainer.recipe.config import Recipe

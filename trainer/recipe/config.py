@@ -1,15 +1,23 @@
-"""The recipe (what is learned) and the site (where it runs). Standard library only, so that `--help` loads no torch."""
+"""The recipe (what is learned) and the site (where it runs). Loads no torch, and so does `--help`."""
 
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
-from data.config import Backend
 from data.plan.config import InputConfig
+from data.types import Backend
 from models.config import ModelConfig
-from trainer.optim.config import EmaConfig, LossConfig, MixingConfig
-from trainer.optim.optimizer_config import AnyOptimizer, SgdConfig
-from trainer.optim.schedule_config import AnySchedule, CosineScheduleConfig
+from trainer.optim.config import (
+    AnyOptimizer,
+    AnySchedule,
+    CosineScheduleConfig,
+    EmaConfig,
+    LossConfig,
+    MixingConfig,
+    SgdConfig,
+)
+from trainer.recipe.decode import encode
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]
@@ -22,43 +30,43 @@ class Recipe:
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
     input: InputConfig = field(default_factory=InputConfig)
-    """What the network sees: sizes, crops, flips, normalisation."""
+    """Sizes, crops, augmentation and normalisation of the images."""
     optimizer: AnyOptimizer = field(default_factory=SgdConfig)
-    """How a gradient changes the weights."""
+    """The optimizer."""
     schedule: AnySchedule = field(default_factory=CosineScheduleConfig)
-    """How the learning rate changes over the run."""
+    """The learning rate over the run."""
     loss: LossConfig = field(default_factory=LossConfig)
-    """What is minimised."""
+    """The training loss."""
     mixing: MixingConfig = field(default_factory=MixingConfig)
-    """Blends of images, on the device."""
+    """Mixup and cutmix."""
     ema: EmaConfig = field(default_factory=EmaConfig)
     """Moving average of the weights."""
     epochs: int = field(default=90, metadata={"min": 1, "max": 1_000_000})
-    """Passes over the training set: 1 to 1,000,000."""
+    """Passes over the training set."""
     global_batch: int = field(default=256, metadata={"min": 1, "max": 1_000_000})
-    """Images per optimizer step, over all processes and accumulated micro-batches: 1 to 1,000,000."""
+    """Images per optimizer step, over all processes and accumulated micro-batches."""
     micro_batch: int = field(default=32, metadata={"min": 1, "max": 65_536})
-    """Images per process and forward pass, over which BatchNorm takes its statistics: 1 to 65,536."""
+    """Images per process and forward pass, over which BatchNorm computes its statistics."""
     clip_norm: float | None = field(default=None, metadata={"above": 0})
-    """Greatest norm of the gradient of all weights together, above 0; what is longer is scaled down. None: no limit."""
+    """Largest norm of the gradient of all weights together; a longer gradient is scaled down. None: no limit."""
     max_skipped: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
-    """Steps, 0 to 1,000,000, that a run may pass over as their gradient is not finite; one more ends it."""
+    """Steps that a run may skip because their gradient is not finite; one more ends the run."""
     sync_bn: bool = False
-    """BatchNorm takes its statistics over the whole `global_batch`, on GPUs, which wait for each other at each such
-    layer; then nothing may be accumulated."""
+    """Compute BatchNorm's statistics over the whole `global_batch`; needs GPUs, which wait for each other in each such
+    layer, and a step of one micro-batch per process."""
     precise_bn: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
-    """Training images, 0 to 1,000,000, over which BatchNorm's statistics are taken anew before each evaluation."""
+    """Training images over which BatchNorm's statistics are computed before each evaluation; 0: running averages."""
     gradient_compression: Literal["none", "bf16", "fp16"] = "none"
-    """What gradients are rounded to on their way between processes; half the traffic."""
+    """Type that gradients are rounded to for the exchange between processes, which halves the traffic."""
     precision: Precision = "bf16"
-    """Arithmetic of the forward pass: fp32, tf32 (on GPUs), or autocast to bf16 or, its gradients scaled, to fp16."""
+    """Arithmetic of the forward pass: fp32, tf32 (on GPUs), or autocast to bf16 or to fp16 with scaled losses."""
     compile: Literal["off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "off"
-    """Mode of torch.compile; reduce-overhead and max-autotune use CUDA graphs, and take no accumulated gradients."""
+    """Mode of torch.compile; reduce-overhead and max-autotune use CUDA graphs and cannot accumulate gradients."""
     seed: int = field(default=0, metadata={"min": 0, "below": 2**32})
-    """Decides the initial weights, the order of the images, every crop and flip: from 0, below 4,294,967,296."""
+    """Decides the initial weights, the order of the images, every crop and flip."""
 
     def accumulation(self, world_size: int) -> int:
-        """Micro-batches that each of so many processes takes in an optimizer step."""
+        """Micro-batches of each process in an optimizer step."""
         return self.global_batch // (self.micro_batch * world_size)
 
 
@@ -71,41 +79,58 @@ class SiteConfig:
     output: Path
     """Run directory. One that holds this recipe's run is continued from its last checkpoint."""
     manifests: Path | None = None
-    """Folder of the manifests of `provenet verify`. None: DATA, or where it has none the run makes its own."""
+    """Folder of the manifests that `provenet verify` wrote. None: DATA; if it holds none, the run lists the images."""
     loader: Backend | None = None
-    """What decodes: threads, dali (both on the CPU) or dali_gpu, which evaluates on the CPU. None: as the run began, or
-    what suits the machine."""
+    """Decoder of the images: threads or dali (on the CPU), or dali_gpu (evaluates on the CPU). None: the one that the
+    run began with, or for a new run the fastest that works on this machine."""
     max_broken: float = field(default=0.001, metadata={"min": 0, "max": 1})
-    """Share of the images that may be broken, from the start or found by a process on its way, 0 to 1."""
+    """Share of the images that may be broken, at the start or during training."""
     channels_last: bool = True
-    """Lay images and convolution weights out as NHWC in memory; faster, same mathematics."""
+    """Store images and convolution weights as NHWC in memory; faster, same mathematics."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads per process, 1 to 1,024, also for the model without a GPU. None: its share, by a GPU at most 16."""
+    """CPU threads per process, also for the model without a GPU. None: its share, with a GPU at most 16."""
     numa: bool = True
-    """Where a machine has several NUMA nodes: stay on CPUs near the GPU, unless the launcher has chosen some."""
+    """On a machine with several NUMA nodes, bind each process to CPUs near its GPU, unless the launcher has done so."""
     log_every: int = field(default=20, metadata={"min": 1, "max": 1_000_000})
-    """Steps between two points of loss, top-1 and throughput in TensorBoard and metrics.jsonl: 1 to 1,000,000."""
+    """Steps between two log points in TensorBoard and metrics.jsonl."""
     trackers: tuple[Tracker, ...] = ()
-    """Experiment trackers that get TensorBoard's numbers too, by Accelerate's names; their packages are your own."""
+    """Experiment trackers that get TensorBoard's figures too, by Accelerate's names; install their packages first."""
     profile: int | None = field(default=None, metadata={"min": 1, "max": 10_000})
-    """Record what each process does in so many steps, 1 to 10,000, for TensorBoard and Perfetto: OUTPUT/profile."""
+    """Record what each process does in this many steps, for TensorBoard and Perfetto: OUTPUT/profile."""
     save_minutes: float = field(default=15.0, metadata={"above": 0, "max": 1_000_000})
-    """Minutes, above 0, at most 1,000,000, from one checkpoint to the next; there is one after each epoch as well."""
+    """Minutes from one checkpoint to the next; each epoch ends with one as well."""
     save_steps: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000_000})
-    """Optimizer steps, 1 to 1,000,000,000, from one checkpoint to the next. None: by the clock alone."""
+    """Optimizer steps from one checkpoint to the next. None: by the clock alone."""
     keep_checkpoints: int = field(default=3, metadata={"min": 1, "max": 1_000_000})
-    """Newest checkpoints kept in the run directory: 1 to 1,000,000."""
+    """Newest checkpoints kept in the run directory."""
     keep_best: int = field(default=1, metadata={"min": 0, "max": 1_000_000})
-    """Checkpoints of highest top-1 kept besides: 0 to 1,000,000."""
+    """Checkpoints of highest top-1 kept in addition."""
     checkpoints_gb: float | None = field(default=None, metadata={"above": 0})
-    """Most that all checkpoints together may take on disk, gigabytes, above 0. None: what is free there."""
+    """Most disk space for all checkpoints together, gigabytes. None: what is free there."""
     save_failure: Literal["go-on", "stop"] = "go-on"
-    """Where a checkpoint cannot be written: say so, go on and try again, or stop."""
+    """If a checkpoint cannot be written: print that, go on and try again later, or stop the run."""
     accumulate: Literal["recipe", "auto"] = "recipe"
     """auto: at a run's first start, lower `micro_batch` until it fits into memory; `global_batch` stays."""
     deterministic: bool = False
-    """On a GPU, use only algorithms that repeat bit for bit; slower. CPUs always do."""
+    """On a GPU, use only deterministic algorithms, which are slower; CPUs always do."""
     smoke: bool = False
-    """Try the recipe: its epochs in one of eight steps, on a few of the images, each phase once; for no result."""
+    """Test the recipe in a run of one epoch of eight steps on few images; the whole schedule is scaled down to it."""
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
+
+
+def flags(config: Any) -> tuple[str, ...]:
+    """The command-line flags of a flat dataclass, without those at their defaults."""
+    return tuple(word for field in fields(config) for word in _flag(field.name, field, getattr(config, field.name)))
+
+
+def _flag(name: str, field: Any, value: Any) -> Iterator[str]:
+    default = field.default_factory() if field.default_factory is not MISSING else field.default
+    if value == default:
+        return
+    flag = name.replace("_", "-")
+    if isinstance(value, bool):
+        yield f"--{flag}" if value else f"--no-{flag}"
+    else:
+        yield f"--{flag}"
+        yield from map(str, encode(value) if isinstance(value, tuple) else [encode(value)])

@@ -92,12 +92,20 @@ def suggest(name: str, known: Iterable[str]) -> str:
     return f"; did you mean {near[0]}?" if near else ""
 
 
+def leaves(encoded: Any, path: str = "") -> dict[str, Any]:
+    """The values of an encoded config by dotted path."""
+    if not isinstance(encoded, Mapping):
+        return {path: encoded}
+    return {name: leaf for key, item in encoded.items() for name, leaf in leaves(item, _join(path, key)).items()}
+
+
 def differences(ours: Any, theirs: Any, path: str = "") -> list[tuple[str, Any, Any]]:
     """Leaves of two encoded configs that differ: (dotted path, ours, theirs), None where one lacks the leaf."""
     if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
-        keys = [*ours, *(key for key in theirs if key not in ours)]
-        found = (differences(ours.get(key), theirs.get(key), _join(path, key)) for key in keys)
-        return [leaf for leaves in found for leaf in leaves]
+        both = (
+            differences(ours.get(key), theirs.get(key), _join(path, key)) for key in dict.fromkeys([*ours, *theirs])
+        )
+        return [leaf for section in both for leaf in section]
     return [] if ours == theirs else [(path, ours, theirs)]
 
 

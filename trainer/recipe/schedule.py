@@ -3,7 +3,7 @@
 import math
 from bisect import bisect_right
 
-from trainer.optim.schedule_config import (
+from trainer.optim.config import (
     AnySchedule,
     ConstantScheduleConfig,
     CosineScheduleConfig,

@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from data.plan.config import InputConfig
-from trainer.optim.schedule_config import AnySchedule, PiecewiseScheduleConfig, StepScheduleConfig
+from trainer.optim.config import AnySchedule, PiecewiseScheduleConfig, StepScheduleConfig
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.schedule import peak
 

@@ -1,4 +1,4 @@
-"""The validation images that a network is surest about and wrong, kept on the device while an evaluation goes on."""
+"""The validation images with the greatest losses among those that a network classifies wrongly."""
 
 from dataclasses import dataclass
 
@@ -14,30 +14,29 @@ from trainer.runtime import Runtime
 
 @dataclass(frozen=True, slots=True)
 class Mistake:
-    """An image that was taken for something else."""
+    """An image that was classified wrongly."""
 
     image: NDArray[np.uint8]
-    """(H, W, 3) RGB, as the loader gave it."""
+    """(H, W, 3) RGB, as loaded."""
     index: int
     """Row of the manifest."""
     target: int
-    """Its class."""
+    """True class."""
     answer: int
-    """The class that was found."""
+    """Predicted class."""
     confidence: float
-    """Of that answer, 0 to 1."""
+    """Probability of the predicted class, 0 to 1."""
 
 
 class Mistakes:
-    """The images of this process with the greatest losses, of those that were not recognised."""
+    """Keeps the worst mistakes of this process on its device during an evaluation."""
 
     def __init__(self, count: int) -> None:
-        """Keep at most so many."""
         self._count = count
         self._kept: list[Tensor] = []  # losses, images, facts; each of as many rows
 
     def look(self, batch: Batch, logits: Tensor) -> None:
-        """Keep what is worse than what is kept; reads no number from the device.
+        """Keep the worst of this batch and of those kept so far, without a host sync.
 
         Args:
             batch: On the device.
@@ -48,25 +47,25 @@ class Mistakes:
         confidences, answers = logits.float().softmax(1).max(1)
         wrong = (answers != targets) & batch.valid.to(logits.device)
         facts = torch.stack([batch.indices.to(logits.device), targets, answers]).T.double()
-        # what was right keeps its place in the ranking, behind all that was wrong
-        found = [losses.double().where(wrong, -torch.inf), batch.images, torch.cat([facts, confidences[:, None]], 1)]
-        best = found[0].topk(min(self._count, len(targets))).indices
-        found = [part.to(logits.device)[best] for part in found]
+        # images classified correctly stay in the ranking, behind all others
+        kept = [losses.double().where(wrong, -torch.inf), batch.images, torch.cat([facts, confidences[:, None]], 1)]
+        worst = kept[0].topk(min(self._count, len(targets))).indices
+        kept = [tensor.to(logits.device)[worst] for tensor in kept]
         if self._kept:
-            found = [torch.cat(pair) for pair in zip(self._kept, found, strict=True)]
-            best = found[0].topk(min(self._count, len(found[0]))).indices
-            found = [part[best] for part in found]
-        self._kept = found
+            kept = [torch.cat(pair) for pair in zip(self._kept, kept, strict=True)]
+            worst = kept[0].topk(min(self._count, len(kept[0]))).indices
+            kept = [tensor[worst] for tensor in kept]
+        self._kept = kept
 
     def worst(self, runtime: Runtime) -> list[Mistake]:
-        """The worst of all processes, the worst first (collective, once something was looked at)."""
+        """The mistakes of all processes with the greatest losses, in that order (collective; only after `look`)."""
         losses, images, facts = self._kept
         missing = self._count - len(losses)
         ranked = runtime.gather(F.pad(losses, (0, missing), value=-torch.inf)).flatten()
         order = ranked.argsort(descending=True, stable=True)[: self._count]  # the same on all processes
         order = order[ranked[order].isfinite()]  # sync
         mine, rows = order // self._count == runtime.world.rank, order % self._count
-        rows = rows.where(mine, 0)  # others' rows may lie past ours, and are added as zeros
+        rows = rows.where(mine, 0)  # rows of other processes may not exist here; they are added as zeros
         pixels = runtime.sum(images[rows] * mine[:, None, None, None]).cpu().numpy()
         known = runtime.sum(facts[rows] * mine[:, None]).tolist()
         return [

@@ -1,4 +1,4 @@
-"""Where the time of training goes, phase by phase, measured on the device without waiting for it."""
+"""The time of each phase of training, measured on the device without waiting for it."""
 
 import time
 from collections import deque
@@ -13,61 +13,60 @@ import torch
 
 Phase = Literal["data_wait", "forward", "backward", "all_reduce", "optimizer", "checkpoint", "other"]
 
-KEPT = 10_000  # newest stamps: of some 2,000 steps, where nobody asks for longer
+KEPT = 10_000  # newest stamps, of some 2,000 steps, if `lap` is not called for longer
 
 PHASES: tuple[Phase, ...] = ("data_wait", "forward", "backward", "all_reduce", "optimizer", "checkpoint", "other")
 
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """The steps between two looks at the clock."""
+    """The steps between two calls of `lap`."""
 
     shares: dict[Phase, float]
     """Share of each phase in the time; together 1, or empty where no time was measured."""
     host_to_device: float | None
-    """Time of copies to a GPU over the same time: beside the phases, not among them. None without a GPU."""
+    """Time of copies to a GPU as a share of the same time; they overlap the phases. None without a GPU."""
     step_ms: tuple[float, ...]
-    """How long each step took, waits and saves included."""
+    """Duration of each step, waits and saves included."""
 
     def percentile(self, percent: float) -> float | None:
-        """Milliseconds that so many percent of the steps stayed below."""
+        """This percentile of the steps' durations, milliseconds; None where there are none."""
         return float(np.percentile(self.step_ms, percent)) if self.step_ms else None
 
 
 class Phases:
-    """The clock of one process's steps.
+    """Times the phases of one process's steps.
 
-    A CPU computes while it is asked to, so its phases are read off the host's clock. A GPU is given its work ahead of
-    time: an event between two phases takes the time when the GPU comes to it, and `data_wait` is then the time that the
-    GPU stood still, not the host. Events are read when the host has waited for the GPU anyway.
+    On a CPU by the host's clock. A GPU works through a queue: an event queued between two phases records the time when
+    the GPU reaches it, so `data_wait` is the time that the GPU was idle, not the host. Events are read when the host
+    has waited for the GPU anyway.
     """
 
     def __init__(self, device: torch.device) -> None:
-        """No time has passed."""
         self._now = _stamper(device)
         self._on_gpu = device.type == "cuda"
         self._marks: deque[tuple[Phase, _Stamp]] = deque(maxlen=KEPT)
         self._copies: deque[tuple[_Stamp, _Stamp]] = deque(maxlen=KEPT)
 
     def begin(self, phase: Phase) -> None:
-        """What comes now is this phase; the one before ends."""
+        """End the phase before, and begin this one."""
         self._marks.append((phase, self._now()))
 
     def restart(self) -> None:
-        """Forget what was measured, and go on from now."""
+        """Drop what was measured, and measure from now on."""
         self._copies.clear()
         self._marks.clear()
         self.begin("other")
 
     @contextmanager
     def copying(self) -> Iterator[None]:
-        """Time what the current stream copies inside; of a GPU only."""
+        """Time what the current stream of a GPU copies inside."""
         begun = self._now()
         yield
         self._copies.append((begun, self._now()))
 
     def lap(self) -> Lap:
-        """What was measured since the last lap, up to the phase that goes on; the host has waited for the device."""
+        """What was measured since the last call, up to the current phase; the host must have waited for the device."""
         times = _seconds([stamp for _, stamp in self._marks])
         spent: dict[Phase, float] = dict.fromkeys(PHASES, 0.0)
         for (phase, _), (begun, ended) in zip(self._marks, pairwise(times), strict=False):
@@ -82,7 +81,7 @@ class Phases:
         return Lap(shares, copied, tuple(1e3 * (ended - begun) for begun, ended in pairwise(ends)))
 
     def _copied_s(self) -> float:
-        """Of the copies that are done: the newest, for the next step, may go on."""
+        """Time of the finished copies; the newest, for the next step, may still run."""
         total = 0.0
         while self._copies and _passed(self._copies[0][1]):
             begun, ended = _seconds(self._copies.popleft())
@@ -104,7 +103,7 @@ def _event() -> torch.cuda.Event:
 
 
 def _seconds(stamps: Sequence[_Stamp]) -> list[float]:
-    """When each stamp was passed, counted from the first."""
+    """The time of each stamp, on a GPU since the first."""
     if stamps and isinstance(stamps[0], torch.cuda.Event):
         return [stamps[0].elapsed_time(stamp) / 1e3 for stamp in stamps]  # pyright: ignore[reportArgumentType]
     return [float(stamp) for stamp in stamps]  # pyright: ignore[reportArgumentType]

@@ -1,7 +1,7 @@
-"""Training since the last logged step: what is measured, and how a record, TensorBoard and the console call it."""
+"""One log point of training: its figures, and their names in metrics.jsonl, TensorBoard and on the console."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import timedelta
 
 from trainer.metrics import Scores
@@ -13,22 +13,22 @@ Values = dict[str, float]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Pace:
-    """How fast it went."""
+    """Speed of the steps since the last log point."""
 
     images_per_s: float
     """Of all processes."""
     images_per_s_per_device: float
     """Of one process, and its device."""
     tflops_per_s: float
-    """Arithmetic that the network asks of each device, 1e12 operations a second: a forward pass, and two backward."""
+    """Arithmetic of the network on each device, 1e12 operations a second; a backward pass counts as two forward."""
     peak_tflops_per_s: float | None
-    """What the device's maker states for the precision; None where it is not known."""
+    """Peak of the device in this precision, as its maker states it; None where it is not known."""
     lap: Lap
     """Phases and steps of rank 0."""
 
     @property
     def mfu(self) -> float | None:
-        """Model FLOPs utilisation, 0 to 1: arithmetic done, of what the device could.
+        """Model FLOPs utilisation, 0 to 1: arithmetic done over the device's peak.
 
         Reference:
             2204.02311, appendix B.
@@ -43,7 +43,7 @@ class Pace:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Learning:
-    """What became of the weights."""
+    """The weights and their gradient at the newest step."""
 
     lr: float
     """Learning rate of the step."""
@@ -52,23 +52,23 @@ class Learning:
     gradient_norm: float | None
     """Of the step's gradient, before it is clipped."""
     loss_scale: float | None
-    """What fp16's losses are multiplied by; None in other precisions."""
+    """Factor of the losses under fp16; None in other precisions."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Counts:
-    """What the run has counted since its beginning."""
+    """Counts since the start of the run."""
 
     images_seen: int
     """Training images, of all processes."""
     replaced: int
-    """Images that could not be read or decoded on the way, and for which others stood in."""
+    """Training images that could not be read or decoded, and were replaced by others."""
     quarantined: int
-    """Images that were left out from the start, of training and validation."""
-    refusals: int
-    """Times since the last point that DALI could not decode a batch and was started again."""
+    """Images of train and val that were left out from the start as broken."""
+    decoder_restarts: int
+    """Times since the last point that DALI failed to decode a batch and was started again."""
     skipped: int
-    """Steps that were passed over, as their loss or gradient was not finite."""
+    """Steps that were skipped, as their loss or gradient was not finite."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -103,16 +103,13 @@ class Point:
         )
 
     def groups(self) -> dict[str, Values]:
-        """Every number by TensorBoard's groups; what is not known here is left out."""
+        """Every figure by its group in TensorBoard; unknown ones are left out."""
         return {
             "train": _known(
                 loss=self.scores.loss,
                 top1=self.scores.top1,
                 top5=self.scores.top5,
-                lr=self.learning.lr,
-                weight_norm=self.learning.weight_norm,
-                gradient_norm=self.learning.gradient_norm,
-                loss_scale=self.learning.loss_scale,
+                **asdict(self.learning),
             ),
             "throughput": _rounded(
                 images_per_s=self.pace.images_per_s,
@@ -124,18 +121,8 @@ class Point:
                 step_max_ms=self.pace.lap.percentile(100),
             ),
             "time": _rounded(**self.pace.lap.shares, host_to_device=self.pace.lap.host_to_device),
-            "device": _rounded(
-                memory_gb=self.usage.memory_gb,
-                device_memory_gb=self.usage.device_memory_gb,
-                host_memory_gb=self.usage.host_memory_gb,
-                power_w=self.usage.power_w,
-            ),
-            "data": {
-                "images_seen": self.counts.images_seen,
-                "replaced": self.counts.replaced,
-                "quarantined": self.counts.quarantined,
-                "decoder_restarts": self.counts.refusals,
-            },
+            "device": _rounded(**asdict(self.usage)),
+            "data": {name: count for name, count in asdict(self.counts).items() if name != "skipped"},
         }
 
     @property
@@ -145,7 +132,7 @@ class Point:
 
 
 def flat(groups: dict[str, Values]) -> Iterator[tuple[str, float]]:
-    """The numbers without their groups, as a record has them."""
+    """The figures without their groups, as in metrics.jsonl."""
     for values in groups.values():
         yield from values.items()
 
@@ -155,5 +142,5 @@ def _known(**values: float | None) -> Values:
 
 
 def _rounded(**values: float | None) -> Values:
-    """Measured times and sizes: four digits behind the point, more would be noise."""
+    """Measured times and sizes to four decimals; more would be noise."""
     return {name: round(value, 4) for name, value in _known(**values).items()}

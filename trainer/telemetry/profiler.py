@@ -1,4 +1,4 @@
-"""`--profile STEPS`: what each process and its device did in some steps, for TensorBoard and Perfetto."""
+"""`--profile STEPS`: a trace of some steps of each process, for TensorBoard and Perfetto."""
 
 from contextlib import ExitStack
 
@@ -6,23 +6,23 @@ from torch.profiler import ProfilerActivity, profile, schedule, tensorboard_trac
 
 from trainer.context import RunContext
 
-SETTLED = 10  # steps after which a loader is full and cuDNN has chosen its algorithms
-WARM = 2  # steps that the profiler takes to start, and leaves out
+SETTLED = 10  # steps after which the loader's queues are full and cuDNN has chosen its algorithms
+WARM = 2  # steps in which the profiler starts; they are not recorded
 
 
 class Profiler:
-    """Counts steps, and records some of them where the site asks for it. Changes nothing of what is computed."""
+    """Counts steps, and records some of them if the site asks for it; results do not change."""
 
     def __init__(self, context: RunContext, left: int, stack: ExitStack) -> None:
         """Begin to count.
 
         Args:
             context: The run.
-            left: Steps to its end; where they are few, the first are recorded too, or fewer.
-            stack: Ends the recording; what a run that ends early has recorded is kept.
+            left: Steps to its end; if few, recording begins sooner or is shorter.
+            stack: Ends the recording, and keeps that of a run that ends early.
         """
         self._profile: profile | None = None
-        steps = min(context.site.profile or 0, left - 1)  # the first that the profiler sees is skewed
+        steps = min(context.site.profile or 0, left - 1)  # the first step under the profiler is too slow to count
         if steps > 0:
             warm = min(WARM, left - steps)
             folder, rank = context.run.profile, context.runtime.world.rank
@@ -38,6 +38,6 @@ class Profiler:
             )
 
     def step(self) -> None:
-        """A step is done."""
+        """Count a finished step."""
         if self._profile:
             self._profile.step()

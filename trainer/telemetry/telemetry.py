@@ -1,9 +1,10 @@
-"""What a run says of itself while it goes on: metrics.jsonl, TensorBoard, other trackers and the console. Rank 0 only.
+"""The figures of a run, written to metrics.jsonl, TensorBoard, other trackers and the console. Rank 0 only.
 
-metrics.jsonl is the record; the others show the same numbers.
+metrics.jsonl, one JSON object a line, is the record; the others show the same figures.
 """
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -14,54 +15,52 @@ from data.plan.plan import TrainPlan
 from trainer.context import RunContext
 from trainer.metrics import Scores
 from trainer.recipe.recipes import dump
-from trainer.rundir import METRICS_SCHEMA
-from trainer.telemetry import settings, sheets
-from trainer.telemetry.metrics_file import Journal
+from trainer.rundir import METRICS_SCHEMA, RunDirectory, write_text
+from trainer.telemetry import pictures
 from trainer.telemetry.mistakes import Mistake
 from trainer.telemetry.point import Point, Values, flat
 from trainer.telemetry.tensorboard import Board, shown
-from trainer.telemetry.trackers import Trackers
+from trainer.telemetry.trackers import Trackers, settings
 
-WAIT = 0.1  # share of the time waiting for data from which a run says so
+WAIT = 0.1  # share of the time waiting for data above which a run says so
 
 
 @dataclass(frozen=True, slots=True)
 class Took:
-    """Time of an evaluation."""
+    """Durations of an evaluation and its epoch."""
 
     evaluation_s: float
     epoch_s: float
-    """Of the epoch, as far as this process trained it, evaluation included."""
+    """The part of the epoch that this process trained, and the evaluation."""
 
 
 class Telemetry:
-    """The writer of one process's stretch of a run."""
+    """Writes the figures of this start of a run."""
 
     def __init__(
         self, context: RunContext, plan: TrainPlan, step: int, evaluated: int, environment: dict[str, Any]
     ) -> None:
-        """Drop what was logged past the step that training goes on from, and say that it goes on.
+        """Drop what was logged past the step from which training goes on, and record this start.
 
         Args:
             context: The run.
-            plan: What happens to its training images.
-            step: Where it goes on.
+            plan: Of its training images.
+            step: Where training goes on.
             evaluated: Epochs that have been evaluated.
-            environment: Facts about this start.
+            environment: Facts about this start, for its record.
         """
         self._setup, self._plan = context, plan
         self._total_steps = context.recipe.epochs * plan.steps_per_epoch
-        self._names = sheets.display_names(plan.manifest.classes)
+        self._names = pictures.display_names(plan.manifest.classes)
         self._waits = _Waits(context.console.say)
         self._journal = Journal(context.run, step, evaluated)
         self._restarts = self._journal.starts
-        # readers of the events forget points from this step on: a restart gives one curve, without an overlap
+        # readers drop earlier points from this step on, so that a restart gives one curve without an overlap
         self._board = Board(context.run.path, context.console.say, step + 1, plan.images_seen(step) + 1)
         self._trackers = Trackers(context)
         self._open(step, environment)
 
     def train(self, point: Point) -> None:
-        """Log one point of training."""
         groups = {**point.groups(), "run": {"skipped": point.counts.skipped, "restarts": self._restarts}}
         self._journal.write("train", point.step, {"epoch": point.epoch, **dict(flat(groups))})
         scalars = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
@@ -73,20 +72,20 @@ class Telemetry:
         self._setup.console.training(point.line(), point.step, point.total_steps)
         self._waits.look(point)
 
-    def evaluation(self, step: int, epoch: int, found: Sequence[Scores], took: Took, best_top1: float) -> None:
-        """Log an evaluation of the raw weights, and of the averaged ones where there are such.
+    def evaluation(self, step: int, epoch: int, results: Sequence[Scores], took: Took, best_top1: float) -> None:
+        """Log an evaluation.
 
         Args:
             step: Optimizer steps done.
             epoch: Number of the epoch that they end, from 1.
-            found: Of both.
+            results: Scores of the raw weights, then of the averaged ones where there are any.
             took: Its time.
             best_top1: Highest top-1 of the run so far, percent.
         """
         times = {"evaluation_s": round(took.evaluation_s, 3), "epoch_s": round(took.epoch_s, 3)}
         images_seen = self._plan.images_seen(step)
         scalars: Values = {"time/evaluation": took.evaluation_s / took.epoch_s}
-        for kind, scores in zip(("eval", "eval_ema"), found, strict=False):
+        for kind, scores in zip(("eval", "eval_ema"), results, strict=False):
             figures = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
             counts = {"images": scores.images, "broken": scores.broken, "images_seen": images_seen}
             self._journal.write(kind, step, {"epoch": epoch, **figures, **counts, **times})
@@ -94,27 +93,20 @@ class Telemetry:
             self._board.by_images(images_seen, {f"{kind}_{name}": value for name, value in figures.items()})
         self._board.scalars(step, scalars)
         self._trackers.log(scalars, step)
-        self._setup.console.say("\n".join(_evaluation(epoch, found, best_top1)))
+        self._setup.console.say("\n".join(_evaluation(epoch, results, best_top1)))
 
     def batch(self, step: int, images: Tensor, targets: Tensor) -> None:
-        """Show training images as the network sees them in a step.
-
-        Args:
-            step: Number of the step, from 1.
-            images: (N, 3, H, W) float, normalised.
-            targets: (N,) int64, or (N, C) shares of the classes.
-        """
+        """Show training images of a step, from 1, as the network sees them; arguments as in `pictures.batch`."""
         self._board.picture(
-            "images/training", step, sheets.batch(images, targets, self._setup.recipe.input, self._names)
+            "images/training", step, pictures.batch(images, targets, self._setup.recipe.input, self._names)
         )
 
-    def mistakes(self, step: int, found: Sequence[Mistake]) -> None:
-        """Show the validation images that were worst mistaken."""
-        if found:
-            self._board.picture("images/mistakes", step, sheets.mistakes(found, self._names))
+    def mistakes(self, step: int, worst: Sequence[Mistake]) -> None:
+        """Show the validation images that were classified worst."""
+        if worst:
+            self._board.picture("images/mistakes", step, pictures.mistakes(worst, self._names))
 
     def close(self) -> None:
-        """Write everything out."""
         self._journal.close()
         self._board.close()
         self._trackers.close()
@@ -125,23 +117,50 @@ class Telemetry:
         if not self._restarts:
             kinds = ("eval_ema", "eval") if recipe.ema.decay else ("eval",)
             metrics = (*(f"{kind}/{name}" for kind in kinds for name in ("top1", "top5", "loss")), "train/loss")
-            self._board.describe(settings.leaves(recipe), (*metrics, "throughput/images_per_s"))
+            self._board.describe(settings(recipe), (*metrics, "throughput/images_per_s"))
             self._board.text("recipe", 0, f"```yaml\n{dump(recipe)}```")
         self._board.text("environment", step, f"```json\n{json.dumps(environment, indent=2)}\n```")
         self._journal.write("start", step, {"schema": METRICS_SCHEMA, **environment})
 
 
 def conclude(context: RunContext, step: int) -> None:
-    """Let TensorBoard have the report of a finished run, with its verdict, and know that it is finished."""
+    """Show the report of a finished run in TensorBoard, and mark the run as finished there."""
     lines = context.run.report.read_text(encoding="utf-8").splitlines()
     board = Board(context.run.path, context.console.say)
-    board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # a picture beside it
+    board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # without its plot
     board.end()
     board.close()
 
 
+class Journal:
+    """Writes the records of this start to metrics.jsonl."""
+
+    def __init__(self, run: RunDirectory, step: int, evaluated: int) -> None:
+        """Drop what was logged past `step`, from which training goes on, and evaluations past the first `evaluated`."""
+        kept = [record for record in run.records() if _is_valid(record, step, evaluated)]
+        write_text(run.metrics, "".join(json.dumps(record) + "\n" for record in kept))
+        self.starts = sum(record["kind"] == "start" for record in kept)
+        """Starts of this run before this one."""
+        self._stream = run.metrics.open("a", encoding="utf-8")
+
+    def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
+        """Add a record, and flush it."""
+        record = {"kind": kind, "step": step, **values, "time": round(time.time(), 3)}
+        self._stream.write(json.dumps(record, allow_nan=False) + "\n")
+        self._stream.flush()
+
+    def close(self) -> None:
+        self._stream.close()
+
+
+def _is_valid(record: dict[str, Any], step: int, evaluated: int) -> bool:
+    if record["kind"] in ("eval", "eval_ema"):
+        return record["epoch"] <= evaluated
+    return record["kind"] == "start" or record["step"] <= step
+
+
 class _Waits:
-    """Says once if waiting for data takes a good part of the time."""
+    """Says once if waiting for data takes more than `WAIT` of the time."""
 
     def __init__(self, say: Any) -> None:
         self._say, self._points, self._said = say, 0, False
@@ -149,7 +168,7 @@ class _Waits:
 
     def look(self, point: Point) -> None:
         self._points += 1
-        if self._points == 1 or self._said:  # the first has the loader's start in it
+        if self._points == 1 or self._said:  # the first includes the loader's start
             return
         seconds = sum(point.pace.lap.step_ms) / 1e3
         self._waited, self._seconds = self._waited + point.pace.data_wait * seconds, self._seconds + seconds
@@ -162,12 +181,12 @@ class _Waits:
             )
 
 
-def _evaluation(epoch: int, found: Sequence[Scores], best_top1: float) -> list[str]:
+def _evaluation(epoch: int, results: Sequence[Scores], best_top1: float) -> list[str]:
     names = ("", ", averaged weights")
     lines = [
         f"epoch {epoch}{name}: top-1 {scores.top1:.2f} %, top-5 {scores.top5:.2f} %, loss {scores.loss:.4f} "
         f"on {scores.images:,} images{f', {scores.broken} more are broken' if scores.broken else ''}"
-        for name, scores in zip(names, found, strict=False)
+        for name, scores in zip(names, results, strict=False)
     ]
     lines[-1] += f"; best top-1 {best_top1:.2f} %"
     return lines

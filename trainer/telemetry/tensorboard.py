@@ -1,22 +1,29 @@
 """TensorBoard's files of a run: one curve over all restarts, small enough to be watched over a network."""
 
+import os
+import socket
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 # pyright: reportAttributeAccessIssue=false
+from tensorboard.compat.proto.event_pb2 import Event, SessionLog
 from tensorboard.compat.proto.summary_pb2 import Summary
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
+from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import custom_scalars, hparams, text
 
-from trainer.telemetry.events import Events
 from trainer.telemetry.pictures import Picture
-from trainer.telemetry.settings import FIRST
 
 Say = Callable[[str], None]
 
+FIRST = ("epochs", "global_batch", "model.name", "optimizer.lr", "seed")  # first columns of the HParams tab
 POINTS = 10_000  # of each curve: TensorBoard shows 1,000, and 90 epochs of ImageNet stay below 50 MB
-BY_IMAGES = "by_images"  # whose steps are images seen: readers tell by the steps what a restart has made void
+BY_IMAGES = "by_images"  # folder of curves over images seen; in one folder with curves over steps, purging would fail
+
+_EVENTS = "events.out.tfevents."
 
 LAYOUT = {
     "Accuracy": {
@@ -33,9 +40,9 @@ LAYOUT = {
 
 
 def shown(step: int, log_every: int, steps_per_epoch: int, total_steps: int) -> bool:
-    """Whether TensorBoard is given the point of a step: each, or of a long run some `POINTS`, the same after a restart.
+    """Whether TensorBoard gets the log point of a step: all points, or in a long run about `POINTS` of them.
 
-    The points are those of every `log_every` steps and of the ends of epochs.
+    There is a log point every `log_every` steps and at the end of each epoch. A restart chooses the same ones.
     """
     stride = -(-total_steps // POINTS)
     before = max((step - 1) // every * every for every in (log_every, steps_per_epoch))
@@ -43,15 +50,15 @@ def shown(step: int, log_every: int, steps_per_epoch: int, total_steps: int) -> 
 
 
 class Board:
-    """The writer of one process's stretch of a run."""
+    """Writes what this start of a run adds to its TensorBoard files."""
 
     def __init__(self, folder: Path, say: Say, purge_step: int | None = None, purge_images: int | None = None) -> None:
         """Open new files beside those of earlier starts.
 
         Args:
             folder: The run directory.
-            say: Is told if the files cannot be written any more, once for each.
-            purge_step: Readers forget what was written before of this step or a later one.
+            say: Called once for each file that cannot be written any more.
+            purge_step: Readers drop earlier points of this step and later ones.
             purge_images: The same in images seen.
         """
         self._folder, self._say, self._purge_images = folder, say, purge_images
@@ -59,32 +66,30 @@ class Board:
         self._by_images: Events | None = None
 
     def scalars(self, step: int, values: Mapping[str, float]) -> None:
-        """Points of any number of curves, in one record: half the bytes of one record each."""
+        """Write points of several curves in one record, which takes half the bytes of a record each."""
         _write(self._events, step, values)
 
     def by_images(self, images_seen: int, values: Mapping[str, float]) -> None:
-        """Points whose place is the number of images seen, so that runs of other batch sizes compare."""
+        """Write points over the number of images seen, so that runs of different batch sizes can be compared."""
         if self._by_images is None:
             self._by_images = Events(self._folder / BY_IMAGES, self._purge_images, self._say)
         _write(self._by_images, images_seen, {f"images_seen/{tag}": value for tag, value in values.items()})
 
     def picture(self, tag: str, step: int, picture: Picture) -> None:
-        """An image that is encoded already."""
         image = Summary.Image(
             height=picture.height, width=picture.width, colorspace=3, encoded_image_string=picture.encoded
         )
         self._events.add(Summary(value=[Summary.Value(tag=tag, image=image)]), step)
 
     def text(self, tag: str, step: int, markdown: str) -> None:
-        """A page of text."""
         self._events.add(text(tag, markdown), step)
 
     def describe(self, settings: Mapping[str, bool | float | str], metrics: tuple[str, ...]) -> None:
-        """What the HParams tab compares runs by, and which charts the Custom Scalars tab has.
+        """Write the content of the HParams tab and the charts of the Custom Scalars tab.
 
         Args:
             settings: Of the recipe, by dotted names.
-            metrics: Tags of curves whose last value a run is judged by.
+            metrics: Tags of the curves whose last values the HParams tab shows.
         """
         experiment, session, _ = hparams(dict(settings), dict.fromkeys(metrics, 0.0))
         self._events.add(_with_first(experiment, FIRST))
@@ -92,21 +97,75 @@ class Board:
         self._events.add(custom_scalars(LAYOUT))
 
     def end(self) -> None:
-        """Say that the run is finished."""
+        """Mark the run as finished."""
         self._events.add(hparams({}, {})[2])
 
     def close(self) -> None:
-        """End."""
-        for events in self._files:
-            events.close()
+        self._events.close()
+        if self._by_images:
+            self._by_images.close()
 
-    @property
-    def _files(self) -> list[Events]:
-        return [self._events, *([self._by_images] if self._by_images else [])]
+
+class Events:
+    """One event file, flushed after each record; if it cannot be written, the run goes on without it.
+
+    TensorBoard's own writer has a thread that raises its errors late and prints a traceback.
+    """
+
+    def __init__(self, folder: Path, purge_step: int | None, say: Callable[[str], None]) -> None:
+        """Open the file.
+
+        Args:
+            folder: Created if missing.
+            purge_step: Readers drop what earlier files hold of this step and later ones.
+            say: Called once if the file cannot be written any more.
+        """
+        folder.mkdir(parents=True, exist_ok=True)
+        name = f"{_EVENTS}{_number(folder):010d}.{socket.gethostname()}.{os.getpid()}"
+        self._say = say
+        self._records: RecordWriter | None = RecordWriter((folder / name).open("xb"))
+        self._add(Event(file_version="brain.Event:2"))
+        if purge_step is not None:
+            self._add(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
+
+    def add(self, summary: Summary, step: int = 0) -> None:
+        self._add(Event(step=step, summary=summary))
+
+    def close(self) -> None:
+        self._try(lambda records: records.close())
+
+    def _add(self, event: Event) -> None:
+        event.wall_time = time.time()
+        self._try(lambda records: records.write(event.SerializeToString()))
+        # a point lost in a kill would stay missing: the restart's checkpoint may be of a later step
+        self._try(lambda records: records.flush())
+
+    def _try(self, work: Callable[[RecordWriter], object]) -> None:
+        records = self._records
+        if records is None:
+            return
+        try:
+            work(records)
+        except OSError as error:
+            self._records = None
+            with suppress(OSError):  # its buffer cannot be written either
+                records.close()
+            self._say(
+                f"TensorBoard's file cannot be written: {error.strerror}; metrics.jsonl has what is missing there"
+            )
+
+
+def _number(folder: Path) -> int:
+    """What a new file's name begins with: the time, as readers expect, but above all that lie there.
+
+    Readers order files by name. After a clock was set back, the time alone would put a restart before the start.
+    """
+    names = (path.name.removeprefix(_EVENTS).partition(".")[0] for path in folder.glob(f"{_EVENTS}*"))
+    return max([int(time.time()), *(int(name) + 1 for name in names if name.isdecimal())])
 
 
 def _with_first(experiment: Any, names: Sequence[str]) -> Any:
-    """The summary of an experiment in which these settings are said to differ: TensorBoard shows such columns first."""
+    """Mark these settings as differing between runs: TensorBoard shows their columns first."""
     content = experiment.value[0].metadata.plugin_data
     known = HParamsPluginData.FromString(content.content)
     for info in known.experiment.hparam_infos:

@@ -1,6 +1,6 @@
 """Experiment trackers beside TensorBoard, by Accelerate's names. Rank 0 only.
 
-A tracker that fails is left out with a word: a service that is away must not end a run of days.
+A tracker that fails is dropped with a message: a service that is away must not end a run of days.
 """
 
 import json
@@ -9,11 +9,12 @@ from typing import Any
 
 from trainer.context import RunContext
 from trainer.exits import RunEndedError
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import encode, leaves
 from trainer.rundir import write_text
-from trainer.telemetry.settings import leaves
 
 PROJECT = "provenet"
-_IDENTITY = {"wandb": "id", "mlflow": "run_id"}  # what these call the number of a run that goes on
+_IDENTITY = {"wandb": "id", "mlflow": "run_id"}  # their arguments for the id of a run to continue
 
 
 class TrackerError(RunEndedError):
@@ -24,7 +25,7 @@ class Trackers:
     """The trackers that the site asks for."""
 
     def __init__(self, context: RunContext) -> None:
-        """Open them, wandb's and mlflow's run of an earlier start again.
+        """Open them; wandb and mlflow continue the run of an earlier start.
 
         Raises:
             TrackerError: One cannot be opened.
@@ -36,17 +37,15 @@ class Trackers:
             options = _options(name, context, known.get(name))
             try:
                 tracker = context.runtime.open_tracker(name, PROJECT, context.run.path, options)
-                tracker.store_init_configuration(leaves(context.recipe))
-            except Exception as error:  # whatever a package raises that we do not know
+                tracker.store_init_configuration(settings(context.recipe))
+            except Exception as error:  # each package has its own kinds
                 self.close()
                 raise TrackerError(f"--trackers {name}: {_first_line(error)}; leave it out to train without") from error
             self._open[name] = tracker
-        found = {name: run for name, tracker in self._open.items() if (run := _identity(name, tracker))}
-        if found:
-            write_text(self._file, json.dumps(known | found) + "\n")
+        if ids := {name: run for name, tracker in self._open.items() if (run := _identity(name, tracker))}:
+            write_text(self._file, json.dumps(known | ids) + "\n")
 
     def log(self, values: Mapping[str, float], step: int) -> None:
-        """Give each the values."""
         for name, tracker in list(self._open.items()):
             try:
                 tracker.log(dict(values), step=step)
@@ -55,7 +54,6 @@ class Trackers:
                 del self._open[name]
 
     def close(self) -> None:
-        """Let each end its run."""
         for name, tracker in self._open.items():
             try:
                 tracker.finish()
@@ -64,8 +62,14 @@ class Trackers:
         self._open = {}
 
 
+def settings(recipe: Recipe) -> dict[str, bool | float | str]:
+    """Every setting by its dotted name, lists as text: by these TensorBoard and trackers compare runs."""
+    values = leaves(encode(recipe))
+    return {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
+
+
 def _options(name: str, context: RunContext, known: str | None) -> dict[str, Any]:
-    """What a tracker is opened with, beside the project."""
+    """Arguments of a tracker's class; `known`: the id of the run to continue."""
     title, folder = context.run.path.resolve().name, str(context.run.path)
     options: dict[str, dict[str, Any]] = {
         "wandb": {"name": title, "dir": folder, **({"resume": "allow"} if known else {})},

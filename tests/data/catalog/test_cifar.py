@@ -10,7 +10,7 @@ import pytest
 
 from data.catalog import cifar, dataset
 from data.catalog import listing as listings
-from data.catalog.cifar_pickle import CifarError
+from data.catalog.cifar import CifarError
 from data.catalog.listing import Entry, Listing
 from tests.data.cifar_files import CLASSES10, CLASSES100, TRAIN10, batch, cifar10, cifar100, python2, python3
 
@@ -34,7 +34,7 @@ def test_every_image_is_found_with_its_class_and_its_bytes(
 ) -> None:
     files = write(tmp_path, dumps)
     for split, names in batches.items():
-        listing = cifar.listing(tmp_path, split)
+        listing = dataset.find(tmp_path).listing(split)
         assert (listing.classes, listing.archives, listing.raw) == (tuple(classes), tuple(names), (32, 32))
         assert listing.entries == sorted(listing.entries)
         found = {entry.name: (entry.target, content(listing, entry)) for entry in listing.entries}
@@ -59,7 +59,7 @@ def test_images_and_targets_are_those_of_torchvision(tmp_path: Path) -> None:
         meta = {**CIFAR10.meta, "md5": sums("batches.meta")[0][1]}  # noqa: RUF012
 
     for split in ("train", "val"):
-        theirs, ours = Ours(str(tmp_path), train=split == "train"), cifar.listing(tmp_path, split)
+        theirs, ours = Ours(str(tmp_path), train=split == "train"), dataset.find(tmp_path).listing(split)
         assert tuple(theirs.classes) == ours.classes
         rows = [(entry.archive, entry.offset, entry) for entry in ours.entries]
         assert [entry.target for _, _, entry in sorted(rows)] == theirs.targets
@@ -70,25 +70,25 @@ def test_images_and_targets_are_those_of_torchvision(tmp_path: Path) -> None:
 
 def test_its_own_folder_may_be_named_as_well(tmp_path: Path) -> None:
     cifar10(tmp_path)
-    assert cifar.listing(tmp_path / "cifar-10-batches-py", "val") == cifar.listing(tmp_path, "val")
-    assert cifar.folder(tmp_path / "cifar-10-batches-py") == cifar.folder(tmp_path)
+    assert dataset.find(tmp_path / "cifar-10-batches-py").listing("val") == dataset.find(tmp_path).listing("val")
+    assert dataset.find(tmp_path / "cifar-10-batches-py").folder("train") == dataset.find(tmp_path).folder("train")
 
 
 def test_a_data_set_is_known_by_its_files(tmp_path: Path) -> None:
-    assert not cifar.found(tmp_path)
+    assert not cifar.find(tmp_path)
     (tmp_path / "meta").touch()  # as many folders have one
-    assert not cifar.found(tmp_path)
+    assert not cifar.find(tmp_path)
     cifar100(tmp_path)
-    assert cifar.found(tmp_path)
-    assert dataset.listing(tmp_path, "val") == cifar.listing(tmp_path, "val")
+    assert cifar.find(tmp_path)
+    assert dataset.find(tmp_path).listing("val").raw == (32, 32)
 
 
 def test_of_two_data_sets_one_must_be_named(tmp_path: Path) -> None:
     cifar10(tmp_path)
     cifar100(tmp_path)
     with pytest.raises(CifarError, match=r"holds CIFAR-10 and CIFAR-100; name the folder of one, such as .*-py"):
-        cifar.listing(tmp_path, "train")
-    assert cifar.listing(tmp_path / "cifar-100-python", "train").classes == tuple(CLASSES100)
+        dataset.find(tmp_path).listing("train")
+    assert dataset.find(tmp_path / "cifar-100-python").listing("train").classes == tuple(CLASSES100)
 
 
 def test_images_without_file_names_are_numbered(tmp_path: Path) -> None:
@@ -96,7 +96,7 @@ def test_images_without_file_names_are_numbered(tmp_path: Path) -> None:
     images = batch(0, 3, "labels", 10)
     del images["filenames"]
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(python2(images))
-    names = sorted(entry.name for entry in cifar.listing(tmp_path, "val").entries)
+    names = sorted(entry.name for entry in dataset.find(tmp_path).listing("val").entries)
     assert names == [f"test_batch/0000{row}.png" for row in range(3)]
 
 
@@ -104,7 +104,7 @@ def test_a_file_name_cannot_lead_elsewhere(tmp_path: Path) -> None:
     cifar10(tmp_path)
     images = batch(0, 1, "labels", 10) | {"filenames": ["../../etc/passwd"]}
     (tmp_path / "cifar-10-batches-py/test_batch").write_bytes(python2(images))
-    assert [entry.name for entry in cifar.listing(tmp_path, "val").entries] == ["test_batch/00000_passwd"]
+    assert [entry.name for entry in dataset.find(tmp_path).listing("val").entries] == ["test_batch/00000_passwd"]
 
 
 class Attack:
@@ -127,7 +127,7 @@ def test_a_pickle_runs_no_code(tmp_path: Path, file: str, protocol: int) -> None
     path = tmp_path / "cifar-10-batches-py" / file
     path.write_bytes(pickle.dumps({"data": Attack(f"touch {mark}")}, protocol))
     with pytest.raises(CifarError, match=rf"{file} cannot be read: it asks for posix\.system, which no file of CIFAR"):
-        cifar.listing(tmp_path, "val")
+        dataset.find(tmp_path).listing("val")
     assert not mark.exists()
 
 
@@ -138,7 +138,7 @@ def test_nothing_else_can_be_asked_for(tmp_path: Path, code: bytes) -> None:
     cifar10(tmp_path)
     (tmp_path / "cifar-10-batches-py/batches.meta").write_bytes(code)
     with pytest.raises(CifarError, match=r"it asks for (builtins\.eval|numpy\.load|os\.system), which"):
-        cifar.listing(tmp_path, "val")
+        dataset.find(tmp_path).listing("val")
 
 
 def changed(**changes: Any) -> Callable[[], bytes]:
@@ -176,7 +176,7 @@ def test_a_file_that_is_not_as_it_should_be_is_told(
     cifar10(tmp_path)
     (tmp_path / "cifar-10-batches-py" / file).write_bytes(make())
     with pytest.raises(CifarError, match=reason) as raised:
-        cifar.listing(tmp_path, "val")
+        dataset.find(tmp_path).listing("val")
     assert str(raised.value).startswith(str(tmp_path / "cifar-10-batches-py" / file))
 
 
@@ -184,10 +184,5 @@ def test_a_missing_batch_is_named(tmp_path: Path) -> None:
     cifar10(tmp_path)
     (tmp_path / "cifar-10-batches-py/data_batch_3").unlink()
     with pytest.raises(CifarError, match="data_batch_3 is missing; unpack the official archive again"):
-        cifar.listing(tmp_path, "train")
-    assert len(cifar.listing(tmp_path, "val").entries) == 20
-
-
-def test_a_folder_without_cifar_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CifarError, match=r"holds no CIFAR; expected ROOT/cifar-10-batches-py/batches\.meta or ROOT/"):
-        cifar.listing(tmp_path, "train")
+        dataset.find(tmp_path).listing("train")
+    assert len(dataset.find(tmp_path).listing("val").entries) == 20

@@ -10,8 +10,7 @@ import pytest
 from PIL import Image
 
 from data.catalog import manifest, tree
-from data.catalog.formats import JPEG, RGB
-from data.catalog.manifest import COLUMNS, DamagedManifestError, Manifest
+from data.catalog.manifest import COLUMNS, JPEG, RGB, DamagedManifestError, Manifest
 from data.types import BrokenImage
 from data.verify import verify
 

@@ -143,12 +143,12 @@ def test_a_shard_that_is_cut_off_damaged_or_compressed_is_told(
 @pytest.mark.parametrize("split", ["train", "val"])
 def test_a_folder_without_shards_is_told(tmp_path: Path, split: str) -> None:
     (tmp_path / "train").mkdir()
-    assert not shards.found(tmp_path, split)
+    assert not shards.exist(tmp_path, split)
     with pytest.raises(ShardError, match=rf"{split} holds no \*\.tar file; expected {tmp_path}/train/\*\.tar and"):
         shards.listing(tmp_path, split)
 
 
 def test_shards_are_known_by_one_archive(tmp_path: Path) -> None:
     shard(tmp_path / "train/x.tar", {})
-    assert shards.found(tmp_path, "train")
-    assert not shards.found(tmp_path, "val")
+    assert shards.exist(tmp_path, "train")
+    assert not shards.exist(tmp_path, "val")

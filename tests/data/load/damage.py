@@ -19,7 +19,7 @@ from data.catalog import tree
 from data.catalog.manifest import Manifest
 from data.catalog.pack_record import PackOptions
 from data.load.backends import open_loader
-from data.pack import manifests, pack
+from data.pack import pack
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
@@ -99,7 +99,7 @@ def make(root: Path) -> dict[str, Manifest]:
     listed = scanned(root / "tree")
     listing = tree.listing(root / "tree", "train")
     pack.write(listing, root / "shards", "train", PackOptions(shard_images=50), workers=1, progress=lambda *_: None)
-    packed = manifests.write(root / "shards", "train", images=COUNT, workers=1)
+    packed = pack.write_manifest(root / "shards", "train", images=COUNT, workers=1)
     for images in (listed, packed):
         for index in range(COUNT):
             if kind := VICTIMS.get(number_of(images, index)):

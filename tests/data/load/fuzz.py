@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.plan.config import InputConfig
+from data.types import Backend
 from tests.data.load.loading import eval_loader
 from tests.data.making import picture, scanned
 

@@ -6,13 +6,12 @@ import numpy as np
 import torch
 
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load.backends import open_loader
 from data.load.loader import PlanLoader
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
-from data.types import Batch, Shard
+from data.types import Backend, Batch, Shard
 
 CONFIG = InputConfig(train_size=40, eval_resize=48, eval_crop=40)
 BACKENDS: tuple[Backend, ...] = ("threads", "dali")

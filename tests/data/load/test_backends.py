@@ -12,12 +12,10 @@ import torch
 from PIL import Image
 from torchvision import transforms
 
-from data.catalog.formats import RAW
-from data.catalog.manifest import Manifest
-from data.config import Backend
+from data.catalog.manifest import RAW, Manifest
 from data.load.backends import UnusableBackendError, choose, evaluating
 from data.plan.config import AugmentConfig, InputConfig
-from data.types import Shard
+from data.types import Backend, Shard
 from tests.data.load.loading import BACKENDS, CONFIG, eval_loader, rows, same, train_loader
 from tests.data.making import imagined, scanned, varied_tree
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.catalog import cifar, dataset, tree
+from data.catalog import dataset, tree
 from data.catalog.pack_record import PackOptions
-from data.config import Backend
-from data.pack import manifests, pack
+from data.pack import pack
 from data.plan.config import InputConfig
+from data.types import Backend
 from data.verify import verify
 from tests.data.cifar_files import TRAIN10, cifar10
 from tests.data.load.loading import BACKENDS, rows, same, train_loader
@@ -24,7 +24,7 @@ def test_shards_give_the_batches_of_the_tree_they_were_packed_of(tmp_path: Path,
     out = tmp_path / "shards"
     listing, options = tree.listing(tmp_path / "tree", "train"), PackOptions(shard_images=7)
     pack.write(listing, out, "train", options, workers=1, progress=lambda *_: None)
-    packed = manifests.write(out, "train", images=32, workers=1)
+    packed = pack.write_manifest(out, "train", images=32, workers=1)
     assert len(packed.archives) == 5
     assert packed.fingerprint() == images.fingerprint()
     with closing(train_loader(backend, images)) as ours, closing(train_loader(backend, packed)) as theirs:
@@ -33,9 +33,9 @@ def test_shards_give_the_batches_of_the_tree_they_were_packed_of(tmp_path: Path,
 
 def test_cifar_gives_its_own_pixels(tmp_path: Path) -> None:
     files = cifar10(tmp_path)
-    listing = dataset.listing(tmp_path, "train")
+    listing = dataset.find(tmp_path).listing("train")
     images = verify.scan(listing, known=None, journal=None, workers=1, progress=lambda *_: None)
-    assert images.root == cifar.folder(tmp_path)
+    assert images.root == dataset.find(tmp_path).folder("train")
     config = InputConfig(train_size=32, crop="padded", crop_padding=0, flip=0)
     with closing(train_loader("threads", images, config)) as loader:
         found = rows(loader.epoch(0))
@@ -55,7 +55,7 @@ def test_cifar_gives_its_own_pixels(tmp_path: Path) -> None:
 
 def test_a_padded_crop_of_cifar_is_black_at_the_border(tmp_path: Path) -> None:
     cifar10(tmp_path)
-    listing = dataset.listing(tmp_path, "train")
+    listing = dataset.find(tmp_path).listing("train")
     images = verify.scan(listing, known=None, journal=None, workers=1, progress=lambda *_: None)
     config = replace(InputConfig(), train_size=32, crop="padded", crop_padding=4)
     with closing(train_loader("threads", images, config)) as loader:

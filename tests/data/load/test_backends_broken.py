@@ -11,8 +11,7 @@ import pytest
 import torch
 
 from data.catalog.manifest import Manifest
-from data.config import Backend
-from data.types import BrokenImageError, TooManyBrokenError
+from data.types import Backend, BrokenImageError, TooManyBrokenError
 from tests.data.load.loading import BACKENDS, eval_loader, rows, same, train_loader
 from tests.data.making import picture, scanned
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from data.config import Backend
+from data.types import Backend
 from tests.commands import HANGS_S
 from tests.data.load.loading import BACKENDS
 

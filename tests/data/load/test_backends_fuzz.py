@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data.config import Backend
+from data.types import Backend
 from tests.data.load.fuzz import FORMATS
 from tests.data.load.loading import BACKENDS
 

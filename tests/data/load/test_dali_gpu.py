@@ -9,13 +9,12 @@ import torch
 from PIL import Image
 
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load.backends import evaluating, open_loader
 from data.load.loader import PlanLoader
 from data.plan.config import AugmentConfig, EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
-from data.types import Shard
+from data.types import Backend, Shard
 from tests.data.load.loading import CONFIG
 from tests.data.making import picture, scanned, varied_tree
 

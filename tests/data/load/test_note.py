@@ -9,13 +9,12 @@ import torch
 
 from data.catalog import dataset
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load import note
 from data.load.backends import open_loader
 from data.load.note import Note
 from data.plan.plan import TrainPlan
 from data.schema import NewerSchemaError
-from data.types import Shard
+from data.types import Backend, Shard
 from data.verify import verify
 from tests.data.load.loading import BACKENDS, CONFIG
 
@@ -23,7 +22,9 @@ from tests.data.load.loading import BACKENDS, CONFIG
 @pytest.fixture(scope="module")
 def manifest(images: Path) -> Manifest:
     """24 images of each of 4 classes."""
-    return verify.scan(dataset.listing(images, "train"), known=None, journal=None, workers=1, progress=lambda *_: None)
+    return verify.scan(
+        dataset.find(images).listing("train"), known=None, journal=None, workers=1, progress=lambda *_: None
+    )
 
 
 @pytest.fixture

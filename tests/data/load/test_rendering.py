@@ -10,11 +10,10 @@ from torchvision import transforms
 from torchvision.transforms import InterpolationMode
 
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load.backends import open_loader
 from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
-from data.types import Shard
+from data.types import Backend, Shard
 from tests.data.load.loading import BACKENDS
 from tests.data.making import scanned, varied_tree
 

@@ -11,13 +11,12 @@ import torch
 from PIL import Image
 
 from data.catalog.manifest import Manifest
-from data.config import Backend
 from data.load import rendering
 from data.load.backends import open_loader
 from data.load.whole import WholeLoader, plan_of
 from data.plan.config import EvalViews, InputConfig
 from data.plan.evaluation import EvalPlan
-from data.types import Shard
+from data.types import Backend, Shard
 from tests.data.load.loading import BACKENDS, train_loader
 from tests.data.making import scanned, varied_tree
 

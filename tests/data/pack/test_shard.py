@@ -13,8 +13,8 @@ from data.catalog import shards, tree
 from data.catalog.listing import digest
 from data.catalog.manifest import Manifest
 from data.catalog.pack_record import PackOptions
-from data.pack import manifests, pack
-from data.pack.shard import END, Meant, checked, member
+from data.pack import pack
+from data.pack.shard import END, Expected, checked, member
 
 
 def jpeg(size: tuple[int, int], colour: str = "red") -> bytes:
@@ -72,22 +72,22 @@ def test_tree_and_shards_give_manifests_of_the_same_fingerprint(packed: Path) ->
 def test_the_manifest_of_the_shards_is_written_beside_them(packed: Path) -> None:
     from data.catalog import dataset
 
-    found = manifests.write(packed / "out", "train", 24, 1)
-    loaded = dataset.load(packed / "out", packed / "out", "train")
+    found = pack.write_manifest(packed / "out", "train", 24, 1)
+    loaded = dataset.find(packed / "out").manifest(packed / "out", "train")
     assert loaded.fingerprint() == found.fingerprint()
     assert (len(loaded), loaded.archives) == (24, ("train-000000.tar", "train-000001.tar"))
     assert not dataset.journal_file(packed / "out", "train").exists()
     (packed / "out/manifest-train.npz").write_bytes(b"damaged")
-    assert manifests.write(packed / "out", "train", 24, 1).fingerprint() == found.fingerprint()
+    assert pack.write_manifest(packed / "out", "train", 24, 1).fingerprint() == found.fingerprint()
 
 
 def test_images_that_were_packed_and_do_not_decode_are_told(packed: Path) -> None:
     with pytest.raises(OSError, match="3 images that were written no longer decode"):
-        manifests.write(packed / "out", "train", 27, 1)
+        pack.write_manifest(packed / "out", "train", 27, 1)
 
 
 IMAGE = jpeg((9, 7))
-MEANT = [Meant("a.jpg", digest(IMAGE), (9, 7))]
+MEANT = [Expected("a.jpg", digest(IMAGE), (9, 7))]
 
 
 def test_the_index_tells_where_everything_lies(tmp_path: Path) -> None:
@@ -107,7 +107,7 @@ def test_the_index_tells_where_everything_lies(tmp_path: Path) -> None:
     ],
 )
 def test_an_image_that_is_not_what_was_written_is_told(
-    tmp_path: Path, spoil: Callable[[bytes], bytes], meant: list[Meant]
+    tmp_path: Path, spoil: Callable[[bytes], bytes], meant: list[Expected]
 ) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(spoil(member("a.jpg", IMAGE) + member("a.cls", b"1") + END))
@@ -119,14 +119,14 @@ def test_an_encoded_image_that_does_not_decode_is_told(tmp_path: Path) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(member("a.jpg", IMAGE[:-100]) + member("a.cls", b"1") + END)
     with pytest.raises(OSError, match=r"(?i)truncated"):
-        checked(path, [Meant("a.jpg", digest(IMAGE[:-100]), (9, 7))])
+        checked(path, [Expected("a.jpg", digest(IMAGE[:-100]), (9, 7))])
 
 
 @pytest.mark.parametrize(
     ("meant", "end"),
     [(MEANT * 2, END), ([], END), (MEANT, member("b.jpg", IMAGE) + END), (MEANT, b"")],
 )
-def test_other_files_than_were_written_are_told(tmp_path: Path, meant: list[Meant], end: bytes) -> None:
+def test_other_files_than_were_written_are_told(tmp_path: Path, meant: list[Expected], end: bytes) -> None:
     path = tmp_path / "x.tar"
     path.write_bytes(member("a.jpg", IMAGE) + member("a.cls", b"1") + end)
     with pytest.raises(OSError, match=r"not on the disk what was written; is the disk failing\?"):

@@ -8,7 +8,7 @@ import pytest
 from torchvision import datasets
 
 from data.catalog import dataset
-from data.catalog.cifar_pickle import CifarError
+from data.catalog.cifar import CifarError
 from data.output_folder import RefusedError
 from data.prepare.cifar_archive import OFFICIAL, Name, prepare
 from data.prepare.prepared import RECORD
@@ -60,7 +60,7 @@ def test_the_files_lie_where_torchvision_and_training_look(tmp_path: Path, name:
     assert {file.name: file.read_bytes() for file in folder.iterdir()} == contents
     train = 3 * len(PEERS[name].train_list)
     assert (prepared.contents.train, prepared.contents.val, prepared.contents.classes) == (train, 3, CLASSES[name])
-    assert len(dataset.listing(tmp_path / "out", "train").entries) == train
+    assert len(dataset.find(tmp_path / "out").listing("train").entries) == train
     again = prepare(tmp_path / "out", path, name, partial=True)
     assert (again.written, again.contents) == (0, prepared.contents)
 

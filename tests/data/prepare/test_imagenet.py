@@ -69,7 +69,7 @@ def test_the_archives_become_a_tree_by_class(tmp_path: Path, paths: dict[str, Pa
 def test_classes_are_numbered_by_synset_and_not_by_the_devkit(tmp_path: Path, paths: dict[str, Path]) -> None:
     make(tmp_path / "tree", paths)
     for split in ("train", "val"):
-        assert dataset.listing(tmp_path / "tree", split).classes == ("n01440764", "n02119789", "n03000684")
+        assert dataset.find(tmp_path / "tree").listing(split).classes == ("n01440764", "n02119789", "n03000684")
 
 
 def images(listing: Listing) -> dict[str, tuple[int, bytes]]:
@@ -86,9 +86,9 @@ def test_shards_hold_the_images_of_the_tree(tmp_path: Path, paths: dict[str, Pat
         f"train-00000{number}.tar" for number in range(3)
     ]
     for split in ("train", "val"):
-        tree, shards = (dataset.listing(tmp_path / form, split) for form in ("tree", "shards"))
+        tree, shards = (dataset.find(tmp_path / form).listing(split) for form in ("tree", "shards"))
         assert images(shards) == images(tree)
-        manifest = dataset.load(tmp_path / "shards", tmp_path / "shards", split)
+        manifest = dataset.find(tmp_path / "shards").manifest(tmp_path / "shards", split)
         assert (len(manifest), manifest.classes, manifest.archives) == (
             len(tree.entries),
             tree.classes,
@@ -204,11 +204,10 @@ def test_every_problem_of_the_flags_is_told_at_once(tmp_path: Path) -> None:
     absent = {flag: tmp_path / flag for flag in ("train_tar", "val_tar", "devkit")}
     (tmp_path / "val_tar").mkdir()
     (tmp_path / "out").touch()
-    said = refusal(lambda: make(tmp_path / "out", absent, workers=0, shards=PackOptions(quality=0)))
+    said = refusal(lambda: make(tmp_path / "out", absent, workers=0, shards=PackOptions()))
     where = "it is to be had from https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
     assert said.splitlines() == [
         "--workers: 0; must be at least 1 and at most 256",
-        "--quality: 0; must be at least 1 and at most 100",
         f"--train-tar: {tmp_path}/train_tar does not exist; {where}",
         f"--val-tar: {tmp_path}/val_tar is no file; {where}",
         f"--devkit: {tmp_path}/devkit does not exist; {where}",

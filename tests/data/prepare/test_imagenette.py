@@ -46,7 +46,7 @@ def test_the_images_of_the_archive_become_a_tree(tmp_path: Path) -> None:
     assert contents(tmp_path / "out") == IMAGES
     found = prepared.contents
     assert (found.classes, found.train, found.val, found.bytes) == (2, 3, 2, sum(map(len, IMAGES.values())))
-    assert dataset.listing(tmp_path / "out", "train").classes == ("n01440764", "n02102040")
+    assert dataset.find(tmp_path / "out").listing("train").classes == ("n01440764", "n02102040")
     assert prepare(tmp_path / "out", path, "imagenette", partial=True).written == 0
 
 

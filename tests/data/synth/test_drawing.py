@@ -16,8 +16,8 @@ from PIL import Image
 from torch import Tensor
 from torch.nn import functional as F
 
-from data.config import Scale
 from data.synth import drawing
+from data.synth.config import Scale
 from data.synth.shapes import CLASSES, SHAPES, TEXTURES
 
 ROOT = Path(__file__).parents[3]

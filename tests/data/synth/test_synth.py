@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.config import Synth
 from data.output_folder import RefusedError
 from data.synth import synth
+from data.synth.config import Synth
 from data.synth.layout import RECORD
 
 ROOT = Path(__file__).parents[3]
@@ -193,22 +193,12 @@ def test_a_folder_that_holds_anything_else_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("changes", "workers", "reason"),
-    [
-        ({"classes": 41}, 1, "--classes: 41; must be at least 2 and at most 40"),
-        ({"classes": 1}, 1, "--classes: 1; must be at least 2 and at most 40"),
-        ({"train_per_class": 0}, 1, "--train-per-class: 0; must be at least 1 and at most 1000000"),
-        ({"val_per_class": 1_000_001}, 1, "--val-per-class: 1000001; must be at least 1 and at most 1000000"),
-        ({"seed": -1}, 1, "--seed: -1; must be at least 0 and at most 4294967295"),
-        ({}, 0, "--workers: 0; must be at least 1 and at most 256"),
-        ({"seed": 2**32}, 257, "--seed: 4294967296; must be at least 0 and at most 4294967295\n--workers: 257"),
-    ],
+    ("workers", "reason"),
+    [(0, "--workers: 0; must be at least 1 and at most 256"), (257, "--workers: 257; must be at least 1")],
 )
-def test_a_value_out_of_range_is_refused(
-    tmp_path: Path, changes: dict[str, int | str], workers: int, reason: str
-) -> None:
+def test_a_number_of_workers_that_cannot_be_is_refused(tmp_path: Path, workers: int, reason: str) -> None:
     with pytest.raises(RefusedError, match=reason):
-        synth.write(tmp_path / "tree", options(**changes), workers=workers)
+        synth.write(tmp_path / "tree", OPTIONS, workers=workers)
     assert list(tmp_path.iterdir()) == []
 
 

@@ -6,9 +6,8 @@ import numpy as np
 from PIL import Image
 
 from data.catalog import tree
-from data.catalog.formats import FORMATS, MODES
 from data.catalog.listing import Entry, Listing, digest
-from data.catalog.manifest import Manifest
+from data.catalog.manifest import FORMATS, MODES, Manifest
 from data.verify import verify
 
 NOW = 1_700_000_000_000_000_000

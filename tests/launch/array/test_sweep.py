@@ -5,7 +5,7 @@ import pytest
 
 from launch.array import sweep
 from launch.array.sweep import MOST, Task
-from trainer.optim.optimizer_config import SgdConfig
+from trainer.optim.config import SgdConfig
 from trainer.recipe import recipes
 from trainer.recipe.decode import InvalidConfigError
 

@@ -23,7 +23,7 @@ launch: attempt 1 of job 12 on n[1-2], from step 0
 0: a0
  1: a1
 10: a10
-launch: attempt 1: broke off
+launch: attempt 1: aborted
 launch: attempt 2 of job 12 on n[1-2], from step 40
 0: 10 %\r20 %\r
  1: \x1b[31mb1\x1b[0m
@@ -54,15 +54,15 @@ def shown(run: Path, **flags: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        ({}, ["prolog", *FIRST, "launch: attempt 1: broke off", *SECOND]),
+        ({}, ["prolog", *FIRST, "launch: attempt 1: aborted", *SECOND]),
         ({"lines": 2}, [" 1: b1", "0: b0"]),
         ({"lines": 3}, ["0: 20 %", " 1: b1", "0: b0"]),  # from within a line of the file
         ({"rank": 0}, ["a0", "10 %", "20 %", "b0"]),
         ({"rank": 1, "lines": 1}, ["b1"]),
         ({"rank": 10}, ["a10"]),
         ({"rank": 7}, []),
-        ({"attempt": 1}, [*FIRST, "launch: attempt 1: broke off"]),
-        ({"attempt": 1, "lines": 2}, ["10: a10", "launch: attempt 1: broke off"]),
+        ({"attempt": 1}, [*FIRST, "launch: attempt 1: aborted"]),
+        ({"attempt": 1, "lines": 2}, ["10: a10", "launch: attempt 1: aborted"]),
         ({"attempt": 2}, SECOND),
         ({"attempt": 1, "rank": 0}, ["a0"]),
         ({"lines": 0, "rank": 0}, ["a0", "10 %", "20 %", "b0"]),

@@ -2,11 +2,13 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
 from launch.cli import main
-from launch.commands.reproduce import SWEEP, UNDER_WAY
+from launch.commands.reproduce import SWEEP
+from launch.run_state import UnderWay
 from tests import commands
 from trainer.stopping import START_AGAIN
 
@@ -33,7 +35,7 @@ def test_seeds_are_queued_come_back_to_and_reported(recipe: Path, images: Path, 
     first = commands.run("launch", "reproduce", *words, "--", "--threads", "1", "--parallel", "2")
     assert first.returncode == START_AGAIN, first.stdout + first.stderr
     rows = json.loads(commands.run("launch", "status", root, "--json").stdout)
-    assert {row["state"] for row in rows} <= {*UNDER_WAY, "finished"}
+    assert {row["state"] for row in rows} <= {*get_args(UnderWay), "finished"}
     again = commands.run("launch", "reproduce", *words, "--wait", "--", "--threads", "1")
     assert again.returncode == 0, again.stdout + again.stderr
     assert "2 runs, 2 of them finished, running or queued" in again.stdout

@@ -8,7 +8,7 @@ import pytest
 
 from launch import attempts
 from launch.attempts import End, Then
-from launch.commands.status import Recipes, Status, collect
+from launch.commands.status import Status, collect
 from launch.status_table import Row
 from launch.submission import LaunchFolder, Submission
 from tests import commands
@@ -53,12 +53,12 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def rows(root: Path) -> dict[str, Row]:
-    return {row.run: row for row in collect(root, Recipes()).rows}
+    return {row.run: row for row in collect(root, {}).rows}
 
 
 def test_a_row_says_all_of_a_running_run(tmp_path: Path) -> None:
     make(tmp_path / "r" / "a", "1", "again", None)
-    assert collect(tmp_path / "r", Recipes()).rows == [
+    assert collect(tmp_path / "r", {}).rows == [
         Row(
             run="a",
             state="running",
@@ -154,7 +154,7 @@ def test_a_cluster_that_does_not_answer_is_said_once(tmp_path: Path, slurm: Path
     (slurm / "squeue").write_text(f"#!/bin/sh\necho '{down}' >&2; exit 1\n")
     make(tmp_path / "r" / "a", "1", None)
     make(tmp_path / "r" / "b", "2", None)
-    found = collect(tmp_path / "r", Recipes())
+    found = collect(tmp_path / "r", {})
     assert [row.state for row in found.rows] == ["unknown", "unknown"]
     assert found.remarks == [f"state unknown: squeue: {down}"]
 
@@ -178,8 +178,8 @@ def said(**flags: Any) -> tuple[int, str]:
         ({"root": Path("/etc/hostname")}, "ROOT: /etc/hostname is a file; name a folder"),
         ({"watch": (0.5,)}, "--watch[0]: 0.5; must be at least 1 and at most 3600"),
         ({"watch": (2.0, 3.0)}, "--watch: 2 numbers; give one, or none"),
-        ({"watch": (), "json": True}, "--watch: goes on for ever, and --json prints one array; choose one"),
-        ({"watch": ()}, "--watch: redraws a terminal, and the output is none; leave it out, or use --json in a loop"),
+        ({"watch": (), "json": True}, "--watch: never ends, and --json prints one array; choose one"),
+        ({"watch": ()}, "--watch: needs a terminal, and the output is none; leave it out, or use --json in a loop"),
     ],
 )
 def test_bad_input_is_refused(flags: dict[str, Any], expected: str) -> None:

@@ -18,8 +18,8 @@ from launch.plan.config import PlanConfig, plan_problems
         (
             {"measured": Path("doctor.json"), "images_per_s": 1.0, "loader_images_per_s": 2.0},
             [
-                "--images-per-s: is what --measured gives; leave one out",
-                "--loader-images-per-s: is what --measured gives; leave one out",
+                "--images-per-s: --measured gives it too; leave one out",
+                "--loader-images-per-s: --measured gives it too; leave one out",
             ],
         ),
     ],

@@ -4,8 +4,7 @@ from data.plan.config import InputConfig
 from launch.plan.config import PlanConfig
 from launch.plan.jobs import TooShortError, gpu_counts, run
 from tests.launch.plan.forecasts import PLENTY, forecast
-from trainer.optim.config import EmaConfig
-from trainer.optim.optimizer_config import SgdConfig
+from trainer.optim.config import EmaConfig, SgdConfig
 from trainer.recipe.config import Recipe
 
 TEN_STEPS = {"train_images": 1050, "val_images": 300, "startup_s": 8.0, "queue_minutes": 1.0}

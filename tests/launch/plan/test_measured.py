@@ -14,7 +14,7 @@ from tests.trainer.doctor.cases import CPU
 from trainer.commands import doctor
 from trainer.doctor.advice import Visit
 from trainer.doctor.bound import Figures
-from trainer.optim.optimizer_config import AdamWConfig
+from trainer.optim.config import AdamWConfig
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError
 

@@ -9,8 +9,15 @@ from models.config import ModelConfig
 from trainer.checkpoint import files, store
 from trainer.engine import build
 from trainer.engine.state import TrainState
-from trainer.optim.config import EmaConfig
-from trainer.optim.optimizer_config import AdamWConfig, AnyOptimizer, LambConfig, LarsConfig, RmspropTfConfig, SgdConfig
+from trainer.optim.config import (
+    AdamWConfig,
+    AnyOptimizer,
+    EmaConfig,
+    LambConfig,
+    LarsConfig,
+    RmspropTfConfig,
+    SgdConfig,
+)
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.world import World

@@ -31,9 +31,11 @@ def test_on_a_terminal_of_80_columns_nothing_is_cut_short(
 
 def test_counts_that_are_left_out_say_why() -> None:
     recipe = Recipe(global_batch=256, micro_batch=32)
-    assert plan_table.beyond(recipe, []) == ""
-    said = plan_table.beyond(recipe, [16, 1024])
-    assert said.startswith("not on 16, 1,024 GPUs: global_batch 256 cannot be dealt out in micro-batches of 32")
+    assert plan_table.left_out(recipe, []) == ""
+    said = plan_table.left_out(recipe, [16, 1024])
+    assert said.startswith(
+        "not on 16, 1,024 GPUs: global_batch 256 cannot be divided among them in micro-batches of 32"
+    )
     assert "--global-batch 32768 reaches 1,024" in said
 
 

@@ -17,9 +17,9 @@ from launch.attempts import Attempt
 from launch.submission import LaunchFolder
 from tests.commands import HANGS_S
 from tests.system.drill.cluster import Cluster, ClusterError
+from tests.system.measured import MEASURED
 from trainer.checkpoint import files
 from trainer.rundir import RunDirectory
-from trainer.telemetry.measured import MEASURED
 
 _LOOK_S = 0.05
 

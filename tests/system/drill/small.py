@@ -6,7 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from models import registry
-from trainer.optim.schedule_config import CosineScheduleConfig
+from trainer.optim.config import CosineScheduleConfig
 from trainer.recipe.config import Recipe
 
 CLASSES = 4

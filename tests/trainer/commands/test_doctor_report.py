@@ -7,7 +7,7 @@ from tests.trainer.doctor.cases import CPU, GPU
 from trainer.commands import doctor
 from trainer.doctor.advice import Trial, Visit, advise
 from trainer.doctor.bound import Change, Figures, Pace, Reduction
-from trainer.doctor.finding import Finding
+from trainer.doctor.machine import Finding
 
 IDLE = replace(GPU, load=Pace(0.001, 0.002), together=Pace(0.005, 0.003))
 

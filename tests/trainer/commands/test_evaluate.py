@@ -78,10 +78,13 @@ REFUSALS = {
         "--compare: takes two, not 3: one.npz, two.npz, other.npz",
     ),
     "one": (["--compare", "one.npz"], "--compare: takes two, not 1: one.npz"),
-    "one beside two": (["net.safetensors", "--compare", "one.npz", "two.npz"], "--compare: takes two, and net.safe"),
+    "one beside two": (
+        ["net.safetensors", "--compare", "one.npz", "two.npz"],
+        "--compare: takes two, so leave net.safetensors out",
+    ),
     "idle protocol": (
         ["--compare", "one.npz", "two.npz", "--protocol", "ten-crop"],
-        "--protocol: the answers are given; leave it out",
+        "--protocol: does not apply to stored answers; leave it out",
     ),
     "other images": (["--compare", "one.npz", "other.npz"], "are of other images: 1 are in one alone"),
     "bad answers": (["--compare", "one.npz", "bad.npz"], "bad.npz holds no predictions"),

@@ -62,9 +62,16 @@ def test_shards_are_a_source_as_well(source: Path, capsys: pytest.CaptureFixture
 @pytest.mark.parametrize(
     ("flags", "reason"),
     [
-        (["--quality", 50], "--quality: 50, but without --resize no image is encoded anew"),
+        (["--quality", 50], "--quality: 50, but without --resize no image is encoded again"),
         (["--workers", 0], "--workers: 0; must be at least 1 and at most 256"),
-        (["--resize", 5], "--resize: 5; must be at least 32 and at most 4096"),
+        (["--resize", 31], "--resize: 31; must be at least 32 and at most 4096"),
+        (["--resize", 32, "--quality", 0], "--quality: 0; must be at least 1 and at most 100"),
+        (
+            ["--shard-images", 0, "--seed", -1],
+            "--shard-images: 0; must be at least 1 and at most 1000000\n"
+            "  --seed: -1; must be at least 0 and at most 4294967295",
+        ),
+        (["--max-broken", 1.5], "--max-broken: 1.5; must be at least 0 and at most 1"),
     ],
 )
 def test_bad_input_is_refused_with_a_reason(

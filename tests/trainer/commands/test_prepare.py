@@ -75,6 +75,16 @@ def test_an_archive_that_is_not_there_ends_with_2(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_options_of_shards_out_of_range_end_with_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    archives = [f"--{name}={tmp_path / name}" for name in ("train-tar", "val-tar", "devkit")]
+    flags = ["--to", "shards", "--quality", "0", "--resize", "31"]
+    assert main(["prepare", "imagenet", str(tmp_path / "out"), *archives, *flags]) == 2
+    assert capsys.readouterr().err.splitlines()[1:] == [
+        "  --resize: 31; must be at least 32 and at most 4096",
+        "  --quality: 0; must be at least 1 and at most 100",
+    ]
+
+
 def test_help_names_the_data_sets_and_the_official_files() -> None:
     said = commands.said(commands.run("launch", "prepare", "--help"))
     assert all(f"• {name}" in said for name in ("imagenet", "imagenette", "imagewoof", "cifar10", "cifar100"))

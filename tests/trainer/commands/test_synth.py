@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -71,6 +72,16 @@ def test_help_states_ranges_units_and_defaults() -> None:
     ("arguments", "reason"),
     [
         (["synth", "OUT", "--classes", "41"], "  --classes: 41; must be at least 2 and at most 40\n"),
+        (["synth", "OUT", "--classes", "1"], "  --classes: 1; must be at least 2 and at most 40\n"),
+        (
+            ["synth", "OUT", "--train-per-class", "0"],
+            "  --train-per-class: 0; must be at least 1 and at most 1000000\n",
+        ),
+        (
+            ["synth", "OUT", "--val-per-class", "1000001", "--seed", "4294967296"],
+            "  --val-per-class: 1000001; must be at least 1 and at most 1000000\n"
+            "  --seed: 4294967296; must be at least 0 and at most 4294967295\n",
+        ),
         (["synth", "OUT", "--workers", "0"], "  --workers: 0; must be at least 1 and at most 256\n"),
         (["synth", "OUT", "--seed", "-1"], "  --seed: -1; must be at least 0 and at most 4294967295\n"),
         (["synth", "HERE"], "HERE holds mine.txt, no part of this data set; name another folder, or delete it\n"),
@@ -136,10 +147,13 @@ def test_ctrl_c_stops_with_one_line(tmp_path: Path, workers: str, images: int) -
 def test_a_terminal_shows_a_bar(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     command = [sys.executable, "-m", "launch", "synth", str(tmp_path / "tree"), *SMALL]
+    content = b""
     with subprocess.Popen(command, cwd=ROOT, stderr=theirs, stdout=subprocess.PIPE, env=os.environ | {"TERM": "xterm"}):
-        pass
-    os.close(theirs)
-    shown = os.read(ours, 100_000).decode(errors="replace")  # a read may end within a character
+        os.close(theirs)
+        with suppress(OSError):  # the other side is closed
+            while part := os.read(ours, 100_000):  # at most 4 KB each, of which a slow process writes more
+                content += part
     os.close(ours)
+    shown = content.decode()
     assert "10/10" in shown
     assert "images/s" in shown

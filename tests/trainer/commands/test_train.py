@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from data.config import Synth
+from data.synth.config import Synth
 from data.synth.synth import write
 from tests import commands
 from tests.terminal import on_terminal, without_terminal
@@ -27,7 +27,7 @@ def test_help_shows_the_recipe_s_own_values() -> None:
     text = " ".join(run("train", "resnet50", "--help").stdout.replace("│", " ").split())
     assert "--schedule.milestones" in text
     assert "(default: 30.0 60.0)" in text
-    assert "--epochs INT Passes over the training set: 1 to 1,000,000. (default: 90)" in text
+    assert "--epochs INT Passes over the training set. Range: 1 to 1,000,000. (default: 90)" in text
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_a_sound_data_set_is_listed_and_described(root: Path, capsys: pytest.Cap
     Image.new("L", (100, 50)).save(root / "train/a/0.JPEG", "PNG", exif=exif)
     assert verify(root) == 0
     assert sorted(path.name for path in root.iterdir()) == [*LISTS, "train", "val"]
-    assert len(dataset.load(root, root, "train")) == 8
+    assert len(dataset.find(root).manifest(root, "train")) == 8
     lines = {line[:38].strip(): line[38:].split("  ") for line in capsys.readouterr().out.splitlines()}
     cells = {title: [cell.strip() for cell in row if cell.strip()] for title, row in lines.items()}
     assert cells[""] == ["train", "val"]
@@ -80,7 +80,7 @@ def test_broken_images_are_named_and_end_with_1(root: Path, capsys: pytest.Captu
     assert f"\n  {root}/train/b/bad00.JPEG: the file is empty\n" in output
     assert output.count("the file is empty") == 20
     assert "\n  and 11 more\n" in output
-    assert len(dataset.load(root, root, "val")) == 7
+    assert len(dataset.find(root).manifest(root, "val")) == 7
     assert verify(root) == 1
 
 
@@ -111,7 +111,7 @@ def test_a_damaged_list_is_made_anew(root: Path, capsys: pytest.CaptureFixture[s
     (root / LISTS[0]).write_bytes(b"damaged")
     assert verify(root) == 0
     assert f"{root / LISTS[0]} is no manifest" in capsys.readouterr().err
-    assert len(dataset.load(root, root, "train")) == 8
+    assert len(dataset.find(root).manifest(root, "train")) == 8
 
 
 def test_a_place_that_cannot_be_written_names_the_flag(

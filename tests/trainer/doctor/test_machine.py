@@ -1,5 +1,3 @@
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -43,33 +41,3 @@ def test_the_least_quota_counts(tmp_path: Path, membership: str, files: dict[str
 @pytest.mark.parametrize(("total", "state"), [(64 << 20, "bad"), (8 << 30, "good")])
 def test_dockers_shared_memory_is_told(total: int, state: str) -> None:
     assert machine.shared_memory_finding(total).state == state
-
-
-def test_every_finding_is_a_line_and_names_its_fix(tmp_path: Path) -> None:
-    findings = machine.findings(tmp_path, tmp_path / "run")
-    assert {"packages", "DALI", "GPU", "CPUs"} <= {finding.name for finding in findings}
-    for finding in findings:
-        assert finding.message
-        assert "\n" not in finding.message + finding.fix
-        assert bool(finding.fix) == (finding.state != "good")
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_without_folders_the_machine_alone_is_checked() -> None:
-    assert not {"data", "output"} & {finding.name for finding in machine.findings(None, None)}
-
-
-def test_shared_memory_is_no_place_for_a_run() -> None:
-    if Path("/dev/shm").is_mount():
-        (finding,) = [one for one in machine.findings(None, Path("/dev/shm/run")) if one.name == "output"]
-        assert finding.state == "bad"
-
-
-def test_no_torch_is_loaded() -> None:
-    code = (
-        "import sys; from pathlib import Path; from trainer.doctor.machine import findings; "
-        "findings(Path('.'), Path('.')); "
-        "print([name for name in ('torch', 'nvidia', 'numpy') if name in sys.modules])"
-    )
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    assert done.stdout.strip() == "[]"

@@ -65,7 +65,7 @@ def test_a_resident_batch_fills_what_is_left_of_an_epoch() -> None:
 
 @pytest.mark.parametrize(("least", "count"), [(10, 80), (80, 80), (200, 200)])
 def test_images_are_repeated_until_there_are_enough(images: Path, least: int, count: int) -> None:
-    listed = scanned(dataset.listing(images, "val"), None, lambda *_: None)
+    listed = scanned(dataset.find(images).listing("val"), None, lambda *_: None)
     train, val = Sample(listed, listed, {}, "").repeated(least)
     assert (len(train), len(val)) == (count, 80)
     assert train.name(count - 1) == listed.name((count - 1) % 80)
@@ -76,7 +76,7 @@ def test_images_that_are_not_listed_yet_are_counted_and_some_scanned(images: Pat
     found = sample(RECIPE, site(images, tmp_path), runtime(), draw=False)
     assert found.counts == {"train": 96, "val": 80}
     assert (len(found.train), len(found.val)) == (96, 80)
-    assert "data verify" in found.source
+    assert "provenet verify" in found.source
 
 
 def test_without_images_some_are_drawn(tmp_path: Path) -> None:

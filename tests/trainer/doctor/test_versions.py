@@ -1,6 +1,6 @@
 import pytest
 
-from trainer.doctor.versions import cuda_finding, dali_finding, package_finding, torch_cuda
+from trainer.doctor.versions import dali_finding, package_finding, torch_cuda
 
 
 @pytest.mark.parametrize(
@@ -65,28 +65,6 @@ def test_dali_is_built_for_torch_s_cuda(
     assert finding.state == state
     assert says in finding.message
     assert bool(finding.fix) == (state != "good")
-
-
-@pytest.mark.parametrize(
-    ("cuda", "driver", "capability", "state", "fix"),
-    [
-        ("13.2", "13.0", 9.0, "good", ""),
-        ("12.6", "12.2", 8.0, "good", ""),
-        ("12.6", "13.0", 7.0, "good", ""),
-        ("13.2", "12.8", 9.0, "bad", "make train CUDA=12"),
-        ("12.6", "11.8", 8.0, "bad", "update the driver to 525"),
-        ("13.2", "13.0", 7.0, "bad", "make train CUDA=12"),
-        ("13.2", "13.0", 0.0, "good", ""),
-        ("13.2", "", 9.0, "good", ""),
-        (None, "13.0", 9.0, "bad", "pytorch.org/get-started"),
-    ],
-)
-def test_torch_s_cuda_is_one_that_driver_and_gpus_know(
-    cuda: str | None, driver: str, capability: float, state: str, fix: str
-) -> None:
-    finding = cuda_finding(cuda, driver, capability)
-    assert finding.state == state
-    assert fix in finding.fix
 
 
 def test_torch_s_build_is_read_without_loading_it() -> None:

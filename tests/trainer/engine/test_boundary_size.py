@@ -9,8 +9,7 @@ from trainer.console import Console
 from trainer.context import RunContext
 from trainer.engine import build
 from trainer.engine.boundary import advise_grace, checkpoint_bytes
-from trainer.optim.config import EmaConfig
-from trainer.optim.optimizer_config import AdamWConfig
+from trainer.optim.config import AdamWConfig, EmaConfig
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.stopping import StopFlag

@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from data.config import Backend
+from data.types import Backend
 from tests.data.making import imagined
 from trainer.console import Console
 from trainer.context import RunContext

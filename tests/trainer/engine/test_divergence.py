@@ -11,8 +11,7 @@ from trainer import metrics
 from trainer.checkpoint import store
 from trainer.engine.divergence import DivergedError, check, diverged
 from trainer.engine.fit import Fit
-from trainer.optim.optimizer_config import SgdConfig
-from trainer.optim.schedule_config import StepScheduleConfig
+from trainer.optim.config import SgdConfig, StepScheduleConfig
 
 SUMS = torch.ones(metrics.FIELDS, dtype=torch.float64)
 

@@ -11,7 +11,7 @@ from tests.trainer.engines import RECIPE, ask_to_stop, built, records, together,
 from trainer import metrics
 from trainer.engine.fit import Fit
 from trainer.engine.loop import fit, train_epoch
-from trainer.optim.schedule_config import LinearScheduleConfig
+from trainer.optim.config import LinearScheduleConfig
 from trainer.recipe.schedule import learning_rate
 from trainer.world import World
 

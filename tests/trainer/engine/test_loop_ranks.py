@@ -12,7 +12,7 @@ import pytest
 
 from tests.commands import HANGS_S
 from tests.trainer.ranks import STEPS, End, Scenario, saved
-from trainer.exits import BROKE_OFF, FAILED
+from trainer.exits import ABORTED, FAILED
 
 pytestmark = pytest.mark.slow
 
@@ -70,11 +70,11 @@ def test_checkpoints_are_saved_at_their_steps_and_at_ends_of_epochs(ends: Ends) 
     assert saved(Path(one.folder)) == [4, 6, 8, 12, 16]
 
 
-@pytest.mark.parametrize(("name", "code"), [("kill", -9), ("fail", BROKE_OFF)])
+@pytest.mark.parametrize(("name", "code"), [("kill", -9), ("fail", ABORTED)])
 def test_ranks_that_lose_one_end_so_that_the_run_is_started_again(ends: Ends, name: str, code: int) -> None:
     *others, struck = ends[name][1]
     assert struck.code == code
-    assert {end.code for end in others} == {BROKE_OFF}
+    assert {end.code for end in others} == {ABORTED}
 
 
 def test_all_ranks_end_at_the_same_step_where_rank_0_cannot_save(ends: Ends) -> None:

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from data.catalog import dataset
-from data.config import Synth
+from data.catalog.listing import SPLITS
 from data.synth import synth
+from data.synth.config import Synth
 from tests.trainer.engines import RECIPE, ask_to_stop, context, together
 from trainer.context import RunContext
 from trainer.engine.run_images import UnusableDataError, list_images
@@ -61,19 +61,19 @@ def test_lists_that_verify_wrote_are_taken_and_kept(run: RunContext, tree: Path,
     written = [images.fingerprint() for images in list_images(run)]
     for place, site in ((tree, run.site), (tmp_path / "apart", replace(run.site, manifests=tmp_path / "apart"))):
         place.mkdir(exist_ok=True)
-        for split in dataset.SPLITS:
+        for split in SPLITS:
             shutil.copy(run.run.manifest(split), place)
         other = replace(run, site=replace(site, output=tmp_path / f"of {place.name}"))
         other.run.make()
         assert [images.fingerprint() for images in list_images(other)] == written
-        for split in dataset.SPLITS:
+        for split in SPLITS:
             assert other.run.manifest(split).exists()
             (place / other.run.manifest(split).name).unlink()
 
 
 def test_a_list_that_is_not_of_these_images_is_refused_at_the_first_start(run: RunContext, tree: Path) -> None:
     list_images(run)
-    for split in dataset.SPLITS:
+    for split in SPLITS:
         shutil.move(run.run.manifest(split), tree)
     first_image(tree, "val").unlink()
     with pytest.raises(UnusableDataError, match=r"no longer there\n  provenet verify .* lists what is there now"):

@@ -13,10 +13,9 @@ from models.config import ModelConfig
 from trainer import metrics
 from trainer.engine.state import TrainState
 from trainer.engine.step import Normalize, TrainStep, draw_seed
-from trainer.optim.config import EmaConfig, LossConfig, MixingConfig
+from trainer.optim.config import AnyOptimizer, EmaConfig, LambConfig, LossConfig, MixingConfig, SgdConfig
 from trainer.optim.ema import Ema
 from trainer.optim.optimizer import build_optimizer
-from trainer.optim.optimizer_config import AnyOptimizer, LambConfig, SgdConfig
 from trainer.recipe.config import Recipe
 from trainer.runtime import Runtime
 from trainer.world import World

@@ -11,8 +11,7 @@ from data.types import Batch
 from models.config import ModelConfig
 from trainer.engine.build import forward, train_state
 from trainer.engine.step import Normalize, TrainStep
-from trainer.optim.config import EmaConfig, LossConfig, MixingConfig
-from trainer.optim.optimizer_config import AdamWConfig, SgdConfig
+from trainer.optim.config import AdamWConfig, EmaConfig, LossConfig, MixingConfig, SgdConfig
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.world import World

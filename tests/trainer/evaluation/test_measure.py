@@ -11,8 +11,8 @@ from tests.data.making import picture, scanned
 from trainer.evaluation import labels
 from trainer.evaluation.measure import Task, measure
 from trainer.evaluation.protocol import parse
+from trainer.evaluation.request import Request, Source
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError
-from trainer.evaluation.weights_source import Source
 from trainer.runtime import Runtime
 from trainer.world import World
 
@@ -50,22 +50,16 @@ def task(tmp_path: Path) -> Task:
         input=InputConfig(eval_crop=16, eval_resize=16),
         protocol=parse("center-16/16"),
         precision="fp32",
-        which="raw",
         classes=tuple("abcde"),
         weights_sha256="w",
-        train_sha256=None,
-        published_top1=None,
     )
     return Task(
+        request=Request(batch=3, loader="threads", max_broken=0.5),
         subject=subject,
         protocol=subject.protocol,
         images=images,
         truth=labels.of(images, "val", 5, subject.classes),
-        labels=None,
-        precision="fp32",
-        batch=3,
-        loader="threads",
-        max_broken=0.5,
+        should_stop=lambda: False,
     )
 
 

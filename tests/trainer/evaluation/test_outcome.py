@@ -9,7 +9,6 @@ import pytest
 from tests.trainer.evaluation.listed import listed
 from trainer.evaluation import labels, outcome
 from trainer.evaluation.predictions import load
-from trainer.evaluation.protocol import parse
 
 IMAGES = listed([f"{name}/{place}.JPEG" for name in ("n01440764", "n02123045") for place in range(3)])
 TRUTH = labels.of(IMAGES, "val", 3, ("n01440764", "n02123045", "x"))
@@ -52,10 +51,10 @@ def test_images_without_a_label_are_left_out_and_any_accepted_class_is_right() -
     assert found.targets.tolist() == [0, 0, 1, 1]
 
 
-def test_classes_have_their_shares_and_the_class_they_are_taken_for() -> None:
+def test_classes_have_their_shares_and_the_class_they_are_mistaken_for() -> None:
     tench, tabby = outcome.classes(outcome.predictions(ROWS, IMAGES, TRUTH), TRUTH)
-    assert tench.cells == (0, "n01440764 (tench)", 2, "50.00", "50.00", "2", 1)
-    assert tabby.cells == (1, "n02123045 (tabby)", 3, "33.33", "66.67", "n01440764 (tench)", 2)
+    assert tench == (0, "n01440764 (tench)", 2, 50, 50, "2", 1)
+    assert tabby == (1, "n02123045 (tabby)", 3, pytest.approx(100 / 3), pytest.approx(200 / 3), "n01440764 (tench)", 2)
 
 
 def test_files_hold_what_the_console_says(tmp_path: Path) -> None:
@@ -71,7 +70,11 @@ def test_files_hold_what_the_console_says(tmp_path: Path) -> None:
     assert json.loads((tmp_path / "evaluation.json").read_text())["top1"] == 40.0
     assert load(tmp_path / "predictions.npz").about["broken"] == 1
     with (tmp_path / "classes.csv").open() as stream:
-        assert [row["top1"] for row in csv.DictReader(stream)] == ["50.00", "33.33"]
+        assert list(csv.reader(stream)) == [
+            list(outcome.HEAD),
+            ["0", "n01440764 (tench)", "2", "50.00", "50.00", "2", "1"],
+            ["1", "n02123045 (tabby)", "3", "33.33", "66.67", "n01440764 (tench)", "2"],
+        ]
     text = "\n".join(outcome.lines(found, TRUTH))
     assert "runs/a on /val: 5 images, each once, 1 broken and left out" in text
     assert "top-1 40.000 % (95 % interval 11.76 to 76.93), top-5 60.000 %" in text
@@ -94,5 +97,9 @@ def test_another_evaluation_is_not_written_over(tmp_path: Path) -> None:
     assert outcome.free(folder, found) == folder
 
 
-def test_a_folder_s_name_is_safe_whatever_its_parts_are_called() -> None:
-    assert outcome.folder_name("..", parse("resize-96"), "-raw") == "-resize-96-raw"
+def test_the_calibration_error_is_the_weighted_gap_of_each_bin() -> None:
+    confidence = np.array([0.61, 0.65, 0.95, 1.0, 0.02], np.float32)  # bins 9, 9, 14, 14, 0
+    right = np.array([True, False, True, True, False])
+    by_hand = (2 * abs(0.63 - 0.5) + 2 * abs(0.975 - 1) + abs(0.02 - 0)) / 5
+    assert outcome.calibration_error(confidence, right) == pytest.approx(by_hand, abs=1e-6)
+    assert outcome.calibration_error(np.ones(4, np.float32), np.ones(4, bool)) == 0

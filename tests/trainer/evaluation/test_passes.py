@@ -15,7 +15,7 @@ from models.dense import fully_convolutional
 from tests.data.making import SIZES, picture, scanned
 from trainer.engine.step import Normalize
 from trainer.evaluation import passes
-from trainer.evaluation.passes import Pass, Supply
+from trainer.evaluation.passes import Pass
 from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS, VALID
 from trainer.evaluation.protocol import Protocol, parse
 from trainer.runtime import Runtime
@@ -82,20 +82,24 @@ def rows(
         network=passes.prepared(Tiny().eval(), protocol, 32),
         normalize=Normalize(CONFIG, runtime.device, channels_last=False),
         protocol=protocol,
+        images=images,
+        backend="threads",
+        batch=batch,
+        max_broken=max_broken,
         columns=torch.tensor(columns),
         targets=torch.from_numpy(images.targets),
         should_stop=lambda: stop,
     )
-    supply = Supply(images=images, backend="threads", batch=batch, max_broken=max_broken)
     done: list[tuple[int, int]] = []
-    found = passes.rows(work, supply, lambda count, total: done.append((count, total))).numpy()
+    found = passes.rows(work, lambda count, total: done.append((count, total))).numpy()
     assert done[-1] == (len(done) * batch, len(done) * batch)
     found = found[found[:, VALID] > 0]
     return found[np.argsort(found[:, INDEX])]
 
 
-def resized(image: Image.Image, side: int | tuple[int, int], protocol: Protocol) -> Image.Image:
-    return transforms.Resize(side, interpolation=InterpolationMode(protocol.interpolation))(image)
+def resized(image: Image.Image, side: int | tuple[int, int] | None, protocol: Protocol) -> Image.Image:
+    assert side is not None
+    return transforms.Resize(side, interpolation=InterpolationMode(protocol.squares.interpolation))(image)
 
 
 def both_sides(views: list[Tensor]) -> list[Tensor]:
@@ -112,11 +116,11 @@ def by_hand(images: Manifest, name: str) -> Tensor:
         image = Image.open(images.path(index)).convert("RGB")
         match protocol.kind:
             case "center":
-                seen = [transforms.CenterCrop(protocol.crop)(resized(image, protocol.resize, protocol))]
+                seen = [transforms.CenterCrop(protocol.squares.side)(resized(image, protocol.squares.resize, protocol))]
             case "resize":
-                seen = [resized(image, (protocol.crop, protocol.crop), protocol)]
+                seen = [resized(image, (protocol.squares.side, protocol.squares.side), protocol)]
             case "ten-crop":
-                seen = [*transforms.FiveCrop(protocol.crop)(resized(image, protocol.resize, protocol))]
+                seen = [*transforms.FiveCrop(protocol.squares.side)(resized(image, protocol.squares.resize, protocol))]
             case "multi-scale":
                 seen = [resized(image, scale, protocol) for scale in protocol.scales]
         views: list[Tensor] = list(map(TENSOR, seen))  # pyright: ignore[reportArgumentType]

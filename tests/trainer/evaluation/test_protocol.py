@@ -3,35 +3,48 @@ import re
 import pytest
 from timm.data.transforms_factory import transforms_imagenet_eval
 
+from data.plan.config import EvalViews, Interpolation
 from trainer.evaluation.protocol import SCALES, Protocol, UnknownProtocolError, parse, resized_side
 
+
+def squares(
+    side: int, resize: int | None, interpolation: Interpolation = "bilinear", *, five: bool = False, flip: bool = False
+) -> Protocol:
+    views = EvalViews(side=side, resize=resize, five=five, interpolation=interpolation)
+    return Protocol(squares=views, flip=flip)
+
+
+def scaled(*scales: int) -> Protocol:
+    return Protocol(squares=EvalViews(side=1, resize=None), scales=scales)
+
+
 NAMES = {
-    "center-224/256": (Protocol(kind="center", crop=224, resize=256), "center-224/256", 1),
-    "center-224": (Protocol(kind="center", crop=224, resize=256), "center-224/256", 1),
-    "center-224/0.875": (Protocol(kind="center", crop=224, resize=256), "center-224/256", 1),
-    "center-288/0.95": (Protocol(kind="center", crop=288, resize=303), "center-288/303", 1),
-    "center-224/1": (Protocol(kind="center", crop=224, resize=224), "center-224/224", 1),
-    "center-299": (Protocol(kind="center", crop=299, resize=341), "center-299/341", 1),
+    "center-224/256": (squares(224, 256), "center-224/256", 1),
+    "center-224": (squares(224, 256), "center-224/256", 1),
+    "center-224/0.875": (squares(224, 256), "center-224/256", 1),
+    "center-288/0.95": (squares(288, 303), "center-288/303", 1),
+    "center-224/1": (squares(224, 224), "center-224/224", 1),
+    "center-299": (squares(299, 341), "center-299/341", 1),
     "center-224/232+bicubic": (
-        Protocol(kind="center", crop=224, resize=232, interpolation="bicubic"),
+        squares(224, 232, interpolation="bicubic"),
         "center-224/232+bicubic",
         1,
     ),
     "center-224+flip+bicubic": (
-        Protocol(kind="center", crop=224, resize=256, interpolation="bicubic", flip=True),
+        squares(224, 256, interpolation="bicubic", flip=True),
         "center-224/256+bicubic+flip",
         2,
     ),
-    "resize-384": (Protocol(kind="resize", crop=384), "resize-384", 1),
-    "resize-384+flip": (Protocol(kind="resize", crop=384, flip=True), "resize-384+flip", 2),
-    "ten-crop": (Protocol(kind="ten-crop", crop=224, resize=256), "ten-crop-224/256", 10),
+    "resize-384": (squares(384, None), "resize-384", 1),
+    "resize-384+flip": (squares(384, None, flip=True), "resize-384+flip", 2),
+    "ten-crop": (squares(224, 256, five=True), "ten-crop-224/256", 10),
     "ten-crop-299/0.9+bicubic": (
-        Protocol(kind="ten-crop", crop=299, resize=332, interpolation="bicubic"),
+        squares(299, 332, five=True, interpolation="bicubic"),
         "ten-crop-299/332+bicubic",
         10,
     ),
-    "multi-scale": (Protocol(kind="multi-scale", scales=SCALES), "multi-scale-224,256,384,480,640", 10),
-    "multi-scale-64,96": (Protocol(kind="multi-scale", scales=(64, 96)), "multi-scale-64,96", 4),
+    "multi-scale": (scaled(*SCALES), "multi-scale-224,256,384,480,640", 10),
+    "multi-scale-64,96": (scaled(64, 96), "multi-scale-64,96", 4),
 }
 
 

@@ -1,6 +1,5 @@
 import math
 
-import numpy as np
 import pytest
 
 from trainer.evaluation import statistics
@@ -20,14 +19,6 @@ from trainer.evaluation import statistics
 )
 def test_an_interval_is_wilson_s(right: int, count: int, interval: tuple[float, float]) -> None:
     assert statistics.wilson(right, count) == pytest.approx(interval, abs=0.006)
-
-
-def test_the_calibration_error_is_the_weighted_gap_of_each_bin() -> None:
-    confidence = np.array([0.61, 0.65, 0.95, 1.0, 0.02], np.float32)  # bins 9, 9, 14, 14, 0
-    right = np.array([True, False, True, True, False])
-    by_hand = (2 * abs(0.63 - 0.5) + 2 * abs(0.975 - 1) + abs(0.02 - 0)) / 5
-    assert statistics.calibration_error(confidence, right) == pytest.approx(by_hand, abs=1e-6)
-    assert statistics.calibration_error(np.ones(4, np.float32), np.ones(4, bool)) == 0
 
 
 @pytest.mark.parametrize(

@@ -6,8 +6,8 @@ import torch
 from models import class_names, export, factory
 from models.config import ModelConfig
 from trainer.evaluation.protocol import parse
+from trainer.evaluation.request import Source, locate
 from trainer.evaluation.trained_network import UnusableWeightsError, description, fingerprint, load_subject
-from trainer.evaluation.weights_source import Source, locate
 
 CONFIG = ModelConfig(name="resnet20", num_classes=1000)
 
@@ -21,7 +21,7 @@ def file(tmp_path: Path) -> Path:
 
 def test_a_file_that_names_its_network_needs_no_recipe(file: Path) -> None:
     found = load_subject(locate(str(file), None))
-    assert (found.model, found.num_classes, found.precision, found.which) == ("resnet20", 1000, "fp32", "raw")
+    assert (found.model, found.num_classes, found.precision, found.source.which) == ("resnet20", 1000, "fp32", "raw")
     assert found.protocol == parse("center-32/32")
     assert found.classes == class_names.wnids()  # a thousand classes are taken for ImageNet's
     assert not found.network.training

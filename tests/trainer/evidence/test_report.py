@@ -42,10 +42,10 @@ def test_a_finished_run_s_report_states_the_accuracy_with_its_protocol(tmp_path:
         "| energy | 0.400 kWh, estimated from rank 0's device |",
         "| most memory, rank 0 | 1.50 GB |",
         "| waiting for data, median | 12.5 % of the time |",
-        "| 1970-01-01 00:00:00 | 0 | 8 x NVIDIA H100 on n1 | srun, 1 threads, loader dali_gpu, Python 3.12.1 "
+        "| 1970-01-01 00:00:00 | 0 | 8 x NVIDIA H100 on n1 | srun; threads: 1; loader: dali_gpu; Python 3.12.1 "
         "| torch 2.15.0 | `01234567+` |",
         "| evaluation images (SHA-256) | `v` |",
-        "## Departures from resnet50\n\n| field | resnet50 | this run |",
+        "## Differences from the recipe resnet50\n\n| field | resnet50 | this run |",
         "| `precision` | bf16 | fp32 |",
         "](curves.png)",
     ):
@@ -57,8 +57,8 @@ def test_the_published_figures_stand_beside_it(tmp_path: Path) -> None:
     report.write_files(account, judge([account], TARGETS), TARGETS)
     text = account.run.report.read_text()
     assert "| torchvision | 76.13 | 92.86 | `imagenet-1k` | `center-224/256` | 90 | its README |" in text
-    assert "| paper | 75.30 | 92.20 | `imagenet-1k` | `ten-crop` | 90 | its README; 29 h on 8 P100 |" in text
-    assert "The first is what the recipe resnet50 aims at; tolerance 0.30 points." in text
+    assert "| paper | 75.30 | 92.20 | `imagenet-1k` | `ten-crop-224/256` | 90 | its README; 29 h on 8 P100 |" in text
+    assert "The recipe resnet50 aims at the first; a run reproduces it from 0.30 points below it on." in text
 
 
 def test_later_evaluations_are_listed(tmp_path: Path) -> None:

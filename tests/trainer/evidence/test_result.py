@@ -43,6 +43,6 @@ def test_a_report_reads_what_a_result_says(tmp_path) -> None:
     run.make()
     run.begin(recipe())
     run.result.write_text(json.dumps(result(recipe(), {"raw": RAW})))
-    score = read(run).score
+    score = read(run).accuracy
     assert score
     assert (score.protocol, score.top1, score.weights, score.images) == ("center-224/256", 50.0, "raw", 10)

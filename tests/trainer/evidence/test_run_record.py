@@ -57,8 +57,8 @@ def test_without_manifests_the_result_says_which_images(tmp_path: Path) -> None:
 def test_a_result_of_before_protocols_had_names_has_its_recipe_s(tmp_path: Path) -> None:
     old = {name: value for name, value in RESULT.items() if name != "data_set"}
     found = read(write(tmp_path, recipe(), result=old))
-    assert found.score
-    assert (found.score.protocol, found.score.top1, found.images.data) == ("center-224/256", 76.2, None)
+    assert found.accuracy
+    assert (found.accuracy.protocol, found.accuracy.top1, found.images.data) == ("center-224/256", 76.2, None)
 
 
 def test_evaluations_come_newest_first(tmp_path: Path) -> None:

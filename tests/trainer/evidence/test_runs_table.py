@@ -21,7 +21,7 @@ def test_runs_that_differ_in_their_seed_alone_are_a_row_beside_the_published_fig
         *("0.150", "1.20", "0.600"),
     )
     assert torchvision[:7] == ("resnet50", "torchvision", "76.13", "92.86", "center-224/256", "-", "published")
-    assert paper[:8] == ("resnet50", "paper", "75.30", "92.20", "ten-crop", "-", "published", "29 h on 8 P100")
+    assert paper[:8] == ("resnet50", "paper", "75.30", "92.20", "ten-crop-224/256", "-", "published", "29 h on 8 P100")
 
 
 def test_other_settings_and_other_images_are_other_rows() -> None:

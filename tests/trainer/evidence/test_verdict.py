@@ -31,12 +31,12 @@ def test_a_run_may_end_above_the_figure_or_within_the_tolerance_below(top1: floa
     assert found.word == word
     assert expected in found.why
     assert found.target is TARGET
-    assert [score.top1 for score in found.scores] == [top1]
+    assert [score.top1 for score in found.accuracies] == [top1]
 
 
 def test_a_run_that_is_not_finished_has_no_verdict_whatever_it_has_reached() -> None:
     found = judge([account(None, recipe=recipe(), evaluations=[score(80.0)])], TARGETS)
-    assert (found.word, found.scores) == ("not finished", ())
+    assert (found.word, found.accuracies) == ("not finished", ())
 
 
 @pytest.mark.parametrize(
@@ -64,7 +64,7 @@ def test_another_data_set_length_or_recipe_is_not_comparable(run, targets, expec
     found = judge([run], targets)
     assert found.word == "not comparable"
     assert expected in found.why
-    assert found.mend is None
+    assert found.fix is None
 
 
 def test_cifar_is_judged_by_its_own_figure() -> None:
@@ -77,7 +77,7 @@ def test_another_protocol_is_not_comparable_and_the_command_that_measures_it_is_
     found = judge([account(76.2, recipe=recipe(), path="my runs/r50")], TEN_CROP)
     assert found.word == "not comparable"
     assert found.why == "Measured is center-224/256; the figure of the paper is by ten-crop-224/256. This measures it:"
-    assert found.mend == "provenet evaluate 'my runs/r50' --data DATA --protocol ten-crop-224/256"
+    assert found.fix == "provenet evaluate 'my runs/r50' --data DATA --protocol ten-crop-224/256"
 
 
 def test_a_later_evaluation_by_the_figure_s_protocol_is_judged() -> None:
@@ -108,7 +108,7 @@ def test_of_an_average_the_average_is_judged() -> None:
     made = score(75.0, "ten-crop-224/256", weights="ema")
     found = judge([account(70.0, recipe=averaging, evaluations=[made])], TEN_CROP)
     assert "ema weights" in found.why
-    assert found.why.endswith("The recipe departs from resnet50 in ema.decay.")
+    assert found.why.endswith("The run differs from the recipe resnet50 in ema.decay.")
 
 
 def test_departures_from_the_named_recipe_are_said() -> None:
@@ -116,7 +116,7 @@ def test_departures_from_the_named_recipe_are_said() -> None:
         [account(76.2, recipe=recipe(precision="fp32", global_batch=512, micro_batch=64, clip_norm=1.0))], TARGETS
     )
     assert found.word == "reproduced"
-    expected = "The recipe departs from resnet50 in global_batch, micro_batch, precision and 1 more fields."
+    expected = "The run differs from the recipe resnet50 in global_batch, micro_batch, precision and 1 more fields."
     assert found.why.endswith(expected)
 
 
@@ -154,8 +154,8 @@ def test_a_seed_that_is_missing_leaves_the_verdict_open() -> None:
     """A mean of those that did not diverge would be too high."""
     runs = [account(top1, recipe=recipe(seed=seed)) for seed, top1 in enumerate((76.2, 76.3, None))]
     found = judge(runs, TARGETS)
-    assert (found.word, found.why) == ("not finished", "1 of 3 runs is under way or broke off.")
-    assert found.scores == ()
+    assert (found.word, found.why) == ("not finished", "1 of 3 runs is under way or aborted.")
+    assert found.accuracies == ()
 
 
 def test_a_verdict_is_a_line_for_the_console() -> None:

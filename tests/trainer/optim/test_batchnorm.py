@@ -71,7 +71,7 @@ def test_a_step_of_one_micro_batch_is_pytorch_s_own() -> None:
     assert torch.equal(flat([stepped(network(), [[batch] for batch in images])]), flat([plain]))
 
 
-def test_a_step_that_is_taken_back_leaves_the_statistics_of_before() -> None:
+def test_a_step_that_is_skipped_leaves_the_statistics_of_before() -> None:
     made = network()
     made(batches(1)[0])
     before = flat([made])

@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from trainer.optim.config import AdamWConfig, AnyOptimizer, LambConfig, LarsConfig, RmspropTfConfig, SgdConfig
 from trainer.optim.optimizer import build_optimizer, parameter_groups
-from trainer.optim.optimizer_config import AdamWConfig, AnyOptimizer, LambConfig, LarsConfig, RmspropTfConfig, SgdConfig
 
 RATES = (0.1, 0.03)
 WEIGHT, BIAS = torch.tensor([[3.0, -4.0]]), torch.tensor([2.0])

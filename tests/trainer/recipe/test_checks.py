@@ -4,13 +4,19 @@ from typing import Any
 import pytest
 
 from data.plan.config import AugmentConfig, InputConfig
-from trainer.optim.config import EmaConfig, LossConfig, MixingConfig
-from trainer.optim.optimizer_config import AdamWConfig, LambConfig, LarsConfig, RmspropTfConfig, SgdConfig
-from trainer.optim.schedule_config import (
+from trainer.optim.config import (
+    AdamWConfig,
     CosineScheduleConfig,
+    EmaConfig,
+    LambConfig,
+    LarsConfig,
     LinearScheduleConfig,
+    LossConfig,
+    MixingConfig,
     PiecewiseScheduleConfig,
     PolynomialScheduleConfig,
+    RmspropTfConfig,
+    SgdConfig,
     StepScheduleConfig,
 )
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems

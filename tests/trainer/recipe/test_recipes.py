@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.optim.optimizer_config import SgdConfig
+from trainer.optim.config import SgdConfig
 from trainer.recipe import recipes
 from trainer.recipe.checks import recipe_problems
 from trainer.recipe.config import Recipe

@@ -5,14 +5,14 @@ import torch
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, PolynomialLR, SequentialLR
 
-from trainer.optim.optimizer_config import SgdConfig
-from trainer.optim.schedule_config import (
+from trainer.optim.config import (
     AnySchedule,
     ConstantScheduleConfig,
     CosineScheduleConfig,
     LinearScheduleConfig,
     PiecewiseScheduleConfig,
     PolynomialScheduleConfig,
+    SgdConfig,
     StepScheduleConfig,
 )
 from trainer.recipe.config import Recipe

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.optim.schedule_config import CosineScheduleConfig, PiecewiseScheduleConfig, StepScheduleConfig
+from trainer.optim.config import CosineScheduleConfig, PiecewiseScheduleConfig, StepScheduleConfig
 from trainer.recipe import recipes, smoke
 from trainer.recipe.checks import recipe_problems
 from trainer.recipe.config import Recipe, SiteConfig

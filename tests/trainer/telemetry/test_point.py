@@ -1,5 +1,5 @@
+from tests.system.measured import MEASURED
 from tests.trainer.telemetry.watched import point
-from trainer.telemetry.measured import MEASURED
 
 
 def test_broken_images_and_skipped_steps_are_said_where_there_are_any() -> None:

@@ -7,11 +7,11 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.system.measured import MEASURED
 from tests.trainer.telemetry import watched
 from tests.trainer.telemetry.watched import point
 from trainer.metrics import Scores
 from trainer.rundir import RunDirectory
-from trainer.telemetry.measured import MEASURED
 from trainer.telemetry.telemetry import Telemetry, Took, conclude
 from trainer.telemetry.tensorboard import BY_IMAGES
 

@@ -62,7 +62,7 @@ def point(step: int, loss: float = 1.0, data_wait: float = 0.25, step_ms: float 
         epochs=4,
         scores=Scores(loss=loss, top1=50.0, top5=90.0, images=64),
         counts=Counts(
-            images_seen=8 * step, replaced=step // 20, quarantined=3, refusals=step // 30, skipped=step // 30
+            images_seen=8 * step, replaced=step // 20, quarantined=3, decoder_restarts=step // 30, skipped=step // 30
         ),
         learning=Learning(lr=0.1, weight_norm=12.5, gradient_norm=None if step == 2 else 2.5, loss_scale=None),
         pace=Pace(

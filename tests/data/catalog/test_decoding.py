@@ -1,0 +1,43 @@
+import resource
+from pathlib import Path
+
+import pytest
+
+from data.catalog.decoding import decoding
+from data.types import BrokenImageError
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (RuntimeError("Failed to decode frame 0"), "Failed to decode frame 0"),
+        (NotImplementedError("Unimplemented\npixel format"), "Unimplemented pixel format"),
+        (OSError(5, "Input/output error", "name"), "Input/output error"),
+        (BrokenImageError("as it says"), "as it says"),
+        (MemoryError(), "its decoder asks for more memory than its pixels take"),
+        (KeyError(), "KeyError"),
+        (ValueError("x" * 999), "x" * 200),
+    ],
+    ids=lambda value: type(value).__name__,
+)
+def test_whatever_a_decoder_raises_is_the_image_s_fault(error: Exception, reason: str) -> None:
+    with pytest.raises(BrokenImageError) as raised, decoding():
+        raise error
+    assert str(raised.value) == reason
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3), GeneratorExit()])
+def test_what_ends_a_process_is_not(error: BaseException) -> None:
+    with pytest.raises(type(error)), decoding():
+        raise error
+
+
+def test_a_machine_without_memory_is_not() -> None:
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + (64 << 20), hard))
+    try:
+        with pytest.raises(MemoryError), decoding():
+            raise MemoryError
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))

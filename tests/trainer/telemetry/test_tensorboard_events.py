@@ -1,0 +1,73 @@
+import resource
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
+
+from trainer.telemetry.tensorboard import Events
+
+
+@pytest.fixture
+def full_disk() -> Iterator[None]:
+    """No file may grow past 4,000 bytes."""
+    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, before[1]))
+    yield
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    signal.signal(signal.SIGXFSZ, handler)
+
+
+def scalar(value: float) -> Summary:
+    return Summary(value=[Summary.Value(tag="train/loss", simple_value=value)])
+
+
+@pytest.mark.usefixtures("full_disk")
+def test_a_full_disk_is_told_once_and_what_was_written_before_can_be_read(tmp_path: Path) -> None:
+    said: list[str] = []
+    events = Events(tmp_path, None, said.append)
+    for step in range(1, 1001):
+        events.add(scalar(step), step)
+    events.close()
+    (line,) = said
+    assert line == "TensorBoard's file cannot be written: File too large; metrics.jsonl has what is missing there"
+    read = EventAccumulator(str(tmp_path)).Reload().Scalars("train/loss")
+    assert [event.step for event in read] == list(range(1, len(read) + 1))
+    assert len(read) > 20
+
+
+def test_a_later_file_voids_the_steps_that_are_done_again(tmp_path: Path) -> None:
+    for purge_step, steps in ((None, range(1, 6)), (4, range(4, 8))):
+        events = Events(tmp_path, purge_step, print)
+        for step in steps:
+            events.add(scalar(step + 0.5 * bool(purge_step)), step)
+        events.close()
+    read = EventAccumulator(str(tmp_path)).Reload().Scalars("train/loss")
+    assert [(event.step, event.value) for event in read] == [
+        (1, 1),
+        (2, 2),
+        (3, 3),
+        (4, 4.5),
+        (5, 5.5),
+        (6, 6.5),
+        (7, 7.5),
+    ]
+
+
+def test_files_are_read_in_the_order_of_the_starts_whatever_the_clock_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "events.out.tfevents.notes").touch()
+    for now, step in ((2_000_000_000.0, 1), (1_000_000_000.0, 2), (1_000_000_000.0, 3), (3_000_000_000.0, 4)):
+        monkeypatch.setattr(time, "time", lambda now=now: now)
+        events = Events(tmp_path, step, print)
+        events.add(scalar(step), step)
+        events.close()
+    names = sorted(path.name.split(".")[3] for path in tmp_path.glob("events*") if path.stat().st_size)
+    assert names == ["2000000000", "2000000001", "2000000002", "3000000000"]
+    (tmp_path / "events.out.tfevents.notes").unlink()
+    read = EventAccumulator(str(tmp_path)).Reload().Scalars("train/loss")
+    assert [(event.step, event.value) for event in read] == [(1, 1), (2, 2), (3, 3), (4, 4)]
