@@ -1,24 +1,27 @@
-"""What all that fill a folder share: what they refuse to write to, and one writer at a time. Standard library only."""
+"""What all that fill a folder share: records, refusals, and one writer at a time. Standard library only."""
 
 import fcntl
+import json
 import os
-from collections.abc import Iterable, Iterator
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 ADVICE = "name another folder, or delete it"
 SHOWN = 10
 
 
 class RefusedError(ValueError):
-    """The options or the folder cannot be used, and nothing was written; the message is for the user."""
+    """Options or a folder cannot be used, and nothing was written; the message is for the user."""
 
 
 def refuse(problems: list[str]) -> None:
-    """Go on only where there are none.
+    """Raise the first problems, one line each, if there are any.
 
     Raises:
-        RefusedError: The first of them, one line each.
+        RefusedError: There are.
     """
     if problems:
         more = [f"and {len(problems) - SHOWN:,} more"] if len(problems) > SHOWN else []
@@ -26,7 +29,7 @@ def refuse(problems: list[str]) -> None:
 
 
 def refuse_strangers(folder: Path, ours: Iterable[str]) -> None:
-    """Go on only where a folder holds nothing but these, or is not there.
+    """Make sure that a folder, if it exists, holds nothing but files and folders of these names.
 
     Raises:
         RefusedError: It holds something else.
@@ -37,17 +40,60 @@ def refuse_strangers(folder: Path, ours: Iterable[str]) -> None:
 
 
 def some(names: list[str]) -> str:
-    """The first of them, and how many more there are."""
+    """The first names, and how many more there are."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
 
 
 def entries(folder: Path) -> list[os.DirEntry[str]]:
-    """What a folder holds, if there is one, without hidden files, which are nobody's business."""
+    """Files and folders in a folder, but for hidden ones, which are ignored; none where there is no folder."""
     if not folder.is_dir():
         return []
-    with os.scandir(folder) as found:
-        return [entry for entry in found if not entry.name.startswith(".")]
+    with os.scandir(folder) as everything:
+        return [entry for entry in everything if not entry.name.startswith(".")]
+
+
+def read_record(file: Path) -> dict[str, Any] | None:
+    """The JSON object in a file; None where there is no file.
+
+    Raises:
+        RefusedError: The file holds something else.
+    """
+    try:
+        return dict(json.loads(file.read_bytes())) if os.path.lexists(file) else None
+    except (ValueError, TypeError) as error:
+        raise RefusedError(f"{file} cannot be read: {error}; {ADVICE}") from None
+
+
+def refuse_differences(requested: Mapping[str, object], stored: Mapping[str, object], problem: str) -> None:
+    """Make sure that a record says what is requested.
+
+    Raises:
+        RefusedError: It says something else; the message is `problem` and each difference.
+    """
+    differences = [
+        f"{key}: asked {value}, found {stored.get(key)}" for key, value in requested.items() if stored.get(key) != value
+    ]
+    if differences:
+        raise RefusedError(f"{problem} ({'; '.join(differences)}); {ADVICE}")
+
+
+def room_problems(folder: Path, needed: int, files: int) -> list[str]:
+    """Why so many bytes in so many files cannot be written below `folder`, one line each."""
+    existing = next(parent for parent in (folder, *folder.absolute().parents) if parent.exists())
+    free, inodes = shutil.disk_usage(existing).free, os.statvfs(existing)
+    problems: list[str] = []
+    if needed > free:
+        problems.append(
+            f"{folder}: needs about {needed / 1e9:,.3f} GB, and its disk has {free / 1e9:,.3f} GB free; "
+            "make room, or name a folder on another disk"
+        )
+    if inodes.f_files and files > inodes.f_favail:  # some file systems count none
+        problems.append(
+            f"{folder}: needs {files:,} files, and its file system has room for {inodes.f_favail:,}; "
+            "name a folder on another one"
+        )
+    return problems
 
 
 @contextmanager

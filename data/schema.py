@@ -1,7 +1,7 @@
-"""What every reader of the project's files keeps to: see `trainer/FORMATS.md`. Standard library only.
+"""Rules for readers of the project's files, see `trainer/FORMATS.md`. Standard library only.
 
-A field that a reader does not know is passed over; whatever else changes raises the file's number, and a reader refuses
-a number above its own.
+A reader ignores fields that it does not know. Any other change of a format raises the schema number in the file, and a
+reader refuses a number above its own.
 """
 
 from collections.abc import Mapping
@@ -9,28 +9,28 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-MEND = "use the version of Provenet that wrote it, or a newer one"
+REMEDY = "use the version of Provenet that wrote it, or a newer one"
 
 
 class NewerSchemaError(ValueError):
-    """A file was written by a newer version; the message names it, and the mend."""
+    """A newer version wrote a file; the message names it, and the remedy."""
 
 
-def check(found: object, known: int, file: Path) -> None:
-    """Refuse a number above that which the reader knows.
+def check(number: object, known: int, file: Path) -> None:
+    """Refuse a schema number above the highest that the reader knows.
 
     Raises:
-        NewerSchemaError: The file is newer.
+        NewerSchemaError: It is above.
     """
-    if isinstance(found, int) and found > known:
-        raise NewerSchemaError(f"{file}: schema {found}, this version reads up to {known}; {MEND}")
+    if isinstance(number, int) and number > known:
+        raise NewerSchemaError(f"{file}: schema {number}, this version reads up to {known}; {REMEDY}")
 
 
 def known_fields(kind: type, content: object) -> dict[str, Any]:
-    """Those of a file's fields that a dataclass has.
+    """The fields of a file that a dataclass has too.
 
     Raises:
-        TypeError: The file does not hold fields at all.
+        TypeError: `content` is no mapping.
     """
     if not isinstance(content, Mapping):
         raise TypeError("no fields")

@@ -1,4 +1,4 @@
-"""What crosses the border of the data room. Loads no torch: processes that only list images need none."""
+"""Types that users of this package work with. Loads no torch: processes that only list images need none."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ if TYPE_CHECKING:
 Backend = Literal["threads", "dali", "dali_gpu"]
 """What carries a plan out; the last two need NVIDIA DALI."""
 Progress = Callable[[int, int], object]
-"""Given what is done, and what there is in all."""
+"""Called with the number of things done and the number in all."""
 Watch = Callable[[str, str], AbstractContextManager[Progress]]
-"""Given what is begun and the unit that it is counted in, and entered for as long as it takes."""
+"""Called with the name of a task and the unit that it is counted in; the context lasts as long as the task."""
 
 
 def has_dali() -> bool:
@@ -27,19 +27,17 @@ def has_dali() -> bool:
 
 
 def unwatched(done: int, total: int) -> None:
-    """Progress that nobody watches."""
-    del done, total
+    """A `Progress` that shows nothing."""
 
 
-def in_silence(what: str, unit: str) -> AbstractContextManager[Progress]:
-    """Watch that shows nothing."""
-    del what, unit
+def in_silence(_task: str, _unit: str) -> AbstractContextManager[Progress]:
+    """A `Watch` that shows nothing."""
     return nullcontext(unwatched)
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Which part of the work this process takes: the `rank`-th of `world_size`, 0 <= rank < world_size."""
+    """The part of the work that this process does: the `rank`-th of `world_size`, counted from 0."""
 
     rank: int = 0
     world_size: int = 1
@@ -50,18 +48,17 @@ class BrokenImage:
     """An image that cannot be used."""
 
     name: str
-    """Its file, and where that is an archive the member."""
+    """Its file, and in an archive its name there."""
     reason: str
-    """What reading or decoding said."""
+    """Why it cannot be read or decoded."""
 
     def __str__(self) -> str:
-        """One line for the user."""
         return f"{self.name}: {self.reason}"
 
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Images as they come off the loader: in host memory (pinned where a GPU will read them), or decoded on the GPU."""
+    """What a loader yields: in host memory (pinned where a GPU will read it), or decoded on the GPU."""
 
     images: Tensor
     """(N, H, W, 3) uint8, RGB."""
@@ -70,34 +67,31 @@ class Batch:
     indices: Tensor
     """(N,) int64, row of the image in the manifest."""
     valid: Tensor
-    """(N,) bool, False for rows that only fill the batch up, or could not be read, and count nowhere."""
+    """(N,) bool, False for rows that fill the batch up or could not be read: they are not counted."""
     mixing: Tensor
-    """(MIX_DRAWS,) float64, uniform in [0, 1): what mixup and cutmix draw for this batch."""
+    """(MIX_DRAWS,) float64, uniform in [0, 1): random numbers for mixup and cutmix."""
     broken: tuple[BrokenImage, ...] = ()
-    """Images that broke since the manifest was made, replaced in training and not valid in evaluation."""
+    """Images that broke since the manifest was made: replaced in training, not valid in evaluation."""
     refusals: int = 0
-    """Times that DALI could not decode the batch and was started again, with substitutes or without this batch."""
+    """How often DALI could not decode the batch and was started again."""
 
 
 class Loader(Protocol):
-    """One process's share of a data set, as a pure function of the epoch and the batch."""
+    """One process's share of a data set: its batches are a pure function of the epoch and the batch's number."""
 
     @property
-    def batches_per_epoch(self) -> int:
-        """Batches this process gets in one epoch."""
-        ...
+    def batches_per_epoch(self) -> int: ...
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
-        """The epoch's batches from `first_batch` on, the same whatever was drawn before.
+        """The epoch's batches from `first_batch` on, the same whatever was read before.
 
         Raises:
-            TooManyBrokenError: More images broke than the loader was told to bear.
+            TooManyBrokenError: More images are broken than the loader accepts.
         """
         ...
 
     def close(self) -> None:
         """Stop the threads and free the memory."""
-        ...
 
 
 class BrokenImageError(ValueError):
@@ -105,4 +99,4 @@ class BrokenImageError(ValueError):
 
 
 class TooManyBrokenError(RuntimeError):
-    """More images are broken than was said to be bearable; the message names some, and the mend."""
+    """More images are broken than is accepted; the message names some, and the remedy."""

@@ -1,4 +1,4 @@
-"""Processes that share one long task."""
+"""A long task divided among processes."""
 
 import os
 import signal
@@ -19,20 +19,20 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def number(asked: int | Literal["auto"]) -> int:
-    """How many processes to use; auto: one for each core."""
-    return min(cores(), MOST) if asked == "auto" else asked
+def number(workers: int | Literal["auto"]) -> int:
+    """The number of processes; auto: one for each core."""
+    return min(cores(), MOST) if workers == "auto" else workers
 
 
 def bad_workers(workers: int) -> list[str]:
-    """Why there cannot be so many; empty where there can."""
+    """Why there cannot be so many, one line; empty where there can."""
     return [] if 1 <= workers <= MOST else [f"--workers: {workers}; must be at least 1 and at most {MOST}"]
 
 
 def each(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Generator[Result]:
-    """Yield function(item) for all items, in the order they get done; `workers` = 1: in this process.
+    """Yield function(item) for all items, in the order they are finished; with one worker, in this process.
 
-    Closed early, it waits for the items in hand and forgets the others. Workers never see Ctrl-C: this process does.
+    Closed early, it waits for the items that were begun and drops the others. Workers ignore Ctrl-C.
 
     Raises:
         BrokenExecutor: A worker was killed.
@@ -52,7 +52,7 @@ def each(function: Callable[[Item], Result], items: Sequence[Item], workers: int
 def _submit(
     pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item]
 ) -> list[Future[Result]]:
-    """Start the processes from a thread: there Ctrl-C cannot tear a start in two, and its signal mask is theirs."""
+    """Start the processes from a thread, whose signal mask they inherit, and where Ctrl-C cannot interrupt a start."""
     with ThreadPoolExecutor(
         1, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, {signal.SIGINT})
     ) as starter:
@@ -60,7 +60,7 @@ def _submit(
 
 
 def _end_with_parent() -> None:
-    """A worker whose parent was killed would wait for work for ever: it holds the writing end of its own queue."""
+    """End this worker with its parent: it holds the writing end of its own queue, and would wait for ever."""
     parent = parent_process()
     assert parent is not None
 

@@ -1,4 +1,4 @@
-"""Each attempt of a run: where it began, how it ended, and whether another is worth it. Standard library only."""
+"""The attempts of a run: where each began, how it ended, and whether to start another. Standard library only."""
 
 import json
 import os
@@ -27,59 +27,58 @@ class Attempt:
     job: str
     """Slurm's job id, or the process id of a local job."""
     restart: int
-    """How often Slurm had started that job again."""
+    """How often Slurm had restarted that job."""
     nodes: str
     """Slurm's list of nodes, or the host."""
     step: int
-    """Of the checkpoint that it began from; 0 without one."""
+    """Step of the checkpoint that it began from; 0 without one."""
     time: float
     """When it began, seconds since 1970."""
     end: "End | None" = None
-    """None: it is running, or nobody lived to tell: a node was lost."""
+    """None: it is running, or its node was lost before it could write its end."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class End:
-    """How an attempt ended."""
+    """The end of an attempt."""
 
     code: int
-    """Exit code of the trainer, or of what started it."""
+    """Exit code of the trainer, or of its launcher."""
     step: int
-    """Of the newest checkpoint."""
+    """Step of the newest checkpoint."""
     then: Then
-    """What follows."""
+    """What follows; `why` gives the reason."""
     why: str
-    """The reason, for people."""
     time: float
     """When it ended, seconds since 1970."""
 
 
 def read(file: Path) -> list[Attempt]:
-    """All attempts so far; a line that a lost node cut short is passed over.
+    """All attempts so far; skips a line that a lost node left incomplete.
 
     Raises:
         DamagedRecordError: A newer version wrote it.
     """
-    found: dict[int, Attempt] = {}
+    attempts: dict[int, Attempt] = {}
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
     for line in lines:
         try:
             content = json.loads(line)
             if content.pop("event") == "begin":
                 schema.check(content.get("schema"), SCHEMA, file)
-                found[content["number"]] = Attempt(**schema.known_fields(Attempt, content))
+                attempts[content["number"]] = Attempt(**schema.known_fields(Attempt, content))
             else:
                 number = content.pop("number")
-                found[number] = replace(found[number], end=End(**schema.known_fields(End, content)))
+                attempts[number] = replace(attempts[number], end=End(**schema.known_fields(End, content)))
         except NewerSchemaError as error:
             raise DamagedRecordError(str(error)) from None
         except (ValueError, TypeError, KeyError, AttributeError):
             continue
-    return list(found.values())
+    return list(attempts.values())
 
 
 def begin(file: Path, *, job: str, restart: int, nodes: str, step: int) -> Attempt:
-    """Write down that an attempt begins."""
+    """Append that an attempt begins."""
     number = max((attempt.number for attempt in read(file)), default=0) + 1
     attempt = Attempt(number=number, job=job, restart=restart, nodes=nodes, step=step, time=time.time())
     fields = asdict(attempt)
@@ -89,12 +88,11 @@ def begin(file: Path, *, job: str, restart: int, nodes: str, step: int) -> Attem
 
 
 def end(file: Path, attempt: Attempt, end: End) -> None:
-    """Write down how an attempt ended."""
     _append(file, {"event": "end", "number": attempt.number, **asdict(end)})
 
 
 def newest_step(checkpoints: Path) -> int:
-    """Step of the newest checkpoint that looks whole, or 0."""
+    """Step of the newest checkpoint whose files have the right sizes, or 0."""
     whole = (path for path in files.newest_first(checkpoints) if files.damage(path, hashes=False) is None)
     return next((files.step_of(path) for path in whole), 0)
 
@@ -103,20 +101,20 @@ def verdict(code: int, history: list[Attempt], step: int, limit: int, *, cancell
     """What follows an attempt, and why.
 
     Args:
-        code: How it ended.
+        code: Its exit code.
         history: All attempts of the run, this one last.
-        step: Of the newest checkpoint.
-        limit: Attempts in a row that may make no progress.
-        cancelled: Whether the user wants the job to end.
+        step: Step of the newest checkpoint.
+        limit: Consecutive attempts that may end without a newer checkpoint.
+        cancelled: Whether the user has cancelled the job.
     """
     if code == 0:
         return "done", "finished"
     if cancelled:
         return "cancelled", f"cancelled at step {step:,}"
     if code == BAD_INPUT:
-        return "stopped", "it cannot start so (exit code 2); the log says what to change"
+        return "stopped", "it cannot start (exit code 2); the log says what to change"
     if code == FAILED:
-        return "stopped", "it failed in a way that another start does not mend (exit code 1); the log says why"
+        return "stopped", "it failed, and would fail again (exit code 1); the log says why"
     ended = replace(history[-1], end=End(code=code, step=step, then="stopped", why="", time=time.time()))
     if problem := stuck([*history[:-1], ended], step, limit):
         return "stopped", problem
@@ -124,13 +122,13 @@ def verdict(code: int, history: list[Attempt], step: int, limit: int, *, cancell
 
 
 def stuck(history: list[Attempt], step: int, limit: int) -> str | None:
-    """Why another attempt is not worth it: the newest job's last ones all began at this very step; None where it is."""
+    """Why not to start another attempt: the newest job's last `limit` ones all began at this step; None: start one."""
     last = [attempt for attempt in history if attempt.job == history[-1].job][-limit:] if history else []
     if len(last) < limit or any(attempt.step < step for attempt in last):
         return None
     ends = ", ".join(meaning(attempt.end.code) if attempt.end else "lost" for attempt in last)
     return (
-        f"{limit} attempts in a row began at step {step:,} and none got to a newer checkpoint ({ends}); see the "
+        f"{limit} attempts in a row began at step {step:,} and none wrote a newer checkpoint ({ends}); see the "
         "log, then provenet resume; --save-minutes or --save-steps saves more often, --hours gives more time"
     )
 
@@ -143,9 +141,9 @@ def meaning(code: int) -> str:
 
 
 def _append(file: Path, content: dict[str, Any]) -> None:
-    """One line, in a single write: two attempts may be alive at once where a node was cut off.
+    """Append a line in a single write, as an attempt on a node without network may still run beside this one.
 
-    A line that a lost node cut short ends first, or it would spoil this one.
+    A line that a lost node left incomplete is ended first.
     """
     descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
     try:

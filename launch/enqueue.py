@@ -1,4 +1,4 @@
-"""From what a user wants to a job that waits. Loads submitit only to submit."""
+"""Check what a user wants to run, and queue it. Loads submitit only to submit."""
 
 import shlex
 import shutil
@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from launch import pinned, run_state
+from launch.array import results
 from launch.job import Sweep, TrainJob
 from launch.run_state import Snapshot
 from launch.site import ClusterConfig, cluster_problems, path_problems
@@ -24,32 +25,30 @@ from trainer.world import World
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Wanted:
-    """One run on a cluster."""
+    """A run to be queued."""
 
     recipe: Recipe
     site: SiteConfig
     cluster: ClusterConfig
     code: Path | None = None
-    """Code that an earlier submission pinned. None: as it is now."""
+    """The copy of the code that an earlier submission made. None: the code as it is now."""
 
     @property
     def run(self) -> RunDirectory:
-        """The run directory, from the root: the job starts elsewhere."""
+        """The run directory by its absolute path, as the job starts in another folder."""
         return RunDirectory(self.site.output.absolute())
 
     @property
     def folder(self) -> LaunchFolder:
-        """What submitting leaves there."""
         return LaunchFolder(self.run.path)
 
     @property
     def placed(self) -> SiteConfig:
-        """The site, its paths from the root as well."""
+        """The site with absolute paths."""
         manifests = self.site.manifests and self.site.manifests.absolute()
         return replace(self.site, data=self.site.data.absolute(), output=self.run.path, manifests=manifests)
 
     def job(self, sweep: Sweep | None = None) -> TrainJob:
-        """The job that takes the run to its end."""
         return TrainJob(
             run=self.run.path,
             arguments=("train", str(self.run.recipe), *flags(self.placed)),
@@ -59,7 +58,7 @@ class Wanted:
 
 
 def problems(wanted: Wanted) -> list[str]:
-    """Why this cannot be submitted, one line each, for the user."""
+    """Why this cannot be submitted."""
     return (
         range_problems(wanted.cluster, flags=True)
         or [*cluster_problems(wanted.cluster), *path_problems("--output", str(wanted.run.path))]
@@ -67,67 +66,49 @@ def problems(wanted: Wanted) -> list[str]:
     )
 
 
-def machine_problems(cluster: ClusterConfig) -> list[str]:
-    """Why this machine cannot submit."""
-    from launch import slurm
-
-    if cluster.cluster == "local" or slurm.available():
-        return []
-    return ["sbatch: not found on this machine; submit from a login node, or add --cluster local, or --dry-run"]
-
-
-def jobs_there(runs: Sequence[Snapshot], cluster: ClusterConfig) -> dict[Path, str]:
-    """The runs, by directory, that are in the hands of an earlier job, each with its id and state.
+def live_jobs(runs: Sequence[Snapshot], cluster: ClusterConfig) -> dict[Path, str]:
+    """By run directory, the earlier jobs, with id and state, that are queued or running.
 
     Raises:
-        InvalidConfigError: Slurm does not say how one of its jobs stands.
+        InvalidConfigError: Slurm does not answer.
     """
     states = run_state.job_states(runs)
     queued = [(one.path, one.submission, states[one.path]) for one in runs if one.submission]
-    silent = [
+    unknown = [
         f"{path}: whether its earlier job {earlier.job} is gone is not known ({state.reason}); try again"
         for path, earlier, state in queued
-        if not state.is_known and earlier.kind == cluster.cluster == "slurm"  # what else runs, its holder shows
+        if not state.is_known and earlier.kind == cluster.cluster == "slurm"  # other processes hold the directory
     ]
-    if silent:
-        raise InvalidConfigError(silent)
+    if unknown:
+        raise InvalidConfigError(unknown)
     return {path: f"{earlier.job} ({state})" for path, earlier, state in queued if state.is_there}
 
 
-def submit(wanted: Wanted) -> int:
-    """Queue a run that has no problems, and say how to follow it.
+def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
+    """Queue one run, or all of a sweep as one array, and print how to watch them; none of them may have problems.
 
     Returns:
         Exit code.
     """
-    if problems := machine_problems(wanted.cluster):
-        return refuse(problems)
-    if jobs := _queue([wanted], wanted.folder):
-        sys.stdout.write(_guide(wanted, jobs[0]))
+    from launch import slurm
+
+    if runs[0].cluster.cluster == "slurm" and not slurm.available():
+        return refuse(["sbatch: not on this machine; submit from a login node, or add --cluster local, or --dry-run"])
+    if jobs := _queue(runs, LaunchFolder(sweep.root) if sweep else runs[0].folder, sweep):
+        sys.stdout.write(_guide(runs, jobs, sweep))
     return 0 if jobs else FAILED
 
 
-def submit_array(runs: list[Wanted], sweep: Sweep) -> int:
-    """Queue runs that have no problems and ask for the same, as one array.
-
-    Returns:
-        Exit code.
-    """
-    if problems := machine_problems(runs[0].cluster):
-        return refuse(problems)
-    if jobs := _queue(runs, LaunchFolder(sweep.root), sweep):
-        sys.stdout.write(_array_guide(sweep, jobs))
-    return 0 if jobs else FAILED
-
-
-def _queue(runs: list[Wanted], folder: LaunchFolder, sweep: Sweep | None = None) -> list[str]:
-    """The ids of their jobs; none, where Slurm refused, which is said then."""
+def _queue(runs: list[Wanted], folder: LaunchFolder, sweep: Sweep | None) -> list[str]:
+    """The ids of their jobs; none if Slurm refused, after printing why."""
     from launch import slurm
 
     new = [wanted for wanted in runs if not wanted.run.recipe.exists()]
     folder.make()
     for wanted in runs:
-        _begin(wanted)
+        wanted.run.make()
+        wanted.run.begin(wanted.recipe)
+        wanted.folder.make()
     code = runs[0].code or pinned.pin(folder.path)
     jobs = [wanted.job(sweep) for wanted in runs]
     try:
@@ -135,7 +116,7 @@ def _queue(runs: list[Wanted], folder: LaunchFolder, sweep: Sweep | None = None)
     except slurm.RefusedError as error:
         for wanted in new:
             _withdraw(wanted)
-        sys.stderr.write(f"Slurm refused the job: {error}\n{_mend(str(error))}")
+        sys.stderr.write(f"Slurm refused the job: {error}\n{_advice(str(error))}")
         return []
     for wanted, job in zip(runs, ids, strict=True):
         _record(wanted, job, code, folder.path)
@@ -143,7 +124,7 @@ def _queue(runs: list[Wanted], folder: LaunchFolder, sweep: Sweep | None = None)
 
 
 def _record(wanted: Wanted, job: str, code: Path, logs: Path) -> None:
-    """Write down that a run was queued as this job, whose log lies in `logs`."""
+    """Write a run's submission record; the job writes its log to the folder `logs`."""
     from launch import slurm
 
     wanted.folder.cancelled.unlink(missing_ok=True)
@@ -161,49 +142,36 @@ def _record(wanted: Wanted, job: str, code: Path, logs: Path) -> None:
     )
 
 
-def _begin(wanted: Wanted) -> None:
-    wanted.run.make()
-    wanted.run.begin(wanted.recipe)
-    wanted.folder.make()
-
-
 def _withdraw(wanted: Wanted) -> None:
-    """Leave no run directory behind of a job that was never queued: the next may be of another recipe."""
+    """Remove the run directory of a job that Slurm refused: the next try may be of another recipe."""
     run = wanted.run
     run.recipe.unlink()
     shutil.rmtree(wanted.folder.path, ignore_errors=True)
-    with suppress(OSError):  # the folder holds something that is not ours
+    with suppress(OSError):  # the folder holds other files
         run.checkpoints.rmdir()
         run.path.rmdir()
 
 
-def _guide(wanted: Wanted, job: str) -> str:
-    run, launch = shlex.quote(str(wanted.run.path)), "provenet"
-    state = "is queued" if wanted.cluster.cluster == "slurm" else "is running on this machine"
+def _guide(runs: list[Wanted], jobs: list[str], sweep: Sweep | None) -> str:
+    folder, name = shlex.quote(str(sweep.root if sweep else runs[0].run.path)), "/NAME" if sweep else ""
+    if sweep:
+        ids = jobs[0] if len(jobs) == 1 else f"{jobs[0]} to {jobs[-1]}"
+        head = f"{len(jobs)} runs are queued, {sweep.parallel} at a time, as {ids}"
+        files = f"results      {sweep.root / results.FILE}"
+    else:
+        state = "is queued" if runs[0].cluster.cluster == "slurm" else "is running on this machine"
+        head, files = f"job {jobs[0]} {state}; it is started again until the run is finished", f"run          {folder}"
     return (
-        f"job {job} {state}; it is started again as often as it takes\n"
-        f"  run          {run}\n"
-        f"  state        {launch} status {run}\n"
-        f"  output       {launch} logs {run} --follow\n"
-        f"  TensorBoard  tensorboard --logdir {run}\n"
-        f"  save and end {launch} cancel {run}\n"
+        f"{head}\n"
+        f"  {files}\n"
+        f"  state        provenet status {folder}\n"
+        f"  output       provenet logs {folder}{name} --follow\n"
+        f"  TensorBoard  tensorboard --logdir {folder}\n"
+        f"  save and end provenet cancel {folder}{name}\n"
     )
 
 
-def _array_guide(sweep: Sweep, jobs: list[str]) -> str:
-    root, launch = shlex.quote(str(sweep.root)), "provenet"
-    one = jobs[0] if len(jobs) == 1 else f"{jobs[0]} to {jobs[-1]}"
-    return (
-        f"{len(jobs)} runs are queued, {sweep.parallel} at a time, as {one}\n"
-        f"  state        {launch} status {root}\n"
-        f"  results      {sweep.root / 'summary.md'}\n"
-        f"  output       {launch} logs {root}/NAME --follow\n"
-        f"  TensorBoard  tensorboard --logdir {root}\n"
-        f"  save and end {launch} cancel {root}/NAME\n"
-    )
-
-
-_MENDS = {
+_ADVICE = {
     "invalid partition": "--partition: `sinfo` lists those there are",
     "Invalid account": "--account or --partition: `sacctmgr show associations user=$USER` lists what you may use",
     "not permitted to use this partition": "--partition: `sinfo -o '%P %g'` shows each partition's groups",
@@ -228,5 +196,5 @@ _MENDS = {
 }
 
 
-def _mend(words: str) -> str:
-    return next((f"  change {mend}\n" for sign, mend in _MENDS.items() if sign.lower() in words.lower()), "")
+def _advice(refusal: str) -> str:
+    return next((f"  change {advice}\n" for words, advice in _ADVICE.items() if words.lower() in refusal.lower()), "")

@@ -1,8 +1,11 @@
-"""What a job is, and the command that starts its processes. Standard library only: the login node needs no torch."""
+"""A job and the command that starts its processes. Standard library only: the login node needs no torch."""
 
+import fcntl
+import os
 import sys
-from collections.abc import Callable
-from contextlib import nullcontext
+import time
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -10,62 +13,57 @@ from pathlib import Path
 from launch.site import ClusterConfig
 from trainer.terminal import remark
 
+_POLL_S = 0.5
+
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:
-    """Runs that were queued together."""
+    """Runs that were queued together; submitit pickles it with each job."""
 
     root: Path
     """Folder of their run directories."""
     parallel: int
-    """Local ones at a time; Slurm counts its own."""
+    """How many local ones run at a time; on Slurm the job array limits them."""
     local: bool
 
-    def take_part(self, work: Callable[[], int]) -> int:
-        """Do one run's work when it is its turn, and bring the table of all up to date."""
-        from launch.array.slots import slot
+    def run_one(self, work: Callable[[], int]) -> int:
+        """Do one run's work, a local one when a slot is free, and update the table of all runs."""
+        from launch.array import results
 
         with slot(self.root / "launch", self.parallel) if self.local else nullcontext():
             code = work()
-        if code == 0:
-            self._refresh_table()
-        return code
-
-    def _refresh_table(self) -> None:
-        """Write the table; that it fails is no failure of the run."""
-        from launch.array import results
-
         try:
-            results.refresh(self.root)
-        except (OSError, ValueError, LookupError) as error:
+            if code == 0:
+                results.refresh(self.root)
+        except (OSError, ValueError, LookupError) as error:  # the run has succeeded nevertheless
             remark(f"{self.root}/{results.FILE} was not updated: {error}")
+        return code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainJob:
-    """A run, to be taken to its end; submitit pickles it for the job to come."""
+    """What a job does: it trains one run; submitit pickles it."""
 
     run: Path
     """Run directory."""
     arguments: tuple[str, ...]
     """What follows `python -m trainer`."""
     cluster: ClusterConfig
-    """What was asked of the cluster."""
     sweep: "Sweep | None" = None
-    """What it is one run of."""
+    """The sweep that the run is part of."""
 
     def __call__(self) -> None:
-        """Take the run as far as this job can, and end the process with the code that Slurm shall see."""
+        """Train as far as this job can, and end the process with the code that Slurm is to see."""
         from launch.supervise import supervise, take_signals
 
-        take_signals()  # before it waits for its turn: a stop must end that
+        take_signals()  # before it waits for a slot: a stop must end that
         work = partial(supervise, self.run, self.command(), self.cluster)
-        code = self.sweep.take_part(work) if self.sweep else work()
+        code = self.sweep.run_one(work) if self.sweep else work()
         if code:
             sys.exit(code)
 
     def command(self) -> tuple[str, ...]:
-        """What starts the processes, the output of each behind its rank."""
+        """The command that starts the processes and labels each line of their output with its rank."""
         trainer = ("-m", "trainer", *self.arguments)
         cluster = self.cluster
         if cluster.cluster == "local":
@@ -75,6 +73,30 @@ class TrainJob:
         return (
             *("srun", "--label", "--kill-on-bad-exit=1", f"--nodes={cluster.nodes}"),
             *(f"--ntasks={cluster.world_size}", f"--ntasks-per-node={cluster.tasks_per_node}"),
-            f"--cpus-per-task={cluster.cpus_per_process}",  # which srun does not take over from sbatch since 22.05
+            f"--cpus-per-task={cluster.cpus_per_process}",  # which srun does not inherit from sbatch since 22.05
             *(sys.executable, "-u", *trainer),
         )
+
+
+@contextmanager
+def slot(folder: Path, count: int) -> Generator[None]:
+    """Wait for one of `count` locks, and hold it; the kernel releases it when this process dies."""
+    while (file := _free(folder, count)) is None:
+        time.sleep(_POLL_S)
+    try:
+        yield
+    finally:
+        os.close(file)
+
+
+def _free(folder: Path, count: int) -> int | None:
+    """The first lock that no process holds, locked now, or None."""
+    for number in range(count):
+        file = os.open(folder / f"slot-{number}", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+        else:
+            return file
+    return None

@@ -1,9 +1,8 @@
-"""Run a launcher so that a stop leaves its processes time to save, and their exit code comes through.
+"""Run a launcher so that its processes get time to save at a stop, and their exit code is returned.
 
-Standard library only. `torchrun` and `accelerate launch` kill their processes 30 s after a signal, die of USR2, and
-turn every code but 0 into 1; `srun` answers TERM by killing at once. Everything started here carries the name of one
-file in its environment: there the trainer leaves its code, and by it are found, below any launcher, the processes that
-still have to end.
+`torchrun` and `accelerate launch` kill their processes 30 s after a signal, die of USR2, and replace every exit code
+but 0 by 1; `srun` kills at once at TERM. All processes started here have the name of one file in their environment:
+the trainer writes its exit code there, and processes that outlive the launcher are recognised by it.
 """
 
 import os
@@ -28,28 +27,26 @@ _SIGNALLED = 128  # above it, a shell's and srun's codes are those of signals
 
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
 
-# Python's launchers print a traceback over an INT, and the trainer, which torchrun hands them on to, dies of a HUP
+# Python's launchers print a traceback at INT; torchrun passes a HUP on to the trainer, which dies of it
 _PASSED_ON = {signal.SIGINT: signal.SIGTERM, signal.SIGHUP: signal.SIGTERM}
 
 
 @dataclass(frozen=True, slots=True)
 class Ended:
-    """How a command ended."""
+    """The end of a command."""
 
     code: int
-    """That of the trainer, or else of the command itself: 128 and the signal's number, if it died of a signal."""
+    """Exit code of the trainer, or else of the command: 128 plus the signal's number if it died of a signal."""
     asked: bool
-    """Whether a signal to us asked for the end, and it came by itself."""
+    """Whether it ended by itself after a signal to this process."""
 
 
 def run(command: tuple[str, ...], grace_s: int) -> Ended:
-    """Run a command to its end, in a process group of its own: a terminal's Ctrl-C reaches it once, through here.
+    """Run a command to its end, in its own process group, so that a terminal's Ctrl-C reaches it only from here.
 
-    The first signal of a kind is passed on; what still runs `grace_s` seconds after the first is killed, and at once at
-    the third Ctrl-C.
-
-    A command that was asked to stop before a trainer had begun is to be started again. Signals do afterwards what they
-    did before.
+    The first signal of each kind is passed on. Processes that still run `grace_s` seconds after the first signal are
+    killed, and at once at the third Ctrl-C. A command that is stopped before a trainer has begun ends with
+    `START_AGAIN`. Signal handlers are restored at the end.
     """
     with tempfile.TemporaryDirectory(prefix="provenet-") as folder:
         codes = Path(folder) / "exit-code"
@@ -67,8 +64,8 @@ def run(command: tuple[str, ...], grace_s: int) -> Ended:
                 signal.signal(number, handler)
 
 
-def environment(grace_s: int, gpu: bool, given: Mapping[str, str]) -> dict[str, str]:
-    """The variables given, and those with which a launcher leaves time to save, and a CPU is used well."""
+def environment(grace_s: int, gpu: bool, variables: Mapping[str, str]) -> dict[str, str]:
+    """`variables`, with others by which a launcher leaves time to save and a CPU computes fast, unless they are set."""
     ours = {
         "PET_SIGNALS_TO_HANDLE": "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR2",  # torchrun's --signals-to-handle
         "TORCH_ELASTIC_SHUTDOWN_TIMEOUT": str(grace_s),  # its --shutdown-timeout, which PyTorch 2.11 does not have
@@ -76,11 +73,11 @@ def environment(grace_s: int, gpu: bool, given: Mapping[str, str]) -> dict[str, 
         **SLEEPING,
     }
     on_cpu = {**ALLOCATOR, "ACCELERATE_USE_CPU": "true"}
-    return {**ours, **({} if gpu else on_cpu), **given}
+    return {**ours, **({} if gpu else on_cpu), **variables}
 
 
 class _Command:
-    """A command, and the processes it has started."""
+    """A command and the processes that it has started."""
 
     def __init__(self, words: tuple[str, ...], grace_s: int, codes: Path) -> None:
         self._words, self._grace_s, self._codes = words, grace_s, codes
@@ -92,28 +89,28 @@ class _Command:
         self._asked = False
 
     def start(self) -> None:
-        """Listen for signals, then begin."""
+        """Install signal handlers, then start the command."""
         for number in _STOPS:
-            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # nohup's wish
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # as nohup sets it
                 signal.signal(number, self._note)
         variables = environment(self._grace_s, has_gpu(), os.environ) | {EXIT_CODE_VARIABLE: str(self._codes)}
-        # outside the terminal's foreground, a process that reads from it would be stopped; srun reads
+        # srun reads stdin, and a process that reads from a terminal in the background is stopped
         self._process = subprocess.Popen(self._words, env=variables, stdin=subprocess.DEVNULL, process_group=0)
 
     def wait(self) -> int:
-        """Wait for the command, and after a failure for all it has left behind; gives the command's code."""
+        """Wait for the command, and after a failure for all its processes; returns the command's exit code."""
         while (code := self._process.poll()) is None:
             self._tend()
-        while code != 0 and any(self._members()):  # accelerate's launcher of one process dies before that has saved
+        while code != 0 and any(self._members()):  # accelerate's launcher dies before its single process has saved
             if self._deadline is None:
-                remark("the command failed and left processes behind; they are asked to stop")
+                remark("the command failed, and some of its processes still run: stopping them")
                 self._stop(signal.SIGTERM)
             self._tend()
         return code
 
     @property
     def asked(self) -> bool:
-        """Whether a signal asked for the end, and it came by itself."""
+        """Whether it ended by itself after a signal to this process."""
         return self._asked and not self._killed
 
     def _note(self, number: int, frame: FrameType | None) -> None:
@@ -134,19 +131,19 @@ class _Command:
             self._deadline = time.monotonic()
             return
         if self._deadline is None:
-            remark(f"{number.name}: {self._grace_s} s to save and end; {INTERRUPTS} times Ctrl-C ends all at once")
+            remark(f"{number.name}: {self._grace_s} s to save and end; {INTERRUPTS} times Ctrl-C kills at once")
         srun = Path(self._words[0]).name == "srun"
         self._stop(signal.SIGUSR2 if srun else _PASSED_ON.get(number, number))
 
     def _stop(self, number: signal.Signals) -> None:
-        """Send a signal, once: torchrun leaves its processes behind at the third."""
+        """Send a signal once: at the third, torchrun ends without its processes."""
         self._deadline = self._deadline or time.monotonic() + self._grace_s
         if number not in self._sent:
             self._sent.add(number)
             self._send(number)
 
     def _send(self, number: signal.Signals) -> None:
-        if self._process.poll() is None:  # torchrun hands it on to its processes, which are no part of the group
+        if self._process.poll() is None:  # torchrun passes it on to its processes, which are in other groups
             os.killpg(self._process.pid, number)
             return
         for process in self._members():
@@ -162,22 +159,22 @@ class _Command:
                 os.kill(process, signal.SIGKILL)
 
     def _members(self) -> Iterator[int]:
-        """Every process that the command started, at any depth, in whatever group or session."""
+        """All processes that the command started, directly or not, of any process group and session."""
         mark = f"{EXIT_CODE_VARIABLE}={self._codes}".encode()
-        for place in Path("/proc").glob("[0-9]*/environ"):
-            with suppress(OSError):  # another user's, or gone meanwhile
-                if mark in place.read_bytes().split(b"\0"):
-                    yield int(place.parent.name)
+        for file in Path("/proc").glob("[0-9]*/environ"):
+            with suppress(OSError):  # of another user, or ended meanwhile
+                if mark in file.read_bytes().split(b"\0"):
+                    yield int(file.parent.name)
 
 
 def _meant(code: int, recorded: str, *, asked: bool) -> int:
-    """The exit code of a command that ended with `code`, and whose trainer wrote down `recorded` at its end, if any."""
+    """The exit code for a command that ended with `code`, whose trainer wrote `recorded`, or nothing, at its end."""
     if code == 0:
         return 0
-    # before a trainer listened, with no time to save, or while its launcher ended; what is saved or finished stands
+    # before a trainer had its handlers, with no time to save, or while its launcher ended; the same command goes on
     if asked and recorded in ("", BEGUN, "0"):
         return START_AGAIN
-    if recorded == BEGUN and 0 < code < _SIGNALLED:  # a process was ended from outside: torchrun says no more than 1
+    if recorded == BEGUN and 0 < code < _SIGNALLED:  # a process was killed: torchrun replaces its code by 1
         return ABORTED
     known = {str(meant): meant for meant in (START_AGAIN, ABORTED, FAILED, BAD_INPUT, INTERRUPTED)}
     return known.get(recorded, code if code > 0 else 128 - code)

@@ -1,4 +1,4 @@
-"""A job's log file as lines of text, of all ranks or of one. Standard library only."""
+"""Reads the lines of a job's log, of all ranks or of one. Standard library only."""
 
 import os
 import re
@@ -10,30 +10,30 @@ from typing import BinaryIO
 
 from trainer.terminal import remark
 
-_BEGIN = re.compile(rb"launch: attempt ([0-9]{1,9}) ")  # of a line with which the supervisor begins an attempt
+_BEGIN = re.compile(rb"launch: attempt ([0-9]{1,9}) ")  # of the line that begins an attempt
 _LABEL = re.compile(rb" *(?:([0-9]{1,7})|\[([0-9]{1,7})\]): ?")  # srun's; torchrun's
-_LONGEST = 1 << 20  # bytes: what has no line feed for so long, a progress bar or junk, is read in parts
-_WINDOW = 1 << 20  # bytes at the file's end in which its last lines are looked for first
+_LONGEST = 1 << 20  # bytes: a longer line, of a progress bar or binary data, is read in pieces
+_WINDOW = 1 << 20  # bytes at the end of the file that are searched first for its last lines
 
 
 @dataclass(slots=True)
 class LogFile:
-    """The wanted lines of a log: those that are there, and then what is added."""
+    """A position in a log, from which more lines are read as they are written."""
 
     file: Path
     rank: int | None = None
-    """Only what this rank wrote, without labels. None: all."""
+    """Only lines of this rank, without labels. None: all."""
     attempt: int | None = None
-    """Only what precedes the begin of another attempt than this. None: all."""
-    place: int = 0
-    """How far it has been read."""
+    """Only lines of this attempt. None: all."""
+    offset: int = 0
+    """Bytes read so far."""
     is_over: bool = False
-    """Whether another attempt has begun."""
+    """Whether the next attempt has begun."""
     _inode: int | None = None
     _bar: tuple[bytes, int | None] | None = None  # label and rank of a line that has not ended
 
     def seek(self, count: int) -> int:
-        """Go to shortly before the last `count` lines, 0 for all; gives how many lines are to be skipped there.
+        """Go to a position before the last `count` lines, 0 for all; returns how many lines to skip from there.
 
         Raises:
             FileNotFoundError: There is no log yet.
@@ -41,52 +41,52 @@ class LogFile:
         """
         with self.file.open("rb") as stream:
             first, end = self._range(stream)
-            self.place, window = first, _WINDOW
+            self.offset, window = first, _WINDOW
             while count:
                 start = stream.seek(max(first, end - window))
                 start += len(stream.readline(_LONGEST)) if start > first else 0
-                self.place = start
-                there = sum(1 for _ in self.more(is_last=True))
-                self.place, self.is_over, self._bar = start, False, None
-                if there >= count or start == first:
-                    return max(0, there - count)
-                window *= 8  # so that all windows together are little more than the last
+                self.offset = start
+                lines = sum(1 for _ in self.more(is_last=True))
+                self.offset, self.is_over, self._bar = start, False, None
+                if lines >= count or start == first:
+                    return max(0, lines - count)
+                window *= 8  # all windows together are little more than the last
         return 0
 
     def _range(self, stream: BinaryIO) -> tuple[int, int]:
-        """Offsets of the first line and behind the last."""
+        """Offsets of the first line and of the end of the last."""
         if self.attempt is None:
             return 0, os.fstat(stream.fileno()).st_size
         begun = {int(match[1]): stream.tell() - len(line) for line in _lines(stream) if (match := _BEGIN.match(line))}
         if self.attempt not in begun:
             raise LookupError(f"holds {', '.join(map(str, begun)) or 'none yet'}")
         first = begun[self.attempt]
-        return first, min((place for place in begun.values() if place > first), default=stream.tell())
+        return first, min((offset for offset in begun.values() if offset > first), default=stream.tell())
 
     def more(self, *, is_last: bool = False) -> Iterator[bytes]:
-        """What was written since: lines that have ended, drawings of a progress bar; `is_last`: also a cut line."""
+        """New lines that are complete, and drawings of a progress bar; `is_last`: also an incomplete line."""
         try:
-            stream = self.file.open("rb")  # anew each time: it may be another file, and NFS asks its server only then
+            stream = self.file.open("rb")  # each time, as it may be replaced; NFS notices at an open
         except FileNotFoundError:
             return
-        own = re.compile(rb" *\[?%d\]?:" % (self.rank or 0))  # a first look, as most lines are of other ranks
+        own = re.compile(rb" *\[?%d\]?:" % (self.rank or 0))  # a quick test, as most lines are of other ranks
         with stream:
             self._notice_change(os.fstat(stream.fileno()))
-            stream.seek(self.place)
+            stream.seek(self.offset)
             for line in _lines(stream):
                 if self.attempt and (match := _BEGIN.match(line)) and int(match[1]) != self.attempt:
                     self.is_over = True
                     return
-                is_cut = not (is_last or line.endswith(b"\n") or len(line) == _LONGEST)
-                line = line[: line.rfind(b"\r") + 1] if is_cut else line
-                self.place += len(line)
+                is_incomplete = not (is_last or line.endswith(b"\n") or len(line) == _LONGEST)
+                line = line[: line.rfind(b"\r") + 1] if is_incomplete else line
+                self.offset += len(line)
                 if line and (self.rank is None or own.match(line) or b"\r" in line or self._bar):
                     yield from self._drawings(line)
-                if is_cut:  # what is written meanwhile belongs to it
+                if is_incomplete:  # what is written meanwhile belongs to it
                     return
 
     def _drawings(self, line: bytes) -> Iterator[bytes]:
-        """What a line of the file shows in turn; one drawing without a label is of the rank of that before it."""
+        """The texts of a line, separated by carriage returns; one without a label is of the rank of the one before."""
         before, drawings = self._bar, line.removesuffix(b"\n").split(b"\r")
         label, rank = before or (b"", None)
         for text in drawings:
@@ -98,10 +98,10 @@ class LogFile:
         self._bar = None if line.endswith(b"\n") else (label, rank)
 
     def _notice_change(self, status: os.stat_result) -> None:
-        """Begin anew if the file is not what it was."""
-        if status.st_size < self.place or self._inode not in (None, status.st_ino):
-            remark(f"{self.file} was cut or replaced; from its begin")
-            self.place, self._bar = 0, None
+        """Start at the beginning if the file was cut or replaced."""
+        if status.st_size < self.offset or self._inode not in (None, status.st_ino):
+            remark(f"{self.file} was cut or replaced; shown from its beginning")
+            self.offset, self._bar = 0, None
         self._inode = status.st_ino
 
 

@@ -1,4 +1,4 @@
-"""How far a run is, from the end of its metrics.jsonl, which may be large. Standard library only."""
+"""The progress of a run, from the end of its metrics.jsonl, which may be large. Standard library only."""
 
 import json
 import math
@@ -13,15 +13,15 @@ from trainer.rundir import METRICS_SCHEMA
 
 Record = dict[str, Any]
 
-_LOOK_BACK = (1 << 16, 4 << 20)  # bytes: mostly enough; more than an epoch of ImageNet with every step logged
-_LINE = 1 << 16  # bytes: more than a record has
+_TAILS = (1 << 16, 4 << 20)  # bytes: mostly enough; more than an epoch of ImageNet with every step logged
+_LINE = 1 << 16  # bytes: more than any record
 _LENGTHS = ("total_steps", "steps_per_epoch")
 _KIND = re.compile(rb'"kind": *"(\w+)"')
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Progress:
-    """What the newest records say; None: nothing, or nothing that makes sense."""
+    """Figures of the newest records; None: missing or damaged."""
 
     step: int | None = None
     """Optimizer steps done."""
@@ -32,7 +32,7 @@ class Progress:
     epoch: int | None = None
     """Epoch that the step belongs to, from 1."""
     top1: float | None = None
-    """Of the newest evaluation, of the averaged weights where there are such, percent."""
+    """Of the newest evaluation, percent; of the EMA's weights if there are any."""
     images_per_s: float | None = None
     """Of all processes."""
     updated: float | None = None
@@ -40,28 +40,28 @@ class Progress:
 
 
 def progress(file: Path) -> Progress:
-    """Read the newest record of each kind; damaged lines, and a last one that is cut, are passed over.
+    """Read the newest record of each kind; skips damaged and incomplete lines.
 
     Raises:
         NewerSchemaError: A newer version wrote it.
-        OSError: The file is there and cannot be read.
+        OSError: The file exists and cannot be read.
     """
     try:
         with file.open("rb") as stream:
             newest = _newest(stream)
             stream.seek(0)
-            first = _record(stream.readline(_LINE)) or {}  # each attempt writes a start, of the same number of steps
+            first = _record(stream.readline(_LINE)) or {}  # each attempt writes a start, with the same number of steps
     except FileNotFoundError:
         return Progress()
     for started in (first, newest.get("start", {})):
         schema.check(started.get("schema"), METRICS_SCHEMA, file)
     train, evaluated = newest.get("train", {}), newest.get("evaluation", {})
     written = (_number(record, "time") for record in newest.values())
-    step = max((found for record in (train, evaluated) if (found := _whole(record, "step")) is not None), default=None)
+    steps = (_whole(record, "step") for record in (train, evaluated))
     begun = _whole(train, "epoch")
     total, per_epoch = (_whole(newest.get("start", {}), name) or _whole(first, name) for name in _LENGTHS)
     return Progress(
-        step=step,
+        step=max((step for step in steps if step is not None), default=None),
         total_steps=total,
         epochs=total // per_epoch if total and per_epoch else None,
         epoch=_whole(evaluated, "epoch") if begun is None else begun + 1,
@@ -72,20 +72,20 @@ def progress(file: Path) -> Progress:
 
 
 def _newest(stream: BinaryIO) -> dict[str, Record]:
-    """The last record of each kind; one for both evaluations: that of the averaged weights is written second."""
-    found: dict[str, Record] = {}
+    """The last record of each kind, one for both evaluations, of which that of the EMA is written second."""
+    newest: dict[str, Record] = {}
     size = stream.seek(0, os.SEEK_END)
-    for window in _LOOK_BACK:
-        stream.seek(max(0, size - window))
-        for line in reversed(stream.read(window).split(b"\n")):
+    for tail in _TAILS:
+        stream.seek(max(0, size - tail))
+        for line in reversed(stream.read(tail).split(b"\n")):
             match = _KIND.search(line, 0, 64)
             kind = match[1].decode() if match else ""
             kind = "evaluation" if kind in ("eval", "eval_ema") else kind
-            if kind and kind not in found and (record := _record(line)):
-                found[kind] = record
-        if size <= window or {"train", "evaluation"} <= found.keys():
+            if kind and kind not in newest and (record := _record(line)):
+                newest[kind] = record
+        if size <= tail or {"train", "evaluation"} <= newest.keys():
             break
-    return found
+    return newest
 
 
 def _record(line: bytes) -> Record | None:

@@ -101,14 +101,18 @@ def state_of(seen: Snapshot, job: JobState) -> RunState:
     if job.is_suspended:
         return RunState("suspended", str(job))
     if job.is_at_work:
-        return RunState("cancelling" if seen.is_cancelled else "running", _at(seen))
-    if here := _held(seen):  # started by hand, or a cluster that this machine cannot ask
-        return here
+        note = "starting" if seen.last is None else str(seen.last.end.why) if seen.last.end else f"on {seen.last.nodes}"
+        return RunState("cancelling" if seen.is_cancelled else "running", note)
+    if held := _held(seen):  # started without a job, or by a cluster that this machine cannot ask
+        return held
     if seen.is_cancelled or job.state == "CANCELLED":
         return RunState("cancelled", _joined(job.reason if job.state == "CANCELLED" else "", seen.resume))
     if not job.is_known:
         return RunState("unknown", job.reason)
-    return _lost(seen, job)
+    assert seen.submission is not None
+    kind = "process" if seen.submission.kind == "local" else "job"
+    end = "" if job == JobState(GONE) else f" ({job.reason if job.state == GONE else job})"
+    return RunState("lost", f"{kind} {seen.submission.job} is gone{end}; {seen.resume}")
 
 
 def job_states(runs: Iterable[Snapshot]) -> dict[Path, JobState]:
@@ -132,8 +136,8 @@ def _never_queued(seen: Snapshot) -> RunState:
         return held
     if seen.holder is None:
         return RunState("not running")
-    fate = "is gone" if seen.holder.died_here else f"was last seen {age(seen.touched_s)} ago"
-    return RunState("not running", f"{seen.holder} {fate}; the same command goes on")
+    end = "is gone" if seen.holder.died_here else f"was last seen {age(seen.touched_s)} ago"
+    return RunState("not running", f"{seen.holder} {end}; the same command goes on")
 
 
 def _waiting(seen: Snapshot, job: JobState) -> RunState:
@@ -146,12 +150,6 @@ def _waiting(seen: Snapshot, job: JobState) -> RunState:
     return RunState("waiting", _joined(why, job.reason, when))
 
 
-def _at(seen: Snapshot) -> str:
-    if seen.last is None:
-        return "starting"
-    return str(seen.last.end.why) if seen.last.end else f"on {seen.last.nodes}"
-
-
 def _held(seen: Snapshot) -> RunState | None:
     """Running, if a live process holds the directory."""
     holder = seen.holder
@@ -162,13 +160,6 @@ def _held(seen: Snapshot) -> RunState | None:
     if not holder.died_here and seen.touched_s < _FRESH_S:
         return RunState("running", f"on {holder.host}, since {holder.since}")
     return None
-
-
-def _lost(seen: Snapshot, job: JobState) -> RunState:
-    assert seen.submission is not None
-    kind = "process" if seen.submission.kind == "local" else "job"
-    state = "" if job == JobState(GONE) else f" ({job.reason if job.state == GONE else job})"
-    return RunState("lost", f"{kind} {seen.submission.job} is gone{state}; {seen.resume}")
 
 
 def _joined(*texts: str) -> str:

@@ -1,4 +1,4 @@
-"""Ask Slurm how jobs stand: one squeue, and one sacct for those that it has forgotten. Standard library only."""
+"""Ask Slurm for the states of jobs: one squeue, and one sacct for those that squeue no longer lists."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-TIMEOUT_S = 20.0  # squeue tries on by itself for longer, while slurmctld does not answer
+TIMEOUT_S = 20.0  # squeue itself tries for longer while slurmctld does not answer
 
 UNKNOWN = "UNKNOWN"
 GONE = "GONE"
@@ -19,28 +19,26 @@ _JOB = re.compile(r"[0-9]+(_[0-9]+)?")
 
 @dataclass(frozen=True, slots=True)
 class JobState:
-    """How a job stands."""
+    """A job's state."""
 
     state: str
-    """Slurm's word for it; UNKNOWN where Slurm does not answer, GONE where it knows no such job."""
+    """As Slurm names it; UNKNOWN if Slurm does not answer, GONE if it does not know the job."""
     reason: str = ""
-    """Why it waits, how it ended, or why nothing is known."""
+    """Why it waits, how it ended, or why its state is unknown."""
     start: float | None = None
     """When a waiting job is expected to start, seconds since 1970."""
 
     @property
     def is_known(self) -> bool:
-        """Whether Slurm has answered."""
         return self.state != UNKNOWN
 
     @property
     def is_pending(self) -> bool:
-        """Whether it waits for its first start, or for another."""
+        """Whether it waits for its first start or a restart."""
         return self.state in _PENDING
 
     @property
     def is_suspended(self) -> bool:
-        """Whether it has begun and stands still."""
         return self.state in _SUSPENDED
 
     @property
@@ -50,7 +48,7 @@ class JobState:
 
     @property
     def is_there(self) -> bool:
-        """Whether it runs, or will."""
+        """Whether it is running or will be."""
         return self.is_pending or self.is_suspended or self.is_at_work
 
     def __str__(self) -> str:
@@ -58,52 +56,52 @@ class JobState:
 
 
 class _NoAnswerError(RuntimeError):
-    """A command of Slurm's failed; the message says in a line which and why."""
+    """A command of Slurm failed; the message says in a line which and why."""
 
 
 def states(jobs: Iterable[str]) -> dict[str, JobState]:
-    """How each of the jobs stands; an array's task is named `12_3`."""
-    wanted = dict.fromkeys(jobs)
-    known = [job for job in wanted if _JOB.fullmatch(job)]
-    found = _ask(known) if known else {}
-    return {job: found.get(job, JobState(UNKNOWN, f"{job!r} is no job id of Slurm's")) for job in wanted}
+    """The state of each job; an array's task is named `12_3`."""
+    ids = dict.fromkeys(jobs)
+    valid = [job for job in ids if _JOB.fullmatch(job)]
+    answers = _ask(valid) if valid else {}
+    return {job: answers.get(job, JobState(UNKNOWN, f"{job!r} is no job id of Slurm's")) for job in ids}
 
 
 def _ask(jobs: list[str]) -> dict[str, JobState]:
     try:
-        found = _queued(jobs)
+        queued = _queued(jobs)
     except _NoAnswerError as error:
         return {job: JobState(UNKNOWN, str(error)) for job in jobs}
-    missing = [job for job in jobs if job not in found]
-    return found | (_ended(missing) if missing else {})
+    missing = [job for job in jobs if job not in queued]
+    return queued | (_ended(missing) if missing else {})
 
 
 def _queued(jobs: list[str]) -> dict[str, JobState]:
-    """What squeue knows: jobs that wait or run, and for some minutes those that have ended.
+    """What squeue lists: jobs that wait or run, and for some minutes those that have ended.
 
     Raises:
-        _NoAnswerError: It cannot be asked.
+        _NoAnswerError: squeue failed.
     """
     flags = ("--all", "--array", "--noheader", "--states=all", "--format=%i|%T|%r|%S")
     try:
         text = _call("squeue", *flags, f"--jobs={','.join(jobs)}")
     except _NoAnswerError as error:
-        if "Invalid job id specified" in str(error):  # how it says that it knows none of them
+        if "Invalid job id specified" in str(error):  # none of them is listed
             return {}
         raise
-    found = dict(_line(line) for line in text.splitlines())
-    return {job: found[job] for job in jobs if job in found}
+    listed = dict(_line(line) for line in text.splitlines())
+    return {job: listed[job] for job in jobs if job in listed}
 
 
 def _line(line: str) -> tuple[str, JobState]:
     job, state, reason, start = (line.split("|") + [""] * 3)[:4]
-    if state == "CANCELLED" or reason == "None":  # the reason is still what it had waited for
+    if state == "CANCELLED" or reason == "None":  # a cancelled job still has the reason for which it had waited
         reason = ""
     return job, JobState(state, reason, float(start) if state in _PENDING and start.isdigit() else None)
 
 
 def _ended(jobs: list[str]) -> dict[str, JobState]:
-    """What accounting says of jobs that squeue has forgotten; nothing, on many clusters."""
+    """The states by Slurm's accounting, which many clusters lack, of jobs that squeue no longer lists."""
     gone = {job: JobState(GONE) for job in jobs}
     flags = ("--allusers", "--allocations", "--noheader", "--parsable2", "--format=JobID,State,ExitCode")
     try:
@@ -118,19 +116,19 @@ def _ended(jobs: list[str]) -> dict[str, JobState]:
 
 
 def _closed(state: str, code: str) -> JobState:
-    """The state of a job that squeue does not know as a live one.
+    """The state of a job that squeue no longer lists.
 
     Args:
-        state: As accounting has it, such as `CANCELLED by 0`; `RUNNING`, where it was never told of the end.
+        state: In the accounting, such as `CANCELLED by 0`; `RUNNING` if the job's end was not recorded.
         code: Exit code and signal, such as `3:0`.
     """
     word, _, by = state.partition(" ")
     if word in _PENDING | _SUSPENDED | _AT_WORK:
-        return JobState(GONE, f"though accounting has it as {word}")
+        return JobState(GONE, f"though accounting lists it as {word}")
     exit_code, _, number = code.partition(":")
     if by:
         return JobState(word, by.replace("by ", "by uid "))
-    if word != "FAILED":  # of others the code says nothing more: out of memory is signal 125
+    if word != "FAILED":  # the codes of others mislead: out of memory is signal 125
         return JobState(word)
     if number not in ("", "0"):
         return JobState(word, f"signal {number}")
@@ -138,14 +136,14 @@ def _closed(state: str, code: str) -> JobState:
 
 
 def _call(*words: str) -> str:
-    """What the command writes.
+    """The output of a command.
 
     Raises:
-        _NoAnswerError: It is not there, fails or does not end.
+        _NoAnswerError: It does not exist, fails or does not end.
     """
-    # a user's own settings of these commands' filters and columns are not meant here
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}
-    variables = kept | {"SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"}
+    # the user's own settings of filters and columns must not apply
+    others = {name: value for name, value in os.environ.items() if not name.startswith(("SQUEUE_", "SACCT_"))}
+    variables = others | {"SLURM_TIME_FORMAT": "%s", "LC_ALL": "C"}
     try:
         done = subprocess.run(
             words, check=False, capture_output=True, text=True, errors="replace", timeout=TIMEOUT_S, env=variables

@@ -1,4 +1,4 @@
-"""What is asked of the cluster. Standard library only."""
+"""The flags of a job on the cluster. Standard library only."""
 
 import os
 import re
@@ -6,7 +6,7 @@ import unicodedata
 from dataclasses import dataclass, field, fields
 from typing import Literal
 
-MARGIN_S = 60  # Slurm looks at limits every 30 s, and counts them in minutes
+MARGIN_S = 60  # Slurm checks limits every 30 s, and counts them in minutes
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -14,7 +14,7 @@ class ClusterConfig:
     """Nodes, processes and time of a job. Nothing here changes what is learned."""
 
     cluster: Literal["slurm", "local"] = "slurm"
-    """slurm, or local: this machine, now, without Slurm; started again in the same way."""
+    """slurm, or local: on this machine, at once, without Slurm, with the same restarts."""
     nodes: int = field(default=1, metadata={"min": 1, "max": 10_000})
     """Nodes of the job."""
     gpus_per_node: int = field(default=0, metadata={"min": 0, "max": 64})
@@ -22,15 +22,15 @@ class ClusterConfig:
     processes_per_node: int | None = field(default=None, metadata={"min": 1, "max": 1024})
     """Processes on each node without GPUs. None: one for each GPU, or one."""
     cpus_per_process: int = field(default=1, metadata={"min": 1, "max": 1024})
-    """CPU cores of each process; they decode the images. ImageNet on one fast GPU keeps 8 to 16 busy."""
+    """CPU cores of each process, to decode images. ImageNet on one fast GPU needs 8 to 16."""
     memory_gb: float | None = field(default=None, metadata={"above": 0, "max": 100_000})
     """Main memory of each node, GB. None: the partition's default."""
     hours: float = field(default=24.0, metadata={"above": 0, "max": 10_000})
-    """Slurm's time limit, hours. A run that needs longer is queued again until it is done."""
+    """Slurm's time limit of a job, hours. A run that takes longer is requeued."""
     grace_s: int = field(default=120, metadata={"min": 10, "max": 86_400})
-    """Seconds before the time limit at which the run saves and ends, to be queued again."""
+    """Seconds before the time limit at which the run saves and ends, to be requeued."""
     retries: int = field(default=3, metadata={"min": 1, "max": 1000})
-    """Attempts in a row that may end without a newer checkpoint; then the run stops."""
+    """Consecutive attempts that may end without a newer checkpoint; then the run stops."""
     partition: str | None = None
     """Partition (queue). None: the cluster's default."""
     account: str | None = None
@@ -40,32 +40,29 @@ class ClusterConfig:
     constraint: str | None = None
     """Features that the nodes must have, such as h100. None: any."""
     exclude: str | None = None
-    """Nodes to stay away from, such as gpu[07-09]. None: none."""
+    """Nodes not to use, such as gpu[07-09]. None: none."""
     reservation: str | None = None
     """Reservation to run in. None: none."""
     interface: str | None = None
     """Network interface between the nodes, such as ib0. None: what gloo and NCCL choose."""
     env: tuple[str, ...] = ()
-    """NAME=VALUE, set for the job, or NAME, with its value of now; only these are written down. May be repeated."""
+    """NAME=VALUE, set for the job, or NAME, with its current value; no others are in the script. May be repeated."""
     setup: tuple[str, ...] = ()
     """Shell command that the job's script runs first, such as 'module load cuda'. May be repeated."""
 
     @property
     def tasks_per_node(self) -> int:
-        """Processes on each node."""
         return self.gpus_per_node or self.processes_per_node or 1
 
     @property
     def world_size(self) -> int:
-        """Processes in all."""
         return self.nodes * self.tasks_per_node
 
 
 def cluster_problems(cluster: ClusterConfig) -> list[str]:
-    """Values that are each in range but do not fit together, or that a script cannot hold."""
+    """What is wrong with values that are each in range: contradictions, and text that breaks a script."""
     return [
-        *_process_problems(cluster),
-        *_time_problems(cluster),
+        *_contradictions(cluster),
         *(_local_problems(cluster) if cluster.cluster == "local" else []),
         *_text_problems(cluster),
         *_env_problems(cluster.env),
@@ -75,63 +72,58 @@ def cluster_problems(cluster: ClusterConfig) -> list[str]:
 def path_problems(flag: str, path: str) -> list[str]:
     """Why a job cannot have its log and its code below this path.
 
-    Percent signs and backslashes are patterns to Slurm; a colon parts the folders that Python looks for code in.
+    Slurm expands percent signs and backslashes in it, and a colon separates the folders of PYTHONPATH.
     """
     strange = sorted({character for character in path if character in "%\\:" or not character.isprintable()})
     names = ", ".join(repr(character) for character in strange)
     return [f"{flag}: {path!r} holds {names}, which a job's path cannot have; name another"] if strange else []
 
 
-def _process_problems(cluster: ClusterConfig) -> list[str]:
-    processes, gpus = cluster.processes_per_node, cluster.gpus_per_node
-    if processes is None or gpus in (0, processes):
-        return []
-    return [f"--processes-per-node: {processes}, but --gpus-per-node {gpus} brings a process for each; leave it out"]
-
-
-def _time_problems(cluster: ClusterConfig) -> list[str]:
-    if cluster.grace_s + MARGIN_S <= cluster.hours * 3600:
-        return []
-    least = (cluster.grace_s + MARGIN_S) / 3600
-    return [f"--hours: {cluster.hours:g} is over before --grace-s {cluster.grace_s} lets it train; least: {least:.2f}"]
+def _contradictions(cluster: ClusterConfig) -> list[str]:
+    processes, gpus, least = cluster.processes_per_node, cluster.gpus_per_node, (cluster.grace_s + MARGIN_S) / 3600
+    problems: list[str] = []
+    if processes is not None and gpus not in (0, processes):
+        starts = f"but --gpus-per-node {gpus} starts a process for each; leave it out"
+        problems.append(f"--processes-per-node: {processes}, {starts}")
+    if cluster.hours < least:
+        too_short = f"is too short for --grace-s {cluster.grace_s}; use at least {least:.2f}"
+        problems.append(f"--hours: {cluster.hours:g} {too_short}")
+    return problems
 
 
 def _local_problems(cluster: ClusterConfig) -> list[str]:
-    problems = [] if cluster.nodes == 1 else [f"--nodes: {cluster.nodes}, but --cluster local is this machine alone"]
+    problems = [] if cluster.nodes == 1 else [f"--nodes: {cluster.nodes}, but --cluster local is only this machine"]
     queues = ("memory_gb", "partition", "account", "qos", "constraint", "exclude", "reservation")
     problems += [
-        f"--{name.replace('_', '-')}: --cluster local has no queue to ask for it; leave it out, or give None"
+        f"--{name.replace('_', '-')}: --cluster local has no queue; leave it out, or give None"
         for name in queues
         if getattr(cluster, name) is not None
     ]
     if cluster.setup:
-        problems.append("--setup: --cluster local has no script to put it in; run it before this command")
+        problems.append("--setup: --cluster local has no script; run it before this command")
     return problems
 
 
 def _text_problems(cluster: ClusterConfig) -> list[str]:
     """Text that would break a line of the script."""
     values: dict[str, object] = {one.name: getattr(cluster, one.name) for one in fields(cluster)}
-    texts = {name: value for name, value in values.items() if isinstance(value, str)}
+    texts = [(name, value) for name, value in values.items() if isinstance(value, str)]
+    texts += [("env", text) for text in cluster.env] + [("setup", text) for text in cluster.setup]
     return [
         f"--{name.replace('_', '-')}: {text!r} holds a control character; leave it out"
-        for name, text in (*texts.items(), *_pairs("env", cluster.env), *_pairs("setup", cluster.setup))
-        if any(unicodedata.category(character) in ("Cc", "Cs") for character in text)  # nor bytes that are no text
+        for name, text in texts
+        if any(unicodedata.category(character) in ("Cc", "Cs") for character in text)  # Cs: bytes that are not UTF-8
     ]
 
 
-def _pairs(name: str, values: tuple[str, ...]) -> list[tuple[str, str]]:
-    return [(name, value) for value in values]
-
-
-def _env_problems(given: tuple[str, ...]) -> list[str]:
+def _env_problems(entries: tuple[str, ...]) -> list[str]:
     problems: list[str] = []
-    for entry in given:
+    for entry in entries:
         name, has_value, _ = entry.partition("=")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            problems.append(f"--env: {name!r} is no variable's name; expected NAME=VALUE or NAME")
+            problems.append(f"--env: {name!r} is not the name of a variable; expected NAME=VALUE or NAME")
         elif name in ("PYTHONPATH", "PYTHONSAFEPATH"):
-            problems.append(f"--env: {name} is set to where the job's copy of the code lies; export it beforehand")
+            problems.append(f"--env: {name} is set to the folder of the job's copy of the code; export it beforehand")
         elif not has_value and name not in os.environ:
             problems.append(f"--env: {name} is not set here; give {name}=VALUE")
     return problems

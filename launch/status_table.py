@@ -6,13 +6,14 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import get_args
+from typing import Any, get_args
 
 from rich.console import Console, Group
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from launch.progress import Progress
 from launch.run_state import State, UnderWay
 from trainer import terminal
 from trainer.terminal import age, in_one_line, remark, write
@@ -46,18 +47,7 @@ class Row:
     state: State
     job: str | None
     """Id of the job that was queued last."""
-    step: int | None
-    """Optimizer steps done."""
-    total_steps: int | None
-    """Optimizer steps of the whole run."""
-    epoch: int | None
-    """Epoch that the step belongs to, from 1."""
-    epochs: int | None
-    """Epochs of the whole run."""
-    top1: float | None
-    """Of the newest evaluation, percent."""
-    images_per_s: float | None
-    """Of all processes, in the newest record."""
+    progress: Progress
     restarts: int | None
     """Attempts without the first."""
     eta_s: float | None
@@ -65,16 +55,24 @@ class Row:
     note: str
     """What is wrong, what it waits for, what to do."""
 
+    def plain(self) -> dict[str, Any]:
+        """For JSON."""
+        row = asdict(self)
+        progress = row.pop("progress")
+        del progress["updated"]
+        return {name: row.pop(name) for name in ("run", "state", "job")} | progress | row
+
     def cells(self) -> tuple[str, ...]:
         """As text, in the order of `HEAD`."""
+        far = self.progress
         return (
             in_one_line(self.run),
             self.state,
             in_one_line(self.job or "-"),
-            _of(self.step, self.total_steps),
-            _of(self.epoch, self.epochs),
-            "-" if self.top1 is None else f"{self.top1:.2f}",
-            "-" if self.images_per_s is None else f"{self.images_per_s:,.0f}",
+            _of(far.step, far.total_steps),
+            _of(far.epoch, far.epochs),
+            "-" if far.top1 is None else f"{far.top1:.2f}",
+            "-" if far.images_per_s is None else f"{far.images_per_s:,.0f}",
             "-" if self.restarts is None else str(self.restarts),
             "-" if self.eta_s is None else age(self.eta_s),
             in_one_line(self.note),
@@ -94,7 +92,7 @@ class Board:
 def show(board: Board, *, as_json: bool) -> None:
     """A table on a terminal, elsewhere a line for each run, however long; or one JSON array. Remarks go to stderr."""
     if as_json:
-        write(json.dumps([asdict(row) for row in board.rows], indent=2) + "\n")
+        write(json.dumps([row.plain() for row in board.rows], indent=2) + "\n")
     elif sys.stdout.isatty() and board.rows:
         console = Console()
         console.print(picture(board.rows, console.width))

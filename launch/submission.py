@@ -1,6 +1,6 @@
-"""What submitting a run leaves in its directory: what was asked for, each attempt, the log. Standard library only.
+"""The folder that submitting a run makes in its directory, with settings, attempts and log. Standard library only.
 
-The folder is its owner's alone: a job unpickles and imports what lies there.
+Only its owner can write there, as a job unpickles and imports files of it.
 """
 
 import json
@@ -25,27 +25,26 @@ class DamagedRecordError(ValueError):
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submission:
-    """What was queued last."""
+    """The record of the last submission."""
 
     job: str
     """Slurm's job id, that of an array's task as `12_3`, or the process id of a local job."""
     kind: Kind
-    """Who runs it."""
     time: float
     """When it was queued, seconds since 1970."""
     log: str
-    """File that takes all output: the job's own lines, and those of each rank behind `RANK: `."""
+    """File of all output: the job's own lines, and those of each rank after `RANK: `."""
     code: str
-    """Folder of the pinned code."""
+    """Folder of the copy of the code."""
     commit: str
     """Commit of that code."""
     request: dict[str, Any]
-    """The cluster's settings, as plain data."""
+    """ClusterConfig, encoded."""
     site: dict[str, Any]
-    """The site's settings, as plain data."""
+    """SiteConfig, encoded."""
 
     def __post_init__(self) -> None:
-        """Take no damaged record for a submission."""
+        """Refuse a damaged record."""
         texts: list[object] = [self.job, self.log]
         if not all(isinstance(text, str) for text in texts) or self.kind not in get_args(Kind):
             raise TypeError("names no job and log")
@@ -53,29 +52,27 @@ class Submission:
 
 @dataclass(frozen=True, slots=True)
 class LaunchFolder:
-    """`RUN/launch`."""
+    """The folder `launch` of the run directory `run`: scripts, pickles, code, logs."""
 
     run: Path
-    """The run directory."""
 
     @property
     def path(self) -> Path:
-        """The folder itself: scripts, pickles, code, logs."""
         return self.run / "launch"
 
     @property
     def attempts(self) -> Path:
-        """One JSON object a line: each attempt's begin and end."""
+        """A JSON object a line: each attempt's begin and end."""
         return self.path / "attempts.jsonl"
 
     @property
     def cancelled(self) -> Path:
-        """There while the job that it names is not to be started again."""
+        """Exists while the job that it names is not to be started again."""
         return self.path / "cancelled"
 
     @property
     def resume(self) -> str:
-        """The command that goes on with the run, for a shell."""
+        """The shell command that continues the run."""
         return f"provenet resume {shlex.quote(str(self.run))}"
 
     @property
@@ -83,12 +80,12 @@ class LaunchFolder:
         return self.path / "submission.json"
 
     def make(self) -> None:
-        """Make the folder, for its owner alone."""
+        """Create the folder, readable by its owner only."""
         self.path.mkdir(parents=True, exist_ok=True)
         self.path.chmod(0o700)
 
     def submission(self) -> Submission | None:
-        """What was queued last, or None.
+        """The last submission, or None.
 
         Raises:
             DamagedRecordError: It cannot be read.
@@ -102,19 +99,17 @@ class LaunchFolder:
         except NewerSchemaError as error:
             raise DamagedRecordError(f"{error}, or remove it and submit again") from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            mend = "remove it and submit again"
-            raise DamagedRecordError(f"{self._submission}: cannot be read ({error}); {mend}") from None
+            problem = f"{self._submission}: cannot be read ({error}); remove it and submit again"
+            raise DamagedRecordError(problem) from None
 
     def record(self, submission: Submission) -> None:
-        """Write down what was queued."""
         write_text(self._submission, json.dumps({"schema": SCHEMA, **asdict(submission)}, indent=2) + "\n")
 
     def cancel(self, job: str) -> None:
-        """Let the job not be started again."""
+        """Keep the job from being started again."""
         write_text(self.cancelled, job + "\n")
 
     def is_cancelled(self, job: str) -> bool:
-        """Whether the job is not to be started again."""
         try:
             return self.cancelled.read_text(encoding="utf-8").strip() == job
         except FileNotFoundError:
@@ -122,13 +117,13 @@ class LaunchFolder:
 
 
 def unsafe(folder: Path) -> str | None:
-    """Why nothing in the folder may be unpickled or imported: another user could have put it there. None: it may."""
+    """Why no file of the folder may be unpickled or imported: another user could have written it. None: it is safe."""
     folder = folder.resolve()
-    closed = folder.stat().st_mode & 0o077 == 0  # then the modes of what lies inside do not matter
-    for place in (folder, *(() if closed else folder.iterdir())):
-        status = place.lstat()
+    is_closed = folder.stat().st_mode & 0o077 == 0  # then the modes of its files do not matter
+    for path in (folder, *(() if is_closed else folder.iterdir())):
+        status = path.lstat()
         if status.st_uid not in (os.geteuid(), 0):
-            return f"{place} belongs to another user (uid {status.st_uid})"
-        if status.st_mode & 0o022 and not place.is_symlink():
-            return f"{place} can be written by others (mode {status.st_mode & 0o777:o}); chmod go-w it"
+            return f"{path} belongs to another user (uid {status.st_uid})"
+        if status.st_mode & 0o022 and not path.is_symlink():
+            return f"{path} can be written by others (mode {status.st_mode & 0o777:o}); chmod go-w it"
     return None

@@ -1,4 +1,4 @@
-"""`python -m launch.worker FOLDER`: what a job's script runs, and then submitit there."""
+"""`python -m launch.worker FOLDER`: what a job's script runs. Lets submitit run the job that FOLDER holds."""
 
 import sys
 from pathlib import Path
@@ -8,9 +8,9 @@ from trainer.exits import refuse, trace_crashes
 
 
 def main(folder: Path) -> int:
-    """Run the job that was left in the folder, if nobody else can have put it there."""
+    """Run the job that is pickled in the folder, unless another user could have written it."""
     if problem := unsafe(folder):
-        return refuse([f"{problem}; what lies in {folder} is not run"])
+        return refuse([f"{problem}; the job in {folder} is not run"])
     from launch import slurm
 
     slurm.work(folder)

@@ -1,4 +1,4 @@
-"""What the processes of a run were decoding when they died: the next start and `status` say so. Loads no torch."""
+"""The images that a process was decoding when it died, for the next start and `status` to print. Loads no torch."""
 
 import faulthandler
 import os
@@ -24,16 +24,15 @@ _MOST_IMAGES, _MOST_RANKS = 3, 16
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Death:
-    """A process of the newest start, which left its notes behind."""
+    """A process of the newest start that died; its notes are still there."""
 
     rank: int
     images: tuple[str, ...]
-    """What it was reading and decoding, or would have next: names below the data set, quoted and escaped."""
+    """Images that it was reading and decoding, or would have next: names below the data set, quoted and escaped."""
     trace: str
-    """What Python's fault handler wrote; empty after SIGKILL or the loss of the machine."""
+    """The output of Python's fault handler; empty after SIGKILL or the loss of the machine."""
 
     def __str__(self) -> str:
-        """How it ended, and the first images."""
         fault = self.trace.partition("\n")[0].removeprefix("Fatal Python error: ")
         end = f"died of a signal ({fault})" if fault else "was killed or lost its machine"
         first = ", ".join(self.images[:_MOST_IMAGES]) + ", ..." * (len(self.images) > _MOST_IMAGES)
@@ -44,15 +43,15 @@ class Death:
 def begin(run: RunDirectory, rank: int, most: tuple[int, int], stack: ExitStack) -> tuple[Note | None, Note | None]:
     """Open this process's notes on train and val, of `most` images a batch, and a file for the fault handler.
 
-    `stack`, closed at every end but a death, removes them.
+    `stack`, which is closed unless the process dies, removes them.
     """
     notes: list[Note | None] = [None, None]
     with suppress(OSError):  # a full disk ends no run
         run.at_work.mkdir(exist_ok=True)
         stack.callback(partial(_remove_empty, run))
-        for place, split in enumerate(SPLITS):
-            notes[place] = opened = Note(run.at_work / f"rank{rank}-{split}", most[place])
-            stack.callback(opened.remove)
+        for index, split in enumerate(SPLITS):
+            notes[index] = note_ = Note(run.at_work / f"rank{rank}-{split}", most[index])
+            stack.callback(note_.remove)
         trace = run.at_work / f"rank{rank}-trace.txt"
         descriptor = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
         stack.callback(partial(note.remove, descriptor, trace))
@@ -62,32 +61,32 @@ def begin(run: RunDirectory, rank: int, most: tuple[int, int], stack: ExitStack)
 
 
 def deaths(run: RunDirectory) -> list[Death]:
-    """The processes that died in the newest start, those first whose fault is known; of one that trains, all."""
-    found = (re.match(r"rank(\d+)-", file.name) for file in run.at_work.glob("rank*"))
-    ranks = sorted({int(name[1]) for name in found if name})
+    """The processes that died in the newest start, those with a trace first; while a run trains, all processes."""
+    matches = (re.match(r"rank(\d+)-", file.name) for file in run.at_work.glob("rank*"))
+    ranks = sorted({int(match[1]) for match in matches if match})
     return sorted((_death(run, rank) for rank in ranks), key=lambda death: not death.trace)
 
 
-def summary(found: list[Death]) -> str:
+def summary(deaths: list[Death]) -> str:
     """The deaths in a line; empty where there are none."""
-    others = f"; so did {len(found) - 1} more, or were killed" if len(found) > 1 else ""
-    return f"{found[0]}{others}" if found else ""
+    others = f"; so did {len(deaths) - 1} more, or were killed" if len(deaths) > 1 else ""
+    return f"{deaths[0]}{others}" if deaths else ""
 
 
-def tell(run: RunDirectory, say: Callable[[str], None]) -> None:
-    """Say who died in the start before this one, keep all of it in a file, and clear it away (rank 0 only)."""
-    if found := deaths(run):
+def report(run: RunDirectory, say: Callable[[str], None]) -> None:
+    """Print which processes died in the start before, append all to a file, and remove the notes (rank 0 only)."""
+    if dead := deaths(run):
         file = run.path / DEATHS
-        say(f"{summary(found)}; all are listed in {file}")
+        say(f"{summary(dead)}; all are listed in {file}")
         with suppress(OSError), file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
-            for death in found[:_MOST_RANKS]:
+            for death in dead[:_MOST_RANKS]:
                 lines = "".join(f"  {image}\n" for image in death.images)
                 stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {death}\n{lines}{death.trace}\n")
     shutil.rmtree(run.at_work, ignore_errors=True)
 
 
 def _remove_empty(run: RunDirectory) -> None:
-    with suppress(OSError):  # other processes are still at work
+    with suppress(OSError):  # not empty: other processes still run
         run.at_work.rmdir()
 
 

@@ -1,4 +1,4 @@
-"""What the user sees of a run: a bar on a terminal, plain lines in a log file. Rank 0's alone."""
+"""The output of a run: a progress bar on a terminal, plain lines in a log file. Used by rank 0 only."""
 
 import time
 
@@ -9,21 +9,21 @@ LINE_EVERY_S = 10.0  # in a log file: a line for every point would be thousands 
 
 
 class Console:
-    """Standard output, with at most one bar at its foot."""
+    """Standard output, with at most one bar at the bottom."""
 
     def __init__(self, *, quiet: bool = False) -> None:
-        """Show nothing yet; `quiet`: nothing ever but what is said."""
+        """Show nothing yet; `quiet`: only what is passed to `say`."""
         self._terminal = Terminal(soft_wrap=True, highlight=False)
         self._quiet = quiet
         self._bar = Progress(
-            BarColumn(bar_width=12),  # first: a narrow terminal cuts the line behind it
+            BarColumn(bar_width=12),  # first: a narrow terminal cuts the end of the line
             TextColumn("{task.description}"),
             console=self._terminal,
             transient=True,
             disable=quiet or not self._terminal.is_terminal,
         )
         self._last_line = 0.0
-        self._evaluation_due: float | None = None  # when the next line of an evaluation is; None: there is none
+        self._evaluation_due: float | None = None  # when to print the next line; None: no evaluation is running
         self._trained: tuple[str, int, int] | None = None
 
     def say(self, text: str) -> None:
@@ -31,12 +31,12 @@ class Console:
         self._terminal.print(text, markup=False)
 
     def narrate(self, text: str) -> None:
-        """Print a line above the bar that a quiet run does without."""
+        """Print a line above the bar, unless the run is quiet."""
         if not self._quiet:
             self.say(text)
 
     def training(self, text: str, step: int, total_steps: int) -> None:
-        """Show how far training is."""
+        """Show the progress of training."""
         if self._quiet:
             return
         if self._terminal.is_terminal:
@@ -47,7 +47,7 @@ class Console:
             self.say(text)
 
     def evaluating(self, done: int, total: int) -> None:
-        """Show how far an evaluation is, in images; after its last, the bar is training's again."""
+        """Show the progress of an evaluation in images; after the last, the bar shows training again."""
         if self._quiet:
             return
         text = f"evaluating {done:,} of {total:,} images"
@@ -56,12 +56,11 @@ class Console:
         elif done >= total:
             self._evaluation_due = None
         elif self._evaluation_due is None or time.monotonic() >= self._evaluation_due:
-            if self._evaluation_due is not None:  # an evaluation of seconds needs no line
+            if self._evaluation_due is not None:  # an evaluation of a few seconds needs no line
                 self.say(text)
             self._evaluation_due = time.monotonic() + LINE_EVERY_S
 
     def close(self) -> None:
-        """Remove the bar."""
         if self._terminal.is_terminal:
             self._bar.stop()
 

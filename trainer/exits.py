@@ -1,4 +1,4 @@
-"""How a command ends, and what it says then. Standard library only."""
+"""Exit codes of commands, and their messages. Standard library only."""
 
 import faulthandler
 import os
@@ -16,34 +16,34 @@ BAD_INPUT = 2
 ABORTED = 70  # sysexits' EX_SOFTWARE: by a lost process, disk or network, or an error without a message of ours
 INTERRUPTED = 130  # 128 + SIGINT, as shells say
 
-BEGUN = "begun"  # stands for the code while processes work together
-EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file in which `provenet run` looks for the code
+BEGUN = "begun"  # in the file of the exit code, while the run goes on
+EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file from which `provenet run` reads the exit code
 
 
 def trace_crashes() -> None:
-    """Let this process, and each Python that it starts, say where it was when a signal such as SIGSEGV ends it."""
+    """Let this process, and each Python that it starts, print its stack when a signal such as SIGSEGV ends it."""
     os.environ.setdefault("PYTHONFAULTHANDLER", "1")
     if sys.stderr:
         faulthandler.enable()
 
 
 def say(text: str, code: int) -> int:
-    """Say on standard error why the command ends; gives its exit code."""
+    """Write to stderr why the command ends; returns `code`, its exit code."""
     sys.stderr.write(f"{text}\n")
     return code
 
 
 class RunEndedError(RuntimeError):
-    """Ends a run, and is said in a few lines, without a traceback."""
+    """Ends a run with a message of a few lines, without a traceback."""
 
     code: ClassVar[int] = FAILED
-    """Exit code; `BAD_INPUT` where nothing was begun."""
+    """Exit code; `BAD_INPUT` if nothing was begun."""
     said_by: ClassVar[Literal["each", "main", "none"]] = "each"
-    """Each process that meets it, rank 0 of all that meet it together, or none, as another process says why."""
+    """Who prints it: each process in which it is raised, rank 0 if it is raised in all, or none: another prints why."""
 
 
 def refuse(problems: list[str], world: World | None = None) -> int:
-    """Say on one screen why nothing was done: rank 0, and in a line the first process of every other machine."""
+    """Write to stderr why nothing was done: rank 0 up to 12 problems, the first process of each other machine one."""
     world = world or World()
     if not world.is_main:
         if world.local_rank == 0:
@@ -56,24 +56,20 @@ def refuse(problems: list[str], world: World | None = None) -> int:
 
 
 def record(code: int, environment: Mapping[str, str] = os.environ) -> None:
-    """Leave the exit code where `provenet run` finds it, if that started us: launchers turn it into 1."""
-    _leave(str(code), environment)
+    """Write the exit code to the file that PROVENET_EXIT_CODE names, if it is set, as launchers replace it by 1."""
+    _write(str(code), environment)
 
 
 def begun(environment: Mapping[str, str] = os.environ) -> None:
-    """Note there that the run has begun: where NCCL or the system ends this process, it leaves no code."""
-    _leave(BEGUN, environment)
+    """Write to that file that the run has begun: if NCCL or the system kills this process, it cannot write a code."""
+    _write(BEGUN, environment)
 
 
-def _leave(text: str, environment: Mapping[str, str]) -> None:
+def _write(text: str, environment: Mapping[str, str]) -> None:
     name = environment.get(EXIT_CODE_VARIABLE)
-    if not name or not _is_first_here(environment) or not Path(name).exists():  # on another machine there is none
-        return
-    with suppress(OSError):  # the code still goes the usual way
-        Path(name).write_text(text)
-
-
-def _is_first_here(environment: Mapping[str, str]) -> bool:
-    """Whether this is the first process on its machine: each machine may have a launcher that waits for a code."""
-    alone = environment.get("WORLD_SIZE") == "1"  # whatever its local rank
-    return alone or environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0")) == "0"
+    # the first process of each machine writes, as each may have a launcher that waits for a code
+    local_rank = environment.get("LOCAL_RANK", environment.get("SLURM_LOCALID", "0"))
+    is_first = local_rank == "0" or environment.get("WORLD_SIZE") == "1"
+    if name and is_first and Path(name).exists():  # on other machines it does not exist
+        with suppress(OSError):  # the process still ends with the code
+            Path(name).write_text(text)

@@ -1,4 +1,4 @@
-"""Counts that stay on the device until somebody asks."""
+"""Sums of losses and hits, kept on the device until they are read."""
 
 import math
 from dataclasses import dataclass
@@ -21,13 +21,11 @@ class Scores:
     top5: float
     """Percent; of all classes where there are fewer than five."""
     images: int
-    """How many."""
     broken: int = 0
-    """Images met that could not be read or decoded: replaced in training, left out of an evaluation."""
+    """Images that could not be read or decoded: replaced in training, left out of an evaluation."""
 
     @property
     def finite(self) -> bool:
-        """Whether the loss is a number."""
         return math.isfinite(self.loss)
 
 
@@ -46,7 +44,7 @@ def totals(logits: Tensor, targets: Tensor, valid: Tensor, losses: Tensor | None
         losses: (N,) float; the cross-entropy where None.
 
     Returns:
-        (FIELDS,) float64 on the device: loss, top-1, top-5, images, and 0 for what the loader counts.
+        (FIELDS,) float64 on the device: loss, top-1, top-5, images, and 0 for the loader's counts.
     """
     best = logits.topk(min(5, logits.shape[1]), dim=1).indices
     hits = best == targets[:, None]  # (N, 5)

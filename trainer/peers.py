@@ -1,38 +1,51 @@
-"""What rank 0 does for all, and how the others learn that it cannot go on."""
+"""Work that rank 0 does for all, and leaving together where a process has failed."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
+from typing import TypeVar
 
 from trainer.exits import RunEndedError
 from trainer.runtime import Runtime
+
+T = TypeVar("T")
 
 HEARTBEAT_S = 5.0
 
 
 class PeerFailedError(RunEndedError):
-    """Rank 0 cannot go on, and says why."""
+    """Another process failed, and prints why."""
 
     said_by = "none"
 
 
-def aside(runtime: Runtime, work: Callable[[], Exception | None]) -> Exception | None:
-    """Let rank 0 do some work, and the others wait for it (collective); what went wrong on rank 0.
+def on_main(runtime: Runtime, work: Callable[[], T], *expected: type[Exception]) -> T | None:
+    """Let rank 0 do some work while the others wait (collective); its result on rank 0, elsewhere None.
 
-    To look at a million images takes longer than a collective may: the ranks meet again and again meanwhile.
+    Listing a million images takes longer than a collective may: the ranks meet again and again meanwhile.
+
+    Raises:
+        Exception: On rank 0, one of `expected`.
+        PeerFailedError: On the others, where rank 0 raises one of `expected`.
     """
-    with ThreadPoolExecutor(1) as apart:
-        working = apart.submit(work) if runtime.is_main else None
+    result, failure = None, None
+    with ThreadPoolExecutor(1) as pool:
+        working = pool.submit(work) if runtime.is_main else None
         while runtime.any(working is not None and bool(wait([working], timeout=HEARTBEAT_S).not_done)):
             pass
-        return working.result() if working else None
+        try:
+            result = working.result() if working else None
+        except expected as error:
+            failure = error
+    agree(runtime, failure)
+    return result
 
 
 def agree(runtime: Runtime, failure: Exception | None) -> None:
-    """Let all processes leave together where one has failed (collective).
+    """Raise in all processes where one has failed (collective).
 
     Raises:
-        Exception: This process's own failure.
-        PeerFailedError: That of another.
+        Exception: The failure of this process.
+        PeerFailedError: Another process has failed.
     """
     if runtime.any(failure is not None):
         raise failure or PeerFailedError

@@ -1,6 +1,6 @@
-"""Everything that can be known to be wrong before anything is started or written.
+"""All checks before a start, in their order: what a command refuses before it writes anything.
 
-`problems` is asked first and loads no torch; `machine_problems` follows and does.
+`problems` comes first and loads no torch; `machine_problems` follows and loads it.
 """
 
 import importlib.util
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from data.types import has_dali
 from models import registry
-from trainer import devices
+from trainer import devices, rendezvous
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
 from trainer.recipe.config import Precision, Recipe, SiteConfig
 from trainer.recipe.decode import range_problems
@@ -29,17 +29,18 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
     Args:
         recipe: What is learned.
         site: Where.
-        world: Who this process is.
-        with_data: Whether the images are looked at; there may be none yet.
+        world: This process among the others.
+        with_data: Whether the images are checked; there may be none yet.
     """
-    found = [*range_problems(recipe), *range_problems(site, flags=True)]
-    if found:
-        return found  # what follows computes with the values
+    sockets, values = rendezvous.problems(world), [*range_problems(recipe), *range_problems(site, flags=True)]
+    if values:
+        return [*sockets, *values]  # the other checks compute with the values
     return [
+        *sockets,
         *recipe_problems(recipe),
         *world_problems(recipe, world.world_size),
         *compile_problems(recipe, world.world_size, lowers=site.accumulate == "auto"),
-        *_model_problems(recipe),
+        *_registry_problems(recipe),
         *(_on_disk("--data", lambda: _data_problems(recipe, site)) if with_data else []),
         *_on_disk("--output", lambda: RunDirectory(site.output).problems(recipe, site.data)),
         *_loader_problems(site),
@@ -48,12 +49,12 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
 
 
 def machine_problems(recipe: Recipe, site: SiteConfig, world: World) -> list[str]:
-    """Why the loader, the device or the network cannot do what `problems` found nothing wrong with."""
-    return [*_backend_problems(site, world), *device_problems(recipe, world), *network_problems(recipe)]
+    """What `problems` cannot check without torch: the loader and the recipe on this device, and the network's sizes."""
+    return [*_loader_problems(site, world), *device_problems(recipe, world), *size_problems(recipe)]
 
 
 def device_problems(recipe: Recipe, world: World) -> list[str]:
-    """What the recipe needs and this process's device cannot do."""
+    """What the recipe needs and this process's device lacks."""
     from trainer.gpu import device_of
 
     on_gpu, problems = device_of(world).type == "cuda", precision_problems(recipe.precision, world)
@@ -77,8 +78,8 @@ def precision_problems(precision: Precision, world: World) -> list[str]:
     return ["precision: tf32 needs an NVIDIA GPU; use bf16 or fp32"] if precision == "tf32" else []
 
 
-def network_problems(recipe: Recipe) -> list[str]:
-    """Why the network cannot be built, or cannot take the recipe's images; tried without data or memory."""
+def size_problems(recipe: Recipe) -> list[str]:
+    """Why the network cannot be built, or fails at the recipe's sizes; tried on the meta device."""
     from models.trace import skeleton
 
     sizes, name = recipe.input, recipe.model.name
@@ -96,7 +97,7 @@ def network_problems(recipe: Recipe) -> list[str]:
 
 
 def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
-    """The recipe with the `micro_batch` that a run found for itself, where that is all it differs in.
+    """The recipe with the `micro_batch` that the run was begun with by `accumulate: auto`, if nothing else differs.
 
     Raises:
         InvalidConfigError: The directory's recipe is damaged.
@@ -108,14 +109,14 @@ def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
     return stored if replace(stored, micro_batch=recipe.micro_batch) == recipe else recipe
 
 
-def _on_disk(flag: str, look: Callable[[], list[str]]) -> list[str]:
+def _on_disk(flag: str, check: Callable[[], list[str]]) -> list[str]:
     try:
-        return look()
+        return check()
     except OSError as error:
         return [f"{flag}: {str(error.filename)[:200]}: {error.strerror}"]
 
 
-def _model_problems(recipe: Recipe) -> list[str]:
+def _registry_problems(recipe: Recipe) -> list[str]:
     model, sizes = recipe.model, recipe.input
     trained = registry.problems(model, sizes.train_size, "input.train_size")
     evaluated = registry.problems(model, sizes.eval_crop, "input.eval_crop", training=False)
@@ -123,7 +124,7 @@ def _model_problems(recipe: Recipe) -> list[str]:
 
 
 def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
-    """Of the images, as far as they can be told from the manifests, or without them from the folders."""
+    """Problems of the images, from their manifests, or without these from the folders."""
     from data.catalog import dataset
 
     folders = (site.output, site.manifests or site.data)
@@ -140,24 +141,24 @@ def _tracker_problems(site: SiteConfig) -> list[str]:
     ]
 
 
-def _loader_problems(site: SiteConfig) -> list[str]:
-    if site.loader in (None, "threads") or has_dali():
+def _loader_problems(site: SiteConfig, world: World | None = None) -> list[str]:
+    """Why the chosen loader cannot be used; with `world`, which loads torch, also on this process's device."""
+    if site.loader in (None, "threads"):
         return []
-    where = "install Provenet's extra: pip install -e '.[cuda13]'" if sys.platform == "linux" else "train on Linux"
-    return [f"--loader {site.loader}: NVIDIA DALI is not installed; use --loader threads, or {where}"]
-
-
-def _backend_problems(site: SiteConfig, world: World) -> list[str]:
-    """Why the loader asked for cannot do its work on this process's device."""
+    if not has_dali():
+        where = "install Provenet's extra: pip install -e '.[cuda13]'" if sys.platform == "linux" else "train on Linux"
+        return [f"--loader {site.loader}: NVIDIA DALI is not installed; use --loader threads, or {where}"]
+    if not world:
+        return []
     from data.load import backends
     from trainer.gpu import device_of
 
-    problem = backends.problem(site.loader, None, device_of(world)) if site.loader else None
+    problem = backends.problem(site.loader, None, device_of(world))
     return [problem] if problem else []
 
 
 def _refusal(network: "nn.Module", batch: int, size: int) -> str | None:
-    """The error of a network on the meta device at a batch of this shape, or None."""
+    """The error of a network on the meta device for a batch of this shape, or None."""
     import torch
 
     try:

@@ -1,24 +1,23 @@
-"""Whether this machine can meet the others of its world: seconds here, minutes in torch. Standard library only."""
+"""Checks that this machine can reach the others of its world, before torch waits for minutes. Standard library only."""
 
 import ipaddress
 import os
 import socket
-import struct
-import sys
 from collections.abc import Iterator, Mapping, MutableMapping, Sequence
 from contextlib import suppress
+
+import psutil
 
 from trainer.world import World
 
 GLOO = "GLOO_SOCKET_IFNAME"
 NCCL = "NCCL_SOCKET_IFNAME"
 
-_ANYWHERE = "192.0.2.1"  # RFC 5737: nobody's address, so the default route leads there
-_SIOCGIFADDR = 0x8915  # Linux: the IPv4 address of an interface
+_ANYWHERE = "192.0.2.1"  # reserved by RFC 5737, so it is reached by the default route
 
 
 def problems(world: World, environment: Mapping[str, str] = os.environ) -> list[str]:
-    """Why this process cannot meet rank 0; asks the name server, and no other process."""
+    """Why this process cannot reach rank 0; asks the name server, but no other process."""
     if world.launcher == "python":
         return []
     interfaces = [name for _, name in socket.if_nameindex()]
@@ -26,8 +25,8 @@ def problems(world: World, environment: Mapping[str, str] = os.environ) -> list[
 
 
 def interface_problems(environment: Mapping[str, str], interfaces: Sequence[str]) -> Iterator[str]:
-    """Variables that name network interfaces of which this machine has none."""
-    for name, known in ((GLOO, _gloo_knows), (NCCL, _nccl_knows)):
+    """Variables that name network interfaces which this machine lacks."""
+    for name, known in ((GLOO, _gloo_accepts), (NCCL, _nccl_accepts)):
         value = environment.get(name, "")
         if value and not known(value, interfaces):
             yield (
@@ -37,10 +36,10 @@ def interface_problems(environment: Mapping[str, str], interfaces: Sequence[str]
 
 
 def address_problems(world: World) -> Iterator[str]:
-    """An address of rank 0 that means nothing on this machine."""
+    """An address of rank 0 that this machine cannot resolve."""
     try:
         socket.getaddrinfo(world.address, world.port, type=socket.SOCK_STREAM)
-    except (OSError, UnicodeError) as error:  # the latter for what cannot be a host's name
+    except (OSError, UnicodeError) as error:  # the latter if no host can have that name
         yield (
             f"MASTER_ADDR is {world.address!r}, which {socket.gethostname()} cannot find ({error}); "
             "expected a name or an address of rank 0's machine that every machine of the run knows"
@@ -48,7 +47,7 @@ def address_problems(world: World) -> Iterator[str]:
 
 
 def choose_interface(world: World, environment: MutableMapping[str, str] = os.environ) -> str | None:
-    """Set GLOO_SOCKET_IFNAME where gloo would offer other machines a loopback address; gives a line for the user.
+    """Set GLOO_SOCKET_IFNAME where gloo would offer other machines a loopback address; returns a line for the user.
 
     Gloo takes the address of this machine's own name, and many machines resolve that to 127.0.1.1.
     """
@@ -66,7 +65,7 @@ def choose_interface(world: World, environment: MutableMapping[str, str] = os.en
 
 
 def own_address(name: str) -> str:
-    """The address that gloo takes for this machine of that name: the first that can be bound, or else loopback."""
+    """The address that gloo uses for a machine of this name: the first that can be bound, or else loopback."""
     with suppress(OSError, UnicodeError):
         for family, kind, protocol, _, address in socket.getaddrinfo(name, None, type=socket.SOCK_STREAM):
             with suppress(OSError), socket.socket(family, kind, protocol) as probe:
@@ -76,32 +75,21 @@ def own_address(name: str) -> str:
 
 
 def outward(interfaces: Mapping[str, str], routes: Sequence[str]) -> str | None:
-    """The interface by which other machines reach this one, or None where that cannot be told.
+    """The interface by which other machines reach this one, or None where that is unknown.
 
     Args:
         interfaces: IPv4 address of each network interface.
-        routes: Addresses that this machine sends from, those that are surest first.
+        routes: Addresses that this machine sends from, the most certain first.
     """
     others = {address: name for name, address in interfaces.items() if not _is_loopback(address)}
-    known = [others[route] for route in routes if route in others]
-    if not known and len(others) == 1:
-        known = list(others.values())
-    return known[0] if known else None
+    routed = [others[route] for route in routes if route in others]
+    return next(iter(routed or (others.values() if len(others) == 1 else [])), None)
 
 
 def interfaces() -> dict[str, str]:
-    """IPv4 address of each network interface that has one; empty where the system is not Linux."""
-    found: dict[str, str] = {}
-    if sys.platform != "linux":
-        return found
-    from fcntl import ioctl
-
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as any_socket:
-        for _, name in socket.if_nameindex():
-            with suppress(OSError):  # it has no IPv4 address
-                answer = ioctl(any_socket, _SIOCGIFADDR, struct.pack("256s", name.encode()[:15]))
-                found[name] = socket.inet_ntoa(answer[20:24])
-    return found
+    """IPv4 address of each network interface that has one."""
+    addresses = ((name, one) for name, of_it in psutil.net_if_addrs().items() for one in of_it)
+    return {name: one.address for name, one in addresses if one.family == socket.AF_INET}
 
 
 def _is_loopback(address: str) -> bool:
@@ -118,13 +106,13 @@ def _source(target: str, port: int) -> str | None:
     return None
 
 
-def _gloo_knows(value: str, interfaces: Sequence[str]) -> bool:
-    """Gloo wants each of the names, separated by commas."""
+def _gloo_accepts(value: str, interfaces: Sequence[str]) -> bool:
+    """All of the names, separated by commas, must exist."""
     return all(name in interfaces for name in value.split(","))
 
 
-def _nccl_knows(value: str, interfaces: Sequence[str]) -> bool:
-    """NCCL wants one that begins so; `=` before the list: that is called so; `^`: any other."""
+def _nccl_accepts(value: str, interfaces: Sequence[str]) -> bool:
+    """Some interface must begin with one of the names; with `=` before the list, equal it; with `^`, equal none."""
     if value.startswith("^"):
         return True
     exact = value.startswith("=")

@@ -1,4 +1,4 @@
-"""The run directory: one recipe at one site, in one folder, over any number of restarts. Standard library only."""
+"""The run directory: one recipe at one site, in one folder, over any number of restarts. Loads no torch."""
 
 import json
 import logging
@@ -20,93 +20,63 @@ from trainer.recipe.recipes import dump, load
 
 RESULT_SCHEMA = 1
 METRICS_SCHEMA = 1
-"""Which each `start` record holds: versions may take turns in writing a run."""
+"""In each `start` record: several versions may write to one run in turn."""
 
 _log = logging.getLogger(__name__)
 
 
+class _Item:
+    """An item of the directory, by its name in it."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __get__(self, run: "RunDirectory", _: object) -> Path:
+        return run.path / self._name
+
+
 @dataclass(frozen=True, slots=True)
 class RunDirectory:
-    """Where everything of a run lies."""
+    """The paths of all that belongs to a run."""
 
     path: Path
-    """The folder itself; TensorBoard's event files lie directly in it."""
+    """The folder itself; TensorBoard's event files are directly in it."""
 
-    @property
-    def recipe(self) -> Path:
-        """The resolved recipe; written first, so its presence makes the folder a run directory."""
-        return self.path / "recipe.yaml"
-
-    @property
-    def metrics(self) -> Path:
-        """One JSON object a line: every number that was logged."""
-        return self.path / "metrics.jsonl"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of checkpoints."""
-        return self.path / "checkpoints"
-
-    @property
-    def holder(self) -> Path:
-        """Which process trains here now; of a run that is under way only."""
-        return self.path / "holder.json"
-
-    @property
-    def at_work(self) -> Path:
-        """Folder of what each process was decoding; after a process has died, until the next start tells of it."""
-        return self.path / "at_work"
-
-    @property
-    def weights(self) -> Path:
-        """The weights that the result is of, under torchvision's or timm's names; of a finished run only."""
-        return self.path / "model.safetensors"
-
-    @property
-    def result(self) -> Path:
-        """The final accuracy with its protocol; written last, so its presence makes the run finished."""
-        return self.path / "result.json"
-
-    @property
-    def report(self) -> Path:
-        """The report for people."""
-        return self.path / "report.md"
-
-    @property
-    def page(self) -> Path:
-        """The same for a browser, in one file."""
-        return self.path / "report.html"
-
-    @property
-    def curves(self) -> Path:
-        """The report's plot."""
-        return self.path / "curves.png"
-
-    @property
-    def trackers(self) -> Path:
-        """The numbers under which trackers know the run; of a run with `--trackers` only."""
-        return self.path / "trackers.json"
-
-    @property
-    def profile(self) -> Path:
-        """Folder of the traces of `--profile`."""
-        return self.path / "profile"
-
-    @property
-    def evaluations(self) -> Path:
-        """Folder of evaluations made after training, one folder each."""
-        return self.path / "evaluations"
+    recipe = _Item("recipe.yaml")
+    """The resolved recipe; written first, so its presence makes the folder a run directory."""
+    metrics = _Item("metrics.jsonl")
+    """Every figure that was logged: one JSON object a line."""
+    checkpoints = _Item("checkpoints")
+    holder = _Item("holder.json")
+    """Which process trains here now; only while a run is under way."""
+    at_work = _Item("at_work")
+    """Folder of notes on what each process is decoding; after a process has died, until the next start reports it."""
+    weights = _Item("model.safetensors")
+    """The weights that the result is of, under torchvision's or timm's names; only of a finished run."""
+    result = _Item("result.json")
+    """The final accuracy with its protocol; written last, so its presence makes the run finished."""
+    report = _Item("report.md")
+    page = _Item("report.html")
+    """The report for a browser, in one file."""
+    curves = _Item("curves.png")
+    """The plot of the report."""
+    trackers = _Item("trackers.json")
+    """The ids under which trackers know the run; only of a run with `--trackers`."""
+    profile = _Item("profile")
+    """Folder of the traces of `--profile`."""
+    evaluations = _Item("evaluations")
+    """Folder of evaluations made after training, one folder each."""
 
     def manifest(self, split: str) -> Path:
-        """The list of images this run uses."""
+        """The list of the images of a split."""
         return manifest_file(self.path, split)
 
     def problems(self, recipe: Recipe, data: Path) -> list[str]:
-        """Why this recipe cannot be run here on the images in `data`, one line each, for the user."""
+        """Why this recipe cannot be trained here on the images in `data`, one line each, for the user."""
         folder = self.path.resolve()
         if folder == data.resolve() or data.resolve() in folder.parents:
             return [f"--output: {self.path} lies in the images' folder {data}; name one outside it"]
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if not existing.is_dir():
             return [f"--output: {existing} is a file; name a folder"]
         if not os.access(existing, os.W_OK | os.X_OK):
@@ -122,7 +92,6 @@ class RunDirectory:
         return self._newer() or self._recipe_problems(recipe)
 
     def make(self) -> None:
-        """Make the folder."""
         self.checkpoints.mkdir(parents=True, exist_ok=True)
 
     def begin(self, recipe: Recipe) -> None:
@@ -139,17 +108,17 @@ class RunDirectory:
         if not self.result.exists():
             return None
         try:
-            found = dict(json.loads(self.result.read_text(encoding="utf-8")))
-            schema.check(found.get("schema"), RESULT_SCHEMA, self.result)
-            return found
+            result = dict(json.loads(self.result.read_text(encoding="utf-8")))
+            schema.check(result.get("schema"), RESULT_SCHEMA, self.result)
+            return result
         except NewerSchemaError as error:
             raise InvalidConfigError([str(error)]) from None
         except (ValueError, TypeError) as error:
-            mend = f"remove it, and the command that made {self.path} makes it anew"
-            raise InvalidConfigError([f"{self.result}: damaged ({error}); {mend}"]) from None
+            fix = f"remove it, and the command that made {self.path} writes it again"
+            raise InvalidConfigError([f"{self.result}: damaged ({error}); {fix}"]) from None
 
     def guide(self) -> str:
-        """How the run stands, where everything of it lies and how to open it: lines for the console."""
+        """Lines for the console: the result, and the paths of the run's files."""
         result = self.finished()
         weights = [f"  weights      {self.weights}"] if self.weights.exists() else []
         lines = [
@@ -168,7 +137,7 @@ class RunDirectory:
         return "\n".join(lines) + "\n"
 
     def records(self) -> list[dict[str, Any]]:
-        """What `metrics.jsonl` holds; a last line that a kill cut short is left out, and damage with a word.
+        """The records of `metrics.jsonl`, without a last line that a kill cut short, and without damaged ones (logged).
 
         Raises:
             InvalidConfigError: A newer version wrote it.
@@ -185,11 +154,11 @@ class RunDirectory:
             except NewerSchemaError as error:
                 raise InvalidConfigError([str(error)]) from None
             except (ValueError, TypeError, KeyError, AttributeError) as error:
-                _log.warning("%s: line %d is damaged and passed over: %r", self.metrics, number, error)
+                _log.warning("%s: line %d is damaged and skipped: %r", self.metrics, number, error)
         return records
 
     def _newer(self) -> list[str]:
-        """Files that a newer version wrote: to go on without them would lose what it did."""
+        """Problems of files that a newer version wrote: to go on without them would lose its work."""
         try:
             self.finished()
             for number in self._schemas():
@@ -202,7 +171,7 @@ class RunDirectory:
         return [f"--output: {checkpoints}"] if checkpoints else []
 
     def _schemas(self) -> Iterator[object]:
-        """Of all `start` records; the many others are not read closely, and damage is passed over."""
+        """The schemas of all `start` records; other records are not parsed, and damaged ones are skipped."""
         if not self.metrics.exists():
             return
         with self.metrics.open(encoding="utf-8", errors="replace") as lines:
@@ -212,13 +181,13 @@ class RunDirectory:
                         yield json.loads(line).get("schema")
 
     def _stray_problems(self) -> list[str]:
-        """What lies in a folder that is no run directory yet and would be mixed up with the run's."""
+        """Items in a folder that is no run directory yet which would be mixed up with the run's."""
         if others := sorted(item.parent.name for item in self.path.glob("*/recipe.yaml"))[:4]:
             return [f"--output: {self.path} holds other runs ({', '.join(others)}); name a folder for this one in it"]
-        parts = (self.metrics, self.checkpoints, self.result)  # a start that was cut short leaves an empty folder
-        strays = [item.name for item in parts if (any(item.iterdir()) if item.is_dir() else item.exists())]
-        mend = "name another folder or clear this one"
-        return [f"--output: {self.path} holds {', '.join(strays)} but no recipe.yaml; {mend}"] if strays else []
+        ours = (self.metrics, self.checkpoints, self.result)  # a start that was interrupted leaves an empty folder
+        strays = [item.name for item in ours if (any(item.iterdir()) if item.is_dir() else item.exists())]
+        fix = "name another folder or clear this one"
+        return [f"--output: {self.path} holds {', '.join(strays)} but no recipe.yaml; {fix}"] if strays else []
 
     def _recipe_problems(self, recipe: Recipe) -> list[str]:
         try:
@@ -230,13 +199,13 @@ class RunDirectory:
             return []
         lines = "".join(f"\n      {path}: {_show(old)} there, {_show(new)} asked for" for path, old, new in changed[:8])
         more = f"\n      and {len(changed) - 8} more" if len(changed) > 8 else ""
-        mend = "\n    name another --output, or give the values that are there to go on with that run"
-        mend += "\n    --smoke shortens a recipe: such a run has a folder of its own"
-        return [f"--output: {self.path} holds a run of another recipe{lines}{more}{mend}"]
+        fix = "\n    name another --output, or give the values that are there to continue that run"
+        fix += "\n    --smoke shortens a recipe: such a run needs a folder of its own"
+        return [f"--output: {self.path} holds a run of another recipe{lines}{more}{fix}"]
 
 
 def write_text(file: Path, text: str) -> None:
-    """Write a file, all or nothing, also where the power fails."""
+    """Write a file atomically, and flush it to the disk."""
     replace(file, text.encode(), flushed=True)
 
 

@@ -1,4 +1,4 @@
-"""The one place that talks to other processes and to the device: accelerate and torch.distributed end here."""
+"""This process among the others, and its device: the only module that uses accelerate and torch.distributed."""
 
 import os
 import sys
@@ -24,7 +24,7 @@ from trainer import cpus, devices, gpu, rendezvous
 from trainer.recipe.config import Precision
 from trainer.world import World
 
-TIMEOUT = timedelta(minutes=10)  # for a rank that never comes
+TIMEOUT = timedelta(minutes=10)  # of a wait for a missing rank
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -35,25 +35,22 @@ def lost_contact(error: RuntimeError) -> bool:
 
 
 def may_hang() -> bool:
-    """Whether a process group with a GPU was not left in good order, as after a failure."""
+    """Whether a process group with a GPU is still open, as after a failure."""
     return dist.is_initialized() and torch.cuda.is_initialized()
 
 
 class Runtime:
-    """This process among the others, and its device.
-
-    Every method marked `collective` must be called by all ranks, in the same order.
-    """
+    """This process in its group. All ranks must call every method marked `collective`, in the same order."""
 
     def __init__(
         self, world: World, precision: Precision, threads: int | None = None, *, deterministic: bool = False
     ) -> None:
-        """Pick the device and join the process group (collective).
+        """Choose the device and join the process group (collective).
 
         Args:
-            world: Who this process is.
+            world: This process among the others.
             precision: Arithmetic of the forward pass.
-            threads: CPU threads. None: one for each CPU of its own, with a GPU at most `devices.LOADER_THREADS`.
+            threads: CPU threads. None: one for each of its CPUs, with a GPU at most `devices.LOADER_THREADS`.
             deterministic: Use only algorithms that repeat bit for bit on a GPU.
 
         Raises:
@@ -70,14 +67,14 @@ class Runtime:
         self._beside = devices.beside(own, everyone)
         self._place = self._beside.index(own)
         self.own_cpus = cpus.count(world.launcher, own.cpus, [place.cpus for place in self._beside])
-        """CPUs that are this process's own, before it is kept to some."""
+        """CPUs that this process may use, before it is bound to some."""
         self.threads = threads or min(self.own_cpus, devices.LOADER_THREADS if on_gpu else self.own_cpus)
         # accelerate launch sets this to 1 whatever the machine; accelerate itself guesses and warns where it is missing
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
         torch.set_num_threads(self.threads)
         if store:
             self._join(store)
-        # for the trackers; by itself it takes an index from the environment, or for a single process none
+        # for the trackers; by default it takes an index from the environment, or for a single process none
         PartialState(cpu=not on_gpu).device = self.device
         self._precision: Precision = precision
         self._deterministic = deterministic
@@ -91,11 +88,10 @@ class Runtime:
 
     @property
     def is_main(self) -> bool:
-        """Whether this process writes and prints for all."""
         return self.world.is_main
 
     def varied(self, *, precision: Precision, threads: int) -> "Runtime":
-        """The same process of the same group with other arithmetic or CPU threads, from its `use` on."""
+        """The same process in the same group with other arithmetic or CPU threads; call its `use` first."""
         other = copy(self)
         other.threads, other._precision = threads, precision
         other._autocast = _AUTOCAST.get(precision)
@@ -103,18 +99,18 @@ class Runtime:
         return other
 
     def use(self) -> None:
-        """Set what holds for the whole process as it was for this runtime: another may have been in use meanwhile."""
+        """Set the process-wide options of this runtime again, after another has been in use."""
         torch.set_num_threads(self.threads)
         if self.device.type == "cuda":
             gpu.choose_algorithms(self._precision, deterministic=self._deterministic)
 
     def keep_near(self) -> None:
-        """Stay on CPUs near this process's GPU, or on its share of a NUMA node, where there are several."""
+        """Bind this process to CPUs near its GPU, or to its share of a NUMA node, where there are several."""
         masks, nodes = zip(*((place.cpus, place.gpu_node) for place in self._beside), strict=True)
         cpus.bind(cpus.share(self._place, masks, cpus.machine(), nodes, self.own_cpus))
 
     def place(self, model: nn.Module, *, channels_last: bool) -> nn.Module:
-        """Move a model to the device, in the memory layout its convolutions will see."""
+        """Move a model to the device, in the memory layout of its images."""
         layout = torch.channels_last if channels_last else torch.contiguous_format
         return model.to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stub lacks it
 
@@ -123,42 +119,42 @@ class Runtime:
 
         Args:
             model: Already placed.
-            compression: What gradients are rounded to on their way: none, bf16 or fp16.
-            static: Whether each pass uses the same weights and is followed by an update: DDP refuses `no_sync` then.
+            compression: Type that gradients are rounded to for the exchange: none, bf16 or fp16.
+            static: Whether each pass uses the same weights and an update follows it: DDP then refuses `no_sync`.
         """
         if self.world.world_size == 1:
             return model
         hook = {"bf16": DDPCommunicationHookType.BF16, "fp16": DDPCommunicationHookType.FP16}.get(compression)
-        # Accelerator.prepare_model takes the local rank for a GPU's number, and compiles or shards as ACCELERATE_* say
+        # Accelerator.prepare_model uses the local rank as a GPU's number, and compiles or shards as ACCELERATE_* say
         wrapped = DistributedDataParallel(
             model,
             device_ids=[self.device.index] if self.device.type == "cuda" else None,
             gradient_as_bucket_view=True,
             static_graph=static,
         )
-        wrapped.broadcast_buffers = False  # BatchNorm's statistics are averaged where they are read
+        wrapped.broadcast_buffers = False  # BatchNorm's statistics are averaged before they are used
         DistributedDataParallelKwargs(comm_hook=hook or DDPCommunicationHookType.NO).register_comm_hook(wrapped)
         return wrapped
 
     def seed(self, seed: int) -> None:
-        """Seed what dropout and its like draw from, on this device.
+        """Seed this device's generator, from which dropout and the like draw.
 
-        torch.manual_seed goes through every kind of device there is, which costs a small network 5 % of its step.
+        torch.manual_seed visits every kind of device, which costs a small network 5 % of its step.
         """
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
 
     def wait(self) -> None:
-        """Until the device has done all that it was given."""
+        """Wait until the device has finished all work queued so far."""
         gpu.wait(self.device)
 
     def autocast(self) -> AbstractContextManager[object]:
-        """The precision's arithmetic, for a forward pass."""
+        """Autocast to the precision, for a forward pass."""
         return torch.autocast(self.device.type, self._autocast, enabled=self._autocast is not None)
 
     def no_sync(self, model: nn.Module) -> AbstractContextManager[None]:
-        """Gradients stay local inside: for all but the last micro-batch of a step; `model` may be compiled."""
+        """Keep gradients local, for all but the last micro-batch of a step; `model` may be compiled."""
         inner = getattr(model, "_orig_mod", model)
         return inner.no_sync() if isinstance(inner, DistributedDataParallel) else nullcontext()
 
@@ -174,13 +170,13 @@ class Runtime:
         return self.vote(lambda: flag)()[0]
 
     def vote(self, *flags: Callable[[], bool]) -> Callable[[], tuple[bool, ...]]:
-        """Ask which flags are set in any process, without waiting (collective); on the host, beside what a GPU does.
+        """Ask which flags are set in any process, without waiting (collective); on the host, while a GPU computes.
 
         Args:
-            flags: Are looked at now. Where there is no other process they are looked at when the answer is taken.
+            flags: Are read now; by a single process, when the answer is read.
 
         Returns:
-            Waits for the answer and gives it; is called once.
+            A function that waits for the answer and returns it; call it once.
         """
         if self.world.world_size == 1:
             return lambda: tuple(flag() for flag in flags)
@@ -194,23 +190,23 @@ class Runtime:
         return answer
 
     def meet(self) -> None:
-        """Notice a process that is gone before NCCL waits for it, which it does for minutes (collective)."""
+        """Detect a process that is gone, before NCCL waits for it for minutes (collective)."""
         self.any(False)
 
     def gather(self, tensor: Tensor) -> Tensor:
-        """(world_size, *shape) what each process has (collective)."""
+        """(world_size, *shape): the tensors of all processes (collective)."""
         rows = tensor.new_zeros(self.world.world_size, *tensor.shape)
         rows[self.world.rank] = tensor
         return self.sum(rows)  # with zeros, so to the bit
 
     def open_tracker(self, name: str, project: str, folder: Path, options: dict[str, Any]) -> GeneralTracker:
-        """One of Accelerate's experiment trackers, its run begun.
+        """Open one of Accelerate's experiment trackers and begin its run.
 
         Args:
             name: As in Accelerate's `log_with`.
-            project: What the tracker files the run under.
-            folder: For what it writes here.
-            options: Of this tracker's class.
+            project: Project of the run in the tracker.
+            folder: For its local files.
+            options: Arguments of the tracker's class.
         """
         kind = LOGGER_TYPE_TO_CLASS[name]
         where = (str(folder),) if kind.requires_logging_directory else ()
@@ -219,15 +215,15 @@ class Runtime:
         return tracker
 
     def close(self) -> None:
-        """Leave the process group, all together: a launcher ends the others when the first is gone (collective)."""
+        """Leave the process group together: a launcher ends the others when the first is gone (collective)."""
         self.any(False)
         if dist.is_initialized():
             dist.destroy_process_group()
 
     def _meet(self) -> Store | None:
-        """Come to rank 0's store, by which processes find each other before they are a group (collective)."""
+        """Connect to rank 0's store, through which processes exchange facts before they form a group (collective)."""
         if self.world.launcher == "python":
-            os.environ.pop("LOCAL_RANK", None)  # for which accelerate would look for others
+            os.environ.pop("LOCAL_RANK", None)  # with it accelerate would expect other processes
             return None
         os.environ.update(self.world.as_environment())
         store, _, _ = next(torch_rendezvous("env://", timeout=TIMEOUT))

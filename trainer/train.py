@@ -1,4 +1,4 @@
-"""One process of a run, from its parts to its report."""
+"""One process of a run, from its start to its report."""
 
 import json
 import sys
@@ -21,7 +21,7 @@ from trainer.engine.memory import advising, fitted
 from trainer.engine.run_images import list_images
 from trainer.engine.state import TrainState
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
-from trainer.peers import agree
+from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
@@ -38,13 +38,13 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 
     Raises:
         HeldError: Another process trains in this run directory.
-        FencedError: Another process took it over.
+        FencedError: Another process took the directory over.
         StopRequestedError: Asked to stop before the first step.
         UnusableDataError: The images are not those listed, or too many are broken.
-        UnusableBackendError: The loader asked for cannot do its work here.
+        UnusableBackendError: The chosen loader cannot be used here.
         DamagedManifestError: The stored list of images cannot be read.
-        TooManyBrokenError: Too many images broke on the way.
-        BrokenImageError: An image broke, and so did all that could take its place.
+        TooManyBrokenError: Too many images broke during training.
+        BrokenImageError: An image is broken, and so are all that could replace it.
         DivergedError: The loss is not a number.
         MemoryShortError: A micro-batch does not fit into memory.
         SaveFailedError: A checkpoint cannot be written.
@@ -60,8 +60,8 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         recipe = begin(recipe, runtime, site)
         context = RunContext(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
         images = list_images(context)
-        if runtime.is_main:  # before any process opens its own notes, for which all must have restored the state
-            at_work.tell(context.run, context.console.say)
+        if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
+            at_work.report(context.run, context.console.say)
         with ExitStack() as stack, advising(recipe):
             parts = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(parts)
@@ -73,7 +73,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:
-    """Make sure that no other process trains in this run directory; rank 0 holds it until `stack` ends (collective).
+    """Make sure that no other process trains in this run directory; rank 0 holds it until `stack` closes (collective).
 
     Raises:
         HeldError: Another process holds it.
@@ -81,35 +81,31 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
         OSError: The directory cannot be written.
         PeerFailedError: Rank 0 raises one of these.
     """
-    failure: Exception | None = None
-    hold: Hold | None = None
-    if runtime.is_main:
-        try:
-            hold = stack.enter_context(Hold.take(RunDirectory(site.output).holder, Console().say, stop.check))
-        except (HeldError, StopRequestedError, OSError) as error:
-            failure = error
-    agree(runtime, failure)
-    return hold
+
+    def take() -> Hold:
+        return stack.enter_context(Hold.take(RunDirectory(site.output).holder, Console().say, stop.check))
+
+    return on_main(runtime, take, HeldError, StopRequestedError, OSError)
 
 
 def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
-    """The recipe that this directory's run has, written down if it is new (collective).
+    """The recipe of this directory's run, written there if the run is new (collective).
 
     Raises:
         MemoryShortError: With `accumulate: auto`, not even one image fits into memory.
     """
     run = RunDirectory(site.output)
     if site.accumulate == "auto" and not runtime.any(run.recipe.exists()):
-        given, recipe = recipe.micro_batch, fitted(recipe, runtime, channels_last=site.channels_last)
-        if runtime.is_main and recipe.micro_batch < given:
-            Console().say(f"a micro_batch of {given} does not fit into memory: going on with {recipe.micro_batch}")
+        asked, recipe = recipe.micro_batch, fitted(recipe, runtime, channels_last=site.channels_last)
+        if runtime.is_main and recipe.micro_batch < asked:
+            Console().say(f"a micro_batch of {asked} does not fit into memory: going on with {recipe.micro_batch}")
     if runtime.is_main:
         run.begin(recipe)
     return recipe
 
 
 def open_telemetry(context: RunContext, state: TrainState, data: Data, stack: ExitStack) -> Telemetry:
-    """Open the telemetry of this start of the run, and say what the run is (rank 0 only)."""
+    """Open the telemetry of this start, and print what the run is (rank 0 only)."""
     plans, chosen = data.plans, data.chosen
     assert chosen  # by `run_data`
     facts = environment(context.runtime, chosen.backend)
@@ -144,13 +140,13 @@ def _left_out(images: Manifest) -> str:
 
 
 def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
-    """Write the result, where there is one, and the report, and say where everything lies (rank 0 only)."""
-    from trainer.evidence import report  # whose plot takes a while to load, and is for the end
+    """Write the result of a finished run, and the report, and print where the files are (rank 0 only)."""
+    from trainer.evidence import report  # its plotting is slow to import
 
     run = context.run
     if finished:
         result = result_of(context.recipe, finished, *build.plans(context, images))
-        newest = files.newest_first(run.checkpoints)[0]  # has been waited for
+        newest = files.newest_first(run.checkpoints)[0]  # its write has ended
         files.copy(newest / (files.EMA if context.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     report.write(run)

@@ -1,8 +1,8 @@
-"""The world a process finds itself in, read from the environment, here alone. Standard library only.
+"""A process's rank among the processes of its run, read from the environment. Standard library only.
 
 `accelerate launch` and `torchrun` set RANK and its kin; `srun`, with or without submitit above it, sets SLURM_*; a bare
 `provenet train` sets nothing and is a world of one. A world smaller than its job is refused: several processes would
-train beside each other, each alone, and none would fail.
+train separately, and none would fail.
 """
 
 import os
@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-_TASKS = "SLURM_STEP_NUM_TASKS"  # below srun only; a batch script has its job's variables, and those of a task 0
+_TASKS = "SLURM_STEP_NUM_TASKS"  # set by srun only; a batch script has its job's variables, and those of task 0
 
 
 class WorldError(ValueError):
@@ -36,7 +36,7 @@ class World:
     port: int = 0
     """TCP port on that host where the processes meet; 0 in a world of one."""
     launcher: str = "python"
-    """What started the process: torchrun (also below accelerate launch), srun or python."""
+    """What started the process: torchrun (also under accelerate launch), srun or python."""
 
     @property
     def is_main(self) -> bool:
@@ -44,7 +44,7 @@ class World:
         return self.rank == 0
 
     def as_environment(self) -> dict[str, str]:
-        """The variables torch.distributed and accelerate read."""
+        """The variables that torch.distributed and accelerate read."""
         return {
             "RANK": str(self.rank),
             "WORLD_SIZE": str(self.world_size),
@@ -55,7 +55,7 @@ class World:
         }
 
 
-def parent_words() -> list[str]:
+def parent_command() -> list[str]:
     """The command line of the process that started this one; empty where it cannot be read."""
     with suppress(OSError):
         return Path(f"/proc/{os.getppid()}/cmdline").read_bytes().decode(errors="replace").split("\0")
@@ -63,14 +63,14 @@ def parent_words() -> list[str]:
 
 
 def from_environment(
-    environment: Mapping[str, str] = os.environ, parent: Callable[[], Sequence[str]] = parent_words
+    environment: Mapping[str, str] = os.environ, parent: Callable[[], Sequence[str]] = parent_command
 ) -> World:
     """The world that the launcher described.
 
     Args:
         environment: Variables of this process.
-        parent: Gives the words of its parent's command line: `accelerate launch` leaves no other trace where it starts
-            fewer processes than it was asked for.
+        parent: Returns the command line of its parent: nothing else shows that `accelerate launch` started fewer
+            processes than it was asked for.
 
     Raises:
         WorldError: A variable is missing, is not a number, or contradicts another; or the world is smaller than the job
@@ -95,7 +95,7 @@ def from_environment(
 
 
 def speaks(environment: Mapping[str, str] = os.environ) -> bool:
-    """Whether this process prints for all, as far as can be told of an environment that nobody has checked."""
+    """Whether this process prints for all; the environment may be invalid."""
     return environment.get("RANK", environment.get("SLURM_PROCID", "0")) == "0"
 
 
@@ -108,39 +108,38 @@ def _described(environment: Mapping[str, str]) -> World:
 
 
 def _refuse_part_of_step(environment: Mapping[str, str], world: World) -> None:
-    """Raise where srun started more launchers than have found each other."""
-    size = (
-        "GROUP_WORLD_SIZE" if "GROUP_WORLD_SIZE" in environment else "WORLD_SIZE"
-    )  # the latter set by hand, each task
-    found = _number(environment, size) if size in environment else world.world_size
+    """Raise where srun started more launchers than have joined this world."""
+    # WORLD_SIZE where each task sets it by hand
+    size = "GROUP_WORLD_SIZE" if "GROUP_WORLD_SIZE" in environment else "WORLD_SIZE"
+    joined = _number(environment, size) if size in environment else world.world_size
     nodes, tasks = (_number({name: "1", **environment}, name) for name in ("SLURM_STEP_NUM_NODES", _TASKS))
-    if found < nodes:
+    if joined < nodes:
         raise WorldError(
-            f"{size} is {found}, but srun started launchers on {nodes} nodes (SLURM_STEP_NUM_NODES): they would train "
-            f"beside each other. Give each torchrun --nnodes {nodes} --rdzv-backend c10d --rdzv-id $SLURM_JOB_ID "
+            f"{size} is {joined}, but srun started launchers on {nodes} nodes (SLURM_STEP_NUM_NODES): they would train "
+            f"separately. Give each torchrun --nnodes {nodes} --rdzv-backend c10d --rdzv-id $SLURM_JOB_ID "
             f"--rdzv-endpoint FIRST_NODE:PORT, not --standalone; or each accelerate launch --num_machines {nodes} "
             "--machine_rank $SLURM_NODEID; slurm/torchrun.sbatch and slurm/accelerate.sbatch do it"
         )
-    if found < tasks:
+    if joined < tasks:
         raise WorldError(
-            f"{size} is {found}, but srun started {tasks} launchers ({_TASKS}): they would train beside each other. "
+            f"{size} is {joined}, but srun started {tasks} launchers ({_TASKS}): they would train separately. "
             "Start one on each node: srun --ntasks-per-node=1"
         )
 
 
 def _refuse_part_of_accelerate(parent: Sequence[str], world: World) -> None:
-    """Raise where `accelerate launch` was asked for more processes: with --cpu it starts one, and says nothing."""
+    """Raise where `accelerate launch` was asked for more processes: with --cpu it starts one, without a message."""
     asked = max(_asked_of_accelerate(parent, flag) for flag in ("num_processes", "num_machines"))
     if asked > world.world_size:
         raise WorldError(
             f"accelerate launch was asked for {asked} processes (--num_processes, --num_machines), but this is one of "
-            f"{world.world_size}: with --cpu it starts one on each machine, without telling it of others. On CPUs too, "
+            f"{world.world_size}: with --cpu it starts one on each machine, unconnected to the others. On CPUs too, "
             f"write ACCELERATE_USE_CPU=true accelerate launch --multi_gpu --num_processes {asked} ..., without --cpu"
         )
 
 
 def _asked_of_accelerate(words: Sequence[str], flag: str) -> int:
-    """The number behind a flag of `accelerate launch`, spelt with _ or -; 1 where it is not given."""
+    """The value of a flag of `accelerate launch`, spelt with _ or -; 1 without the flag."""
     line = " ".join(words)
     if not re.search(r"\baccelerate(\.commands\.\w+)? launch\b|\baccelerate(-|\.commands\.)launch\b", line):
         return 1
@@ -192,7 +191,7 @@ def _srun(environment: Mapping[str, str]) -> World:
 def first_host(nodes: str) -> str:
     """The first host of a Slurm node list: `gpu[07-09,12],cpu1` gives `gpu07`."""
     match = re.match(r"([^\[,]*)(?:\[(\d+)[^\]]*\])?([^\[,]*)", nodes)
-    assert match  # every part may be empty, so it always matches
+    assert match  # every group may be empty, so it always matches
     return "".join(part or "" for part in match.groups())
 
 

@@ -1,4 +1,4 @@
-"""Archives from elsewhere: found whole and safe to unpack, or refused. Standard library only."""
+"""Checks that archives are complete and safe to unpack. Standard library only."""
 
 import gzip
 import tarfile
@@ -20,7 +20,7 @@ KINDS = {
 
 
 class ArchiveError(ValueError):
-    """An archive that cannot be used; the message names it, and its member where one is to blame."""
+    """An archive that cannot be used; the message names it, and the member if one is the cause."""
 
 
 class Member(NamedTuple):
@@ -35,18 +35,18 @@ class Member(NamedTuple):
 
 
 def members(stream: IO[bytes] | gzip.GzipFile, label: str, end: int | None = None) -> Generator[Member]:
-    """List the files of the tar archive that starts where `stream` stands; folders are left out.
+    """List the files of the tar archive that starts at the stream's position, without folders.
 
-    Reads headers alone, and seeks forward only. While it waits, the caller may read the member at hand.
+    Reads only headers, and seeks forwards only. The caller may read the current member from the stream.
 
     Args:
-        stream: Is read from its place; offsets count from its own beginning.
-        label: What messages call the archive.
-        end: Where the archive must end at the latest; None: where the stream ends.
+        stream: Offsets count from its beginning.
+        label: Name of the archive in messages.
+        end: Offset behind the archive's last byte; None: the end of the stream.
 
     Raises:
-        ArchiveError: It is cut short or damaged, or a member has a name twice, leads out of the folder that it would
-            be unpacked to, or is a link, a device, or anything else than a file.
+        ArchiveError: It is truncated or damaged, or a member has a name twice, would be unpacked outside of the folder,
+            or is a link, a device, or anything else than a file.
     """
     names: set[str] = set()
     try:
@@ -61,8 +61,8 @@ def members(stream: IO[bytes] | gzip.GzipFile, label: str, end: int | None = Non
             if end is not None and tar.offset + tarfile.BLOCKSIZE > end:
                 raise ArchiveError(f"{label}: the mark of its end is missing, so files may be; {AGAIN}")
     except tarfile.TarError as error:
-        mend = AGAIN if names else f"unpack it if it is compressed, or {AGAIN}"
-        raise ArchiveError(f"{label}: no tar archive, or a damaged one: {error}; {mend}") from None
+        remedy = AGAIN if names else f"unpack it if it is compressed, or {AGAIN}"
+        raise ArchiveError(f"{label}: no tar archive, or a damaged one: {error}; {remedy}") from None
 
 
 def plain(path: Path) -> Generator[Member]:
@@ -78,10 +78,10 @@ def plain(path: Path) -> Generator[Member]:
 
 @contextmanager
 def unzipped(path: Path) -> Iterator[gzip.GzipFile]:
-    """Give the contents of a gzip file as a stream, in which it is slow to seek backwards.
+    """Open the contents of a gzip file as a stream, in which seeking backwards is slow.
 
     Raises:
-        ArchiveError: It is cut short or damaged, which is known for certain only once it was read to its end.
+        ArchiveError: It is truncated or damaged, which shows only once it was read to its end.
         OSError: It cannot be read.
     """
     try:
@@ -92,19 +92,19 @@ def unzipped(path: Path) -> Iterator[gzip.GzipFile]:
 
 
 def drain(stream: gzip.GzipFile) -> None:
-    """Read to the end, where gzip's checksum stands."""
+    """Read to the end, where gzip's checksum is."""
     while stream.read(1 << 20):
         pass
 
 
 class _StrictHeader(tarfile.TarInfo):
-    """`tarfile` takes a damaged or missing header for the end of the archive; here only its mark is one."""
+    """`tarfile` takes a damaged or missing header for the archive's end; here only the end-of-archive block is one."""
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
         try:
             return super().fromtarfile(tarfile)
-        except EOFHeaderError:  # that mark
+        except EOFHeaderError:  # that block
             raise
         except HeaderError as error:
             raise ReadError(str(error)) from None
@@ -114,9 +114,7 @@ def _safe(header: tarfile.TarInfo, names: set[str], label: str) -> Member:
     name = header.name.removeprefix("./")
     if not header.isreg() or header.issparse():
         raise ArchiveError(f"{label}: {header.name} is {KINDS.get(header.type, 'something else than a file')}; refused")
-    if any(
-        part in ("", ".", "..") for part in name.split("/")
-    ):  # an absolute path has an empty part before its first /
+    if not {"", ".", ".."}.isdisjoint(name.split("/")):  # an absolute path has an empty part before its first /
         raise ArchiveError(f"{label}: {header.name} leads out of the folder that it would be unpacked to; refused")
     if name in names:
         raise ArchiveError(f"{label}: {header.name} is in it twice; refused")

@@ -1,4 +1,4 @@
-"""CIFAR-10 and CIFAR-100 on disk as torchvision has them: pickles, in each of which the pixels lie in one block.
+"""CIFAR-10 and CIFAR-100 on disk as torchvision lays them out: pickles whose pixels lie in one block of bytes.
 
 An image is a row of that block: 1,024 bytes of red, then of green, then of blue, row by row of 32 pixels.
 Reference: Krizhevsky, "Learning multiple layers of features from tiny images" (2009), and its page.
@@ -23,7 +23,7 @@ _ARRAY = np.zeros(1, np.uint8)
 _RECONSTRUCT: Callable[..., Any] = _ARRAY.__reduce__()[0]  # type: ignore[assignment]
 _FROM_BUFFER: Callable[..., Any] = _ARRAY.__reduce_ex__(5)[0]  # type: ignore[assignment]
 
-# what arrays of plain numbers are made of, under the names that old and new versions of numpy give it
+# what arrays of numbers are pickled with, under the names of old and new versions of numpy
 ALLOWED = {
     ("numpy", "ndarray"): np.ndarray,
     ("numpy", "dtype"): np.dtype,
@@ -40,7 +40,7 @@ DAMAGED = (
 
 
 class CifarError(ValueError):
-    """A file of CIFAR that cannot be used; the message names it, says why, and the mend."""
+    """A file of CIFAR that cannot be used; the message names it, the reason and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,11 +48,11 @@ class Kind:
     """One of the two data sets."""
 
     folder: str
-    """Where its archive unpacks to."""
+    """Folder that its archive unpacks to."""
     meta: str
     """File with the names of the classes."""
     names: str
-    """Key of them in there."""
+    """Their key in that file."""
     labels: str
     """Key of the targets in a batch."""
     batches: dict[str, tuple[str, ...]]
@@ -146,14 +146,14 @@ def _batch(folder: Path, kind: Kind, batches: tuple[str, ...], number: int, num_
 
 
 def _names(names: object, count: int) -> list[str]:
-    """What is added to each image's number: the name of the file that it was made of, where that is known."""
+    """What is added to each image's number: the name of its original file, where that is known."""
     if not isinstance(names, list) or len(names) != count:
         return [".png"] * count
     return [f"_{str(name).rpartition('/')[2]}" for name in names]
 
 
 def _block(path: Path, content: bytes, data: Any) -> int:
-    """Where the pixels begin in the file."""
+    """Offset of the pixels in the file."""
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != ROW:
         raise CifarError(f"{path} has no array 'data' of rows of {ROW:,} bytes; unpack the official archive again")
     start = content.find(data.tobytes())
@@ -163,19 +163,15 @@ def _block(path: Path, content: bytes, data: Any) -> int:
 
 
 def _load(path: Path, content: bytes) -> dict[str, Any]:
-    """The dictionary in a pickle of Python 2 or 3.
-
-    Raises:
-        CifarError: It is damaged, or asks for more than numbers, texts and arrays.
-    """
+    """The dictionary in a pickle of Python 2 or 3; nothing but numbers, texts and arrays is constructed."""
     try:
-        found = _Unpickler(io.BytesIO(content), encoding="latin1").load()
+        values = _Unpickler(io.BytesIO(content), encoding="latin1").load()
     except DAMAGED as error:
         reason = " ".join(str(error).split()) or type(error).__name__
         raise CifarError(f"{path} cannot be read: {reason}; unpack the official archive again") from None
-    if not isinstance(found, dict):
+    if not isinstance(values, dict):
         raise CifarError(f"{path} holds no dictionary; unpack the official archive again")
-    return found
+    return values
 
 
 class _Unpickler(pickle.Unpickler):

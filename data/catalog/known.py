@@ -1,6 +1,6 @@
-"""Which published data set these images are, told by their manifests alone.
+"""Recognises published data sets by their manifests.
 
-A published accuracy is one of the official images; a copy with other pixels, re-encoded or resized, is another set.
+A published accuracy is that of the official images: a re-encoded or resized copy is another data set.
 """
 
 import hashlib
@@ -16,11 +16,11 @@ MAX_BROKEN = 0.001
 """Share of a split's images that may be broken: one in a thousand."""
 
 IMAGENET_CLASSES = "791ce0333040dd249d13133f90d28ef0263ffc01e5de0afd85b3e32048d7d456"
-"""SHA-256 of the 1,000 sorted synsets, a space between two."""
+"""SHA-256 of the 1,000 sorted synsets, joined by spaces."""
 IMAGENET_IMAGES = {"train": 1_281_167, "val": 50_000}
 IMAGENET_VAL_PER_CLASS = 50
 IMAGENET_BYTES = {"train": 146.9e9, "val": 6.71e9}
-"""Of all images: ILSVRC2012_img_train.tar has 147,897,477,120 bytes and ILSVRC2012_img_val.tar 6,744,924,160, of which
+"""Of all images. ILSVRC2012_img_train.tar has 147,897,477,120 bytes and ILSVRC2012_img_val.tar 6,744,924,160, of which
 every image takes 512 for its header and, in the mean, 256 to fill its last block; each of the 1,000 archives within
 the former takes 512 for a header and about 5,000 for its end."""
 BYTES_WITHIN = 0.01
@@ -32,7 +32,7 @@ CIFAR_ROW = 3 * 32 * 32
 @dataclass(frozen=True, slots=True)
 class _Cifar:
     classes: str
-    """SHA-256 of their sorted names, a space between two."""
+    """SHA-256 of their sorted names, joined by spaces."""
     per_class: Mapping[str, int]
 
 
@@ -46,15 +46,15 @@ CIFAR = {
 
 def recognise(train: Manifest, val: Manifest) -> str | None:
     """The published data set: imagenet-1k, cifar10, cifar100; None for any other, and for a copy with other pixels."""
-    return _found(train, val)[0]
+    return _recognised(train, val)[0]
 
 
 def why(train: Manifest, val: Manifest) -> str:
-    """By what the data set is recognised, or why it is not, for people."""
-    return _found(train, val)[1]
+    """How the data set was recognised, or why it was not, for people."""
+    return _recognised(train, val)[1]
 
 
-def _found(train: Manifest, val: Manifest) -> tuple[str | None, str]:
+def _recognised(train: Manifest, val: Manifest) -> tuple[str | None, str]:
     splits = {"train": train, "val": val}
     if train.classes != val.classes:
         return None, "train and val have other classes"
@@ -64,10 +64,9 @@ def _found(train: Manifest, val: Manifest) -> tuple[str | None, str]:
     for name, kind in CIFAR.items():
         if digest == kind.classes:
             return _judged(name, _cifar_problem(splits, kind), "classes, counts and raw pixels of the official archive")
-    looks = (
-        "synsets, but not the 1,000 of ImageNet-1k" if _are_synsets(train.classes) else "those of no published data set"
-    )
-    return None, f"its {len(train.classes):,} classes are {looks}"
+    synsets = all(re.fullmatch(r"n\d{8}", name) for name in train.classes)
+    kind = "synsets, but not the 1,000 of ImageNet-1k" if synsets else "those of no published data set"
+    return None, f"its {len(train.classes):,} classes are {kind}"
 
 
 def _judged(name: str, problem: str | None, proof: str) -> tuple[str | None, str]:
@@ -81,7 +80,7 @@ def _imagenet_problem(splits: Mapping[str, Manifest]) -> str | None:
             return f"{split} has {total:,} images instead of {expected:,}"
         if len(images.broken) > MAX_BROKEN * expected:
             return f"{len(images.broken):,} images of {split} are broken"
-    # with all 50,000 there, none above 50 is 50 each but for the broken ones
+    # of 50,000 images, at most 50 a class are 50 each, but for the broken ones
     if np.bincount(splits["val"].targets, minlength=len(splits["val"].classes)).max() > IMAGENET_VAL_PER_CLASS:
         return f"val has not {IMAGENET_VAL_PER_CLASS} images of each class"
     for split, images in splits.items():
@@ -99,10 +98,6 @@ def _cifar_problem(splits: Mapping[str, Manifest], kind: _Cifar) -> str | None:
         if images.broken or not (counts == expected).all():
             return f"{split} has not {expected:,} images of each class"
     return None
-
-
-def _are_synsets(classes: Iterable[str]) -> bool:
-    return all(re.fullmatch(r"n\d{8}", name) for name in classes)
 
 
 def _digest(classes: Iterable[str]) -> str:

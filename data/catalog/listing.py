@@ -1,4 +1,4 @@
-"""Where the images of a split lie, before any of them is looked at. Standard library only."""
+"""Where the images of a split are stored, before any of them is read. Standard library only."""
 
 import hashlib
 import os
@@ -19,18 +19,18 @@ MANIFESTS = tuple(manifest_file(Path(), split).name for split in SPLITS)
 
 
 class Entry(NamedTuple):
-    """One image: a file of its own, or a range of bytes in an archive."""
+    """One image: a file, or a range of bytes in an archive."""
 
     target: int
     """Index of the class."""
     name: str
     """Path below the root, or name in the archive."""
     archive: int = -1
-    """Index of the archive; -1 for a file of its own."""
+    """Index of the archive; -1 for a file."""
     offset: int = 0
     """First byte in the archive."""
     size: int = -1
-    """Bytes; -1 for a file of its own, as many as it has."""
+    """Bytes; -1 for a file: all of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,26 +48,22 @@ class Listing:
     raw: tuple[int, int] | None = None
     """Width and height where every image is stored as planes of red, green and blue bytes; None: image files."""
     folders: dict[str, int] = field(default_factory=dict[str, int])
-    """Folders below `root` (itself: the empty name) that images were looked for in, each with the time of its last
-    change before that, ns since 1970; empty where the images lie in archives."""
+    """Folders below `root` (itself: the empty name) that were searched, each with the time of its last change, ns since
+    1970; empty where the images lie in archives."""
 
     def spread(self, count: int) -> "Listing":
-        """At most so many of the images, evenly over all."""
+        """At most so many of the images, evenly spread."""
         last, most = len(self.entries) - 1, min(count, len(self.entries))
-        places = sorted({round(place * last / max(most - 1, 1)) for place in range(most)})
-        return replace(self, entries=[self.entries[place] for place in places])
+        rows = sorted({round(number * last / max(most - 1, 1)) for number in range(most)})
+        return replace(self, entries=[self.entries[row] for row in rows])
 
     def path(self, entry: Entry) -> Path:
         """File that holds the image."""
         return self.root / (entry.name if entry.archive < 0 else self.archives[entry.archive])
 
-    def label(self, entry: Entry) -> str:
-        """The image, for messages."""
-        return str(self.path(entry)) if entry.archive < 0 else f"{self.path(entry)}: {entry.name}"
-
 
 def read(path: Path, offset: int, size: int) -> bytes:
-    """The encoded image at a place; `size` -1 reads the whole file.
+    """Read an encoded image; `size` -1 reads the whole file.
 
     Raises:
         OSError: The file cannot be read, or ends before the image does.
@@ -81,5 +77,5 @@ def read(path: Path, offset: int, size: int) -> bytes:
 
 
 def digest(content: bytes) -> bytes:
-    """HASH_BYTES that no two different images share."""
+    """BLAKE2b of an encoded image, HASH_BYTES long."""
     return hashlib.blake2b(content, digest_size=HASH_BYTES).digest()

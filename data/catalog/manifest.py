@@ -1,4 +1,4 @@
-"""The list of a split's images: what every loader reads instead of the files' folders."""
+"""The list of a split's images, which loaders read instead of folders."""
 
 import hashlib
 import os
@@ -33,15 +33,15 @@ Bytes = NDArray[np.uint8]
 
 
 class DamagedManifestError(ValueError):
-    """A stored list of images that cannot be read; the message says which."""
+    """A manifest that cannot be read; the message names the file."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """N usable images of one split, sorted by class and name, and the broken ones apart.
+    """N usable images of one split, sorted by class and name, and its broken images.
 
-    An image is a file below `root`, or a range of bytes in one of `archives` (tar shards, CIFAR's batches). Names lie
-    in one array of bytes, so that 1.28 million entries take 170 MB and no Python objects.
+    An image is a file below `root`, or a range of bytes in one of `archives` (tar shards, CIFAR's batches). Names are
+    stored in one array of bytes, so that 1.28 million entries take 170 MB and no Python objects.
     """
 
     root: Path
@@ -61,32 +61,31 @@ class Manifest:
     mtimes: Ints
     """(N,) time of the file's last change, ns since 1970; that of the archive for an image in one."""
     offsets: Ints
-    """(N,) first byte of the image in its archive; 0 for a file of its own."""
+    """(N,) first byte of the image in its archive; 0 for a file."""
     archive: Ints
-    """(N,) index of its archive; 0 where there are none."""
+    """(N,) index of its archive; 0 where there is none."""
     formats: Ints
     """(N,) index into `FORMATS`: JPEG, PNG, raw pixels ..."""
     modes: Ints
     """(N,) index into `MODES`: colour space as Pillow names it."""
     orientations: Ints
-    """(N,) EXIF orientation, 1 to 8; 0 where the file says none."""
+    """(N,) EXIF orientation, 1 to 8; 0 where there is none."""
     hashes: Bytes
     """(N, 16) BLAKE2b of the encoded image."""
     names: Bytes
-    """All names, end to end, in the file system's encoding: paths below `root`, or names in the archive."""
+    """All names without separators, in the file system's encoding: paths below `root`, or names in the archive."""
     ends: Ints
     """(N,) where each name ends in `names`."""
     broken: tuple[BrokenImage, ...] = ()
-    """Images that cannot be decoded to their last byte: no rows of the above; named as rows are, or ARCHIVE: NAME."""
+    """Images that cannot be decoded to their last byte, without rows above; named NAME, or ARCHIVE: NAME."""
     archive_sizes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """(len(archives),) bytes of each archive."""
     folders: tuple[str, ...] = ()
-    """Folders below `root` that were searched, and `root` itself as the empty name; none where there are archives."""
+    """Folders below `root` that were searched, `root` itself as the empty name; none where there are archives."""
     folder_mtimes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """(len(folders),) time of each folder's last change, ns since 1970: a file added or removed changes it."""
 
     def __len__(self) -> int:
-        """Number of usable images."""
         return len(self.targets)
 
     def name(self, index: int) -> str:
@@ -99,22 +98,22 @@ class Manifest:
         return self.root / (self.archives[self.archive[index]] if self.archives else self.name(index))
 
     def label(self, index: int) -> str:
-        """One image, for messages."""
+        """Name of one image in messages."""
         return f"{self.path(index)}: {self.name(index)}" if self.archives else str(self.path(index))
 
     def fingerprint(self) -> str:
-        """Hex digest of classes, names and contents, the same for a tree and for shards packed of it, anywhere."""
+        """Hex digest of classes, names and contents: the same for a tree and for shards packed of it."""
         digest = hashlib.sha256(os.fsencode("\0".join(self.classes)))
         for column in (self.targets, self.names, self.ends, self.hashes):
             digest.update(np.ascontiguousarray(column).tobytes())
         return digest.hexdigest()
 
     def spread(self, count: int) -> "Manifest":
-        """At most so many of the usable images, evenly over all; no broken ones."""
+        """At most so many of the usable images, evenly spread; no broken ones."""
         return self.take(np.unique(np.linspace(0, len(self) - 1, min(count, len(self))).round().astype(np.int64)))
 
     def take(self, rows: Ints) -> "Manifest":
-        """Some of the usable images, each as often as `rows` names it; no broken ones."""
+        """The usable images of these rows, which may repeat; no broken ones."""
         names = [os.fsencode(self.name(row)) for row in rows.tolist()]
         columns = {name: getattr(self, name)[rows] for name in COLUMNS if name not in OF_THE_WHOLE}
         columns |= {
@@ -165,18 +164,18 @@ def load(file: Path, root: Path) -> Manifest:
                 **columns,
             )
     except NewerSchemaError as error:
-        raise DamagedManifestError(f"{error}, or delete it to have it made anew") from None
+        raise DamagedManifestError(f"{error}, or delete it: it will be written again") from None
     except OSError:
         raise
-    except Exception as error:  # of any kind, as zipfile, zlib and numpy raise them on damaged files
-        raise DamagedManifestError(f"{file} is no manifest: {error}; delete it to have it made anew") from None
+    except Exception as error:  # zipfile, zlib and numpy raise errors of any kind on damaged files
+        raise DamagedManifestError(f"{file} is no manifest: {error}; delete it: it will be written again") from None
 
 
 def names(file: Path, rows: Iterable[int]) -> list[str]:
-    """What `Manifest.name` gives for some rows of a stored manifest, of which little is read.
+    """Names of some rows of a stored manifest, without reading its other columns.
 
     Raises:
-        Exception: Of any kind, as zipfile, zlib and numpy raise them; it cannot be read, or has no such rows.
+        Exception: Of any kind, as zipfile, zlib and numpy raise them; the file is damaged, or has no such rows.
     """
     with file.open("rb") as stream, np.load(stream) as stored:
         text, ends = stored["names"], stored["ends"]
@@ -189,7 +188,7 @@ def number(name: str | None, names: tuple[str, ...]) -> int:
 
 
 def _packed(column: NDArray[Any]) -> NDArray[Any]:
-    """In the fewest bytes: most columns are small numbers, and a run directory keeps its own copy."""
+    """As the smallest integer type that holds it: each run directory has a copy."""
     if column.dtype != np.int64 or not len(column):
         return column
     return column.astype(np.min_scalar_type(column.max())) if column.min() >= 0 else column

@@ -1,4 +1,4 @@
-"""Tar shards on disk: ROOT/train/*.tar and ROOT/val/*.tar in WebDataset's layout. Reads their headers alone.
+"""Tar shards on disk: ROOT/train/*.tar and ROOT/val/*.tar in WebDataset's layout. Reads only their headers.
 
 A sample is the files of one name: `a/b.jpg`, the image, and `a/b.cls`, the number of its class in digits. Other files
 of that name are left alone. ROOT/classes.txt gives the classes' names, one on each line.
@@ -16,12 +16,12 @@ from data.catalog.listing import Entry, Listing
 from data.catalog.pack_record import CLASSES, RECORD, unfinished
 from data.catalog.tree import EXTENSIONS
 
-THREADS = 8  # on a file system across a network the time goes by waiting; on a local one they cost nothing
+THREADS = 8  # on a network file system most of the time is spent waiting; on a local one they cost nothing
 MAX_DIGITS = 9
 
 
 class ShardError(ValueError):
-    """Shards that cannot be used; the message names the file, says why, and the mend."""
+    """Shards that cannot be used; the message names the file, the reason and the remedy."""
 
 
 def exist(root: Path, split: str) -> bool:
@@ -30,7 +30,7 @@ def exist(root: Path, split: str) -> bool:
 
 
 def listing(root: Path, split: str) -> Listing:
-    """The images of ROOT/<split>/*.tar, each with its place in the archive.
+    """The images of ROOT/<split>/*.tar, each with its offset in the archive.
 
     Raises:
         ShardError: There are none, or one is not as it should be.
@@ -51,7 +51,7 @@ def listing(root: Path, split: str) -> Listing:
 
 
 def split_name(name: str) -> tuple[str, str]:
-    """Sample and extension, which begins at the first dot of the file's name, as in all readers of this layout."""
+    """Sample and extension, which begins at the first dot of the file's name, as WebDataset defines it."""
     folder, slash, file = name.rpartition("/")
     stem, _, extension = file.partition(".")
     return folder + slash + stem if stem else "", extension
@@ -94,15 +94,16 @@ def _target(path: Path, stream: IO[bytes], member: Member) -> int:
 
 def _check_pairs(path: Path, images: dict[str, Member], targets: dict[str, int]) -> None:
     for sample in images.keys() - targets.keys():
-        image = images[sample].name
-        raise ShardError(f"{path}: {image} has no {sample}.cls beside it, the number of its class; pack it again")
+        raise ShardError(
+            f"{path}: {images[sample].name} has no {sample}.cls beside it, the number of its class; pack it again"
+        )
     for sample in targets.keys() - images.keys():
         kinds = ", ".join(EXTENSIONS)
         raise ShardError(f"{path}: {sample}.cls has no image beside it, {sample} with one of {kinds}; pack it again")
 
 
 def _classes(root: Path, highest: int) -> tuple[str, ...]:
-    """Names from classes.txt, or else the numbers, with zeros in front so that sorting keeps their order."""
+    """Names from classes.txt, or else the numbers, with leading zeros so that sorting keeps their order."""
     file = root / CLASSES
     if not file.exists():
         return tuple(str(number).zfill(len(str(highest))) for number in range(highest + 1))

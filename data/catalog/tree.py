@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from data.catalog.listing import Entry, Listing
+from data.catalog.listing import SPLITS, Entry, Listing
 from data.types import Progress, unwatched
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
@@ -14,23 +14,18 @@ EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", 
 
 @dataclass(frozen=True, slots=True)
 class Tree:
-    """One split."""
+    """The class folders of one split."""
 
     root: Path
-    """Folder that holds the class folders."""
     classes: tuple[str, ...]
-    """Names of the class folders, sorted."""
-
-    def images(self, name: str) -> list[str]:
-        """Image files of a class as paths below `root`, subfolders included, sorted."""
-        return sorted(self._walk(name, {}))
+    """Sorted names."""
 
     def count(self, most: int) -> int:
-        """Number of image files; stops counting at `most`."""
+        """Number of image files, or `most` where there are more."""
         return sum(1 for _ in islice((file for name in self.classes for file in self._walk(name, {})), most))
 
     def listing(self, progress: Progress = unwatched) -> Listing:
-        """Every image of the split; `progress` is told of each class."""
+        """Every image of the split, sorted by class and name; `progress` counts the classes."""
         folders = {"": self.root.stat().st_mtime_ns}
         entries: list[Entry] = []
         for target, name in enumerate(self.classes):
@@ -39,24 +34,26 @@ class Tree:
         return Listing(root=self.root, classes=self.classes, entries=entries, folders=folders)
 
     def _walk(self, folder: str, folders: dict[str, int]) -> Iterator[str]:
-        folders[folder] = (self.root / folder).stat().st_mtime_ns  # before it is read: a later change shows
+        folders[folder] = (
+            (self.root / folder).stat().st_mtime_ns
+        )  # before it is read, so that a later change can be seen
         for name, is_folder in level(self.root / folder):
             inner = f"{folder}/{name}"
             if not is_folder:
                 yield inner
                 continue
             images = list(self._walk(inner, folders))
-            # a folder named like an image that holds none is no subfolder but a broken image
+            # a folder named like an image that holds no image is listed as a broken image
             yield from images or ([inner] if is_image(inner) else [])
 
 
 def is_image(name: str) -> bool:
-    """Whether a file of that name is taken for an image."""
+    """Whether the name of a file is that of an image."""
     return name.lower().endswith(EXTENSIONS)
 
 
 def level(folder: Path) -> Iterator[tuple[str, bool]]:
-    """Names of the image files (False) and the folders (True) right in a folder, in no order."""
+    """Names of the image files (False) and folders (True) directly in a folder, in no order."""
     with os.scandir(folder) as entries:
         for entry in entries:
             if _is_folder(entry):
@@ -66,7 +63,7 @@ def level(folder: Path) -> Iterator[tuple[str, bool]]:
 
 
 def _is_listed(entry: os.DirEntry[str]) -> bool:
-    """A link to nothing is, so that its loss is noticed; what leads to a pipe or a device would block its reader."""
+    """Whether it is a file, or a broken link, which is a broken image; a pipe or a device would block its reader."""
     try:
         return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
     except OSError:  # a link to itself
@@ -81,7 +78,7 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
 
 
 def listing(root: Path, split: str, progress: Progress = unwatched) -> Listing:
-    """The images below ROOT/SPLIT, sorted by class and name; `progress` is told of each class.
+    """The images below ROOT/SPLIT.
 
     Raises:
         OSError: A folder cannot be read.
@@ -90,7 +87,7 @@ def listing(root: Path, split: str, progress: Progress = unwatched) -> Listing:
 
 
 def read(root: Path, split: str) -> Tree:
-    """List the class folders of a split; hidden folders are left out."""
+    """List the class folders of a split, but for hidden ones."""
     folder = root / split
     with os.scandir(folder) as entries:
         names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
@@ -98,29 +95,29 @@ def read(root: Path, split: str) -> Tree:
 
 
 def problems(root: Path, num_classes: int, global_batch: int) -> list[str]:
-    """Why the tree at `root` cannot be trained on, one line each, for the user; empty where it can.
+    """Why the tree at `root` cannot be trained on, one line each, for the user.
 
-    Looks at folders, and at files only as far as the first image of each class and one global batch.
+    Reads folders only as far as the first image of each class and one global batch.
     """
     if reason := misplaced(root):
         return [f"--data: {reason}"]
     train, val = read(root, "train"), read(root, "val")
-    found = [*_class_problems(train, val), *_empty(train), *_empty(val)]
-    if not found and len(train.classes) == 1:
-        found.append(f"--data: {train.root} holds a single class, {train.classes[0]}; to tell apart takes two")
-    found = found or other_classes(train.root, len(train.classes), num_classes)
-    return found or too_few(train.root, train.count(global_batch), global_batch)
+    unusable = [*_class_problems(train, val), *_empty(train), *_empty(val)]
+    if not unusable and len(train.classes) == 1:
+        return [f"--data: {train.root} holds a single class, {train.classes[0]}; a classifier needs two"]
+    unusable = unusable or other_classes(train.root, len(train.classes), num_classes)
+    return unusable or too_few(train.root, train.count(global_batch), global_batch)
 
 
 def other_classes(root: Path, classes: int, num_classes: int) -> list[str]:
-    """Why so many classes at `root` do not fit a network, for the user; empty where they do."""
+    """Why the number of classes at `root` does not fit a network, for the user."""
     if classes == num_classes:
         return []
     return [f"model.num_classes: {num_classes}, but {root} holds {classes} classes; use --model.num-classes {classes}"]
 
 
 def too_few(root: Path, images: int, global_batch: int) -> list[str]:
-    """Why so many images at `root` are too few to train on, for the user; empty where they are not."""
+    """Why the images at `root` are too few to train on, for the user."""
     if images >= global_batch:
         return []
     return [f"global_batch: {global_batch}, but {root} holds only {images} images; use --global-batch {images}"]
@@ -130,36 +127,30 @@ def misplaced(root: Path) -> str | None:
     """Why `root` is not the folder of a data set, for the user; None where it may be one."""
     if not root.is_dir():
         return f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {_EXPECTED}"
-    missing = [split for split in ("train", "val") if not (root / split).is_dir()]
+    missing = [split for split in SPLITS if not (root / split).is_dir()]
     if missing:
-        return f"{root} has no folder {' and no folder '.join(missing)}; {_EXPECTED}{_nearby(root)}"
+        inner = [entry for entry in sorted(root.iterdir()) if all((entry / split).is_dir() for split in SPLITS)]
+        nearby = f"; {inner[0]} has both" if inner else ""
+        return f"{root} has no folder {' and no folder '.join(missing)}; {_EXPECTED}{nearby}"
     return None
 
 
 _EXPECTED = "expected DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG"
 
 
-def _nearby(root: Path) -> str:
-    inner = [entry for entry in sorted(root.iterdir()) if (entry / "train").is_dir() and (entry / "val").is_dir()]
-    return f"; {inner[0]} has both" if inner else ""
-
-
 def _class_problems(train: Tree, val: Tree) -> list[str]:
     if not train.classes:
         return [f"--data: {train.root} holds no class folder; {_EXPECTED}"]
     if not val.classes:
-        return [f"--data: {val.root} holds no class folder; {_flat(val)}{_EXPECTED}"]
+        # ImageNet's own validation archive unpacks to 50,000 files in one folder
+        flat = any(is_image(entry.name) for entry in val.root.iterdir())
+        remedy = "its images must be sorted into class folders; " if flat else ""
+        return [f"--data: {val.root} holds no class folder; {remedy}{_EXPECTED}"]
     extra, absent = sorted(set(val.classes) - set(train.classes)), sorted(set(train.classes) - set(val.classes))
     return [
         *([f"--data: {val.root} holds {_some(extra)}, which {train.root} lacks"] if extra else []),
         *([f"--data: {train.root} holds {_some(absent)}, which {val.root} lacks"] if absent else []),
     ]
-
-
-def _flat(val: Tree) -> str:
-    """ImageNet's own validation archive unpacks to 50,000 files in one folder."""
-    flat = any(is_image(entry.name) for entry in val.root.iterdir())
-    return "its images must be sorted into class folders; " if flat else ""
 
 
 def _empty(tree: Tree) -> list[str]:

@@ -1,7 +1,6 @@
-"""Carries out the choices of `data.plan.policies` on images, on any device, with torchvision's own pixels.
+"""Augments images as `data.plan.policies` has chosen, on any device, with the same pixels as torchvision.
 
-What happens to an image does not depend on the others in the batch, and nothing here waits for the device, as the host
-knows what to do.
+The result for an image does not depend on the others in the batch, and nothing here waits for the device.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -21,19 +20,19 @@ from data.plan.policies import Choices
 from data.plan.policy_tables import OWN, Op
 
 Change = Callable[[Tensor, Floats], Tensor]
-"""From images (N, 3, H, W) uint8 and a number for each to images of the same shape and type."""
+"""From images (N, 3, H, W) uint8 and a number for each to such images."""
 
 JITTERS: tuple[Change, ...] = (colours.brightness, colours.contrast, colours.saturation, colours.hue)
 NEUTRAL = np.array([1.0, 1.0, 1.0, 0.0])
 
 
 def apply(images: Tensor, choices: Choices, fill: tuple[int, int, int]) -> None:
-    """Augment images where they lie.
+    """Augment images in place.
 
     Args:
-        images: (N, H, W, 3) uint8, changed in place.
-        choices: What befalls each of them.
-        fill: Colour that erasing leaves.
+        images: (N, H, W, 3) uint8.
+        choices: Augmentations of each image.
+        fill: Colour of erased rectangles.
 
     Reference:
         torchvision.transforms.v2: the policies with bilinear interpolation and black outside of the image, as
@@ -51,14 +50,12 @@ def apply(images: Tensor, choices: Choices, fill: tuple[int, int, int]) -> None:
 
 
 def _operate(planes: Tensor, ops: Ints, magnitudes: Floats) -> None:
-    """One operation of a policy on each image."""
     for op, rows in _groups(ops):
         if op != Op.NONE:
             _change(planes, rows, OPERATIONS[op], magnitudes[rows])
 
 
 def _jitter(planes: Tensor, columns: Ints, factors: Floats, jittered: NDArray[np.bool_]) -> None:
-    """One of the four kinds of jitter on each image."""
     for column, rows in _groups(columns):
         affected = rows[jittered[rows, column]]
         if len(affected):
@@ -75,13 +72,13 @@ def _erase(images: Tensor, boxes: Ints, fill: tuple[int, int, int]) -> None:
 
 
 def _groups(codes: Ints) -> Iterator[tuple[int, Ints]]:
-    """Each code with the rows that hold it."""
+    """Each code with its rows."""
     for code in np.unique(codes).tolist():
         yield code, np.flatnonzero(codes == code)
 
 
 def _change(planes: Tensor, rows: Ints, change: Change, numbers: Floats) -> None:
-    """Put what becomes of some images in their place."""
+    """Replace some images by their changed versions."""
     if len(rows) == 1:
         image = planes[rows[0] : rows[0] + 1]
         image.copy_(change(image, numbers))
@@ -90,13 +87,12 @@ def _change(planes: Tensor, rows: Ints, change: Change, numbers: Floats) -> None
         planes.index_copy_(0, index, change(planes.index_select(0, index), numbers))
 
 
-def _by_departure(change: Change, images: Tensor, departures: Floats) -> Tensor:
-    """What policies call the magnitude of a factor: its distance from 1."""
-    return change(images, 1.0 + departures)
+def _by_difference(change: Change, images: Tensor, differences: Floats) -> Tensor:
+    """The magnitude of a factor is its difference from 1."""
+    return change(images, 1.0 + differences)
 
 
-def _alone(change: Callable[[Tensor], Tensor], images: Tensor, _: Floats) -> Tensor:
-    """An operation without a magnitude."""
+def _without_magnitude(change: Callable[[Tensor], Tensor], images: Tensor, _: Floats) -> Tensor:
     return change(images)
 
 
@@ -107,15 +103,15 @@ OPERATIONS: Mapping[int, Change] = MappingProxyType(
         Op.TRANSLATE_X: warps.translate_x,
         Op.TRANSLATE_Y: warps.translate_y,
         Op.ROTATE: warps.rotate,
-        Op.BRIGHTNESS: partial(_by_departure, colours.brightness),
-        Op.COLOR: partial(_by_departure, colours.saturation),
-        Op.CONTRAST: partial(_by_departure, colours.contrast),
-        Op.SHARPNESS: partial(_by_departure, colours.sharpness),
+        Op.BRIGHTNESS: partial(_by_difference, colours.brightness),
+        Op.COLOR: partial(_by_difference, colours.saturation),
+        Op.CONTRAST: partial(_by_difference, colours.contrast),
+        Op.SHARPNESS: partial(_by_difference, colours.sharpness),
         Op.POSTERIZE: colours.posterize,
         Op.SOLARIZE: colours.solarize,
-        Op.AUTO_CONTRAST: partial(_alone, colours.autocontrast),
-        Op.EQUALIZE: partial(_alone, F.equalize),
-        Op.INVERT: partial(_alone, F.invert),
+        Op.AUTO_CONTRAST: partial(_without_magnitude, colours.autocontrast),
+        Op.EQUALIZE: partial(_without_magnitude, F.equalize),
+        Op.INVERT: partial(_without_magnitude, F.invert),
         **{len(Op) + number: operation for number, operation in enumerate(OWN)},
     }
 )

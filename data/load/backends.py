@@ -1,4 +1,4 @@
-"""Which backend carries a plan out on this machine, and why."""
+"""Chooses the backend that carries out a plan on this machine, and opens it."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -11,17 +11,18 @@ from data.load.image_file import Images
 from data.load.loader import PlanLoader, Stream
 from data.load.note import Note
 from data.load.threads import ThreadStream
-from data.plan.samples import Plan, Samples
+from data.plan.evaluation import Plan
+from data.plan.samples import Samples
 from data.types import Backend, has_dali
 
 ENOUGH_CPUS = 6
-"""Of a process that keep its GPU fed: an H100 trains ResNet-50 on 3,000 images/s, which take threads 1.3 to 1.7 CPU ms
-each (measured), so the time of up to five CPUs; one more starts kernels. Threads hold the GIL for 0.033 ms an image, a
-tenth of the time at that rate. No `dali` by itself: it takes 1.2 times the CPU time of threads (measured)."""
+"""CPUs of a process that feed its GPU with threads: an H100 trains ResNet-50 on 3,000 images/s, each of which takes 1.3
+to 1.7 CPU ms (measured), so up to five CPUs; one more launches kernels. Threads hold the GIL for 0.033 ms an image, a
+tenth of the time at that rate. `dali` is never chosen: it takes 1.2 times the CPU time of threads (measured)."""
 
 
 class UnusableBackendError(ValueError):
-    """The backend asked for cannot do its work here; the message says why, and the mend."""
+    """The requested backend cannot work here; the message says why, and the remedy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +39,14 @@ def choose(
     """The backend for a data set on a device.
 
     Args:
-        wanted: By the user; None leaves the choice to this function.
+        wanted: The user's choice, or None.
         manifest: The images.
         device: That trains on them.
-        cpus: Of this process, for its threads.
-        begun: What the run was begun with and keeps, where it can and the user does not want another.
+        cpus: Of this process.
+        begun: The backend of the run's first start, which it keeps if it can and the user wants no other.
 
     Raises:
-        UnusableBackendError: The backend asked for cannot do its work here.
+        UnusableBackendError: The backend that the user wants cannot work here.
     """
     if wanted and (reason := problem(wanted, manifest, device)):
         raise UnusableBackendError(reason)
@@ -61,7 +62,7 @@ def choose(
 
 
 def evaluating(backend: Backend) -> Backend:
-    """What evaluates beside a backend that trains: no pixel of `dali_gpu` has been compared with torchvision's yet."""
+    """The backend that evaluates while another trains: pixels of `dali_gpu` were never compared with torchvision's."""
     return "dali" if backend == "dali_gpu" else backend
 
 
@@ -76,7 +77,7 @@ def _suited(manifest: Manifest, device: torch.device, cpus: int) -> Chosen:
 
 
 def problem(backend: Backend, manifest: Manifest | None, device: torch.device) -> str | None:
-    """Why a backend cannot do its work here, for the user; `manifest` None where the images are not known yet."""
+    """Why a backend cannot work here, for the user; `manifest` is None where the images are not known yet."""
     lacking = _lacking(backend, manifest, device)
     return f"--loader {backend}: {lacking}; use --loader threads" if lacking else None
 
@@ -90,15 +91,15 @@ def open_loader(
     max_broken: float,
     note: Note | None = None,
 ) -> PlanLoader:
-    """A loader over a backend.
+    """Open a loader.
 
     Args:
         plan: What to do with which images.
-        backend: As `choose` gave it.
+        backend: As returned by `choose`.
         device: Where the batches are used; those on the host are page-locked for a GPU.
         threads: CPU threads that decode, at least 1.
-        max_broken: Share of the images that may turn out to be broken, 0 to 1.
-        note: Where to write down what the backend has in hand.
+        max_broken: Share of the images that may be broken, 0 to 1.
+        note: Records the batches that the backend works on.
     """
     images, pinned = Images(plan.manifest), device.type == "cuda"
 
@@ -107,8 +108,8 @@ def open_loader(
             return ThreadStream(images, plan, samples, threads, pinned=pinned)
         from data.load.dali import DaliStream  # not installed everywhere
 
-        place = device if backend == "dali_gpu" else torch.device("cpu")
-        return DaliStream(images, plan, samples, threads=threads, device=place, pinned=pinned)
+        decoder = device if backend == "dali_gpu" else torch.device("cpu")
+        return DaliStream(images, plan, samples, threads=threads, device=decoder, pinned=pinned)
 
     return PlanLoader(plan, stream, max_broken, note)
 

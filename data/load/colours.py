@@ -1,7 +1,7 @@
-"""Operations on the colours of many images, each image with a strength of its own.
+"""Colour operations on a batch, with a strength for each image.
 
-torchvision's functions take one strength for all images of a call. These give the same pixels, bit for bit, in one call
-for a whole batch, and the same for an image whatever else is in the batch. Images are (N, 3, H, W) uint8 throughout.
+torchvision's functions take one strength for all images of a call. These return the same pixels, bit for bit, and the
+result for an image does not depend on the others in the batch. Images are (N, 3, H, W) uint8 throughout.
 
 Reference:
     torchvision.transforms.v2.functional: `adjust_brightness`, `adjust_contrast`, `adjust_saturation`,
@@ -16,32 +16,32 @@ from torchvision.transforms.v2 import functional as F
 
 from data.plan.draws import Floats
 
-NEARLY_256 = 255.999  # torchvision's: spreads 0 to 1 evenly over the whole numbers from 0 to 255
+NEARLY_256 = 255.999  # as in torchvision: maps 0 to 1 evenly to the whole numbers from 0 to 255
 SECTORS = ((0b1100001, 0b0001100), (0b0000110, 0b0110000), (0b0011000, 0b1000011))
-"""Sixths of the colour wheel in which R, G and B are the highest and the lowest channel; the 7th is a whole turn."""
+"""Sixths of the colour wheel (bits) in which R, G and B are the highest and the lowest channel; the 7th is a turn."""
 
 
 def brightness(images: Tensor, factors: Floats) -> Tensor:
-    """Blend with black: (N,) factors from 0, 1 without effect."""
+    """Blend with black: (N,) factors of at least 0; 1 has no effect."""
     return _clamped(images.float().mul_(_each(factors, images)))
 
 
 def contrast(images: Tensor, factors: Floats) -> Tensor:
-    """Blend with the mean of the image's grey values: (N,) factors from 0, 1 without effect."""
+    """Blend with the mean of the image's grey values: (N,) factors of at least 0; 1 has no effect."""
     grey = F.rgb_to_grayscale(images).float()
-    # whole numbers add up exactly in any order, so neither the batch nor the number of threads matters
+    # sums of whole numbers are exact in any order, so neither the batch nor the number of threads matters
     total = grey.sum(dim=3, keepdim=True).sum(dim=(1, 2), keepdim=True, dtype=torch.float64)
-    # a whole plane of the mean, as one number for many pixels is slow to multiply
+    # a plane filled with the mean, as multiplying by one number for many pixels is slow
     return _blend(images, grey.copy_(total / grey[0].numel()), factors)
 
 
 def saturation(images: Tensor, factors: Floats) -> Tensor:
-    """Blend with the grey image: (N,) factors from 0, 1 without effect."""
+    """Blend with the grey image: (N,) factors of at least 0; 1 has no effect."""
     return _blend(images, F.rgb_to_grayscale(images).float(), factors)
 
 
 def sharpness(images: Tensor, factors: Floats) -> Tensor:
-    """Blend all but the border with the blurred image: (N,) factors from 0, 1 without effect."""
+    """Blend all but the border with the blurred image: (N,) factors of at least 0; 1 has no effect."""
     pixels = images.float()
     inner = pixels[..., 1:-1, 1:-1]
     rows = (pixels[..., :-2, :] + pixels[..., 1:-1, :]).add_(pixels[..., 2:, :])
@@ -80,17 +80,17 @@ def autocontrast(images: Tensor) -> Tensor:
 
 
 def to_bytes(values: Tensor) -> Tensor:
-    """Numbers from 0 to 255, the fractions dropped, as uint8: by this way round in a third of the time on a CPU."""
+    """Numbers from 0 to 255, rounded down, as uint8: by way of int16 in a third of the time on a CPU."""
     return values.to(torch.int16).to(torch.uint8)
 
 
 def on_device(values: Tensor, device: torch.device) -> Tensor:
-    """A small tensor brought from the host without waiting for the device."""
+    """Copy a small tensor from the host without waiting for the device."""
     return values.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else values.to(device)
 
 
 def _each(values: Floats | NDArray[np.uint8], images: Tensor) -> Tensor:
-    """(N, 1, 1, 1) a number for each image: float32, or uint8 where they are."""
+    """(N, 1, 1, 1) a number for each image, float32 or uint8."""
     narrow = values.astype(np.float32) if values.dtype == np.float64 else values
     return on_device(torch.from_numpy(narrow), images.device).view(-1, 1, 1, 1)
 

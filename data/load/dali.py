@@ -1,4 +1,4 @@
-"""NVIDIA DALI carries the plan out: decodes what is needed, resizes and flips, on its own threads or on the GPU."""
+"""Carries out the plan with NVIDIA DALI, which decodes, resizes and flips on its own threads or on the GPU."""
 
 import logging
 from collections import deque
@@ -20,7 +20,8 @@ from data.load.image_file import Images
 from data.load.regions import at_border, regions
 from data.load.rendering import Resized, batch_of, render, substituted
 from data.load.threads import compute_alone, parts
-from data.plan.samples import Plan, Samples, patched
+from data.plan.evaluation import Plan
+from data.plan.samples import Samples, patched
 from data.types import Batch, BrokenImage, BrokenImageError
 
 _log = logging.getLogger(__name__)
@@ -31,32 +32,32 @@ BLANK = np.frombuffer(simplejpeg.encode_jpeg(np.zeros((BLANK_SIDE, BLANK_SIDE, 3
 
 @dataclass(frozen=True, slots=True)
 class _Work:
-    """A batch to be made."""
+    """A batch to be decoded."""
 
     samples: Samples
     broken: tuple[BrokenImage, ...] = ()
-    """What has been replaced in it already."""
+    """Images that were replaced in it."""
     by_pillow: bool = False
-    """Keep it from DALI altogether, which refuses something here that Pillow decodes."""
+    """Decode it by Pillow, as DALI refuses an image of it that Pillow decodes."""
     refusals: int = 0
     """Times that DALI could not decode it."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Row:
-    """One image, read."""
+    """One image that was read."""
 
     samples: Samples
     """With a substitute for the image, where it is broken."""
     broken: list[BrokenImage]
     encoded: Bytes
-    """For DALI; a blank where it is not to decode this one."""
+    """For DALI; `BLANK` where Pillow has decoded the image."""
     ready: Tensor | None = None
-    """(side, side, 3) uint8, decoded by Pillow instead."""
+    """(side, side, 3) uint8, decoded by Pillow."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Given:
+class _Fed:
     """A batch that the pipeline works on."""
 
     work: _Work
@@ -67,9 +68,9 @@ class _Given:
 class DaliStream:
     """Batches in the order of their samples, through one DALI pipeline.
 
-    Files are read here and handed over as bytes: a tree, archives, and images that DALI decodes otherwise than Pillow
-    all go the same way, and a file that cannot be read is replaced before DALI hears of it. One that cannot be decoded
-    fails DALI's whole batch; the pipeline is then built anew, beginning with that batch and a substitute in it.
+    Files are read here, and DALI gets their bytes: so trees, archives, and images that DALI decodes differently from
+    Pillow are treated alike, and a file that cannot be read is replaced before. An image that DALI cannot decode fails
+    its whole batch; the pipeline is then built again and starts with that batch, in which a substitute replaces it.
     """
 
     def __init__(
@@ -85,18 +86,18 @@ class DaliStream:
         """Build the pipeline.
 
         Args:
-            images: Where to read from.
-            plan: What replaces broken images.
-            samples: What to do, without end.
+            images: The images to read.
+            plan: Replaces broken images.
+            samples: An endless sequence.
             threads: Of the decoder.
             device: The CPU, or the GPU that decodes and holds the batches.
-            pinned: Give batches of the CPU in page-locked memory.
+            pinned: Return batches of the CPU in page-locked memory.
         """
         self._images, self._plan, self._threads = images, plan, threads
         self._gpu, self._pinned = number(device), pinned
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="files", initializer=compute_alone)
         self._reading = deque[tuple[_Work, list[Future[list[_Row]]]]]()
-        self._given = deque[_Given]()  # to the pipeline, and not yet come out
+        self._fed = deque[_Fed]()  # to the pipeline, which has not returned it yet
         self._finishing = deque[tuple[Batch, list[Future[None]]]]()
         self._pipeline: Pipeline | None = None
         self._work: Iterator[_Work] = map(_Work, samples)
@@ -106,11 +107,11 @@ class DaliStream:
         """The next batch.
 
         Raises:
-            BrokenImageError: An image is broken, and so is everything that could take its place.
+            BrokenImageError: An image is broken, and so is every possible substitute.
         """
         while len(self._finishing) < 2:
             output = self._output()
-            self._finishing.append(self._finish(self._given.popleft(), output))
+            self._finishing.append(self._finish(self._fed.popleft(), output))
         batch, rest = self._finishing.popleft()
         for part in rest:
             part.result()
@@ -122,7 +123,7 @@ class DaliStream:
         self._pipeline = None
         self._pool.shutdown(wait=True, cancel_futures=True)
         self._reading.clear()
-        self._given.clear()
+        self._fed.clear()
         self._images.close()
 
     def _output(self) -> Any:
@@ -130,10 +131,10 @@ class DaliStream:
         while True:
             assert self._pipeline is not None
             try:
-                (images,) = self._pipeline.run(stream)  # on the GPU in the stream's order, without a wait
+                (images,) = self._pipeline.run(stream)  # on the GPU in the stream's order, without waiting
             except RuntimeError as error:
                 message = refusal(error)
-                if not message or not self._given or not self._repair(message):
+                if not message or not self._fed or not self._repair(message):
                     raise
             else:
                 return images
@@ -144,17 +145,17 @@ class DaliStream:
         self._pipeline = pipeline(self._feed, plan.max_batch, self._threads, gpu=self._gpu, padded=plan.padded)
 
     def _feed(self) -> tuple[Any, ...]:
-        """What DALI asks for, one batch; the next one is being read meanwhile."""
+        """Called by DALI for a batch, while the next one is being read."""
         while len(self._reading) < 2:
             work = next(self._work)
             shares = parts(len(work.samples.indices), self._threads)
             self._reading.append((work, [self._pool.submit(self._read, work, share) for share in shares]))
-        work, coming = self._reading.popleft()
-        rows = [row for future in coming for row in future.result()]
+        work, reads = self._reading.popleft()
+        rows = [row for future in reads for row in future.result()]
         samples = patched(work.samples, {row: read.samples for row, read in enumerate(rows) if read.broken})
-        self._given.append(_Given(work, samples, rows))
-        manifest, where = self._images.manifest, samples.indices
-        columns = regions(samples, manifest.widths[where], manifest.heights[where])
+        self._fed.append(_Fed(work, samples, rows))
+        manifest, indices = self._images.manifest, samples.indices
+        columns = regions(samples, manifest.widths[indices], manifest.heights[indices])
         columns.blank([row for row, read in enumerate(rows) if read.ready is not None], BLANK_SIDE)
         side = np.full(len(rows), samples.side, np.float32)
         return [read.encoded for read in rows], *columns.columns(padded=self._plan.padded), side
@@ -181,28 +182,24 @@ class DaliStream:
         return _Row(samples, broken, BLANK, ready)
 
     def _repair(self, message: str) -> bool:
-        """Begin anew with the batches at hand, with substitutes in the first of them that has broken images.
+        """Start again with the batches in flight, with substitutes in the first one that has broken images.
 
-        Args:
-            message: What DALI said.
-
-        Returns:
-            False where the images are not to blame, and nothing can be repaired.
+        Returns False where no image is the cause of DALI's message, and nothing can be repaired.
         """
-        work = [given.work for given in self._given] + [work for work, _ in self._reading]
-        self._given.clear()
+        work = [fed.work for fed in self._fed] + [work for work, _ in self._reading]
+        self._fed.clear()
         self._reading.clear()
-        for place in range(len(work)):
-            repaired = self._substituted(work[place])
-            if repaired.broken != work[place].broken:
-                what = "its broken images are replaced"
+        for position in range(len(work)):
+            repaired = self._substituted(work[position])
+            if repaired.broken != work[position].broken:
+                remedy = "its broken images are replaced"
                 break
         else:
             if work[0].by_pillow:
                 return False
-            place, repaired, what = 0, replace(work[0], by_pillow=True), "Pillow decodes it"
-        _log.warning("DALI could not decode a batch (%s): %s, and DALI starts again", message, what)
-        work[place] = replace(repaired, refusals=repaired.refusals + 1)
+            position, repaired, remedy = 0, replace(work[0], by_pillow=True), "Pillow decodes it"
+        _log.warning("DALI could not decode a batch (%s): %s, and DALI starts again", message, remedy)
+        work[position] = replace(repaired, refusals=repaired.refusals + 1)
         self._work = chain(work, self._work)
         self._start()
         return True
@@ -210,25 +207,25 @@ class DaliStream:
     def _substituted(self, work: _Work) -> _Work:
         rows, broken = dict[int, Samples](), list(work.broken)
         for row in range(len(work.samples.indices)):
-            samples, found = substituted(self._images, self._plan, work.samples, row)
-            if found:
+            samples, replaced = substituted(self._images, self._plan, work.samples, row)
+            if replaced:
                 rows[row] = samples
-                broken += found
+                broken += replaced
         return replace(work, samples=patched(work.samples, rows), broken=tuple(broken))
 
-    def _finish(self, given: _Given, output: Any) -> tuple[Batch, list[Future[None]]]:
-        """A batch, and what is still to be done on it."""
-        samples = given.samples
+    def _finish(self, fed: _Fed, output: Any) -> tuple[Batch, list[Future[None]]]:
+        """A batch, and the augmentations under way."""
+        samples = fed.samples
         images = own(output, on_gpu=self._gpu is not None, pinned=self._pinned)
-        insert(images, {row: read.ready for row, read in enumerate(given.rows) if read.ready is not None})
-        broken = chain(given.work.broken, *(read.broken for read in given.rows))
+        insert(images, {row: read.ready for row, read in enumerate(fed.rows) if read.ready is not None})
+        broken = chain(fed.work.broken, *(read.broken for read in fed.rows))
         batch = batch_of(images, samples, self._images.manifest, broken)
-        return replace(batch, refusals=given.work.refusals), self._augment(images, samples)
+        return replace(batch, refusals=fed.work.refusals), self._augment(images, samples)
 
     def _augment(self, images: Tensor, samples: Samples) -> list[Future[None]]:
         if samples.choices is None:
             return []
-        from data.load import augment  # loads torchvision, which a run without augmentations does without
+        from data.load import augment  # loads torchvision, which a run without augmentations does not need
 
         if images.is_cuda:
             augment.apply(images, samples.choices, self._plan.fill)
@@ -240,5 +237,5 @@ class DaliStream:
 
 
 def _only_pillow(samples: Samples, row: int) -> bool:
-    """Whether DALI's pixels would be others where every one counts."""
+    """Whether DALI's pixels would differ where every one must be right."""
     return samples.exact and (samples.interpolation == "bicubic" or at_border(samples, row))

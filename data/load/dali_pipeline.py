@@ -1,4 +1,4 @@
-"""The graph of DALI's operators, how its output becomes a tensor, and what its errors mean."""
+"""The graph of DALI's operators, the conversion of its output to a tensor, and the meaning of its errors."""
 
 import re
 from collections.abc import Callable
@@ -17,7 +17,7 @@ types: Any = constants
 QUEUE = 2  # batches decoded ahead; more changes little (measured) and costs memory
 GPU_THREADS = 8  # each has buffers of its own, on the GPU and in page-locked memory
 DECODER = "operator `nvidia.dali.fn.decoders."
-# what no image is to blame for; 5, 15 and 21 are nvImageCodec's codes for a failed allocation and a failed CUDA call
+# errors that no image causes; 5, 15 and 21 are nvImageCodec's codes for a failed allocation and a failed CUDA call
 DEVICE = re.compile(r"CUDA|cudaError|allocat|bad_alloc|out of memory|failure: '#(5|15|21)'")
 
 
@@ -29,13 +29,13 @@ def number(device: torch.device) -> int | None:
 
 
 def pipeline(source: Callable[[], Any], batch: int, threads: int, *, gpu: int | None, padded: bool) -> Pipeline:
-    """Decode a region, pad it, resize a part of it to a square, mirrored where the part's ends are.
+    """Decode a region, pad it, and resize a part of it to a square, mirrored where the part's ends are swapped.
 
     Args:
-        source: Gives, of one batch, the encoded images, the columns of `Regions` in `data.load.regions` (those of the
-            padding only where there is any) and the sides of the output.
+        source: Returns, for one batch, the encoded images, the columns of `Regions` in `data.load.regions` (those of
+            the padding only with `padded`) and the sides of the output.
         batch: Most images in a batch.
-        threads: Of the CPU; beside a GPU at most `GPU_THREADS` are taken.
+        threads: Of the CPU; with a GPU at most `GPU_THREADS` are used.
         gpu: Number of the GPU that decodes and resizes, or None.
         padded: Regions may be padded.
     """
@@ -50,8 +50,8 @@ def pipeline(source: Callable[[], Any], batch: int, threads: int, *, gpu: int | 
             ndim=[*[1] * (whole + 3), 0],
             dtype=[types.UINT8, *[types.INT32] * whole, *[types.FLOAT] * 3],
         )
-        # DALI would turn images by their EXIF orientation, which neither Pillow nor torchvision does; the regions are
-        # measured on the stored image
+        # by default DALI rotates images by their EXIF orientation, unlike Pillow and torchvision; the regions are those
+        # of the stored image
         images = fn.decoders.image_slice(
             encoded,
             start=start,
@@ -77,8 +77,8 @@ def pipeline(source: Callable[[], Any], batch: int, threads: int, *, gpu: int | 
 def own(images: Any, *, on_gpu: bool, pinned: bool) -> Tensor:
     """A pipeline's output as a tensor that no later batch overwrites.
 
-    DALI keeps an output in host memory for as long as a tensor refers to it. It takes GPU memory back in the order of
-    the stream that `run` was given, and knows of no other that reads it: such an output is copied on PyTorch's current
+    DALI keeps an output in host memory as long as a tensor refers to it. It reuses GPU memory in the order of the
+    stream that `run` got, and knows of no other stream that reads it: such an output is copied on PyTorch's current
     stream into memory of PyTorch's allocator.
 
     Args:
@@ -94,7 +94,7 @@ def own(images: Any, *, on_gpu: bool, pinned: bool) -> Tensor:
 
 
 def insert(images: Tensor, ready: dict[int, Tensor]) -> None:
-    """Replace rows of a batch by ones decoded on the host; from page-locked memory, so that nothing waits for a GPU.
+    """Replace rows of a batch by images decoded on the host; from page-locked memory, so that nothing waits for a GPU.
 
     Args:
         images: (N, H, W, 3) uint8, changed in place.
@@ -107,7 +107,7 @@ def insert(images: Tensor, ready: dict[int, Tensor]) -> None:
 
 
 def refusal(error: RuntimeError) -> str | None:
-    """What a decoder says of an image, which it need not name; None where anything else failed."""
+    """The message of a decoder about an image, which it may not name; None for any other failure."""
     operator, _, message = str(error).partition("encountered:")
     if DECODER not in operator or DEVICE.search(message):
         return None

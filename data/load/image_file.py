@@ -1,4 +1,4 @@
-"""Reads and decodes single images, on any thread: what every backend falls back on, and the reference for pixels."""
+"""Reads and decodes single images, in any thread: the fallback of every backend, and the reference for pixels."""
 
 import io
 import os
@@ -19,19 +19,21 @@ class Images:
     """The images of a manifest. Keeps archives open; safe to use from many threads."""
 
     def __init__(self, manifest: Manifest) -> None:
-        """Opens nothing yet."""
         self.manifest = manifest
         self._archives: dict[int, int] = {}
         self._lock = Lock()
 
     def encoded(self, index: int) -> Bytes:
-        """(size,) bytes of one image, as they lie on disk.
+        """(size,) bytes of one image, as stored.
 
         Raises:
             BrokenImageError: The file cannot be read, or is not the one listed.
         """
+        manifest = self.manifest
         try:
-            return self._archived(index) if self.manifest.archives else self._whole_file(index)
+            if not manifest.archives:
+                return self._whole_file(index)
+            return _filled(self._archive(index), int(manifest.sizes[index]), int(manifest.offsets[index]))
         except OSError as error:
             raise BrokenImageError(error.strerror or str(error)) from None
 
@@ -52,16 +54,15 @@ class Images:
             return pixels
 
     def plain(self, index: int) -> bool:
-        """Whether the image is a JPEG in colour or grey, which all decoders turn into the same pixels as Pillow."""
+        """Whether the image is a JPEG in colour or grey, which all decoders decode to the same pixels."""
         manifest = self.manifest
         return bool(manifest.formats[index] == JPEG and manifest.modes[index] in (RGB, GREY))
 
     def parses(self, encoded: Bytes, index: int) -> bool:
-        """Whether the header is one of a JPEG of the listed size, as every decoder understands it."""
+        """Whether the header is that of a JPEG of the listed size, which every decoder understands."""
         return jpeg_header.parses(encoded, int(self.manifest.widths[index]), int(self.manifest.heights[index]))
 
     def close(self) -> None:
-        """Close the archives."""
         with self._lock:
             for descriptor in self._archives.values():
                 os.close(descriptor)
@@ -71,16 +72,12 @@ class Images:
         listed = int(self.manifest.sizes[index])
         descriptor = os.open(self.manifest.path(index), os.O_RDONLY)
         try:
-            found = os.fstat(descriptor).st_size
-            if found != listed:
-                raise BrokenImageError(f"{found:,} bytes, {listed:,} when it was listed")
+            size = os.fstat(descriptor).st_size
+            if size != listed:
+                raise BrokenImageError(f"{size:,} bytes, {listed:,} when it was listed")
             return _filled(descriptor, listed, 0)
         finally:
             os.close(descriptor)
-
-    def _archived(self, index: int) -> Bytes:
-        manifest = self.manifest
-        return _filled(self._archive(index), int(manifest.sizes[index]), int(manifest.offsets[index]))
 
     def _archive(self, index: int) -> int:
         number = int(self.manifest.archive[index])
@@ -103,10 +100,10 @@ def _filled(descriptor: int, size: int, offset: int) -> Bytes:
 
 def _decoded(encoded: Bytes, width: int, height: int, *, plain: bool) -> Bytes:
     if plain:
-        with suppress(ValueError):  # raised for mere warnings too, with which Pillow decodes: it has the last word
+        with suppress(ValueError):  # raised for warnings too, despite which Pillow decodes
             return simplejpeg.decode_jpeg(encoded, "RGB")
     with Image.open(io.BytesIO(encoded.data)) as image:
-        _check(*image.size, width, height)  # before a damaged header takes memory
+        _check(*image.size, width, height)  # before a damaged header allocates memory
         return np.array(image.convert("RGB"))
 
 

@@ -1,4 +1,4 @@
-"""Which images a loader is decoding, in a small file that outlives a process that dies of a signal. Loads no torch."""
+"""A small file that says which images a loader is decoding, in case the process dies of a signal. Loads no torch."""
 
 import os
 import struct
@@ -12,25 +12,21 @@ from data import schema
 from data.plan.samples import Samples
 
 SCHEMA = 1
-SLOTS = 16  # batches: more than any backend has in hand
+SLOTS = 16  # batches: more than any backend works on
 
 _HEAD = struct.Struct("<4i")  # schema, most images in a batch, batches that came out, unused
 _SLOT = struct.Struct("<2i")  # number of a batch, from 1, and of its images, whose rows in the manifest follow
 
 
 class Note:
-    """The batches that a backend has begun and not yet given back.
+    """The batches that a backend has begun and not finished.
 
-    Written by one system call at each end of a batch, some microseconds. A memory map would save these, but a page that
-    cannot be stored (full disk, lost file server) ends the process by SIGBUS, where a write merely fails.
+    Written by one system call at the beginning and the end of a batch, some microseconds. A memory map would save
+    these, but a page that cannot be stored (full disk, lost file server) ends the process by SIGBUS; a write fails.
     """
 
     def __init__(self, file: Path, most: int) -> None:
-        """Begin an empty note.
-
-        Args:
-            file: Where it lies.
-            most: Most images in a batch.
+        """Create an empty note in `file`, for batches of at most `most` images.
 
         Raises:
             OSError: The file cannot be written.
@@ -42,28 +38,28 @@ class Note:
         os.ftruncate(self._descriptor, _HEAD.size + SLOTS * self._slot)
 
     def follow(self, samples: Iterator[Samples]) -> Iterator[Samples]:
-        """The same batches, each written down before it is handed on; those of an earlier call are given up."""
+        """The same batches, each recorded before it is yielded; those of an earlier call are dropped."""
         self._done = self._begun
         for batch in samples:
             self._begun += 1
             rows = batch.indices.astype("<i4").tobytes()
-            place = _HEAD.size + self._begun % SLOTS * self._slot
-            self._write(_SLOT.pack(self._begun, len(batch.indices)) + rows, place)
+            offset = _HEAD.size + self._begun % SLOTS * self._slot
+            self._write(_SLOT.pack(self._begun, len(batch.indices)) + rows, offset)
             yield batch
 
-    def came_out(self) -> None:
-        """The oldest batch is decoded."""
+    def finished(self) -> None:
+        """Record that the oldest batch is decoded."""
         self._done += 1
         self._write(struct.pack("<i", self._done), 8)
 
     def remove(self) -> None:
-        """End the note; nothing may be decoded any more."""
+        """Remove the file, once nothing is decoded any more."""
         remove(self._descriptor, self._file)
         self._descriptor = -1
 
-    def _write(self, content: bytes, place: int) -> None:
-        with suppress(OSError):  # a batch that is not written down is not named
-            os.pwrite(self._descriptor, content, place)
+    def _write(self, content: bytes, offset: int) -> None:
+        with suppress(OSError):  # then a batch is not named after a crash
+            os.pwrite(self._descriptor, content, offset)
 
 
 def remove(descriptor: int, file: Path) -> None:
@@ -76,7 +72,7 @@ def remove(descriptor: int, file: Path) -> None:
 
 
 def read(file: Path) -> list[int]:
-    """Rows of the manifest that were at work, in the order in which they were begun.
+    """Rows of the manifest in batches that were not finished, in the order in which they were begun.
 
     Raises:
         ValueError: It is no note, or a newer version wrote it.

@@ -1,4 +1,4 @@
-"""One image from its file to its place in a batch: the crop, the resize and the flip that the plan says."""
+"""Renders one image from its file to its row of a batch: crop, resize and flip as planned."""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -13,33 +13,34 @@ from data.catalog.manifest import Bytes, Manifest
 from data.load import resampling
 from data.load.image_file import Images
 from data.plan.draws import Ints
-from data.plan.samples import Plan, Samples
+from data.plan.evaluation import Plan
+from data.plan.samples import Samples
 from data.types import Batch, BrokenImage, BrokenImageError
 
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 LARGEST = 1 << 25  # pixels of a resized image: 512 times as long as wide at 256 px
-TRIES = 100  # images that may be broken in a row before nothing is left to put in their place
+TRIES = 100  # candidates for the substitute of a broken image
 
 
 @dataclass(slots=True)
 class Resized:
-    """The image of an evaluation that was resized last: views of one image follow each other."""
+    """The image of an evaluation that was resized last: the views of an image are consecutive."""
 
     key: tuple[int, ...] | None = None
-    """Its row of the manifest, its height and width."""
+    """Row of the manifest, height and width."""
     image: Image.Image | Bytes | None = None
-    """Resized; as it is, where that would be too large."""
+    """Resized, or the original where the resized image would be too large."""
 
 
 def render(images: Images, samples: Samples, row: int, out: Tensor, last: Resized) -> None:
-    """Carry out the plan for one row, augmentations excepted.
+    """Carry out the plan for one row, without augmentations.
 
     Args:
-        images: Where to read from.
-        samples: What to do.
-        row: Which of the samples.
+        images: The images to read.
+        samples: The plan for the batch.
+        row: Row of the batch.
         out: (side, side, 3) uint8 to be filled.
-        last: What this thread rendered before.
+        last: Image that this thread rendered before.
 
     Raises:
         BrokenImageError: The image cannot be read or decoded.
@@ -57,7 +58,6 @@ def render(images: Images, samples: Samples, row: int, out: Tensor, last: Resize
 
 
 def batch_of(images: Tensor, samples: Samples, manifest: Manifest, broken: Iterable[BrokenImage]) -> Batch:
-    """What the samples became."""
     return Batch(
         images=images,
         targets=torch.from_numpy(manifest.targets[samples.indices]),
@@ -69,12 +69,12 @@ def batch_of(images: Tensor, samples: Samples, manifest: Manifest, broken: Itera
 
 
 def substituted(images: Images, plan: Plan, samples: Samples, row: int) -> tuple[Samples, list[BrokenImage]]:
-    """The samples with the row's image replaced, where it is broken, by the next of its class that is not.
+    """Replace the image of a row, if it is broken, by the next sound one of its class.
 
-    In an evaluation, where it then counts nowhere, by the next of any class.
+    In an evaluation, where a substitute is not counted, by the next of any class.
 
     Returns:
-        The samples, and what was found broken on the way.
+        The samples, and the broken images.
 
     Raises:
         BrokenImageError: All candidates are broken.
@@ -89,18 +89,18 @@ def substituted(images: Images, plan: Plan, samples: Samples, row: int) -> tuple
             broken.append(BrokenImage(manifest.label(index), str(error)))
         else:
             return samples, broken
-    raise BrokenImageError(f"{broken[0]}, and so are the {len(broken) - 1} images that could take its place")
+    raise BrokenImageError(f"{broken[0]}, and so are the {len(broken) - 1} images that could replace it")
 
 
 def _candidates(manifest: Manifest, index: int, *, of_class: bool) -> Iterator[int]:
     yield index
     same = np.flatnonzero(manifest.targets == manifest.targets[index]) if of_class else np.arange(len(manifest))
-    place = int(np.searchsorted(same, index))
-    yield from np.roll(same, -place)[1:TRIES].tolist()
+    start = int(np.searchsorted(same, index))
+    yield from np.roll(same, -start)[1:TRIES].tolist()
 
 
 def _cut(pixels: Bytes, window: list[int]) -> Bytes:
-    """(h, w, 3) the window of an image, black where it lies outside."""
+    """(h, w, 3) the window of an image, black outside of the image."""
     top, left, height, width = window
     rows, columns = pixels.shape[:2]
     part = pixels[max(top, 0) : top + height, max(left, 0) : left + width]
@@ -112,9 +112,9 @@ def _cut(pixels: Bytes, window: list[int]) -> Bytes:
 
 
 def _whole_resized(pixels: Bytes, size: Ints, samples: Samples) -> Image.Image | Bytes:
-    """The image resized to `size`, by Pillow: the very pixels of torchvision. As it is, where that would take too much.
+    """The image resized to `size` by Pillow, with torchvision's pixels; the original where that would be too large.
 
-    Neither PyTorch's kernel, whose weights have 16 bits, nor Pillow's resize of a part, whose box has 32, is as exact:
+    PyTorch's kernel, whose weights have 16 bits, and Pillow's resize of a part, whose box has 32, are less exact:
     single pixels are two levels off.
     """
     height, width = size.tolist()

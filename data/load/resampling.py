@@ -1,4 +1,4 @@
-"""A part of a resized image, of which the whole would be too large: the very pixels of Pillow's resize."""
+"""Computes a part of a resized image that would be too large, with the pixels of Pillow's resize."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,22 +13,22 @@ _SHARPNESS = -0.5  # of the bicubic filter
 
 
 def part(pixels: Bytes, size: Ints, corner: Ints, side: int, interpolation: Interpolation) -> Bytes:
-    """What lies at `corner` of the image resized to `size`.
+    """The square at `corner` of the image resized to `size`.
 
     Pillow filters along rows and then along columns, each output pixel independently of its neighbours, and rounds to
-    bytes in between. The pixels that a part needs are computed here in the same way, in whole numbers. Where the height
-    shrinks, Pillow 13 may filter the columns first, and single pixels then differ by what it rounds in between; no JPEG
-    shrinks whose resize to 512 px would be too large.
+    bytes in between. This function computes the pixels of a part in the same way, in whole numbers. Where the height
+    shrinks, Pillow 13 may filter the columns first, so that single pixels differ by rounding; no JPEG shrinks whose
+    resize to 512 px would be too large.
 
     Args:
         pixels: (H, W, 3) the image.
         size: (2,) height, width that it is resized to.
-        corner: (2,) top, left of the part, which may begin before the resized image.
+        corner: (2,) top, left of the part, which may lie partly outside of the resized image.
         side: Of the part, pixels.
         interpolation: The filter, with antialias.
 
     Returns:
-        (side, side, 3), black where it lies outside the resized image.
+        (side, side, 3), black outside of the resized image.
 
     Reference:
         Pillow, src/libImaging/Resample.c.
@@ -54,7 +54,7 @@ def _filtered(pixels: Bytes, taps: Ints, weights: Ints) -> Bytes:
 
 
 def _taps(before: int, after: int, first: int, end: int, interpolation: Interpolation) -> tuple[Ints, Ints]:
-    """(N, T) the input pixels that the output pixels from `first` to `end` are made of, and their weights."""
+    """(N, T) the input pixels from which the output pixels `first` to `end` are computed, and their weights."""
     scale = before / after
     stretch = max(scale, 1.0)
     support = _RADIUS[interpolation] * stretch

@@ -1,7 +1,7 @@
-"""Shears, rotations and translations of many images, each image by a magnitude of its own.
+"""Shears, rotations and translations of a batch, with a magnitude for each image.
 
-torchvision's functions take one magnitude for all images of a call. Here a call takes a whole batch, and an image comes
-out the same whatever else is in the batch. Images are (N, 3, H, W) uint8 throughout; what comes from outside is black.
+torchvision's functions take one magnitude for all images of a call. Here the result for an image does not depend on the
+others in the batch. Images are (N, 3, H, W) uint8 throughout; pixels from outside of the image are black.
 
 Reference:
     torchvision.transforms.v2.functional: `affine` and `rotate`, bilinear, as its augmentation policies call them.
@@ -19,11 +19,11 @@ from data.load.colours import on_device, to_bytes
 from data.plan.draws import Floats
 
 Matrix = tuple[float, float, float, float, float, float]
-"""Two rows that turn a place (x, y, 1) in the new image into one in the old; pixels from the centre."""
+"""Two rows that map a position (x, y, 1) in the new image to one in the old, in pixels from the centre."""
 
 
 def shear_x(images: Tensor, tangents: Floats) -> Tensor:
-    """Move rows to the right, the more the further down; the top row stays."""
+    """Move rows to the right, lower rows further; the top row is not moved."""
     height = images.shape[2]
     matrices = list[Matrix]()
     for tangent in tangents.tolist():
@@ -33,7 +33,7 @@ def shear_x(images: Tensor, tangents: Floats) -> Tensor:
 
 
 def shear_y(images: Tensor, tangents: Floats) -> Tensor:
-    """Move columns down, the more the further right; the leftmost column stays."""
+    """Move columns down, columns on the right further; the leftmost column is not moved."""
     height, width = images.shape[2:]
     matrices = list[Matrix]()
     for tangent in tangents.tolist():
@@ -66,7 +66,7 @@ def translate_y(images: Tensor, pixels: Floats) -> Tensor:
 
 
 def _there_and_back(tangent: float) -> float:
-    """The angle, by way of degrees as in torchvision: the same last bit."""
+    """The angle, by way of degrees as in torchvision, for the same last bit."""
     return math.radians(math.degrees(math.atan(tangent)))
 
 
@@ -79,16 +79,16 @@ def _warped(images: Tensor, matrices: Sequence[Matrix]) -> Tensor:
 def _grid(images: Tensor, matrices: Sequence[Matrix]) -> Tensor:
     """(N, H, W, 2) x, y in the old image, -1 to 1.
 
-    torchvision multiplies matrices here. Sums of products one by one cost a fifth, are the same on every device, and do
-    not lose bits where a GPU is allowed TensorFloat-32. Where a processor's matrix product keeps more bits of the
-    products, torchvision's images differ from these by one level in up to one value of 200 (in most by fewer).
+    torchvision multiplies matrices here. Separate products and sums take a fifth of the time, are the same on every
+    device, and lose no bits where a GPU may use TensorFloat-32. Where a processor's matrix product keeps more bits,
+    torchvision's images differ from these by one level in up to one value of 200.
     """
     height, width = images.shape[2:]
     halves = np.array([0.5 * width, 0.5 * height], np.float32)
     rows = np.array(matrices, np.float32).reshape(-1, 2, 3) / halves[:, None]
     scaled = on_device(torch.from_numpy(rows), images.device)[:, :, :, None, None]
     x, y = _from_centre(width, images.device), _from_centre(height, images.device)[:, None]
-    # (N, 2, H, W), each coordinate in one piece: written and read three times as fast as the coordinates in pairs
+    # (N, 2, H, W), coordinates in planes: three times as fast as in pairs
     grid = scaled[:, :, 0] * x + scaled[:, :, 1] * y
     return grid.add_(scaled[:, :, 2]).permute(0, 2, 3, 1)  # (N, 2, H, W) -> (N, H, W, 2)
 
@@ -98,7 +98,7 @@ def _from_centre(count: int, device: torch.device) -> Tensor:
 
 
 def _shifted(images: Tensor, pixels: Floats, axis: int) -> Tensor:
-    """Equal to torchvision's bilinear samples at places that are whole pixels."""
+    """Equal to torchvision's bilinear samples at whole pixels."""
     moved = torch.zeros_like(images)
     size = images.shape[axis + 1]
     for old, new, step in zip(images, moved, pixels.astype(np.int64).tolist(), strict=True):

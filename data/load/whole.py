@@ -1,4 +1,4 @@
-"""Whole images at several sizes, for evaluations that crop nothing."""
+"""Whole images at several sizes, for evaluations without crops."""
 
 from collections import deque
 from collections.abc import Iterator, Sequence
@@ -29,49 +29,41 @@ class WholeBatch:
     """N images, each at every scale."""
 
     images: tuple[tuple[Tensor, ...], ...]
-    """For each image and scale (H, W, 3) uint8, RGB; nothing for an image that is not valid."""
+    """For each image and scale (H, W, 3) uint8, RGB; empty for an image that is not valid."""
     targets: Tensor
     """(N,) int64, index of the class."""
     indices: Tensor
     """(N,) int64, row of the image in the manifest."""
     valid: Tensor
-    """(N,) bool, False for rows that only fill the batch up, or could not be read."""
+    """(N,) bool, False for rows that fill the batch up, or could not be read."""
     broken: tuple[BrokenImage, ...]
     """Images that broke since the manifest was made."""
 
 
 class WholeLoader:
-    """One process's share of a split, dealt as `EvalPlan` deals it."""
+    """One process's share of a split, as `EvalPlan` divides it."""
 
-    def __init__(
-        self,
-        plan: EvalPlan,
-        scales: Sequence[int],
-        *,
-        threads: int,
-        max_broken: float,
-    ) -> None:
+    def __init__(self, plan: EvalPlan, scales: Sequence[int], *, threads: int, max_broken: float) -> None:
         """Prepare.
 
         Args:
             plan: Which images, in which batches, with which interpolation; its sizes do not matter.
             scales: Shorter sides, pixels.
             threads: CPU threads that decode, at least 1.
-            max_broken: Share of the images that may turn out to be broken, 0 to 1.
+            max_broken: Share of the images that may be broken, 0 to 1.
         """
         self._plan, self._scales, self._threads = plan, tuple(scales), threads
         self._tolerance = Tolerance(max_broken, len(plan.manifest))
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches this process gets."""
         return self._plan.batches_per_epoch
 
     def batches(self) -> Iterator[WholeBatch]:
-        """All of them once.
+        """All batches once.
 
         Raises:
-            TooManyBrokenError: More images broke than the loader was told to bear.
+            TooManyBrokenError: More images are broken than is accepted.
         """
         images = Images(self._plan.manifest)
         samples, ahead = self._plan.samples(0, 0), deque[tuple[Samples, list[Future[tuple[Tensor, ...] | str]]]]()
@@ -79,9 +71,9 @@ class WholeLoader:
             with ThreadPoolExecutor(self._threads, initializer=compute_alone) as pool:
                 for begun in range(self.batches_per_epoch + AHEAD):
                     if begun < self.batches_per_epoch:
-                        coming = next(samples)
-                        rows = zip(coming.indices.tolist(), coming.valid.tolist(), strict=True)
-                        ahead.append((coming, [pool.submit(self._scaled, images, *row) for row in rows]))
+                        batch = next(samples)
+                        rows = zip(batch.indices.tolist(), batch.valid.tolist(), strict=True)
+                        ahead.append((batch, [pool.submit(self._scaled, images, *row) for row in rows]))
                     if begun >= AHEAD:
                         yield self._batch(*ahead.popleft())
         finally:
@@ -97,15 +89,15 @@ class WholeLoader:
         except BrokenImageError as error:
             return str(error)
 
-    def _batch(self, samples: Samples, coming: list[Future[tuple[Tensor, ...] | str]]) -> WholeBatch:
-        found, manifest = [future.result() for future in coming], self._plan.manifest
+    def _batch(self, samples: Samples, tasks: list[Future[tuple[Tensor, ...] | str]]) -> WholeBatch:
+        results, manifest = [future.result() for future in tasks], self._plan.manifest
         broken = tuple(
             BrokenImage(manifest.label(index), reason)
-            for index, reason in zip(samples.indices.tolist(), found, strict=True)
+            for index, reason in zip(samples.indices.tolist(), results, strict=True)
             if isinstance(reason, str)
         )
-        self._tolerance.bear(broken)
-        sound = tuple(() if isinstance(views, str) else views for views in found)
+        self._tolerance.count(broken)
+        sound = tuple(() if isinstance(views, str) else views for views in results)
         return WholeBatch(
             images=sound,
             targets=torch.from_numpy(manifest.targets[samples.indices]),
@@ -116,14 +108,14 @@ class WholeLoader:
 
 
 def plan_of(manifest: Manifest, interpolation: Interpolation, batch: int, shard: Shard) -> EvalPlan:
-    """The plan that deals a split's whole images out."""
+    """The plan of an evaluation of whole images."""
     return EvalPlan(
         manifest=manifest, views=EvalViews(side=1, resize=None, interpolation=interpolation), batch=batch, shard=shard
     )
 
 
 def resized(image: Image.Image, shorter: int, interpolation: Interpolation) -> Tensor:
-    """(H, W, 3) uint8, the shorter side so many pixels.
+    """(H, W, 3) uint8, the shorter side having `shorter` pixels.
 
     Raises:
         BrokenImageError: It would be too large.

@@ -1,4 +1,4 @@
-"""An image as it goes into a shard: its own bytes, or scaled down to a JPEG."""
+"""What a shard stores of an image: its own bytes, or a JPEG of a smaller size."""
 
 from io import BytesIO
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from data.verify.inspection import decode
 
 
 class Prepared(NamedTuple):
-    """What is stored of an image."""
+    """An image as it is stored."""
 
     content: bytes
     suffix: str
@@ -46,7 +46,7 @@ def prepared(content: bytes, suffix: str, raw: tuple[int, int] | None, options: 
 
 
 def _listed_size(content: bytes) -> tuple[int, int]:
-    """Width and height as the header has them; a broken one counts as small, and is told where it is decoded."""
+    """Width and height in the header; 0 for a broken image, which is reported when it is decoded."""
     try:
         with decoding(), Image.open(BytesIO(content)) as image:
             return image.size
@@ -55,7 +55,7 @@ def _listed_size(content: bytes) -> tuple[int, int]:
 
 
 def _scaled(image: Image.Image, shorter: int) -> Image.Image:
-    """The shorter side becomes `shorter`.
+    """Resize so that the shorter side has `shorter` pixels.
 
     Lanczos comes nearest to the originals: the crop that a network sees, cut from either and resized to 224, differs by
     2.01 grey levels at quality 90 (bicubic 2.03, linear 2.19, box 2.57), and keeps 96 % of the contrast between
@@ -67,7 +67,7 @@ def _scaled(image: Image.Image, shorter: int) -> Image.Image:
 
 
 def _jpeg(image: Image.Image, quality: int) -> bytes:
-    image.info.clear()  # a comment, a resolution and the like would be written anew
+    image.info.clear()  # or a comment, a resolution and the like would be written again
     stream = BytesIO()
     image.save(stream, "JPEG", quality=quality)
     return stream.getvalue()

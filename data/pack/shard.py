@@ -1,4 +1,4 @@
-"""Writes one tar shard and its index, and reads them back. Runs in a process of its own."""
+"""Writes one tar shard and its index, and reads them back; runs in a worker process."""
 
 import errno
 import hashlib
@@ -32,9 +32,9 @@ class Job:
     """What all shards of a split have in common."""
 
     source: Listing
-    """Without its entries, as it goes to every process for every shard."""
+    """Without its entries, as it is sent to a process with every shard."""
     folder: Path
-    """Where the shards go."""
+    """Of the shards."""
     options: PackOptions
 
 
@@ -45,7 +45,7 @@ class Plan(NamedTuple):
     entries: list[tuple[str, Entry]]
     """Each with the name of its sample in the archive."""
     known: Packed | None
-    """What is on record, if it was written before."""
+    """Its record, if it was written before."""
 
 
 class Expected(NamedTuple):
@@ -83,7 +83,7 @@ def pack(job: Job, plan: Plan) -> tuple[Packed, bool]:
 
 
 def image(source: Listing, entry: Entry, options: PackOptions) -> Prepared:
-    """One image as it is to be stored.
+    """Read an image and encode it as it is to be stored.
 
     Raises:
         Exception: Of any kind, as Pillow's parsers raise them; it cannot be read or decoded.
@@ -132,7 +132,7 @@ def checked(path: Path, expected: list[Expected]) -> str:
                 extension = PurePosixPath(image.name).suffix[1:]
                 lines.append(f"{extension} {image.offset} {image.size} cls {label.offset} {label.size}\n")
     except ValueError as error:  # another number of files, or a damaged archive
-        raise OSError(errno.EIO, f"its files are not on the disk what was written; {FAILING}") from error
+        raise OSError(errno.EIO, f"reading its files back gave other bytes; {FAILING}") from error
     return f"{INDEX_VERSION} {len(lines)}\n{''.join(lines)}"
 
 
@@ -141,7 +141,7 @@ def _check(stream: IO[bytes], image: Member, wanted: Expected) -> None:
     content = stream.read(image.size)
     sound = image.name == wanted.name and digest(content) == wanted.digest
     if not sound or (wanted.size and decode(content)[:2] != wanted.size):
-        raise OSError(errno.EIO, f"{wanted.name} is not on the disk what was written; {FAILING}")
+        raise OSError(errno.EIO, f"reading {wanted.name} back gave other bytes; {FAILING}")
 
 
 def member(name: str, content: bytes) -> bytes:

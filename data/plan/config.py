@@ -1,4 +1,4 @@
-"""What a training image and an image of an evaluation go through, and the ranges of the settings."""
+"""Settings of what happens to an image in training and in an evaluation, with their ranges."""
 
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal
@@ -23,12 +23,12 @@ Interpolation = Literal["bilinear", "bicubic"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class AugmentConfig:
-    """What else befalls a training image, after its crop and flip: first the policy, then jitter, then erasing."""
+    """Augmentation of a training image after its crop and flip: first the policy, then jitter, then erasing."""
 
     policy: Policy = "none"
-    """Random operations, as torchvision's classes draw them (1805.09501, 1909.13719, 2103.10158)."""
+    """Random operations, drawn as torchvision's classes do (1805.09501, 1909.13719, 2103.10158)."""
     randaugment_ops: int = field(default=2, metadata={"min": 1, "max": 8})
-    """Operations on an image under randaugment (1909.13719: N)."""
+    """Operations on each image with randaugment (1909.13719: N)."""
     randaugment_magnitude: int = field(default=9, metadata={"min": 0, "max": 30})
     """Strength of these operations (1909.13719: M)."""
     color_jitter: tuple[float, float, float, float] = field(default=(0.0, 0.0, 0.0, 0.0), metadata={"min": 0, "max": 1})
@@ -36,21 +36,21 @@ class AugmentConfig:
     erasing: float = field(default=0.0, metadata={"min": 0, "max": 1})
     """Probability that a rectangle is replaced by the mean colour (1708.04896)."""
     repeats: int = field(default=1, metadata={"min": 1, "max": 16})
-    """Times an image is drawn in a row, each time with another crop; epochs keep their length (1901.09335)."""
+    """Times an image is used in a row, each time with another crop; epochs keep their length (1901.09335)."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class InputConfig:
-    """What the network sees of an image."""
+    """How images become the network's input."""
 
     train_size: int = field(default=224, metadata={"min": 8, "max": 2048})
     """Side of the square training image, pixels."""
     start_size: int | None = field(default=None, metadata={"min": 8, "max": 2048})
-    """Side in the first epochs, pixels, growing to `train_size` in steps of 32. None: `train_size`."""
+    """Side in the first epochs, pixels, which grows to `train_size` in steps of 32. None: `train_size`."""
     growth_epochs: tuple[float, float] = field(default=(0.0, 0.0), metadata={"min": 0})
-    """Epochs in which the growth from `start_size` begins and ends, step by step between them."""
+    """Epochs at which the growth from `start_size` begins and ends."""
     crop: Literal["resized", "padded"] = "resized"
-    """A random area, resized; or, as for CIFAR, a place at random in the image with `crop_padding` around it."""
+    """A random area, resized; or, as for CIFAR, a random square of the image with `crop_padding` around it."""
     crop_padding: int = field(default=4, metadata={"min": 0, "max": 512})
     """Black pixels on each side before a padded crop (1512.03385, section 4.2)."""
     crop_area: tuple[float, float] = field(default=(0.08, 1.0), metadata={"above": 0, "max": 1})
@@ -66,30 +66,29 @@ class InputConfig:
     std: tuple[float, float, float] = field(default=(0.229, 0.224, 0.225), metadata={"above": 0, "max": 1})
     """Standard deviation of each channel, which divides the difference; ImageNet's by default."""
     augment: AugmentConfig = field(default_factory=AugmentConfig)
-    """What else befalls a training image."""
+    """Augmentation of training images."""
     drop_last: bool = True
-    """Leave out the images past an epoch's last whole `global_batch`; otherwise they make a smaller step."""
+    """Leave out the images after an epoch's last complete `global_batch`; otherwise they make a smaller step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalViews:
-    """What an evaluation takes of each image: squares of one size."""
+    """The squares that an evaluation cuts from each image, all of one size."""
 
     side: int
     """Of each square, pixels."""
     resize: int | None
-    """Shorter side of the image that they are cut from, pixels. None: the whole image becomes a square of `side`."""
+    """Shorter side of the resized image that they are cut from, pixels. None: the image is resized to one square."""
     five: bool = False
-    """Cut the four corners and then the centre, and not the centre alone."""
+    """Cut the four corners and then the centre, instead of the centre only."""
     interpolation: Interpolation = "bilinear"
     """How the image is resized, with antialias."""
 
     @property
     def count(self) -> int:
-        """Squares of each image."""
         return 5 if self.five else 1
 
     @classmethod
     def of(cls, config: InputConfig) -> "EvalViews":
-        """What a recipe evaluates during training."""
+        """The views of an evaluation during training."""
         return cls(side=config.eval_crop, resize=config.eval_resize)

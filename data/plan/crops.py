@@ -1,4 +1,4 @@
-"""Where to cut an image, and how large to make the cut: geometry as torchvision computes it, for whole batches."""
+"""Geometry of crops, computed as torchvision does, for whole batches."""
 
 from typing import Any
 
@@ -9,7 +9,7 @@ from data.plan.draws import Floats, Ints
 
 TRIES = 10  # torchvision's RandomResizedCrop tries as often before it takes the centre
 RATIO = (3 / 4, 4 / 3)  # width : height of a crop (1409.4842, section 6)
-DRAWS = 24  # for each image: 2 for each try, 2 for the corner, 1 for the flip; a multiple of Philox's 4 a block
+DRAWS = 24  # for each image: 2 for each try, 2 for the corner, 1 for the flip; a multiple of Philox's block of 4
 
 
 def resized(draws: Floats, widths: Ints, heights: Ints, area: tuple[float, float]) -> Ints:
@@ -45,14 +45,14 @@ def resized(draws: Floats, widths: Ints, heights: Ints, area: tuple[float, float
 
 
 def padded(draws: Floats, widths: Ints, heights: Ints, padding: int, side: int) -> Ints:
-    """Square crops at random places of images that have been padded; they may begin before the image and end behind it.
+    """Square crops at random positions in padded images, which may lie partly outside the image.
 
     Args:
         draws: (N, DRAWS) uniform in [0, 1).
         widths: (N,) pixels.
         heights: (N,) pixels.
         padding: Black pixels on each side.
-        side: Of the crop; where the padded image is smaller, the crop lies around its centre.
+        side: Of the crop; where the padded image is smaller, both have the same centre.
 
     Returns:
         (N, 4) top, left, height, width, in pixels of the image without its padding.
@@ -61,13 +61,13 @@ def padded(draws: Floats, widths: Ints, heights: Ints, padding: int, side: int) 
         torchvision.transforms.RandomCrop with `padding`; 1512.03385, section 4.2.
     """
     corner = draws[:, 2 * TRIES : 2 * TRIES + 2]
-    room = np.stack([heights, widths], axis=1) + 2 * padding - side
-    place = np.where(room >= 0, np.floor(corner * (room + 1)), room // 2) - padding
-    return np.concatenate([place, np.full_like(place, side)], axis=1).astype(np.int64)
+    margin = np.stack([heights, widths], axis=1) + 2 * padding - side
+    top_left = np.where(margin >= 0, np.floor(corner * (margin + 1)), margin // 2) - padding
+    return np.concatenate([top_left, np.full_like(top_left, side)], axis=1).astype(np.int64)
 
 
 def eval_sizes(widths: Ints, heights: Ints, shorter: int) -> Ints:
-    """(N, 2) height, width with the shorter side at `shorter` and the longer cut to whole pixels.
+    """(N, 2) height, width, the shorter side being `shorter` and the longer rounded down.
 
     Reference:
         torchvision.transforms.functional._compute_resized_output_size.
@@ -93,14 +93,14 @@ def five(sizes: Ints, side: int) -> Ints:
     Reference:
         torchvision.transforms.functional.five_crop; 1512.03385, section 3.4.
     """
-    room, none = sizes - side, np.zeros(len(sizes), np.int64)
-    tops, lefts = room.T
+    none = np.zeros(len(sizes), np.int64)
+    tops, lefts = (sizes - side).T
     corners = ((none, none), (none, lefts), (tops, none), (tops, lefts))
     return np.stack([*(np.stack(corner, axis=1) for corner in corners), centre(sizes, side)], axis=1)
 
 
 def inside(windows: Ints, widths: Ints, heights: Ints) -> Ints:
-    """(N, 4) what of the windows lies in the images, at least one pixel of each."""
+    """(N, 4) the part of each window that lies in its image, at least one pixel."""
     top, left, height, width = windows.T
     first_row, first_column = np.clip(top, 0, heights - 1), np.clip(left, 0, widths - 1)
     end_row = np.clip(top + height, first_row + 1, heights)

@@ -1,7 +1,7 @@
-"""Random numbers as a pure function of (seed, epoch, position), never of what was drawn before.
+"""Random numbers as a pure function of (seed, epoch, position), not of earlier draws.
 
-All of them are raw 64-bit output of Philox, whose stream numpy guarantees for ever (NEP 19); the shuffles and
-distributions of numpy's `Generator` may change between releases, so they are not used.
+All are raw 64-bit output of Philox, which numpy guarantees never to change (NEP 19). The shuffles and distributions of
+numpy's `Generator` may change between releases, so they are not used.
 """
 
 from enum import IntEnum
@@ -23,7 +23,7 @@ class Stream(IntEnum):
 
 
 def order(seed: int, epoch: int, count: int) -> Ints:
-    """(count,) a permutation of all images, the same on every process."""
+    """(count,) a permutation of all images, the same in every process."""
     return np.argsort(_philox(seed, epoch, Stream.ORDER).random_raw(count), kind="stable")
 
 
@@ -33,9 +33,9 @@ def uniforms(seed: int, epoch: int, stream: Stream, positions: range, draws: int
     Args:
         seed: The run's.
         epoch: Counted from 0.
-        stream: What they are for.
-        positions: From the first to behind the last.
-        draws: Numbers for each position; a multiple of 4, as Philox gives four at a time.
+        stream: Their purpose.
+        positions: In the epoch's order.
+        draws: Numbers for each position; a multiple of 4, as Philox makes four at a time.
     """
     bits = _philox(seed, epoch, stream)
     bits.advance(positions.start * draws // 4)

@@ -1,4 +1,4 @@
-"""Each image once, in the manifest's order, as a pure function of the position."""
+"""The plan of an evaluation: each image once, in the manifest's order; and the type of all plans."""
 
 import math
 from collections.abc import Iterator
@@ -11,16 +11,17 @@ from data.catalog.manifest import Manifest
 from data.plan import crops
 from data.plan.config import EvalViews
 from data.plan.draws import Ints
+from data.plan.plan import TrainPlan
 from data.plan.samples import MIX_DRAWS, Samples
 from data.types import Shard
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class EvalPlan:
-    """Each image once, resized and cut as `views` says; several views of an image are rows that follow each other.
+    """Each image once, resized and cut as `views` says; the views of an image are consecutive rows.
 
-    Process `rank` takes every `world_size`-th batch. All processes get the same number of batches, all of the same
-    size: what is missing at the end is filled with rows that are not `valid`.
+    Process `rank` takes every `world_size`-th batch. All processes get the same number of batches of the same size: the
+    last ones are filled up with rows that are not `valid`.
     """
 
     manifest: Manifest
@@ -31,26 +32,22 @@ class EvalPlan:
 
     @property
     def fill(self) -> tuple[int, int, int]:
-        """Nothing is erased in evaluation."""
-        return 0, 0, 0
+        return 0, 0, 0  # nothing is erased
 
     @property
     def padded(self) -> bool:
-        """Nothing is padded in evaluation."""
         return False
 
     @property
     def max_batch(self) -> int:
-        """Rows in every batch."""
         return self.batch * self.views.count
 
     @property
     def batches_per_epoch(self) -> int:
-        """Batches of this process in one pass."""
         return math.ceil(len(self.manifest) / (self.batch * self.shard.world_size))
 
     def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
-        """The batches of this process from there on, pass after pass; every epoch is the same."""
+        """The batches of this process from `first_batch` on, without end; all epochs are the same."""
         del epoch
         while True:
             for batch in range(first_batch, self.batches_per_epoch):
@@ -62,7 +59,7 @@ class EvalPlan:
             first_batch = 0
 
     def replaced(self, samples: Samples, row: int, index: int) -> Samples:
-        """The same batch with an image that counts nowhere: an accuracy takes no substitutes."""
+        """The same batch with another image in the rows of one; these are not valid, as substitutes are not counted."""
         indices, valid = samples.indices.copy(), samples.valid.copy()
         views = self.views.count
         rows = slice(row // views * views, (row // views + 1) * views)
@@ -97,3 +94,7 @@ class EvalPlan:
             return crops.centre(sizes, self.views.side)
         every = crops.five(sizes[:: self.views.count], self.views.side)  # rows of one image have one size
         return every.reshape(-1, 2)
+
+
+Plan = TrainPlan | EvalPlan
+"""What a loader carries out."""

@@ -1,4 +1,4 @@
-"""Names of operations on pixels, and what a policy is made of. Standard library only."""
+"""Names of operations on pixels, and the elements of a policy. Standard library only."""
 
 from collections.abc import Callable
 from enum import IntEnum
@@ -26,10 +26,10 @@ class Op(IntEnum):
 
 
 Own = Callable[[Any, Any], Any]
-"""An operation that has no name here: images (N, 3, H, W) uint8 and (N,) numbers from 0 to 1, to images like these."""
+"""A user's operation: takes images (N, 3, H, W) uint8 and (N,) numbers from 0 to 1, and returns such images."""
 
 Draw = tuple[Op | Own, float, int]
 """Operation, probability, and its magnitude from 0 to 9."""
 
 Pair = tuple[Draw, Draw]
-"""Operations done one after the other."""
+"""Operations applied one after the other."""

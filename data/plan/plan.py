@@ -1,7 +1,6 @@
-"""What happens to each image, as a pure function of (seed, epoch, position).
+"""The plan of training: what happens to each image, as a pure function of (seed, epoch, position).
 
-Nothing here remembers what was drawn before, so a run goes on at any position, on any number of processes, with nothing
-to restore.
+There is no state: a run continues at any position, on any number of processes, with nothing to restore.
 """
 
 import math
@@ -17,21 +16,21 @@ from data.plan.draws import Floats, Ints, Stream, order, uniforms
 from data.plan.samples import MIX_DRAWS, Samples
 from data.types import Shard
 
-GROWTH = 32  # pixels by which a growing training size steps: the stride of most networks
+GROWTH = 32  # pixels by which the training size grows at a time: the stride of most networks
 
 
 def training_sizes(config: InputConfig) -> int:
-    """How many sizes the training images of a run can have, see `TrainPlan.side_at`."""
+    """Number of sizes that the training images of a run can have, see `TrainPlan.side_at`."""
     return 1 + math.ceil((config.train_size - (config.start_size or config.train_size)) / GROWTH)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainPlan:
-    """Shuffled epochs of random crops, dealt out as micro-batches.
+    """Shuffled epochs of random crops, divided into micro-batches.
 
     Micro-batch `m` of an optimizer step holds the same images at every world size: process `rank` takes every
-    `world_size`-th of them. The images past the last whole `global_batch` of an epoch are left out, others in each
-    epoch, or with `drop_last=False` are spread over the micro-batches of one more step, which are filled up with
+    `world_size`-th of them. The images after the last complete `global_batch` of an epoch are left out (other images in
+    each epoch), or with `drop_last=False` spread over the micro-batches of one more step, which are filled up with
     repetitions that are not `valid`.
     """
 
@@ -44,7 +43,7 @@ class TrainPlan:
 
     @property
     def fill(self) -> tuple[int, int, int]:
-        """The mean colour, which is 0 for the network."""
+        """The mean colour, which the network sees as 0."""
         red, green, blue = (round(255 * mean) for mean in self.config.mean)
         return red, green, blue
 
@@ -55,17 +54,14 @@ class TrainPlan:
 
     @property
     def max_batch(self) -> int:
-        """Images in every batch."""
         return self.micro_batch
 
     @property
     def batches_per_epoch(self) -> int:
-        """Micro-batches of this process in an epoch."""
         return self.steps_per_epoch * self.batches_per_step
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch."""
         whole, rest = divmod(len(self.manifest), self.global_batch)
         return whole + (rest > 0 and not self.config.drop_last)
 
@@ -75,17 +71,17 @@ class TrainPlan:
         return self.global_batch // (self.micro_batch * self.shard.world_size)
 
     def images_in(self, step: int) -> int:
-        """Valid images in an optimizer step, counted from the run's first, over all processes."""
+        """Valid images in an optimizer step, over all processes; steps are counted from the run's first."""
         return min(self.global_batch, len(self.manifest) - step % self.steps_per_epoch * self.global_batch)
 
     def images_seen(self, steps: int) -> int:
-        """Valid images in the first so many optimizer steps."""
+        """Valid images in the first optimizer steps."""
         epochs, rest = divmod(steps, self.steps_per_epoch)
         whole = min(len(self.manifest), self.steps_per_epoch * self.global_batch)
         return epochs * whole + rest * self.global_batch
 
     def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
-        """The batches of this process from there on, through all epochs to come."""
+        """The batches of this process from there on, without end."""
         while True:
             shuffled = order(self.seed, epoch, len(self.manifest))
             for batch in range(first_batch, self.batches_per_epoch):
@@ -103,7 +99,7 @@ class TrainPlan:
         step, turn = divmod(batch, self.batches_per_step)
         span = self._span(step, turn * self.shard.world_size + self.shard.rank)
         rows = np.arange(self.micro_batch)
-        # a span that is too short is filled with itself, one that is empty with an image of its neighbour
+        # a short span is filled up with its own images, an empty one with the neighbour's
         positions = np.minimum(span.start + rows % max(len(span), 1), len(shuffled) - 1)
         indices = shuffled[positions // self.config.augment.repeats]
         draws = uniforms(self.seed, epoch, Stream.CROP, _run(span, self.micro_batch), crops.DRAWS)
@@ -123,7 +119,7 @@ class TrainPlan:
         )
 
     def _span(self, step: int, micro: int) -> range:
-        """Positions in the epoch's order that a micro-batch takes."""
+        """Positions of a micro-batch in the epoch's order."""
         first, images = step * self.global_batch, self.images_in(step)
         micros = self.global_batch // self.micro_batch
         return range(first + images * micro // micros, first + images * (micro + 1) // micros)

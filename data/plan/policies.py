@@ -1,4 +1,4 @@
-"""Which augmentations befall each image: uniform draws become operations, factors and rectangles, by the batch.
+"""Chooses augmentations for the images of a batch: uniform draws become operations, factors and rectangles.
 
 The distributions are those of torchvision.transforms.v2; `data.load.augment` carries the choices out.
 """
@@ -21,7 +21,7 @@ from data.plan.policy_tables import (
     magnitudes,
 )
 
-POLICY_DRAWS = 16  # the most that a policy takes: operation and direction, for 8 operations
+POLICY_DRAWS = 16  # the most that a policy uses: operation and direction, for 8 operations
 JITTER_DRAWS = 8  # 4 factors and their order
 ERASING_TRIES = 10  # torchvision's RandomErasing tries as often before it leaves the image alone
 ERASING_DRAWS = 1 + 2 * ERASING_TRIES + 2  # whether; size and shape of each try; the corner
@@ -35,38 +35,32 @@ _Drawn = tuple[Ints, Floats]
 
 @dataclass(frozen=True, slots=True)
 class Choices:
-    """What befalls the N images of a batch: operations one after the other, then jitter, then erasing."""
+    """Augmentations of the N images of a batch: operations one after the other, then jitter, then erasing."""
 
     ops: Ints
-    """(N, K) `policy_tables.Op`, 0 leaves the image alone; K may be 0."""
+    """(N, K) `policy_tables.Op`, 0 for none; K may be 0."""
     magnitudes: Floats
     """(N, K) signed: tangent of a shear's angle, pixels of a translation, degrees of a rotation, bits that posterize
-    keeps, solarize's threshold as a share of white, departure from 1 of the other factors; 0 without meaning."""
+    keeps, solarize's threshold as a share of white, difference from 1 of the other factors; 0 where there is none."""
     jitter: Floats
     """(N, 4) factors of brightness, contrast and saturation, 1 without effect; shift of hue, -0.5 to 0.5 of a turn."""
     jitter_order: Ints
-    """(N, 4) columns of `jitter` in the order in which they act."""
+    """(N, 4) columns of `jitter` in the order in which they are applied."""
     boxes: Ints
     """(N, 4) top, left, height, width to erase, pixels; height 0 erases nothing."""
 
     def rows(self, index: slice | Ints) -> "Choices":
         """The same for some images of the batch."""
-        return Choices(
-            ops=self.ops[index],
-            magnitudes=self.magnitudes[index],
-            jitter=self.jitter[index],
-            jitter_order=self.jitter_order[index],
-            boxes=self.boxes[index],
-        )
+        return Choices(*(getattr(self, name)[index] for name in self.__slots__))
 
 
 def choices(config: AugmentConfig, draws: Floats, size: int) -> Choices | None:
-    """What to do, or None where the config asks for nothing.
+    """The choices for a batch, or None where the config has no augmentation.
 
-    Each kind of augmentation has draws of its own, so switching one on or off changes no other.
+    Each kind of augmentation has its own draws, so switching one on or off changes no other.
 
     Args:
-        config: What may be done.
+        config: What to choose from.
         draws: (N, DRAWS) uniform in [0, 1).
         size: Side of the square images, pixels.
     """
@@ -116,7 +110,7 @@ def _autoaugment(policy: Policy, draws: Floats, size: int) -> _Drawn:
 
 
 def _pick(draws: Floats, count: int) -> Ints:
-    """Whole numbers from 0 to `count - 1`, each as likely."""
+    """Whole numbers from 0 to `count - 1`, all equally likely."""
     return np.floor(draws * count).astype(np.int64)
 
 
@@ -126,7 +120,7 @@ def _signed(ops: Ints, strengths: Floats, draws: Floats) -> Floats:
 
 
 def _jitter(greatest: tuple[float, float, float, float], draws: Floats) -> Floats:
-    """As torchvision's ColorJitter: no factor below 0, the hue around 0."""
+    """As torchvision's ColorJitter: factors are at least 0, the shift of hue is around 0."""
     *changes, hue = greatest
     low = np.array([*(max(0.0, 1 - change) for change in changes), -hue])
     high = np.array([*(1 + change for change in changes), hue])

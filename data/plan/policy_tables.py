@@ -12,8 +12,8 @@ from data.plan import custom
 from data.plan.draws import Floats
 from data.plan.operations import Op, Own
 
-DRAWN_OPS = 14  # RandAugment and TrivialAugment never invert
-FIRST_SIGNED, LAST_SIGNED = Op.SHEAR_X, Op.SHARPNESS  # those between have a direction, drawn with even odds
+DRAWN_OPS = 14  # of RandAugment and TrivialAugment, which never invert
+FIRST_SIGNED, LAST_SIGNED = Op.SHEAR_X, Op.SHARPNESS  # operations between these have a random direction
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,9 +27,9 @@ class Space:
     degrees: float
     """Greatest rotation."""
     factor: float
-    """Greatest departure from 1 of brightness, colour, contrast and sharpness."""
+    """Greatest difference from 1 of brightness, colour, contrast and sharpness."""
     bits: int
-    """Most bits that posterize takes away."""
+    """Most bits that posterize removes."""
     share: float | None
     """Greatest translation as a share of the image's side; None: `PIXELS`, whatever the side."""
 
@@ -50,8 +50,8 @@ TRIVIALAUGMENT = Space(bins=31, shear=0.99, degrees=135.0, factor=0.99, bits=6, 
 def magnitudes(space: Space, size: int) -> Floats:
     """(operations, bins) unsigned magnitudes, 0 for operations without one; those of `OWN` come last.
 
-    These are float64. torchvision's are float32, and their last bits depend on the processor; it may make 15 pixels of
-    TrivialAugment's 16.
+    They are float64. torchvision's are float32, whose last bits depend on the processor: TrivialAugment's 16 pixels may
+    become 15 there.
 
     Args:
         space: The policy's.

@@ -1,13 +1,10 @@
-"""What a plan says of a batch, and what a loader asks of a plan."""
+"""What a plan says of a batch."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from data.catalog.manifest import Manifest
 from data.plan.config import Interpolation
 from data.plan.draws import Floats, Ints
 from data.plan.policies import Choices
@@ -34,56 +31,19 @@ class Samples:
     valid: NDArray[np.bool_]
     """(N,) False for rows that only fill the batch up."""
     draws: Floats
-    """(N, crops.DRAWS) what the windows and flips were made of."""
+    """(N, crops.DRAWS) from which the windows and flips were computed."""
     choices: Choices | None
     """Augmentations, or None."""
     mixing: Floats
     """(MIX_DRAWS,) uniform in [0, 1), for mixup and cutmix."""
     exact: bool = False
-    """Whether every pixel counts, as in evaluation; backends may differ at the border of a training image."""
+    """Whether every pixel must be right, as in evaluation; backends may differ at the border of a training image."""
     interpolation: Interpolation = "bilinear"
-    """How windows are resized, with antialias; of exact samples only."""
-
-
-class Plan(Protocol):
-    """What a loader carries out: `data.plan.plan.TrainPlan` or `EvalPlan`."""
-
-    @property
-    def manifest(self) -> Manifest:
-        """The images."""
-        ...
-
-    @property
-    def fill(self) -> tuple[int, int, int]:
-        """Colour that erasing leaves."""
-        ...
-
-    @property
-    def padded(self) -> bool:
-        """Whether windows may lie partly outside their images."""
-        ...
-
-    @property
-    def max_batch(self) -> int:
-        """Most images in a batch."""
-        ...
-
-    @property
-    def batches_per_epoch(self) -> int:
-        """Batches of this process in an epoch."""
-        ...
-
-    def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
-        """The batches from there on, without end."""
-        ...
-
-    def replaced(self, samples: Samples, row: int, index: int) -> Samples:
-        """The same batch with another image in a row, whose own cannot be used."""
-        ...
+    """How windows are resized, with antialias; for exact samples only."""
 
 
 def patched(samples: Samples, rows: dict[int, Samples]) -> Samples:
-    """A batch with some rows taken from other versions of it, in which their images were replaced."""
+    """A batch in which some rows are those of other versions of it, where their images were replaced."""
     if not rows:
         return samples
     fields = {name: getattr(samples, name).copy() for name in ("indices", "windows", "sizes", "corners", "valid")}

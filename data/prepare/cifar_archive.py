@@ -9,9 +9,8 @@ from data.catalog import archive, cifar
 from data.catalog.archive import ArchiveError
 from data.catalog.listing import SPLITS
 from data.durable import replace
-from data.output_folder import RefusedError, alone, refuse, refuse_strangers
-from data.prepare.prepared import Contents, Place, Prepared, Source, start
-from data.prepare.unpack import no_room
+from data.output_folder import RefusedError, alone, refuse, refuse_strangers, room_problems
+from data.prepare.prepared import Contents, Prepared, Source, Target, start
 
 SITE = "https://www.cs.toronto.edu/~kriz/cifar.html"
 
@@ -62,13 +61,13 @@ def prepare(root: Path, path: Path, name: Name, *, partial: bool = False) -> Pre
         partial: Accept files that are not the official ones, byte for byte.
 
     Raises:
-        RefusedError: Archive or folder cannot be used; says why, one line each. Nothing was written.
+        RefusedError: The archive or the folder cannot be used; one line for each problem. Nothing was written.
         CifarError: A file that is not the official one cannot be read as such; it was written.
-        OSError: A file cannot be read or written. Once it can, the same call goes on from there.
+        OSError: A file cannot be read or written. The same call continues from there.
     """
     official = OFFICIAL[name]
     source = Source(name=name, archives={"--archive": path}, where=SITE, options={"partial": partial})
-    place, contents = start(root, source, (official.folder,))
+    target, contents = start(root, source, (official.folder,))
     if contents:
         return Prepared(contents=contents, written=0)
     try:
@@ -77,18 +76,18 @@ def prepare(root: Path, path: Path, name: Name, *, partial: bool = False) -> Pre
         raise RefusedError(str(error)) from None
     refuse(_problems(path, files, official, partial=partial))
     refuse_strangers(root / official.folder, set(files))
-    refuse(no_room(root, sum(map(len, files.values())), len(files)))
-    return _write(place, files, official)
+    refuse(room_problems(root, sum(map(len, files.values())), len(files)))
+    return _write(target, files, official)
 
 
-def _write(place: Place, files: dict[str, bytes], official: Official) -> Prepared:
-    folder = place.root / official.folder
+def _write(target: Target, files: dict[str, bytes], official: Official) -> Prepared:
+    folder = target.root / official.folder
     folder.mkdir(parents=True, exist_ok=True)
-    with alone(place.lock):
-        place.write_record()
+    with alone(target.lock):
+        target.write_record()
         for name, content in files.items():
             replace(folder / name, content)
-        (pickles,) = cifar.find(place.root)
+        (pickles,) = cifar.find(target.root)
         train, val = (cifar.listing(pickles, split) for split in SPLITS)
         contents = Contents(
             classes=len(train.classes),
@@ -96,7 +95,7 @@ def _write(place: Place, files: dict[str, bytes], official: Official) -> Prepare
             val=len(val.entries),
             bytes=sum(map(len, files.values())),
         )
-        place.complete(contents)
+        target.complete(contents)
     return Prepared(contents=contents, written=contents.train + contents.val)
 
 
@@ -111,10 +110,10 @@ def _files(path: Path, official: Official) -> dict[str, bytes]:
 
 def _problems(path: Path, files: dict[str, bytes], official: Official, *, partial: bool) -> list[str]:
     absent = [f"--archive: {path} holds no {official.folder}/{name}" for name in official.md5 if name not in files]
-    found = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in files.items()}
+    sums = {name: hashlib.md5(content, usedforsecurity=False).hexdigest() for name, content in files.items()}
     changed = [
         f"--archive: {path}: {name} is not the official file: its MD5 is {digest}, which should be {official.md5[name]}"
-        for name, digest in found.items()
+        for name, digest in sums.items()
         if digest != official.md5[name] and not partial
     ]
     return [*absent, *changed, *(["to prepare such files all the same, add --partial"] if changed else [])]

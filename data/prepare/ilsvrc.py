@@ -21,12 +21,12 @@ TRUTH = "ILSVRC2012_devkit_t12/data/ILSVRC2012_validation_ground_truth.txt"
 
 @dataclass(frozen=True, slots=True)
 class Devkit:
-    """The classes, named by their synsets (n01440764), and those of the validation images."""
+    """What the devkit says of classes, which are named by their synsets (n01440764), and of validation images."""
 
     train_counts: dict[str, int | None]
     """Training images of each class, sorted by synset; None where the devkit does not say."""
     truth: list[str]
-    """Class of each validation image; that of number 1 comes first."""
+    """Class of each validation image, from number 1 on."""
 
 
 class Inner(NamedTuple):
@@ -84,11 +84,11 @@ def images_of(inner: Inner) -> list[Member]:
     label = f"{inner.path}: {inner.wnid}.tar"
     with inner.path.open("rb", buffering=0) as stream:
         stream.seek(inner.offset)
-        found = list(archive.members(stream, label, inner.offset + inner.size))
-    for member in found:
+        images = list(archive.members(stream, label, inner.offset + inner.size))
+    for member in images:
         if not re.fullmatch(rf"{inner.wnid}_\d+\.JPEG", member.name):
             raise ArchiveError(f"{label}: {member.name} is no image of this class, as {inner.wnid}_10026.JPEG would be")
-    return found
+    return images
 
 
 def val_images(path: Path) -> dict[int, Member]:
@@ -98,33 +98,28 @@ def val_images(path: Path) -> dict[int, Member]:
         ArchiveError: It is damaged, or something else.
         OSError: It cannot be read.
     """
-    found: dict[int, Member] = {}
+    images: dict[int, Member] = {}
     for member in archive.plain(path):
         match = re.fullmatch(r"ILSVRC2012_val_(\d{8})\.JPEG", member.name)
         if not match:
             raise ArchiveError(f"{path}: {member.name} is no image, as {val_name(1)} would be")
-        found[int(match[1])] = member
-    return found
+        images[int(match[1])] = member
+    return images
 
 
 def val_name(number: int) -> str:
-    """File of a validation image."""
     return f"ILSVRC2012_val_{number:08d}.JPEG"
 
 
 def problems(devkit: Devkit, train: dict[str, int], val: Collection[int], *, partial: bool) -> list[str]:
-    """Why these cannot be made a data set, one line each, for the user.
+    """Why archives cannot be made a data set, one line each, for the user; with `partial`, a part of ImageNet can.
 
-    Args:
-        devkit: The classes.
-        train: Training images of each class.
-        val: Numbers of the validation images.
-        partial: Accept a part of ImageNet.
+    `train` has the number of images of each class, `val` the numbers of the validation images.
     """
-    found = [*_strange(devkit, train, val), *_empty(devkit, train, val)]
-    if not partial and (lacking := [*_devkit(devkit), *_train(devkit, train), *_val(val)]):
-        found += [*lacking, "to prepare a part of ImageNet all the same, add --partial"]
-    return found
+    every = [*_unknown(devkit, train, val), *_empty(devkit, train, val)]
+    if not partial and (incomplete := [*_devkit(devkit), *_train(devkit, train), *_val(val)]):
+        every += [*incomplete, "to prepare a part of ImageNet all the same, add --partial"]
+    return every
 
 
 def _content(tar: tarfile.TarFile, name: str) -> bytes:
@@ -145,12 +140,12 @@ def _number(row: dict[str, matlab.Value], field: str) -> int | None:
             raise ValueError(f"{field} is {other!r}, no number")
 
 
-def _strange(devkit: Devkit, train: dict[str, int], val: Collection[int]) -> list[str]:
+def _unknown(devkit: Devkit, train: dict[str, int], val: Collection[int]) -> list[str]:
     unknown = sorted(train.keys() - devkit.train_counts.keys())
     beyond = [val_name(number) for number in sorted(val) if not 1 <= number <= len(devkit.truth)]
     return [
         *([f"--train-tar: {some(unknown)}: no class of the devkit"] if unknown else []),
-        *([f"--val-tar: {some(beyond)}: the devkit tells the class of 1 to {len(devkit.truth):,}"] if beyond else []),
+        *([f"--val-tar: {some(beyond)}: the devkit has the classes of 1 to {len(devkit.truth):,}"] if beyond else []),
     ]
 
 
@@ -175,7 +170,7 @@ def _devkit(devkit: Devkit) -> list[str]:
 
 
 def _train(devkit: Devkit, train: dict[str, int]) -> list[str]:
-    """The totals are known for certain; the devkit's own counts only say where to look when they differ."""
+    """The totals must be right; the devkit's counts of each class only show where images are missing."""
     total = sum(train.values())
     if (len(train), total) == (CLASSES, TRAIN_IMAGES):
         return []

@@ -11,7 +11,7 @@ from data.catalog.listing import SPLITS, Entry, Listing
 from data.catalog.pack_record import CLASSES, RECORD, PackOptions
 from data.output_folder import alone, refuse, some
 from data.prepare import ilsvrc, unpack
-from data.prepare.prepared import Contents, Place, Prepared, Source, start
+from data.prepare.prepared import Contents, Prepared, Source, Target, start
 from data.prepare.unpack import Folders
 from data.types import Watch, in_silence
 from data.workers import bad_workers, each
@@ -49,74 +49,72 @@ def prepare(
     workers: int,
     watch: Watch = in_silence,
 ) -> Prepared:
-    """Write ROOT/train and ROOT/val, or what is missing of them; a complete data set is left as it is.
+    """Write ROOT/train and ROOT/val, or the images that are missing there; a complete data set is not changed.
 
-    Shards get their manifests beside them, as `verify` writes them for a tree.
+    Shards get manifests beside them, as `verify` writes them for a tree.
 
     Args:
         root: Folder to fill: absent, empty, or begun from the same archives.
-        archives: Only their headers are read until all of them are found right.
-        shards: How images are packed into tar files of many; None: a tree, ROOT/train/<class>/*.JPEG.
+        archives: Their headers are read and checked before anything is written.
+        shards: How images are packed into tar files; ranges are not checked. None: a tree, ROOT/train/<class>/*.JPEG.
         partial: Accept archives that hold a part of ImageNet.
-        workers: Processes that read and write, 1 to 256; 1 works in this one.
-        watch: Shows how far each phase is.
+        workers: Processes that read and write, 1 to 256; 1 works in this process.
+        watch: Shows the progress of each phase.
 
     Raises:
-        RefusedError: Archives or folder cannot be used; says why, one line each. Nothing was written.
-        TooManyBrokenSourcesError: More images cannot be decoded than `shards` bears.
-        OSError: A file cannot be read or written. Once it can, the same call goes on from there.
-        BrokenExecutor: A worker was killed. The same call goes on from there.
+        RefusedError: Archives or folder cannot be used; one line for each problem. Nothing was written.
+        TooManyBrokenSourcesError: More images cannot be decoded than `shards` accepts.
+        OSError: A file cannot be read or written. The same call continues from there.
+        BrokenExecutor: A worker was killed. The same call continues from there.
     """
     paths = {"--train-tar": archives.train_tar, "--val-tar": archives.val_tar, "--devkit": archives.devkit}
-    options = {"shards": _deciding(shards), "partial": partial}
+    # of the options of shards, this one alone decides no byte
+    packing = {key: value for key, value in asdict(shards).items() if key != "max_broken"} if shards else None
+    options = {"shards": packing, "partial": partial}
     source = Source(name="imagenet", archives=paths, where=ilsvrc.SITE, options=options)
     problems = bad_workers(workers)
-    place, contents = start(root, source, (*SPLITS, RECORD, CLASSES), problems)
+    target, contents = start(root, source, (*SPLITS, RECORD, CLASSES), problems)
     if contents:
         return Prepared(contents=contents, written=0)
     scan = _scan(archives, partial, workers, watch)
-    prepared = _shards(place, scan, shards, workers, watch) if shards else _tree(place, scan, workers, watch)
-    return replace(prepared, notes=(*prepared.notes, *_notes(scan)))
+    prepared = _shards(target, scan, shards, workers, watch) if shards else _tree(target, scan, workers, watch)
+    left_out = f"{scan.left_out:,} validation images of classes that --train-tar lacks were left out"
+    return replace(prepared, notes=(*prepared.notes, left_out)) if scan.left_out else prepared
 
 
-def _deciding(shards: PackOptions | None) -> dict[str, int | None] | None:
-    """The options that decide what is in the shards."""
-    return {key: value for key, value in asdict(shards).items() if key != "max_broken"} if shards else None
-
-
-def _tree(place: Place, scan: _Scan, workers: int, watch: Watch) -> Prepared:
-    def write(lacking: Folders) -> Iterator[int]:
+def _tree(target: Target, scan: _Scan, workers: int, watch: Watch) -> Prepared:
+    def write(missing: Folders) -> Iterator[int]:
         sources = {
-            scan.paths[split]: {folder: files for folder, files in lacking.items() if folder.startswith(f"{split}/")}
+            scan.paths[split]: {folder: files for folder, files in missing.items() if folder.startswith(f"{split}/")}
             for split in SPLITS
         }
-        return unpack.plain(place.root, sources, workers)
+        return unpack.plain(target.root, sources, workers)
 
     splits = scan.images.items()
     folders = {f"{split}/{wnid}": members for split, images in splits for wnid, members in images.items()}
-    return unpack.fill(place, folders, write, watch)
+    return unpack.fill(target, folders, write, watch)
 
 
-def _shards(place: Place, scan: _Scan, options: PackOptions, workers: int, watch: Watch) -> Prepared:
-    from data.pack import pack  # load numpy and Pillow, which a tree can do without
+def _shards(target: Target, scan: _Scan, options: PackOptions, workers: int, watch: Watch) -> Prepared:
+    from data.pack import pack  # loads numpy and Pillow, which a tree does not need
 
     listings = {split: _listing(scan.paths[split], scan.images[split]) for split in SPLITS}
     written: dict[str, pack.Written] = {}
-    place.root.mkdir(parents=True, exist_ok=True)
-    with alone(place.lock):
-        place.write_record()
+    target.root.mkdir(parents=True, exist_ok=True)
+    with alone(target.lock):
+        target.write_record()
         for split, listing in listings.items():
             with watch(f"pack {split}", "images") as progress:
-                written[split] = pack.write(listing, place.root, split, options, workers, progress)
+                written[split] = pack.write(listing, target.root, split, options, workers, progress)
             with watch(f"verify {split}", "images") as progress:
-                pack.write_manifest(place.root, split, written[split].images, workers, progress)
+                pack.write_manifest(target.root, split, written[split].images, workers, progress)
         contents = Contents(
             classes=len(scan.images["train"]),
             train=written["train"].images,
             val=written["val"].images,
             bytes=sum(split.bytes for split in written.values()),
         )
-        place.complete(contents)
+        target.complete(contents)
     broken = [name for split in written.values() for name, _ in split.broken]
     notes = (f"{len(broken):,} images cannot be decoded and were left out: {some(broken)}",) if broken else ()
     return Prepared(
@@ -134,11 +132,7 @@ def _listing(path: Path, images: dict[str, list[Member]]) -> Listing:
 
 
 def _scan(archives: Archives, partial: bool, workers: int, watch: Watch) -> _Scan:
-    """Find every image by the archives' headers.
-
-    Raises:
-        RefusedError: With every problem, one line each.
-    """
+    """Find every image by the archives' headers, or refuse with every problem."""
     problems: list[str] = []
     devkit = _attempt(ilsvrc.read_devkit, archives.devkit, problems)
     val = _attempt(ilsvrc.val_images, archives.val_tar, problems)
@@ -155,19 +149,14 @@ def _scan(archives: Archives, partial: bool, workers: int, watch: Watch) -> _Sca
     return _Scan(paths, {"train": train, "val": by_class}, len(val) - sum(map(len, by_class.values())))
 
 
-def _notes(scan: _Scan) -> list[str]:
-    left_out = f"{scan.left_out:,} validation images of classes that --train-tar lacks were left out"
-    return [left_out] if scan.left_out else []
-
-
 def _train(path: Path, workers: int, problems: list[str], watch: Watch) -> dict[str, list[Member]]:
     inner = _attempt(lambda path: list(ilsvrc.classes_in(path)), path, problems) or []
-    found: dict[str, list[Member]] = {}
+    images: dict[str, list[Member]] = {}
     with watch("scan", "classes") as progress, closing(each(_images_of, inner, workers)) as scanned:
         for wnid, members in scanned:
-            found[wnid] = members if isinstance(members, list) else problems.append(members) or []
-            progress(len(found), len(inner))
-    return dict(sorted(found.items()))
+            images[wnid] = members if isinstance(members, list) else problems.append(members) or []
+            progress(len(images), len(inner))
+    return dict(sorted(images.items()))
 
 
 def _images_of(inner: ilsvrc.Inner) -> tuple[str, list[Member] | str]:

@@ -50,23 +50,23 @@ OFFICIAL: dict[Name, Official] = {
 
 
 def prepare(root: Path, path: Path, name: Name, *, partial: bool = False, watch: Watch = in_silence) -> Prepared:
-    """Write ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG, or what is missing of them.
+    """Write ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG, or the images that are missing there.
 
-    The archive is read twice: first to find it whole and safe, then to write.
+    The archive is read twice: to check it, and to write.
 
     Args:
         root: Folder to fill: absent, empty, or begun from the same archive.
         path: imagenette2.tgz, imagenette2-320.tgz, imagewoof2-160.tgz and so on.
         name: Which of the two it is.
         partial: Accept other classes and counts, such as those of the first version.
-        watch: Shows how far each phase is.
+        watch: Shows the progress of each phase.
 
     Raises:
-        RefusedError: Archive or folder cannot be used; says why, one line each. Nothing was written.
-        OSError: A file cannot be read or written. Once it can, the same call goes on from there.
+        RefusedError: The archive or the folder cannot be used; one line for each problem. Nothing was written.
+        OSError: A file cannot be read or written. The same call continues from there.
     """
     source = Source(name=name, archives={"--archive": path}, where=SITE, options={"partial": partial})
-    place, contents = start(root, source, SPLITS)
+    target, contents = start(root, source, SPLITS)
     if contents:
         return Prepared(contents=contents, written=0)
     try:
@@ -75,23 +75,23 @@ def prepare(root: Path, path: Path, name: Name, *, partial: bool = False, watch:
         raise RefusedError(str(error)) from None
     refuse(_problems(images, name, partial=partial))
     folders = {f"{split}/{wnid}": members for split in SPLITS for wnid, members in sorted(images[split].items())}
-    return unpack.fill(place, folders, lambda lacking: unpack.zipped(path, root, lacking), watch)
+    return unpack.fill(target, folders, lambda missing: unpack.zipped(path, root, missing), watch)
 
 
 def _images(path: Path, expected: int, watch: Watch) -> dict[str, dict[str, list[Member]]]:
     """The images of the archive by split and class, with the names of the files alone."""
     images: dict[str, dict[str, list[Member]]] = {split: {} for split in SPLITS}
     tops: set[str] = set()
-    found = 0
+    count = 0
     with archive.unzipped(path) as stream, watch("check", "images") as progress:
         for member in archive.members(stream, str(path)):
-            # other files, and what other systems hide beside them, are no images of the set
+            # the archive has other files too, some of them hidden
             match = re.fullmatch(r"([^/]+)/(train|val)/([^/.][^/]*)/([^/.][^/]*)", member.name)
             if match and is_image(member.name):
                 top, split, wnid, name = match.groups()
                 tops.add(top)
                 images[split].setdefault(wnid, []).append(Member(name, member.offset, member.size))
-                progress(found := found + 1, max(found, expected))
+                progress(count := count + 1, max(count, expected))
         archive.drain(stream)
     if len(tops) > 1:
         raise ArchiveError(f"{path}: holds more than one data set: {some(sorted(tops))}")
@@ -103,13 +103,13 @@ def _problems(images: dict[str, dict[str, list[Member]]], name: Name, *, partial
     if not train:
         return ["--archive: holds no image like imagenette2/train/n01440764/x.JPEG"]
     differing = sorted(train.keys() ^ val.keys())
-    found = [f"--archive: {some(differing)}: in one of train and val only"] if differing else []
+    problems = [f"--archive: {some(differing)}: in one of train and val only"] if differing else []
     if partial:
-        return found
+        return problems
     if strange := sorted(train.keys() ^ set(official.classes)):
-        found.append(f"--archive: {some(strange)}: in one of the archive and {name} only")
+        problems.append(f"--archive: {some(strange)}: in one of the archive and {name} only")
     counts = [sum(map(len, split.values())) for split in (train, val)]
     if counts != [official.train, official.val]:
         has = f"train images: {counts[0]:,}, val images: {counts[1]:,}"
-        found.append(f"--archive: {has}; {name} has {official.train:,} and {official.val:,}")
-    return [*found, "to prepare it all the same, add --partial"] if found else []
+        problems.append(f"--archive: {has}; {name} has {official.train:,} and {official.val:,}")
+    return [*problems, "to prepare it all the same, add --partial"] if problems else []

@@ -1,4 +1,4 @@
-"""Reads arrays of structures from MATLAB's files of version 5, as far as text and real numbers go.
+"""Reads arrays of structures from MATLAB's files of version 5: their text and real numbers.
 
 Reference: MAT-File Format, The MathWorks, chapter "MAT-File Level 5 File Format". Standard library only.
 """
@@ -23,19 +23,19 @@ class _Element(NamedTuple):
 
 
 def structures(content: bytes, name: str) -> list[dict[str, Value]]:
-    """The array of structures called `name`, one dictionary for each; None for what is neither text nor real numbers.
+    """The array of structures called `name`, one dictionary each; None for what is neither text nor real numbers.
 
     Raises:
-        ValueError: It is not there, or `content` is no such file or not a whole one.
+        ValueError: There is none, or `content` is no such file, or a damaged one.
     """
     order = {b"IM": "<", b"MI": ">"}.get(content[HEADER - 2 : HEADER])
     if order is None:
         raise ValueError("no MATLAB file of version 5")
     try:
         for element in _matrices(content[HEADER:], order):
-            flags, _, title, *parts = _elements(element.body, order)
+            flags, _, title, *fields = _elements(element.body, order)
             if flags.body and _class(flags, order) == STRUCTURE and _text(title, order) == name:
-                return list(_rows(parts, order))
+                return list(_rows(fields, order))
     except (struct.error, zlib.error, UnicodeDecodeError, IndexError) as error:
         raise ValueError(f"damaged: {error}") from None
     raise ValueError(f"holds no array of structures called {name}")
@@ -50,30 +50,29 @@ def _matrices(content: bytes, order: str) -> Iterator[_Element]:
 
 
 def _elements(content: bytes, order: str) -> Iterator[_Element]:
-    place = 0
-    while place < len(content):
-        (kind,) = struct.unpack_from(f"{order}I", content, place)
-        if small := kind >> 16:  # up to 4 bytes, in the place of the size
-            start, size, step = place + 4, small, 8
+    position = 0
+    while position < len(content):
+        (kind,) = struct.unpack_from(f"{order}I", content, position)
+        if small := kind >> 16:  # up to 4 bytes, stored instead of the size
+            start, size, step = position + 4, small, 8
         else:
-            (size,) = struct.unpack_from(f"{order}I", content, place + 4)
-            start, step = place + 8, 8 + size + (0 if kind == COMPRESSED else -size % 8)
+            (size,) = struct.unpack_from(f"{order}I", content, position + 4)
+            start, step = position + 8, 8 + size + (0 if kind == COMPRESSED else -size % 8)
         body = content[start : start + size]
         if len(body) != size:
             raise ValueError(f"damaged: ends {size - len(body)} bytes early")
         yield _Element(kind & 0xFFFF, body)
-        place += step
+        position += step
 
 
-def _rows(parts: list[_Element], order: str) -> Iterator[dict[str, Value]]:
+def _rows(fields: list[_Element], order: str) -> Iterator[dict[str, Value]]:
     """Field names in rows of equal length, then all fields of the first structure, of the second ..."""
-    length = int(_numbers(parts[0], order)[0])
+    length = int(_numbers(fields[0], order)[0])
     if length <= 0:
         raise ValueError("damaged: field names without a length")
-    names = [
-        parts[1].body[start : start + length].rstrip(b"\0").decode() for start in range(0, len(parts[1].body), length)
-    ]
-    values = [_value(part, order) for part in parts[2:]]
+    text = fields[1].body
+    names = [text[start : start + length].rstrip(b"\0").decode() for start in range(0, len(text), length)]
+    values = [_value(field, order) for field in fields[2:]]
     if not names or len(values) % len(names):
         raise ValueError(f"damaged: {len(values)} values of {len(names)} fields")
     for start in range(0, len(values), len(names)):
@@ -83,11 +82,11 @@ def _rows(parts: list[_Element], order: str) -> Iterator[dict[str, Value]]:
 def _value(element: _Element, order: str) -> Value:
     if not element.body:
         return ()
-    flags, _, _, *parts = _elements(element.body, order)
+    flags, _, _, *content = _elements(element.body, order)
     kind = _class(flags, order)
     if kind == TEXT:
-        return _text(parts[0], order) if parts else ""
-    return _numbers(parts[0], order) if DOUBLE <= kind <= UINT64 and parts else None
+        return _text(content[0], order) if content else ""
+    return _numbers(content[0], order) if DOUBLE <= kind <= UINT64 and content else None
 
 
 def _class(flags: _Element, order: str) -> int:

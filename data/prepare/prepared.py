@@ -1,4 +1,4 @@
-"""The folder that `prepare` fills: what it is made from, on record, and what is refused before anything is written."""
+"""The folder that `prepare` fills: its record, and what is refused before anything is written."""
 
 import json
 import os
@@ -10,12 +10,12 @@ from typing import Any
 
 from data.catalog.listing import MANIFESTS
 from data.durable import replace
-from data.output_folder import ADVICE, RefusedError, refuse, refuse_strangers
+from data.output_folder import RefusedError, read_record, refuse, refuse_differences, refuse_strangers
 
 SCHEMA = 1
 RECORD = "prepare.json"
 LOCK = ".prepare.lock"
-EDGE = 1 << 20  # bytes at both ends of an archive that tell it from others: names, times, gzip's checksum
+EDGE = 1 << 20  # bytes at both ends of an archive that identify it: names, times, gzip's checksum
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -33,13 +33,13 @@ class Contents:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Prepared:
-    """What a call of `prepare` came to."""
+    """Result of a call of `prepare`."""
 
     contents: Contents
     written: int
-    """Images written by this call, 0 where all were there before; of shards, all of a split that lacked one."""
+    """Images written by this call; of shards, all of a split that lacked one."""
     notes: tuple[str, ...] = ()
-    """What the user should know of."""
+    """Lines for the user."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,99 +49,90 @@ class Source:
     name: str
     """Of the data set."""
     archives: dict[str, Path]
-    """By the flag that gives them."""
+    """By the flag that names them."""
     where: str
-    """Address where they are to be had."""
+    """Web page that offers them."""
     options: dict[str, Any]
-    """What else decides the result."""
+    """Options that decide the result."""
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A folder, and what it is to be filled with."""
+class Target:
+    """A folder to fill, and what it is filled from."""
 
     root: Path
     facts: dict[str, Any]
-    """What its contents follow from."""
+    """Everything that decides its contents."""
     ours: tuple[str, ...]
-    """What it may hold: names of files and folders. Hidden ones are nobody's business."""
+    """Names of the files and folders that it may hold, but for hidden ones."""
 
     @property
     def lock(self) -> Path:
-        """File whose lock the one writer holds."""
+        """File that the one writer locks."""
         return self.root / LOCK
 
     def finished(self) -> Contents | None:
-        """What the folder holds where it is complete; None where something is left to do.
+        """The contents of a complete folder; None where something is left to write.
 
         Raises:
-            RefusedError: It is not free, nor was it begun for the same.
+            RefusedError: The folder holds something else, or was begun from other facts.
         """
         if self.root.exists() and not self.root.is_dir():
             raise RefusedError(f"{self.root} is a file; name a folder")
-        begun = (self.root / RECORD).exists()
-        record = self._read() if begun else {}
+        record = read_record(self.root / RECORD)
+        if record is None:
+            refuse_strangers(self.root, ())
+            return None
+        requested = {"schema": SCHEMA, **self.facts}
+        refuse_differences(requested, record, f"{self.root} was prepared from something else")
         if "contents" in record:
             return Contents(**record["contents"])
-        refuse_strangers(self.root, {RECORD, *MANIFESTS, *self.ours} if begun else ())
+        refuse_strangers(self.root, {RECORD, *MANIFESTS, *self.ours})
         return None
 
     def write_record(self, contents: Contents | None = None) -> None:
-        """Write down what is being made here, or what was made and is complete."""
+        """Record what is being written here, or with `contents` that it is complete."""
         done = {"contents": asdict(contents)} if contents else {}
         replace(self.root / RECORD, json.dumps({"schema": SCHEMA, **self.facts, **done}, indent=2).encode() + b"\n")
 
     def complete(self, contents: Contents) -> None:
-        """Put everything onto the disk, and then on record: no power cut may undo what the record says."""
+        """Flush everything to the disk before the record says that it is complete."""
         os.sync()  # once for all: a flush for each of a million files would take hours
         self.write_record(contents)
-
-    def _read(self) -> dict[str, Any]:
-        try:
-            record = dict(json.loads((self.root / RECORD).read_bytes()))
-        except (ValueError, TypeError) as error:
-            raise RefusedError(f"{self.root / RECORD} cannot be read: {error}; {ADVICE}") from None
-        asked = {"schema": SCHEMA, **self.facts}
-        differences = [
-            f"{key}: asked {asked[key]}, found {record.get(key)}" for key in asked if asked[key] != record.get(key)
-        ]
-        if differences:
-            raise RefusedError(f"{self.root} was prepared from something else ({'; '.join(differences)}); {ADVICE}")
-        return record
 
 
 def start(
     root: Path, source: Source, ours: tuple[str, ...], problems: Sequence[str] = ()
-) -> tuple[Place, Contents | None]:
-    """Look at archives and folder before any long work; gives what is there where all is done.
+) -> tuple[Target, Contents | None]:
+    """Check archives and folder before any long work; the contents are those of a complete folder.
 
     Args:
         root: Folder to fill.
         source: What it is filled from.
-        ours: What it may hold.
-        problems: Those found already.
+        ours: Names of the files and folders that it may hold.
+        problems: Others to report with those found here.
 
     Raises:
         RefusedError: With every problem, one line each.
     """
     absent = [
-        f"{flag}: {path} {'is no file' if path.exists() else 'does not exist'}; it is to be had from {source.where}"
+        f"{flag}: {path} {'is no file' if path.exists() else 'does not exist'}; download it from {source.where}"
         for flag, path in source.archives.items()
         if not path.is_file()
     ]
     identities = {} if absent else {flag: _identity(path) for flag, path in source.archives.items()}
-    found = [*problems, *absent]
-    place, contents = Place(root, {"data_set": source.name, **source.options, **identities}, ours), None
+    every = [*problems, *absent]
+    target, contents = Target(root, {"data_set": source.name, **source.options, **identities}, ours), None
     try:
-        contents = place.finished()
+        contents = target.finished()
     except RefusedError as error:
-        found.append(str(error))
-    refuse(found)
-    return place, contents
+        every.append(str(error))
+    refuse(every)
+    return target, contents
 
 
 def _identity(archive: Path) -> str:
-    """What tells an archive from others, wherever it lies, without reading all of it."""
+    """Size and digest of both ends: they identify an archive without reading all of it."""
     size = archive.stat().st_size
     with archive.open("rb") as stream:
         digest = blake2b(stream.read(EDGE), digest_size=8)

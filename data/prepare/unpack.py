@@ -1,7 +1,5 @@
-"""Writes members of archives as a tree of files, each of which is there whole or not at all."""
+"""Writes files out of archives to a tree, each of them whole or not at all."""
 
-import os
-import shutil
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing
 from pathlib import Path, PurePosixPath
@@ -11,16 +9,16 @@ from data.catalog import archive
 from data.catalog.archive import Member
 from data.catalog.listing import read
 from data.durable import replace
-from data.output_folder import alone, entries, refuse, refuse_strangers
-from data.prepare.prepared import Contents, Place, Prepared
+from data.output_folder import alone, entries, refuse, refuse_strangers, room_problems
+from data.prepare.prepared import Contents, Prepared, Target
 from data.types import Watch
 from data.workers import each
 
-CHUNK = 64  # files a worker writes at a time: tens of milliseconds, so that Ctrl-C is soon obeyed
+CHUNK = 64  # files a worker writes at a time: tens of milliseconds, so that Ctrl-C acts soon
 BLOCK = 4096  # bytes that most file systems round a file up to
 
 Folders = dict[str, list[Member]]
-"""Files by their folder below the root of the tree; names are those in the folder, places those in the archive."""
+"""Files by their folder below the root of the tree; names are those in the folder, offsets those in the archive."""
 
 
 class _Chunk(NamedTuple):
@@ -29,57 +27,52 @@ class _Chunk(NamedTuple):
     files: list[tuple[str, Member]]
 
 
-def fill(place: Place, folders: Folders, write: Callable[[Folders], Iterable[int]], watch: Watch) -> Prepared:
-    """Write what is missing of a tree with folders like `train/n01440764`, and put it on record.
+def fill(target: Target, folders: Folders, write: Callable[[Folders], Iterable[int]], watch: Watch) -> Prepared:
+    """Write the missing files of a tree with folders like `train/n01440764`, and record them.
 
     Args:
-        place: Where.
+        target: The folder.
         folders: The whole tree.
-        write: Writes these files of it, and yields how many more are done, now and then.
-        watch: Shows how far it is.
+        write: Writes some of its files, and yields how many more are done.
+        watch: Shows the progress.
 
     Raises:
-        RefusedError: There is no room, something else in the folder, or another process at work. Nothing was written.
-        OSError: A file cannot be written. Once it can, the same call goes on from there.
+        RefusedError: The disk is too full, the folder holds something else, or another process writes there. Nothing
+            was written.
+        OSError: A file cannot be written. The same call continues from there.
     """
-    lacking = _missing(place.root, folders)
-    sizes = [member.size for files in lacking.values() for member in files]
-    refuse(no_room(place.root, sum(size + -size % BLOCK for size in sizes), len(sizes)))
+    missing = _missing(target.root, folders)
+    sizes = [member.size for files in missing.values() for member in files]
+    refuse(room_problems(target.root, sum(size + -size % BLOCK for size in sizes), len(sizes)))
     contents = _contents(folders)
     total = contents.train + contents.val
-    place.root.mkdir(parents=True, exist_ok=True)
-    with alone(place.lock), watch("prepare", "images") as progress:
-        place.write_record()
-        for folder in lacking:
-            (place.root / folder).mkdir(parents=True, exist_ok=True)
+    target.root.mkdir(parents=True, exist_ok=True)
+    with alone(target.lock), watch("prepare", "images") as progress:
+        target.write_record()
+        for folder in missing:
+            (target.root / folder).mkdir(parents=True, exist_ok=True)
         done = total - len(sizes)
         progress(done, total)
-        for count in write(lacking):
+        for count in write(missing):
             progress(done := done + count, total)
-        place.complete(contents)
+        target.complete(contents)
     return Prepared(contents=contents, written=len(sizes))
 
 
 def plain(root: Path, sources: dict[Path, Folders], workers: int) -> Generator[int]:
-    """Write files out of archives that are not compressed.
-
-    Yields:
-        How many more are done.
+    """Write files out of archives that are not compressed; yields how many more are done.
 
     Raises:
         OSError: A file cannot be read or written.
         BrokenExecutor: A worker was killed.
     """
-    chunks = [_Chunk(source, root, files) for source, folders in sources.items() for files in _forwards(folders)]
+    chunks = [_Chunk(source, root, files) for source, folders in sources.items() for files in _chunks(folders)]
     with closing(each(_write, chunks, workers)) as done:
         yield from done
 
 
 def zipped(source: Path, root: Path, folders: Folders) -> Generator[int]:
-    """Write files out of a gzip file, which can only be read from its beginning on, by one process.
-
-    Yields:
-        How many more are done.
+    """Write files out of a gzip file, which one process reads from its beginning; yields how many more are done.
 
     Raises:
         ArchiveError: It is damaged.
@@ -93,41 +86,23 @@ def zipped(source: Path, root: Path, folders: Folders) -> Generator[int]:
                 yield 1
 
 
-def no_room(root: Path, needed: int, files: int) -> list[str]:
-    """Why so many bytes in so many files cannot be written below `root`, one line each; empty where they can."""
-    place = next(folder for folder in (root, *root.absolute().parents) if folder.exists())
-    free, inodes = shutil.disk_usage(place).free, os.statvfs(place)
-    problems: list[str] = []
-    if needed > free:
-        problems.append(
-            f"{root}: needs {needed / 1e9:,.1f} GB, but its disk has {free / 1e9:,.1f} GB left; "
-            "make room, or name a folder on another disk"
-        )
-    if inodes.f_files and files > inodes.f_favail:  # some file systems count none
-        problems.append(
-            f"{root}: needs {files:,} files, but its file system has room for {inodes.f_favail:,}; "
-            "name a folder on another one"
-        )
-    return problems
-
-
 def _missing(root: Path, folders: Folders) -> Folders:
-    """The files that are not there, or not whole: their size betrays an interrupted write and a power cut.
+    """The files that do not exist, or have another size, as after a power cut.
 
     Raises:
         RefusedError: A folder holds something else as well.
     """
-    lacking: Folders = {}
+    missing: Folders = {}
     parents: dict[str, set[str]] = {}
     for folder, wanted in folders.items():
         parents.setdefault(str(PurePosixPath(folder).parent), set()).add(PurePosixPath(folder).name)
         refuse_strangers(root / folder, {member.name for member in wanted})
         sizes = {entry.name: entry.stat().st_size for entry in entries(root / folder)}
         if absent := [member for member in wanted if sizes.get(member.name) != member.size]:
-            lacking[folder] = absent
+            missing[folder] = absent
     for parent, names in parents.items():
         refuse_strangers(root / parent, names)
-    return lacking
+    return missing
 
 
 def _contents(folders: Folders) -> Contents:
@@ -141,8 +116,8 @@ def _contents(folders: Folders) -> Contents:
     )
 
 
-def _forwards(folders: Folders) -> Iterator[list[tuple[str, Member]]]:
-    """A few files at a time in the order of the archive, whatever that of the folders."""
+def _chunks(folders: Folders) -> Iterator[list[tuple[str, Member]]]:
+    """A few files at a time, in the order of the archive."""
     files = [(folder, member) for folder, wanted in folders.items() for member in wanted]
     files.sort(key=lambda file: file[1].offset)
     for start in range(0, len(files), CHUNK):

@@ -8,7 +8,7 @@ Scale = Literal["full", "small"]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Synth:
-    """A procedural data set in ImageNet's layout: with the versions of numpy and Pillow, these decide every byte."""
+    """A procedural data set in ImageNet's layout: with the versions of numpy and Pillow, they decide every byte."""
 
     scale: Scale = "small"
     """Image sizes: full as ImageNet's (mean 484x402 pixels, 110 KB), small a quarter of that (7 KB)."""

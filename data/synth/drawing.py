@@ -3,9 +3,9 @@
 An image is a pure function of (seed, split, class, index), its scale and the versions of numpy and Pillow. Only its
 shape and its texture depend on its class.
 
-Two processors give the same bytes. Sines, roots and normal draws are float64, though float32 would do for the eye and
-cost half: in their last bits they differ with the vector instructions at hand (in float32, seen in the files), and
-float32 rounds that away. Nothing is a matrix product, whose sums depend on the number of threads.
+Every processor gives the same bytes. Sines, roots and normal draws are computed in float64, though float32 would look
+the same and cost half: their last bits depend on the processor's vector instructions (in float32 files differed), and
+rounding to float32 removes the difference. There is no matrix product: its sums depend on the number of threads.
 """
 
 import io
@@ -34,13 +34,13 @@ _SIZES = (
 )
 _PORTRAIT = 0.2
 _GREY = 0.015  # share of greyscale files; ImageNet's is about 0.015 too
-_SMALLEST = 48  # pixels of a side: below it, the textures are lost
+_SMALLEST = 48  # pixels of a side: on fewer, textures cannot be recognised
 _SHRINK = {"full": 1, "small": 4}
 _LUMA = np.array([0.299, 0.587, 0.114])  # ITU-R BT.601, as JPEG weighs the colours
 
 
 class Pose(NamedTuple):
-    """Where the object lies, in pixels and radians."""
+    """Position of the object, in pixels and radians."""
 
     centre_x: float
     centre_y: float
@@ -50,7 +50,7 @@ class Pose(NamedTuple):
 
 
 def generator(seed: int, split: str, label: int, index: int) -> np.random.Generator:
-    """The random numbers of one image, which no other image shares."""
+    """The random numbers of one image."""
     key = np.array([seed, (split == "val") << 48 | label << 32 | index], dtype=np.uint64)
     return np.random.Generator(np.random.Philox(key=key))
 

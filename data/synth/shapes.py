@@ -1,8 +1,8 @@
-"""The classes of the synthetic data set: a shape filled with a texture, both functions of the plane.
+"""The classes of the synthetic data set: a shape filled with a texture, both functions of the object's own plane.
 
-The plane is the object's own. A shape takes it in radii: negative inside, 0 on the outline, about 1 from the centre. A
-texture takes it in radians, a period being some 2 pi, and seven random phases: positive where the lighter ink lies. All
-look the same in a mirror, so that a flipped image is of the same class.
+A shape takes coordinates in radii: it is negative inside, 0 on the outline. A texture takes coordinates in radians, a
+period being about 2 pi, and seven random phases: it is positive where the lighter colour is. All are symmetric under
+reflection, so that a flipped image is of the same class.
 """
 
 import math
@@ -36,7 +36,7 @@ def _cross(x: Plane, y: Plane) -> Plane:
 
 
 def _heart(x: Plane, y: Plane) -> Plane:
-    """A square standing on its corner, a half disk on each of its upper sides."""
+    """A square on its corner, with a half disk on each of its upper sides."""
     x, y = np.abs(x), y + 0.08
     along, across = (x + y) * math.sqrt(0.5), (y - x) * math.sqrt(0.5)
     square = np.maximum(np.abs(along), np.abs(across)) - 0.56
@@ -44,7 +44,7 @@ def _heart(x: Plane, y: Plane) -> Plane:
 
 
 def _star(x: Plane, y: Plane, *, points: int, inner: float, radius: float) -> Plane:
-    """A star whose notches lie at inner * radius; at inner = cos(pi / points), a regular polygon."""
+    """A star whose notches are at inner * radius; at inner = cos(pi / points), a regular polygon."""
     half = math.pi / points
     angle = np.abs(np.mod(np.arctan2(x, y) + half, 2 * half) - half)  # folded: 0 at a tip
     normal = math.atan2(1 - inner * math.cos(half), inner * math.sin(half))
@@ -69,7 +69,7 @@ def _ripples(u: Plane, v: Plane, phases: list[float]) -> Plane:
 
 
 def _marble(u: Plane, v: Plane, phases: list[float]) -> Plane:
-    """Waves of one length from all sides: blots without order, at a scale the eye can tell."""
+    """Waves of one length from all directions: irregular blots."""
     total = np.zeros_like(u)
     for number, phase in enumerate(phases):
         turn = math.pi * number / len(phases)
@@ -106,4 +106,4 @@ def _pairs() -> Iterator[tuple[str, str]]:
 
 
 CLASSES: tuple[tuple[str, str], ...] = tuple(_pairs())
-"""Shape and texture of each class. Among the first ten, neither tells the class without the other."""
+"""Shape and texture of each class. Among the first ten, neither alone determines the class."""

@@ -1,4 +1,4 @@
-"""Whether the files on disk are still those that a manifest lists, told from a few of them."""
+"""Compares some files on disk with a manifest, to see whether it still lists what is there."""
 
 from collections.abc import Iterator
 
@@ -11,17 +11,16 @@ from data.catalog.tree import Tree, level
 
 FILES = 64
 FOLDERS = 64
-SHARD = ".tar"  # all of which in a folder belong to its split
+SHARD = ".tar"  # all such files in a folder belong to its split
 
 
 def changed(manifest: Manifest) -> str | None:
-    """What shows that the images are no longer those listed, for the user; None where nothing does.
+    """The first difference between the images and their list, for the user; None where there is none.
 
-    A file added, removed or renamed changes the time of its folder: such folders are read, the latest changed first,
-    at most FOLDERS of them (a copied data set has new times everywhere). FILES images, spread over the split, are
-    looked at: one of another size has changed, one of another time if its content has too. Of archives, the size and
-    the time of each are compared, and where the time is another, the content of FILES images in such archives; a tar
-    shard that is not listed is named.
+    A file added, removed or renamed changes the time of its folder: at most FOLDERS folders with another time are read,
+    the latest changed first (a copied data set has new times everywhere). FILES images, spread over the split, are
+    checked: another size is a difference, another time only if the content differs too. Of archives, size and time are
+    compared, and where the time differs, the content of FILES of their images; a tar shard that is not listed is one.
     """
     if not manifest.root.is_dir():
         return f"{manifest.root}: no such folder"
@@ -35,11 +34,11 @@ def _archives(manifest: Manifest) -> Iterator[str]:
     if all(archive.endswith(SHARD) for archive in manifest.archives):
         present = {path.name for path in manifest.root.glob(f"[!.]*{SHARD}")}
         yield from (f"{manifest.root / name}: not listed" for name in sorted(present - set(manifest.archives)))
-    found = [(manifest.root / archive).stat() for archive in manifest.archives]
-    for archive, size, status in zip(manifest.archives, manifest.archive_sizes.tolist(), found, strict=True):
+    states = [(manifest.root / archive).stat() for archive in manifest.archives]
+    for archive, size, status in zip(manifest.archives, manifest.archive_sizes.tolist(), states, strict=True):
         if status.st_size != size:
             yield f"{manifest.root / archive}: {status.st_size:,} bytes, listed with {size:,}"
-    times = np.array([status.st_mtime_ns for status in found], np.int64)
+    times = np.array([status.st_mtime_ns for status in states], np.int64)
     yield from _images(manifest, np.flatnonzero(times[manifest.archive] != manifest.mtimes))
 
 
@@ -53,36 +52,36 @@ def _tree(manifest: Manifest) -> Iterator[str]:
 
 def _folder(manifest: Manifest, folder: str) -> Iterator[str]:
     path = manifest.root / folder
-    found = dict(level(path))
-    listed = _listed(manifest, folder) if folder else set(manifest.classes)
-    new = _new_images(manifest, folder, found) if folder else _new_classes(manifest, found)
+    present = dict(level(path))
+    if folder:
+        listed = _listed(manifest, folder)
+        new = _new_images(manifest, folder, present, listed)
+    else:
+        listed = set(manifest.classes)
+        new = {name for name, is_folder in present.items() if is_folder and name[0] != "."} - listed
     yield from (f"{path / name}: not listed" for name in sorted(new))
-    yield from (f"{path / name}: listed, but no longer there" for name in sorted(listed - set(found)))
+    yield from (f"{path / name}: listed, but no longer there" for name in sorted(listed - set(present)))
 
 
 def _listed(manifest: Manifest, folder: str) -> set[str]:
-    """Names of the images right in a folder, without it."""
+    """Names of the images directly in a folder."""
     target = manifest.classes.index(folder.split("/", 1)[0])
     start, stop = np.searchsorted(manifest.targets, [target, target + 1]).tolist()
     names = [*map(manifest.name, range(start, stop)), *(image.name for image in manifest.broken)]
     return {name.rpartition("/")[2] for name in names if name.rpartition("/")[0] == folder}
 
 
-def _new_images(manifest: Manifest, folder: str, found: dict[str, bool]) -> set[str]:
-    """Images that are not listed, and subfolders that hold some and were not there."""
-    files = {name for name, is_folder in found.items() if not is_folder} - _listed(manifest, folder)
-    folders = {name for name, is_folder in found.items() if is_folder and f"{folder}/{name}" not in manifest.folders}
+def _new_images(manifest: Manifest, folder: str, present: dict[str, bool], listed: set[str]) -> set[str]:
+    """Images that are not listed, and new subfolders with images."""
+    files = {name for name, is_folder in present.items() if not is_folder} - listed
+    folders = {name for name, is_folder in present.items() if is_folder and f"{folder}/{name}" not in manifest.folders}
     return files | {name for name in folders if Tree(manifest.root, (f"{folder}/{name}",)).count(1)}
 
 
-def _new_classes(manifest: Manifest, found: dict[str, bool]) -> set[str]:
-    return {name for name, is_folder in found.items() if is_folder and name[0] != "."} - set(manifest.classes)
-
-
 def _images(manifest: Manifest, rows: NDArray[np.int64]) -> Iterator[str]:
-    """What shows in FILES of these rows, evenly spread."""
-    places = np.unique(np.linspace(0, len(rows) - 1, FILES, dtype=np.int64)) if len(rows) else []
-    for row in rows[places].tolist():
+    """Differences of FILES of these rows, evenly spread."""
+    checked = np.unique(np.linspace(0, len(rows) - 1, FILES, dtype=np.int64)) if len(rows) else []
+    for row in rows[checked].tolist():
         yield from _image(manifest, row)
 
 
@@ -91,6 +90,6 @@ def _image(manifest: Manifest, row: int) -> Iterator[str]:
     if not manifest.archives and status.st_size != size:
         yield f"{path}: {status.st_size:,} bytes, listed with {size:,}"
     elif status.st_mtime_ns != manifest.mtimes[row]:
-        found, listed = digest(read(path, int(manifest.offsets[row]), size)), manifest.hashes[row].tobytes()
-        if found != listed:
-            yield f"{manifest.label(row)}: other content: hash {found.hex()[:8]}, listed with {listed.hex()[:8]}"
+        present, listed = digest(read(path, int(manifest.offsets[row]), size)), manifest.hashes[row].tobytes()
+        if present != listed:
+            yield f"{manifest.label(row)}: other content: hash {present.hex()[:8]}, listed with {listed.hex()[:8]}"

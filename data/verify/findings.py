@@ -1,4 +1,4 @@
-"""What is known of each image of a listing while it is being scanned, and the manifest that comes of it."""
+"""The facts of each image of a listing while it is scanned, the manifest made from them, and duplicates in it."""
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
@@ -14,10 +14,10 @@ from data.types import BrokenImage
 from data.verify.inspection import Chunk, Facts, Finding
 from data.verify.scan_journal import Record
 
-CHUNK = 32  # images that a worker decodes at a time: a tenth of a second, so that Ctrl-C is soon obeyed
-CHUNK_KNOWN = 512  # images of which it only asks whether their file changed
+CHUNK = 32  # images that a worker decodes at a time: a tenth of a second, so that Ctrl-C acts soon
+CHUNK_KNOWN = 512  # images of which a worker only checks whether their file changed
 
-_UNKNOWN = -1  # the size of an image that was not looked at, or is broken
+_UNKNOWN = -1  # the size of an image that was not read yet, or is broken
 _FACTS = np.dtype(
     [
         *((name, np.int64) for name in ("size", "mtime")),
@@ -26,19 +26,11 @@ _FACTS = np.dtype(
         ("digest", np.void, HASH_BYTES),
     ]
 )
-_COLUMNS = {
-    "sizes": "size",
-    "mtimes": "mtime",
-    "widths": "width",
-    "heights": "height",
-    "formats": "format",
-    "modes": "mode",
-    "orientations": "orientation",
-}
+_COLUMNS = {f"{fact}s": fact for fact in Facts._fields if fact != "digest"}  # of a manifest
 
 
 class Findings:
-    """One row of facts for each entry, and the reasons of those that have none."""
+    """A row of facts for each image, or the reason why it is broken."""
 
     def __init__(self, listing: Listing) -> None:
         self._listing = listing
@@ -47,7 +39,7 @@ class Findings:
         self._reasons: dict[int, str] = {}
 
     def remember(self, known: Manifest | None, records: Iterable[Record]) -> None:
-        """Take over what was found before, the records last; images that are no longer listed are left out."""
+        """Add facts of an earlier scan and then of a journal, but for images that are no longer listed."""
         rows = {self._key(entry): row for row, entry in enumerate(self._listing.entries)}
         if known:
             self._remember_manifest(known, rows)
@@ -56,7 +48,7 @@ class Findings:
                 self._facts[row] = facts
 
     def chunks(self) -> list[Chunk]:
-        """Every image, to be decoded or, where something is known of it, to be asked whether it changed."""
+        """All images, to be decoded or, where facts are known, checked for a change."""
         known, total = self._facts["size"] >= 0, len(self._facts)
         borders = [0]
         for block in range(0, total, CHUNK_KNOWN):
@@ -66,19 +58,19 @@ class Findings:
         return [self._chunk(slice(*pair)) for pair in pairwise(borders)]
 
     def put(self, start: int, findings: Sequence[Finding]) -> list[Record]:
-        """Note what a worker found; gives back what is new and usable."""
+        """Add a worker's findings; returns the new facts."""
         new = list[Record]()
-        for row, found in enumerate(findings, start):
-            if isinstance(found, Facts):
-                self._facts[row] = found
-                new.append((self._key(self._listing.entries[row]), found))
-            elif found is not None:
+        for row, finding in enumerate(findings, start):
+            if isinstance(finding, Facts):
+                self._facts[row] = finding
+                new.append((self._key(self._listing.entries[row]), finding))
+            elif finding is not None:
                 self._facts["size"][row] = _UNKNOWN
-                self._reasons[row] = found
+                self._reasons[row] = finding
         return new
 
     def manifest(self) -> Manifest:
-        """The listing, with what is now known of all its images."""
+        """The manifest of the listing, once all its images are known."""
         listing, usable = self._listing, self._facts["size"] >= 0
         entries = [listing.entries[row] for row in np.flatnonzero(usable).tolist()]
         facts = self._facts[usable]
@@ -101,17 +93,17 @@ class Findings:
         )
 
     def _remember_manifest(self, known: Manifest, rows: dict[str, int]) -> None:
-        found = [(row, index) for index, key in enumerate(_keys(known)) if (row := rows.get(key)) is not None]
-        here, there = np.array(found, np.int64).reshape(-1, 2).T
+        pairs = [(row, index) for index, key in enumerate(_keys(known)) if (row := rows.get(key)) is not None]
+        ours, theirs = np.array(pairs, np.int64).reshape(-1, 2).T
         for column, fact in _COLUMNS.items():
-            self._facts[fact][here] = getattr(known, column)[there]
-        self._facts["digest"][here] = known.hashes[there].view((np.void, HASH_BYTES)).ravel()
+            self._facts[fact][ours] = getattr(known, column)[theirs]
+        self._facts["digest"][ours] = known.hashes[theirs].view((np.void, HASH_BYTES)).ravel()
 
     def _chunk(self, rows: slice) -> Chunk:
         return Chunk(rows.start, self._listing.entries[rows], self._facts["size"][rows], self._facts["mtime"][rows])
 
     def _key(self, entry: Entry) -> str:
-        """What an image is known by from one scan to the next."""
+        """Identifies an image from one scan to the next."""
         if entry.archive < 0:
             return entry.name
         return _key_inside(self._listing.archives[entry.archive], entry.offset, entry.name)
@@ -122,21 +114,21 @@ class Findings:
 
 
 def duplicates(train: Manifest, val: Manifest) -> list[tuple[int, int]]:
-    """One pair of rows, in train and in val, for each image of val that train has too; of several there, the first."""
+    """A pair of rows, in train and in val, for each image of val that train has too; of several in train, the first."""
     content, first = np.unique(_contents(train), return_index=True)
     wanted = _contents(val)
-    places = np.searchsorted(content, wanted)
-    rows = np.flatnonzero(content[np.minimum(places, len(content) - 1)] == wanted) if len(content) else []
-    return [(int(first[places[row]]), int(row)) for row in rows]
+    nearest = np.searchsorted(content, wanted)
+    rows = np.flatnonzero(content[np.minimum(nearest, len(content) - 1)] == wanted) if len(content) else []
+    return [(int(first[nearest[row]]), int(row)) for row in rows]
 
 
 def repeated(split: Manifest) -> int:
-    """Images of a split that equal an earlier one."""
+    """Number of images that equal an earlier one of the split."""
     return len(split) - len(np.unique(_contents(split)))
 
 
 def _keys(known: Manifest) -> Iterator[str]:
-    """As `Findings._key`."""
+    """The key of each image, as `Findings._key` has it."""
     names, start = known.names.tobytes(), 0
     for end, archive, offset in zip(*(c.tolist() for c in (known.ends, known.archive, known.offsets)), strict=True):
         name = os.fsdecode(names[start:end])
@@ -153,5 +145,5 @@ def _column(values: Iterable[int]) -> NDArray[np.int64]:
 
 
 def _contents(split: Manifest) -> NDArray[Any]:
-    """(N,) hashes as strings of bytes, which can be sorted; all have the same length, so padding tells none apart."""
+    """(N,) hashes as byte strings of one length, which numpy can sort."""
     return np.ascontiguousarray(split.hashes).view(f"S{HASH_BYTES}").ravel()

@@ -1,4 +1,4 @@
-"""What one image is: read once, hashed, and decoded to its last byte. Loads no torch, as each worker would."""
+"""Reads, hashes and decodes one image to its last byte. Loads no torch, which every worker would load too."""
 
 import os
 import stat
@@ -21,7 +21,7 @@ from data.types import BrokenImageError
 
 
 class Facts(NamedTuple):
-    """What a manifest holds of a usable image, in the same units."""
+    """What a manifest says of a usable image, in the same units."""
 
     size: int
     mtime: int
@@ -34,37 +34,37 @@ class Facts(NamedTuple):
 
 
 class Chunk(NamedTuple):
-    """Some images in a row."""
+    """Consecutive images of a listing."""
 
     start: int
     """Index of the first one in the listing."""
     entries: Sequence[Entry]
-    """Where they lie."""
+    """Where they are stored."""
     sizes: NDArray[np.int64]
-    """Bytes of each when it was last looked at; -1 for one that never was."""
+    """Bytes of each at an earlier scan; -1 where there was none."""
     mtimes: NDArray[np.int64]
-    """Time of the last change of its file then, ns since 1970."""
+    """Time of the last change of each file then, ns since 1970."""
 
 
 Finding = Facts | str | None
-"""The facts, or why the image is broken, or None where it is as it was."""
+"""The facts, or why the image is broken, or None where it has not changed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Inspector:
-    """Looks at the images of one split, in whatever process it is sent to."""
+    """Inspects images of one split, in a worker process."""
 
     root: Path
     """Folder that names are relative to."""
     archives: tuple[str, ...]
     """Files below `root` that hold many images."""
     raw: tuple[int, int] | None
-    """Width and height where the images are bare pixels."""
+    """Width and height where the images are raw pixels."""
 
     def __call__(self, chunk: Chunk) -> tuple[int, list[Finding]]:
         """The chunk's start, and one finding for each of its images."""
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of odd metadata and large images, which decode all the same
+            warnings.simplefilter("ignore")  # of odd metadata and large images, which can be decoded
             known = zip(chunk.entries, chunk.sizes.tolist(), chunk.mtimes.tolist(), strict=True)
             return chunk.start, [self._finding(entry, size, mtime) for entry, size, mtime in known]
 
@@ -86,14 +86,14 @@ class Inspector:
 
 
 def decode(content: bytes) -> tuple[int, int, int, int, int]:
-    """Width, height, format, mode and orientation of an encoded image, after it was decoded whole.
+    """Decode an encoded image to its last byte; returns width, height, format, mode and orientation.
 
     Raises:
         Exception: Of any kind, as Pillow's parsers raise them; the image cannot be decoded to its last byte.
     """
     try:
         return _decoded(content, reduced=True)
-    except Exception:  # a lossless JPEG, for one, has no smaller size
+    except Exception:  # a lossless JPEG, for example, cannot be decoded at a smaller size
         return _decoded(content, reduced=False)
 
 
@@ -105,7 +105,7 @@ def _decoded(content: bytes, *, reduced: bool) -> tuple[int, int, int, int, int]
     with image:
         width, height = image.size
         if reduced:
-            # every byte of a JPEG is parsed at an eighth of its size too, in two thirds of the time
+            # decoding at an eighth of the size parses every byte of a JPEG in two thirds of the time
             image.draft(None, (1, 1))  # type: ignore[arg-type]
         image.load()
         facts = number(image.format, FORMATS), number(image.mode, MODES), _orientation(image)
@@ -120,10 +120,10 @@ def _unidentified(content: bytes) -> str:
 
 
 def _orientation(image: Image.Image) -> int:
-    """1 to 8, or 0 where there is none; metadata that cannot be read do not make an image unusable."""
+    """1 to 8, or 0 where there is none, or where the metadata cannot be read."""
     try:
         value = image.getexif().get(Tag.Orientation, 0)
-    except Exception:  # as above
+    except Exception:  # Pillow's parsers raise errors of any kind
         return 0
     return value if isinstance(value, int) and 1 <= value <= 8 else 0
 
@@ -147,7 +147,7 @@ def _read(path: Path, entry: Entry) -> tuple[bytes, int]:
 
 
 def _state(status: os.stat_result, entry: Entry) -> tuple[int, int]:
-    """Bytes of the image and time of its file's last change, as far as a look from outside tells."""
+    """Bytes of the image and time of its file's last change, without opening the file."""
     if entry.archive < 0:
         return (status.st_size if stat.S_ISREG(status.st_mode) else -1), status.st_mtime_ns
     return (entry.size if status.st_size >= entry.offset + entry.size else -1), status.st_mtime_ns

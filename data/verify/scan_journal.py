@@ -1,4 +1,4 @@
-"""What a scan has found so far, kept on disk so that a killed one goes on where it stopped."""
+"""The progress of a scan on disk, so that a scan that was killed can continue."""
 
 import fcntl
 import json
@@ -12,18 +12,18 @@ from data.verify.inspection import Facts
 HEAD = b"images found usable, version 1\n"
 
 Record = tuple[str, Facts]
-"""An image's key, and what was found."""
+"""An image's key and facts."""
 
 
 class Journal:
-    """An append-only file: a line for each finished chunk. What a kill tears is its last line, which is left out."""
+    """An append-only file with a line for each finished chunk. A last line that a kill cut short is ignored."""
 
     def __init__(self, path: Path, file: IO[bytes]) -> None:
         self._path = path
         self._file = file
 
     def records(self) -> Iterator[Record]:
-        """What earlier scans left; read to its end, the file ends with the last whole line of it."""
+        """Records of earlier scans; once all are read, the file is truncated to its complete lines."""
         end = 0
         with self._path.open("rb") as file:
             for size, records in _whole_lines(file):
@@ -34,7 +34,7 @@ class Journal:
             self._write(HEAD)
 
     def add(self, records: Iterable[Record]) -> None:
-        """Write a line, which outlasts this process.
+        """Append a line.
 
         Raises:
             OSError: The disk is full.
@@ -45,29 +45,29 @@ class Journal:
     def _write(self, line: bytes) -> None:
         try:
             self._file.write(line)
-        except OSError as error:  # which does not tell the file's name
+        except OSError as error:  # which lacks the file's name
             raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
 @contextmanager
 def opened(path: Path) -> Iterator[Journal]:
-    """The journal at `path`, a new one if there is none, to this process alone.
+    """Open or create the journal at `path`, and lock it.
 
     Raises:
-        OSError: It cannot be written, or another process writes it.
+        OSError: It cannot be written, or another process has locked it.
     """
     with path.open("ab", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
-            raise OSError(error.errno, "another process is looking at these images; let it finish", str(path)) from None
+            raise OSError(error.errno, "another process is scanning these images; let it finish", str(path)) from None
         except OSError:
             pass  # no locks on this file system: two scans at once would write lines that neither can read
         yield Journal(path, file)
 
 
 def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, Sequence[Record]]]:
-    """Bytes and contents of each; nothing of a file that is none of ours, or another version's."""
+    """Length and records of each complete line; none in a file of another kind or version."""
     if file.read(len(HEAD)) != HEAD:
         return
     yield len(HEAD), ()
@@ -79,7 +79,7 @@ def _whole_lines(file: IO[bytes]) -> Iterator[tuple[int, Sequence[Record]]]:
 
 
 def _parsed(line: bytes) -> Sequence[Record] | None:
-    """None for a torn line."""
+    """The records of a line; None where it is incomplete."""
     if not line.endswith(b"\n"):
         return None
     try:

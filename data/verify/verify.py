@@ -1,4 +1,4 @@
-"""Looks at every image of a split once, and lists those that can be trained on."""
+"""Decodes every image of a split once, and lists those that can be trained on."""
 
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from data.catalog.listing import Listing
 from data.catalog.manifest import Manifest
-from data.types import Progress
+from data.types import Progress, unwatched
 from data.verify.findings import Findings
 from data.verify.inspection import Inspector
 from data.verify.scan_journal import opened
@@ -15,55 +15,52 @@ from data.workers import each
 NAMED = 5
 
 
-class Survey(NamedTuple):
-    """A scan's result."""
+class Scan(NamedTuple):
+    """The images of a split."""
 
     manifest: Manifest
-    """The usable images, and the broken ones."""
+    """Usable images, and broken ones."""
     read: int
-    """Images that were read: the others were known, and their files had not changed."""
+    """Images that were read; the others had not changed since an earlier scan."""
 
 
 def scan(
-    listing: Listing, *, known: Manifest | None, journal: Path | None, workers: int, progress: Progress
-) -> Manifest:
-    """Read and decode every image, and list what was found, in the listing's order.
+    listing: Listing,
+    *,
+    known: Manifest | None = None,
+    journal: Path | None = None,
+    workers: int,
+    progress: Progress = unwatched,
+) -> Scan:
+    """Read and decode every image; the manifest has the listing's order.
 
-    More than one worker are processes that are spawned: a script that asks for them calls this under
-    `if __name__ == "__main__":`.
+    Workers are spawned processes: a script that uses several calls this under `if __name__ == "__main__":`.
 
     Args:
         listing: Where the images lie.
-        known: An earlier scan: images whose file has the size and time it had then are not read again.
-        journal: A file that takes what is found as it is found. After an interruption, the same call goes on from
-            there; once the manifest is saved, the caller removes it. None: nothing is kept.
-        workers: Processes that read; 1 reads in this one.
-        progress: Is given the number of images done, and of all, now and then. What it raises stops the scan.
+        known: An earlier scan: images whose file has the same size and time are not read again.
+        journal: A file in which the scan saves its progress: after an interruption, the same call continues from there.
+            The caller removes it once the manifest is saved.
+        workers: Processes that read; 1 reads in this process.
+        progress: Counts the images. What it raises stops the scan.
 
     Raises:
         OSError: The journal cannot be written, or an archive is gone.
-        BrokenExecutor: A worker was killed. The same call goes on from there, if there is a journal.
+        BrokenExecutor: A worker was killed. With a journal, the same call continues from there.
     """
-    return survey(listing, known=known, journal=journal, workers=workers, progress=progress).manifest
-
-
-def survey(
-    listing: Listing, *, known: Manifest | None, journal: Path | None, workers: int, progress: Progress
-) -> Survey:
-    """As `scan`, and say how many images had to be read for it."""
     findings, done, read = Findings(listing), 0, 0
     inspector = Inspector(listing.root, listing.archives, listing.raw)
     with ExitStack() as stack:
-        kept = stack.enter_context(opened(journal)) if journal else None
-        findings.remember(known, kept.records() if kept else ())
+        saved = stack.enter_context(opened(journal)) if journal else None
+        findings.remember(known, saved.records() if saved else ())
         progress(0, len(listing.entries))
-        for start, found in stack.enter_context(closing(each(inspector, findings.chunks(), workers))):
-            new = findings.put(start, found)
-            if kept and new:
-                kept.add(new)
-            done, read = done + len(found), read + sum(1 for one in found if one is not None)
+        for start, results in stack.enter_context(closing(each(inspector, findings.chunks(), workers))):
+            new = findings.put(start, results)
+            if saved and new:
+                saved.add(new)
+            done, read = done + len(results), read + sum(result is not None for result in results)
             progress(done, len(listing.entries))
-    return Survey(findings.manifest(), read)
+    return Scan(findings.manifest(), read)
 
 
 def problem(manifest: Manifest, max_broken: float) -> str | None:
@@ -71,7 +68,7 @@ def problem(manifest: Manifest, max_broken: float) -> str | None:
 
     Args:
         manifest: A scan's result.
-        max_broken: Greatest bearable share of broken images: 0 to 1.
+        max_broken: Greatest accepted share of broken images, 0 to 1.
     """
     broken, total = len(manifest.broken), len(manifest) + len(manifest.broken)
     if broken <= max_broken * total:
@@ -80,6 +77,6 @@ def problem(manifest: Manifest, max_broken: float) -> str | None:
     more = f"\n  and {broken - NAMED:,} more" if broken > NAMED else ""
     return (
         f"{manifest.root}: {broken:,} of {total:,} images cannot be decoded ({broken / total:.2%}; "
-        f"{max_broken:.2%} would be borne)\n{named}{more}\n"
+        f"{max_broken:.2%} would be accepted)\n{named}{more}\n"
         f"  repair or remove them and verify again, or raise --max-broken"
     )

@@ -1,4 +1,4 @@
-"""What the runs of a sweep came to: mean and spread over seeds. Standard library only."""
+"""The results of a sweep: mean and spread over seeds. Standard library only."""
 
 import fcntl
 import json
@@ -19,44 +19,26 @@ HEAD = ("settings", "runs", "top-1, %", "top-5, %")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Row:
-    """The runs that differ in their seed alone."""
-
-    settings: str
-    finished: int
-    of: int
-    top1: str
-    """Mean and sample standard deviation, percent."""
-    top5: str
-
-    @property
-    def cells(self) -> tuple[str, ...]:
-        """For the table."""
-        return (self.settings, f"{self.finished} of {self.of}", self.top1, self.top5)
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
 class Summary:
-    """A sweep as it stands."""
+    """The results of a sweep so far."""
 
-    rows: Sequence[Row]
+    rows: Sequence[tuple[str, ...]]
+    """Cells below HEAD: a row for all runs that differ in their seed alone."""
     protocols: Sequence[str]
-    """How the accuracies were measured; more than one cannot be compared."""
+    """How the accuracies were measured; those of several protocols cannot be compared."""
 
     @property
     def note(self) -> str:
-        """What the numbers mean."""
         measured = " / ".join(self.protocols) or "nothing has finished yet"
         return f"mean +- standard deviation over seeds; {measured}"
 
     def markdown(self) -> str:
-        """The table as Markdown."""
-        lines = [HEAD, tuple("---" for _ in HEAD), *(row.cells for row in self.rows)]
+        lines = [HEAD, tuple("---" for _ in HEAD), *self.rows]
         return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{self.note}\n"
 
 
 def summarize(root: Path, members: Sequence[Member]) -> Summary:
-    """Gather the results that there are."""
+    """Read the results that exist so far."""
     groups: dict[str, list[dict[str, Any] | None]] = {}
     for member in members:
         groups.setdefault(_without_seed(member.settings), []).append(RunDirectory(root / member.name).finished())
@@ -68,52 +50,35 @@ def summarize(root: Path, members: Sequence[Member]) -> Summary:
 
 
 def keep(root: Path, members: Sequence[Member]) -> None:
-    """Note which runs belong to the table, and write it."""
+    """Record which runs belong to the table, and write it."""
     named = [{"name": member.name, "settings": member.settings} for member in members]
     write_text(LaunchFolder(root).path / _MEMBERS, json.dumps(named))
     refresh(root)
 
 
 def refresh(root: Path) -> None:
-    """Write the table beside the runs, from the results that there are."""
+    """Write the table beside the runs, from the results that exist so far."""
     file = LaunchFolder(root).path / _MEMBERS
-    with _alone(file):
-        _write(root, file)
-
-
-def _write(root: Path, file: Path) -> None:
-    members: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-    write_text(root / FILE, summarize(root, [Member(**member) for member in members]).markdown())
+    with _locked(file):
+        members: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+        write_text(root / FILE, summarize(root, [Member(**member) for member in members]).markdown())
 
 
 @contextmanager
-def _alone(file: Path) -> Generator[None]:
-    """Runs that finish together write one after the other, where the file system has locks."""
+def _locked(file: Path) -> Generator[None]:
+    """Let runs that finish together write one after the other, if the file system has locks."""
     with file.with_suffix(".lock").open("w") as lock:
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
 
-def _row(settings: str, group: list[dict[str, Any] | None]) -> Row:
+def _row(settings: str, group: list[dict[str, Any] | None]) -> tuple[str, ...]:
     results = [result for result in group if result]
-    return Row(
-        settings=settings,
-        finished=len(results),
-        of=len(group),
-        top1=_spread([float(result["top1"]) for result in results]),
-        top5=_spread([float(result["top5"]) for result in results]),
-    )
-
-
-def _spread(values: list[float]) -> str:
-    return str(spread(values)) if values else ""
+    spreads = (str(spread([float(result[top]) for result in results])) if results else "" for top in ("top1", "top5"))
+    return (settings, f"{len(results)} of {len(group)}", *spreads)
 
 
 def _without_seed(settings: Settings) -> str:
-    shown = {path: value for path, value in settings.items() if path != "seed"}
-    return ", ".join(f"{path} {_text(value)}" for path, value in shown.items()) or "recipe"
-
-
-def _text(value: object) -> str:
-    return value if isinstance(value, str) else json.dumps(value)
+    texts = {path: value if isinstance(value, str) else json.dumps(value) for path, value in settings.items()}
+    return ", ".join(f"{path} {text}" for path, text in texts.items() if path != "seed") or "recipe"

@@ -1,4 +1,4 @@
-"""A sweep: one recipe, and what differs from run to run. Standard library and YAML only.
+"""A sweep: a recipe, and the fields in which runs differ. Standard library and YAML only.
 
     recipe: cifar_resnet20            # name, or path as seen from this file
     grid:                             # every combination
@@ -26,24 +26,24 @@ from trainer.recipe import recipes
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, decode, encode, suggest
 
-MOST = 10_000  # tasks: what Slurm takes by default is 1,001, and says so itself
+MOST = 10_000  # runs; Slurm's own limit is 1,001 by default, and it says so itself
 
 Settings = dict[str, Any]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Member:
-    """A run among others."""
+    """A run of a sweep, as the table of results needs it."""
 
     name: str
-    """Its folder, from what sets it apart."""
+    """Its folder, named by its settings."""
     settings: Settings
-    """What sets it apart, by the dotted path of the recipe's field."""
+    """The fields of the recipe, by dotted path, in which it differs from other runs."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Task(Member):
-    """One run of a sweep."""
+    """A run of a sweep with its whole recipe."""
 
     recipe: Recipe
 
@@ -130,32 +130,28 @@ def _check_count(file: Path, count: int) -> None:
 
 def _changed(base: Recipe, settings: Settings) -> Recipe:
     data: Settings = copy.deepcopy(encode(base))
-    for path, value in sorted(
-        settings.items(), key=lambda item: str(item[0]).count(".")
-    ):  # sections, then their fields
+    # sections, then their fields
+    for path, value in sorted(settings.items(), key=lambda item: str(item[0]).count(".")):
         *sections, field = str(path).split(".")
-        place = data
+        fields = data
         for section in sections:
-            if not isinstance(place.setdefault(section, {}), dict):
+            if not isinstance(fields.setdefault(section, {}), dict):
                 raise InvalidConfigError([f"{path}: {section} is no section of a recipe"])
-            place = cast("Settings", place[section])
-        place[field] = copy.deepcopy(value)  # other runs have the same one
+            fields = cast("Settings", fields[section])
+        fields[field] = copy.deepcopy(value)  # other runs share it
     return decode(Recipe, data)
 
 
 def _names(runs: list[Settings]) -> list[str]:
-    """A folder's name for each run, short and unlike the others."""
+    """A short and unique name of a folder for each run."""
     paths = list(dict.fromkeys(path for run in runs for path in run))
     last = [str(path).rpartition(".")[2] for path in paths]
     short = {path: name if last.count(name) == 1 else str(path) for path, name in zip(paths, last, strict=True)}
     names = [",".join(f"{short[path]}={_label(value)}" for path, value in run.items()) or "recipe" for run in runs]
     names = [re.sub(r"[^A-Za-z0-9._=,+-]", "_", name)[:150] for name in names]
     counts = Counter(names)
-    return [name if counts[name] == 1 else f"{name}-{_hash(run)}" for name, run in zip(names, runs, strict=True)]
-
-
-def _hash(run: Settings) -> str:
-    return hashlib.sha256(json.dumps(run, default=str).encode()).hexdigest()[:8]
+    hashes = [hashlib.sha256(json.dumps(run, default=str).encode()).hexdigest()[:8] for run in runs]
+    return [name if counts[name] == 1 else f"{name}-{digest}" for name, digest in zip(names, hashes, strict=True)]
 
 
 def _label(value: object) -> str:

@@ -1,4 +1,4 @@
-"""`provenet array`: its flags, its refusals, what it prints. Loads submitit only to submit."""
+"""`provenet array`: its flags and refusals. Loads submitit only to submit."""
 
 import sys
 from collections import Counter
@@ -26,11 +26,11 @@ from trainer.terminal import show
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Array:
-    """Queue the runs of a sweep as one job array, each with a folder in --output and a restart of its own.
+    """Queue the runs of a sweep as one job array; each has its folder in --output and is restarted on its own.
 
-    SWEEP is a YAML file with a `recipe` and, by dotted field, a `grid` of values or a `list` of settings; seeds are a
-    field like others. The same command again skips what is finished, queued or running. summary.md in --output holds
-    mean and spread over seeds, and follows as runs finish.
+    SWEEP is a YAML file with a `recipe` and, by dotted field, a `grid` of values or a `list` of settings; `seed` is a
+    field like any other. The same command again skips what is finished, queued or running. summary.md in --output holds
+    mean and spread over seeds, and is updated when a run finishes.
 
     Example: provenet array lr.yaml --data /imagenet --output runs/lr --gpus-per-node 8 --hours 12 --parallel 4
     """
@@ -44,12 +44,12 @@ class Array:
     parallel: int = field(default=16, metadata={"min": 1, "max": 10_000})
     """Runs at a time: 1 to 10,000."""
     summary: bool = False
-    """Queue nothing: print mean and spread over seeds of what has finished."""
+    """Queue nothing: print mean and spread over seeds of the finished runs."""
     dry_run: bool = False
-    """Queue nothing: print what would be."""
+    """Queue nothing: print the names of the runs that would be queued."""
 
     def run(self) -> int:
-        """Check every run, then queue those that need it."""
+        """Check every run, then queue those that are neither finished nor queued."""
         if not self.sweep.exists():
             return refuse([f"SWEEP: {self.sweep} does not exist"])
         tasks = sweep.load(self.sweep)
@@ -66,7 +66,7 @@ class Array:
         if not idle:
             return self._summarize(tasks)
         together = Sweep(root=self._root, parallel=self.parallel, local=self.cluster.cluster == "local")
-        code = enqueue.submit_array([wanted[name] for name in idle], together)
+        code = enqueue.submit([wanted[name] for name in idle], together)
         if code == 0:
             results.keep(self._root, tasks)
         return code
@@ -80,27 +80,27 @@ class Array:
         return Wanted(recipe=smoke.tried(task.recipe, site), site=site, cluster=self.cluster)
 
     def _idle(self, tasks: Sequence[Task]) -> list[str]:
-        """Runs that are neither finished nor in the hands of a job."""
+        """Runs that are neither finished nor queued nor running."""
         seen = {task.name: run_state.read(RunDirectory(self._root / task.name)) for task in tasks}
         open_ = {name: one for name, one in seen.items() if not one.finished}
-        there = enqueue.jobs_there(list(open_.values()), self.cluster)
-        return [name for name, one in open_.items() if one.path not in there]
+        jobs = enqueue.live_jobs(list(open_.values()), self.cluster)
+        return [name for name, one in open_.items() if one.path not in jobs]
 
     def _summarize(self, tasks: Sequence[Task]) -> int:
-        found = results.summarize(self._root, tasks)
-        show(results.HEAD, [row.cells for row in found.rows])
-        sys.stdout.write(f"{found.note}\n")
+        summary = results.summarize(self._root, tasks)
+        show(results.HEAD, summary.rows)
+        sys.stdout.write(f"{summary.note}\n")
         return 0
 
 
 def default(_words: Sequence[str]) -> Array:
-    """The values of the flags, but for the folders, which have none."""
+    """The flags' defaults; the folders have none."""
     return Array(sweep=tyro.MISSING, cluster=ClusterConfig(), site=NOWHERE)
 
 
 def _problems(wanted: dict[str, Wanted]) -> list[str]:
-    """Of all runs; what all have in common is said once."""
-    found = [(name, problem) for name, one in wanted.items() for problem in enqueue.problems(one)]
-    counts = Counter(problem for _, problem in found)
-    texts = (problem if counts[problem] == len(wanted) else f"{name}: {problem}" for name, problem in found)
+    """The problems of all runs; one that all have is listed once."""
+    problems = [(name, problem) for name, one in wanted.items() for problem in enqueue.problems(one)]
+    counts = Counter(problem for _, problem in problems)
+    texts = (problem if counts[problem] == len(wanted) else f"{name}: {problem}" for name, problem in problems)
     return list(dict.fromkeys(texts))

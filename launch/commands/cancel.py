@@ -16,16 +16,16 @@ from launch import attempts
 from launch.run_state import Snapshot, job_states, read
 from launch.scheduler import JobState
 from launch.submission import LaunchFolder, Submission
-from trainer.exits import FAILED, refuse
+from trainer.exits import FAILED, refuse, say
 from trainer.rundir import RunDirectory
 
-_ASK_S = 5.0  # a process that was only starting has not heard the first signal
-_LOOK_S = 0.5
+_REPEAT_S = 5.0  # a process that is only starting does not handle the first signal
+_POLL_S = 0.5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Cancel:
-    """Let a submitted run save and end, and Slurm not start it again; waits until it has.
+    """Let a submitted run save and end, keep Slurm from starting it again, and wait for its end.
 
     `provenet resume RUN` goes on with it later.
 
@@ -35,7 +35,7 @@ class Cancel:
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """Run directory."""
     now: bool = False
-    """Kill it without a checkpoint: what came after the newest one is trained again by a resume."""
+    """Kill it without a checkpoint: `resume` trains again what came after the newest one."""
 
     def run(self) -> int:
         """Cancel the run's job."""
@@ -48,76 +48,65 @@ class Cancel:
             return refuse([f"RUN: {run.path} was never submitted: it holds no launch/submission.json"])
         job = _Job(seen, seen.submission)
         if not job.state().is_known:
-            return refuse([f"job {job.submission.job} cannot be asked for: {job.state().reason}"])
-        if not job.is_there():
-            sys.stdout.write(f"job {job.submission.job} has ended already\n")
+            return refuse([f"the state of job {job.id} is unknown: {job.state().reason}"])
+        if not job.may_run():
+            sys.stdout.write(f"job {job.id} has ended already\n")
             return 0
-        LaunchFolder(run.path).cancel(job.submission.job)
+        LaunchFolder(run.path).cancel(job.id)
         return self._end(job, run)
 
     def _end(self, job: "_Job", run: RunDirectory) -> int:
         if self.now or not job.state().is_at_work:
             job.kill()
         else:
-            job.ask(f"job {job.submission.job} saves and ends; Ctrl-C stops only the waiting")
-        if job.is_there():
-            sys.stderr.write(f"job {job.submission.job} is still there; kill it: add --now\n")
-            return FAILED
+            sys.stderr.write(f"job {job.id} saves and ends; Ctrl-C stops only the waiting\n")
+            job.stop()
+        if job.may_run():
+            return say(f"job {job.id} has not ended; kill it: add --now", FAILED)
         step = attempts.newest_step(run.checkpoints)
-        sys.stdout.write(f"job {job.submission.job} has ended; the newest checkpoint is of step {step:,}\n")
+        sys.stdout.write(f"job {job.id} has ended; the newest checkpoint is of step {step:,}\n")
         sys.stdout.write(f"  go on with   {LaunchFolder(run.path).resume}\n")
         return 0
 
 
 @dataclass(frozen=True, slots=True)
 class _Job:
-    """The job of a submission, on a cluster or here."""
-
     seen: Snapshot
     submission: Submission
 
+    @property
+    def id(self) -> str:
+        return self.submission.job
+
     def state(self) -> JobState:
-        """How it stands."""
         return job_states([self.seen])[self.seen.path]
 
-    def is_there(self) -> bool:
-        """Whether it runs, or will, or nobody says."""
+    def may_run(self) -> bool:
+        """Whether it is running, will be, or its state is unknown."""
         state = self.state()
         return state.is_there or not state.is_known
 
     def kill(self) -> None:
-        """End it without a word, and wait until it is gone."""
-        if self.submission.kind == "local":
-            with suppress(ProcessLookupError):  # submitit's controller takes its processes along
-                os.kill(int(self.submission.job), signal.SIGINT)
-        else:
-            _scancel(self.submission.job)
+        """End it without a checkpoint, and wait for its end."""
+        self._send(signal.SIGINT)  # submitit's local controller kills its processes then
         self._wait(60.0)
 
-    def ask(self, text: str) -> None:
-        """Let it save and end, and wait until it has."""
-        sys.stderr.write(f"{text}\n")
-        deadline = time.monotonic() + 2 * self._grace_s()
-        while self.is_there() and time.monotonic() < deadline:
-            self._signal()
-            self._wait(_ASK_S)
+    def stop(self) -> None:
+        """Let it save and end, and wait for its end."""
+        deadline = time.monotonic() + 2 * float(self.submission.request.get("grace_s", 120))
+        while self.may_run() and time.monotonic() < deadline:
+            self._send(signal.SIGTERM, "--signal=USR2")  # Slurm sends it to the ranks; the job's process sees their end
+            self._wait(_REPEAT_S)
 
-    def _grace_s(self) -> float:
-        return float(self.submission.request.get("grace_s", 120))
-
-    def _signal(self) -> None:
+    def _send(self, local: signal.Signals, *slurm: str) -> None:
+        """Send a signal to a local job, or call scancel with these flags; a job that is gone needs neither."""
         if self.submission.kind == "local":
             with suppress(ProcessLookupError):
-                os.kill(int(self.submission.job), signal.SIGTERM)
+                os.kill(int(self.id), local)
         else:
-            _scancel("--signal=USR2", self.submission.job)  # to the ranks; the job's own process sees them end
+            subprocess.run(["scancel", *slurm, self.id], check=False, capture_output=True, timeout=60)
 
     def _wait(self, seconds: float) -> None:
         end = time.monotonic() + seconds
-        while self.is_there() and time.monotonic() < end:
-            time.sleep(_LOOK_S)
-
-
-def _scancel(*words: str) -> None:
-    """Call scancel; a job that is gone meanwhile is what was wanted."""
-    subprocess.run(["scancel", *words], check=False, capture_output=True, timeout=60)
+        while self.may_run() and time.monotonic() < end:
+            time.sleep(_POLL_S)

@@ -1,4 +1,4 @@
-"""`provenet logs`: the output of a run's job, merged or of one rank. Loads no torch."""
+"""`provenet logs`: the output of a run's job, of all ranks or of one. Loads no torch."""
 
 import sys
 import time
@@ -23,9 +23,9 @@ _POLL_S = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Logs:
-    """Show the end of the output of a run's job: the job's own lines, and behind `RANK: ` those of each process.
+    """Show the end of the output of a run's job: the job's own lines, and after `RANK: ` those of each process.
 
-    Without --attempt, of the job that was queued last, all its attempts together.
+    Without --attempt, all attempts of the job that was queued last.
 
     Example: provenet logs runs/r50 --rank 0 --follow
     """
@@ -33,30 +33,29 @@ class Logs:
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """Run directory."""
     rank: int | None = field(default=None, metadata={"min": 0, "max": 1_000_000})
-    """Only what this rank wrote, without its label: 0 to 1,000,000. None: all lines, merged."""
+    """Only the lines of this rank, without its label: 0 to 1,000,000. None: all lines."""
     attempt: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000})
     """Only this attempt, 1 to 1,000,000, also one of an earlier job. None: all of the job."""
     lines: int = field(default=100, metadata={"min": 0, "max": 1_000_000})
-    """The last so many lines, 0 to 1,000,000; 0: all."""
+    """How many lines of the end: 0 to 1,000,000; 0: all."""
     follow: bool = False
-    """Go on with what is written from now on, until the run has ended or Ctrl-C."""
+    """Go on with new lines until the run ends or Ctrl-C."""
 
     def run(self) -> int:
-        """Show the lines, and follow."""
         try:
             return until_reader_leaves(self._run)
-        except KeyboardInterrupt:  # the way to end it
+        except KeyboardInterrupt:
             return 0
 
     def _run(self) -> int:
         folder = LaunchFolder(self.run_directory)
         if (submission := folder.submission()) is None:
-            return refuse([_why_none(self.run_directory)])
+            return refuse([_reason(self.run_directory)])
         if problems := range_problems(self, flags=True):
             return refuse(problems)
         jobs = {attempt.number: attempt.job for attempt in attempts.read(folder.attempts)}
         job = jobs.get(self.attempt or 0, submission.job)
-        log, skipped = LogFile(_place(folder, submission, job), self.rank, self.attempt), 0
+        log, skipped = LogFile(_log(folder, submission, job), self.rank, self.attempt), 0
         try:
             skipped = log.seek(self.lines)
         except FileNotFoundError:
@@ -73,15 +72,15 @@ class Logs:
         ended = False
         while not log.is_over:
             had_ended, ended = ended, has_ended(folder, job, self.attempt)
-            before = log.place
+            before = log.offset
             _write(log.more())
-            if had_ended and log.place == before:  # what ends a job still says so
+            if had_ended and log.offset == before:  # a job writes its last line after the record of its end
                 return
             time.sleep(_POLL_S)
 
 
 def has_ended(folder: LaunchFolder, job: str, attempt: int | None) -> bool:
-    """Whether nothing more is to come of the job, or of one of its attempts."""
+    """Whether the job, or one of its attempts, has ended and is not started again."""
     begun = [each for each in attempts.read(folder.attempts) if each.job == job]
     if attempt is not None:
         return any(each.number > attempt or (each.number == attempt and each.end) for each in begun)
@@ -91,19 +90,19 @@ def has_ended(folder: LaunchFolder, job: str, attempt: int | None) -> bool:
     return end is not None and (end.then != "again" or folder.is_cancelled(job))
 
 
-def _why_none(run: Path) -> str:
+def _reason(run: Path) -> str:
+    """Why there is no log."""
     if not run.is_dir():
         return f"RUN: {run} is not a folder"
     if not RunDirectory(run).recipe.exists():
         return f"RUN: {run} is not a run directory: it holds no recipe.yaml"
-    return f"RUN: {run} was never queued, so no output of it was kept; provenet submit RECIPE --output {run} does"
+    return f"RUN: {run} was never queued, so it has no log; provenet submit RECIPE --output {run} queues it"
 
 
-def _place(folder: LaunchFolder, submission: Submission, job: str) -> Path:
-    """Where the job's log lies."""
-    named = folder.path / submission.log
-    log = named.with_name(named.name.replace(submission.job, job, 1))
-    here = folder.path / log.name  # the run directory may have been moved, or the other job was none of an array
+def _log(folder: LaunchFolder, submission: Submission, job: str) -> Path:
+    newest = folder.path / submission.log
+    log = newest.with_name(newest.name.replace(submission.job, job, 1))
+    here = folder.path / log.name  # the run directory was moved, or only one of the two jobs was part of an array
     return here if here.exists() and not log.exists() else log
 
 

@@ -7,12 +7,11 @@ from typing import Annotated
 
 import tyro
 
-from launch.plan import jobs, measured, plan_table, published
+from launch.plan import plan_table, speeds
 from launch.plan.config import PlanConfig, plan_problems
-from launch.plan.jobs import TooShortError
-from launch.plan.measured import Measured
+from launch.plan.forecast import Forecast, TooShortError, gpu_counts
 from launch.plan.network_size import weigh
-from launch.plan.step_time import Forecast
+from launch.plan.speeds import Measured
 from models import registry
 from trainer.commands.parsing import named_recipe
 from trainer.exits import FAILED, refuse, say
@@ -50,13 +49,13 @@ class Plan:
             InvalidConfigError: The file of `measured` cannot be read.
         """
         config, recipe = self.config, self.settings
-        known = measured.read(config.measured) if config.measured else None
+        known = speeds.read(config.measured) if config.measured else None
         if problems := self._problems(known):
             return refuse(problems)
         try:
             network = weigh(recipe.model, recipe.input.train_size)
-            speeds, sources = known.speeds(config, recipe) if known else published.speeds(config, recipe, network)
-            self._show(Forecast(config=config, recipe=recipe, network=network, speeds=speeds), sources)
+            rates, sources = known.speeds(config, recipe) if known else speeds.published(config, recipe, network)
+            self._show(Forecast(config=config, recipe=recipe, network=network, speeds=rates), sources)
         except TooShortError as error:
             return refuse([str(error)])
         except (RuntimeError, ValueError) as error:  # of another package's network, whose limits we do not know
@@ -68,13 +67,13 @@ class Plan:
         if problems := [*range_problems(recipe), *range_problems(config, flags=True)]:
             return problems  # the other checks compute with the values
         problems = [*recipe_problems(recipe), *registry.problems(recipe.model, recipe.input.train_size)]
-        speeds = known.problems(recipe) if known else published.problems(config, recipe)
-        return [*problems, *plan_problems(config), *speeds]
+        rates = known.problems(recipe) if known else speeds.published_problems(config, recipe)
+        return [*problems, *plan_problems(config), *rates]
 
     def _show(self, forecast: Forecast, sources: list[str]) -> None:
-        asked, counts = self.config.nodes * self.config.gpus_per_node, jobs.gpu_counts(self.config)
+        asked, counts = self.config.nodes * self.config.gpus_per_node, gpu_counts(self.config)
         impossible = {gpus: problems for gpus in counts if (problems := world_problems(self.settings, gpus))}
-        runs = {gpus: jobs.run(forecast, gpus) for gpus in counts if gpus not in impossible}
+        runs = {gpus: forecast.run(gpus) for gpus in counts if gpus not in impossible}
         detail = (
             plan_table.detail(runs[asked], forecast) if asked in runs else f"{asked} GPUs: {impossible[asked][0]}\n"
         )

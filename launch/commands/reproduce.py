@@ -23,18 +23,18 @@ from trainer.stopping import START_AGAIN
 from trainer.terminal import counting
 
 SWEEP = "sweep.yaml"
-LOOK_S = 5.0
+POLL_S = 5.0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Reproduce:
-    """Train a recipe with several seeds, and say whether it gives the accuracy that it aims at.
+    """Train a recipe with several seeds, and judge whether it reaches its published accuracy.
 
-    Queues the runs as one array, each in a folder of its own in --output. The same command again queues what was lost
-    and, when all have finished, reports mean, deviation and verdict; --wait does so at once. Each run ends with an
-    evaluation under the protocol of the published figure. Flags of `provenet array` follow after --.
+    Queues the runs as one array, each in its own folder in --output. The same command again queues lost runs and, when
+    all have finished, reports mean, deviation and verdict; with --wait, one command does all. Each run ends with an
+    evaluation under the protocol of the published figure. Flags of `provenet array` may follow after --.
 
-    Ends with 0 when all runs have finished, with 75 while some have not.
+    The exit code is 0 when all runs have finished, 75 while some have not.
 
     Example: provenet reproduce resnet50 --data /imagenet --output runs/r50 --seeds 3 -- --partition
     gpu --gpus-per-node 8 --hours 12
@@ -43,22 +43,22 @@ class Reproduce:
     recipe: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Name or path of a recipe."""
     data: Path
-    """The data set, as `provenet train` takes it."""
+    """The data set, as for `provenet train`."""
     output: Path
     """Folder of the run directories."""
     seeds: int = field(default=3, metadata={"min": 1, "max": 100})
     """Runs, 1 to 100, with the seeds 0, 1, 2 and so on."""
     cluster: Literal["slurm", "local"] = "slurm"
-    """Where they run: on Slurm, or on this machine, one after the other unless --parallel says otherwise."""
+    """Slurm, or this machine, where the runs follow each other unless --parallel is set."""
     wait: bool = False
-    """Stay until all have finished or failed; Ctrl-C leaves them running."""
+    """Wait until all have finished or failed; Ctrl-C leaves them running."""
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
     launch: tyro.conf.Suppress[tuple[str, ...]] = ()
-    """What follows after --."""
+    """The flags of `provenet array` after --."""
 
     def run(self) -> int:
-        """Queue what is missing, perhaps wait, and report."""
+        """Queue the runs that need it, wait if asked to, and report."""
         if problems := self._problems():
             return refuse(problems)
         if code := self._queue():
@@ -67,33 +67,31 @@ class Reproduce:
             if self.wait:
                 self._await()
         except KeyboardInterrupt:
-            sys.stderr.write("the runs go on; the same command comes back to them\n")
+            sys.stderr.write("the runs go on; the same command continues to watch them\n")
             return INTERRUPTED
         return self._report()
 
     def _await(self) -> None:
         with counting("reproduce", "runs") as progress:
-            while self._under_way():
+            while self._are_under_way():
                 progress(sum(run.finished() is not None for run in self._runs), self.seeds)
-                time.sleep(LOOK_S)
+                time.sleep(POLL_S)
 
     def behind(self, words: tuple[str, ...]) -> "Reproduce":
-        """The command with what follows after --."""
         return replace(self, launch=words)
 
     def _problems(self) -> list[str]:
         recipes.load(self.recipe)
-        found = range_problems(self, flags=True)
+        problems = range_problems(self, flags=True)
         if self.output.exists() and not self.output.is_dir():
-            return [*found, f"--output: {self.output} is a file; name a folder"]
+            return [*problems, f"--output: {self.output} is a file; name a folder"]
         file = self.output / SWEEP
         if file.exists() and file.read_text(encoding="utf-8") != self._sweep():
-            found.append(f"--output: {file} is of another recipe or other seeds; name another folder")
-        return found
+            problems.append(f"--output: {file} is of another recipe or other seeds; name another folder")
+        return problems
 
     def _sweep(self) -> str:
-        named = self.recipe in recipes.names()
-        recipe = self.recipe if named else str(Path(self.recipe).absolute())
+        recipe = self.recipe if self.recipe in recipes.names() else str(Path(self.recipe).absolute())
         return f"recipe: {json.dumps(recipe)}\ngrid:\n  seed: {list(range(self.seeds))}\n"
 
     def _queue(self) -> int:
@@ -123,7 +121,7 @@ class Reproduce:
     def _runs(self) -> list[RunDirectory]:
         return [RunDirectory(self.output / f"seed={seed}") for seed in range(self.seeds)]
 
-    def _under_way(self) -> bool:
+    def _are_under_way(self) -> bool:
         if all(run.finished() for run in self._runs):
             return False
         rows = status.collect(self.output, {}).rows

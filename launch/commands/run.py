@@ -14,10 +14,10 @@ _LAST = tyro.conf.arg(metavar="-- COMMAND", help_behavior_hint="")
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Run:
-    """Run a launcher on this machine: its processes get time to save at a stop, and their exit code comes through.
+    """Run a launcher on this machine: at a stop its processes get time to save, and their exit code is passed on.
 
-    TERM, INT (Ctrl-C), USR2 and HUP are passed on. Without an NVIDIA GPU, also sets what makes a CPU fast. A variable
-    that is set already is left as it is.
+    TERM, INT (Ctrl-C), USR2 and HUP are passed on. Without an NVIDIA GPU, also sets variables that speed up a CPU,
+    unless they are set already.
 
     Example: provenet run --grace-s 600 -- torchrun --standalone --nproc-per-node 8 -m trainer train
     resnet50 --data /imagenet --output runs/r50
@@ -36,5 +36,4 @@ class Run:
         return refuse(problems) if problems else launcher.run(self.command, self.grace_s).code
 
     def behind(self, words: tuple[str, ...]) -> "Run":
-        """The command with what follows after --."""
         return replace(self, command=words)

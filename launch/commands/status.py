@@ -4,7 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
@@ -125,12 +125,7 @@ def _row(run: RunDirectory, name: str, seen: Snapshot | str, jobs: dict[Path, Jo
         run=name,
         state=now.state,
         job=submission.job if submission else None,
-        step=far.step,
-        total_steps=far.total_steps,
-        epoch=far.epoch,
-        epochs=recipe.epochs if recipe else far.epochs,
-        top1=far.top1,
-        images_per_s=far.images_per_s,
+        progress=replace(far, epochs=recipe.epochs) if recipe else far,
         restarts=None if isinstance(seen, str) or not submission else max(len(seen.attempts) - 1, 0),
         eta_s=_eta_s(far, recipe) if is_running else None,
         note="; ".join(filter(None, (trouble, now.note, _deaths(run, now.state), _silence(far) if is_running else ""))),

@@ -12,7 +12,7 @@ import tyro
 from launch import enqueue, run_state
 from launch.enqueue import Wanted
 from launch.site import ClusterConfig
-from launch.submission import LaunchFolder, Submission
+from launch.submission import LaunchFolder
 from trainer.commands.parsing import named_recipe
 from trainer.exits import refuse
 from trainer.recipe import smoke
@@ -27,11 +27,11 @@ CLUSTER = (tyro.conf.OmitArgPrefixes, tyro.conf.UseAppendAction)
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Submit:
-    """Queue a training run on a Slurm cluster, or start it here with --cluster local, and take it to its end.
+    """Queue a training run on a Slurm cluster, or start it here with --cluster local, and restart it until it is done.
 
     RECIPE is the name of a recipe or the path of a YAML file, and comes first; the fields of the recipe are flags. The
-    recipe, the data and the run directory are checked first, and the code is copied, so that editing it changes no job
-    that waits. At its time limit, after a preemption, a lost node or a killed process the run goes on from its last
+    recipe, the data and the run directory are checked first, and the code is copied, so that editing it changes no
+    queued job. After its time limit, a preemption, a lost node or a killed process the run goes on from its last
     checkpoint.
 
     Example: provenet submit resnet50 --data /imagenet --output runs/r50 --nodes 2 --partition
@@ -57,9 +57,9 @@ class Submit:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Resume:
-    """Queue a run again that was stopped, cancelled or lost, as it was submitted, but for the flags given here.
+    """Queue a run again that was stopped, cancelled or lost, with the flags of its submission where none are typed.
 
-    It goes on from its newest checkpoint with the code that was pinned then.
+    It goes on from its newest checkpoint with the copy of the code that it was submitted with.
 
     Example: provenet resume runs/r50 --partition long --hours 48
     """
@@ -71,7 +71,7 @@ class Resume:
     site: tyro.conf.OmitArgPrefixes[SiteConfig]
     """Where it runs."""
     new_code: bool = False
-    """Take the code as it is now; the last bits may then be others."""
+    """Use the code as it is now; results may then differ in their last bits."""
     dry_run: bool = False
     """Print the sbatch script, or the local command, and do nothing."""
 
@@ -83,7 +83,7 @@ class Resume:
             return refuse([f"--output: a run goes on in its own directory {self.run_directory}; leave it out"])
         code = Path(submission.code)
         if not self.new_code and not code.is_dir():
-            return refuse([f"{code}: the code pinned for this run is gone; add --new-code to go on with today's"])
+            return refuse([f"{code}: this run's copy of the code is gone; add --new-code to use the code as it is now"])
         wanted = Wanted(
             recipe=load(str(RunDirectory(self.run_directory).recipe)),
             site=self.site,
@@ -94,7 +94,7 @@ class Resume:
 
 
 def submit_default(words: Sequence[str]) -> Submit:
-    """The values of the recipe that was typed.
+    """The recipe's values as the flags' defaults.
 
     Raises:
         InvalidConfigError: The recipe cannot be read.
@@ -104,38 +104,34 @@ def submit_default(words: Sequence[str]) -> Submit:
 
 
 def resume_default(words: Sequence[str]) -> Resume:
-    """The values of the run's last submission.
+    """The values of the run's last submission as the flags' defaults.
 
     Raises:
         InvalidConfigError: There is none, or it cannot be read.
     """
     cluster, site = ClusterConfig(), NOWHERE
     if list(words) not in ([], ["-h"], ["--help"]):
-        if words[0].startswith("-"):  # the flags that follow are those of the run, so it has to be known first
+        if words[0].startswith("-"):  # the run decides what the flags after it mean
             raise InvalidConfigError([f"RUN: comes first, before {words[0]}: resume RUN {words[0]} ..."])
         cluster, site = stored(Path(words[0]))
     return Resume(run_directory=tyro.MISSING, cluster=cluster, site=site)
 
 
 def stored(run: Path) -> tuple[ClusterConfig, SiteConfig]:
-    """What was asked for when a run was submitted last: the defaults of `resume`.
+    """The settings with which a run was submitted last.
 
     Raises:
         InvalidConfigError: It never was, or its record cannot be read.
     """
     submission = LaunchFolder(run).submission()
     if submission is None:
-        mend = "submit it first: provenet submit RECIPE --data D --output RUN"
-        raise InvalidConfigError([f"RUN: {run} was never submitted: it holds no launch/submission.json; {mend}"])
+        advice = "submit it first: provenet submit RECIPE --data D --output RUN"
+        raise InvalidConfigError([f"RUN: {run} was never submitted: it holds no launch/submission.json; {advice}"])
     try:
-        return _settings(submission, run)
+        return decode(ClusterConfig, submission.request), replace(decode(SiteConfig, submission.site), output=run)
     except (InvalidConfigError, TypeError) as error:
         problem = f"RUN: {run}/launch/submission.json holds what this version does not read; remove it and submit again"
         raise InvalidConfigError([f"{problem}: {line}" for line in str(error).splitlines()]) from None
-
-
-def _settings(submission: Submission, run: Path) -> tuple[ClusterConfig, SiteConfig]:
-    return decode(ClusterConfig, submission.request), replace(decode(SiteConfig, submission.site), output=run)
 
 
 def _submit(wanted: Wanted, *, dry_run: bool) -> int:
@@ -147,14 +143,13 @@ def _submit(wanted: Wanted, *, dry_run: bool) -> int:
     if dry_run:
         sys.stdout.write(_preview(wanted))
         return 0
-    if job := enqueue.jobs_there([run_state.read(wanted.run)], wanted.cluster).get(wanted.run.path):
-        mend = f"end it first: provenet cancel {shlex.quote(str(wanted.run.path))}"
-        return refuse([f"--output: this run is in the hands of job {job}; {mend}"])
-    return enqueue.submit(wanted)
+    if job := enqueue.live_jobs([run_state.read(wanted.run)], wanted.cluster).get(wanted.run.path):
+        advice = f"end it first: provenet cancel {shlex.quote(str(wanted.run.path))}"
+        return refuse([f"--output: this run has job {job}; {advice}"])
+    return enqueue.submit([wanted])
 
 
 def _preview(wanted: Wanted) -> str:
-    """What would be queued, or started here."""
     if wanted.cluster.cluster == "local":
         return f"{shlex.join(wanted.job().command())}\n"
     from launch import slurm

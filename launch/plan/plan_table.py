@@ -6,9 +6,8 @@ from rich.box import SIMPLE
 from rich.console import Console
 from rich.table import Table
 
-from launch.plan.jobs import EVAL_DECODING, Run
+from launch.plan.forecast import BUCKET, EVAL_DECODING, LINE_SHARE, NETWORK_BOUND, SPREAD, Forecast, Run
 from launch.plan.network_size import gradient_bytes
-from launch.plan.step_time import BUCKET, LINE_SHARE, NETWORK_BOUND, SPREAD, Forecast
 from trainer.recipe.config import Recipe
 from trainer.terminal import show as show_plain
 

@@ -84,7 +84,7 @@ def place(root: Path, split: str, manifests: Path, progress: Progress) -> Place:
     manifests.mkdir()
     known = dataset.find(root).manifest(root, split) if manifest_file(root, split).exists() else None
     listing = dataset.find(root).listing(split)
-    found = verify.scan(listing, known=known, journal=None, workers=cores(), progress=progress)
+    found = verify.scan(listing, known=known, workers=cores(), progress=progress).manifest
     found.save(manifest_file(manifests, split))
     _cache(listing)
     return Place(root.resolve(), manifests)

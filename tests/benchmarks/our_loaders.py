@@ -14,9 +14,9 @@ from data.load import backends
 from data.load.image_file import Images
 from data.load.rendering import Resized, render
 from data.plan.config import EvalViews, InputConfig
-from data.plan.evaluation import EvalPlan
+from data.plan.evaluation import EvalPlan, Plan
 from data.plan.plan import TrainPlan
-from data.plan.samples import Plan, Samples
+from data.plan.samples import Samples
 from data.types import Backend, Shard
 from tests.benchmarks.loaders_config import BenchTask
 

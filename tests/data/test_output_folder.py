@@ -1,8 +1,11 @@
+import shutil
 from pathlib import Path
 
 import pytest
 
-from data.output_folder import RefusedError, refuse, refuse_strangers
+from data.output_folder import RefusedError, refuse, refuse_strangers, room_problems
+
+HUGE = 1 << 60
 
 
 def test_ten_problems_are_told_and_the_rest_counted() -> None:
@@ -19,3 +22,19 @@ def test_strangers_are_named_and_hidden_files_are_nobody_s_business(tmp_path: Pa
         refuse_strangers(tmp_path, ["ours"])
     refuse_strangers(tmp_path, {path.name for path in tmp_path.iterdir()})
     refuse_strangers(tmp_path / "absent", [])
+
+
+def test_a_small_data_set_has_room(tmp_path: Path) -> None:
+    assert room_problems(tmp_path / "not/there/yet", 1000, 10) == []
+
+
+def test_a_disk_that_is_too_small_is_told_before_it_is_full(tmp_path: Path) -> None:
+    (problem,) = room_problems(tmp_path / "new", HUGE, 10)
+    free = shutil.disk_usage(tmp_path).free / 1e9
+    assert problem.startswith(f"{tmp_path}/new: needs about 1,152,921,504.607 GB, and its disk has {free:,.0f}"[:-2])
+    assert problem.endswith(" GB free; make room, or name a folder on another disk")
+
+
+def test_files_have_to_find_room_as_well_as_bytes(tmp_path: Path) -> None:
+    (problem,) = room_problems(tmp_path, 0, HUGE)
+    assert problem.startswith(f"{tmp_path}: needs 1,152,921,504,606,846,976 files, and its file system has room for ")

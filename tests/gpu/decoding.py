@@ -18,9 +18,8 @@ from data.catalog.manifest import Manifest
 from data.load import backends
 from data.load.loader import PlanLoader
 from data.plan.config import EvalViews, InputConfig
-from data.plan.evaluation import EvalPlan
+from data.plan.evaluation import EvalPlan, Plan
 from data.plan.plan import TrainPlan
-from data.plan.samples import Plan
 from data.types import Backend, Batch, Shard
 from data.workers import cores
 from tests.data.making import scanned, varied_tree

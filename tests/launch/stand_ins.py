@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 
 from trainer.checkpoint import files
-from trainer.rundir import RunDirectory
+from trainer.rundir import RunDirectory, write_text
 
 
 def slurm(folder: Path, **scripts: str) -> tuple[str, Path]:
@@ -41,4 +41,4 @@ def finish(run: Path, top1: float, top5: float = 90.0, protocol: str = "center c
     """Leave a result."""
     run.mkdir(parents=True, exist_ok=True)
     result = {"top1": top1, "top5": top5, "images": 36, "protocol": protocol}
-    RunDirectory(run).result.write_text(json.dumps(result), encoding="utf-8")
+    write_text(RunDirectory(run).result, json.dumps(result))  # at once, as other processes may read it

@@ -71,8 +71,8 @@ def test_what_two_processes_write_at_once_is_all_there(tmp_path: Path) -> None:
     [
         (0, False, "done", "finished"),
         (0, True, "done", "finished"),
-        (1, False, "stopped", "it failed in a way that another start does not mend (exit code 1); the log says why"),
-        (2, False, "stopped", "it cannot start so (exit code 2); the log says what to change"),
+        (1, False, "stopped", "it failed, and would fail again (exit code 1); the log says why"),
+        (2, False, "stopped", "it cannot start (exit code 2); the log says what to change"),
         (70, False, "again", "aborted; goes on from step 1,040"),
         (75, False, "again", "stopped cleanly; goes on from step 1,040"),
         (75, True, "cancelled", "cancelled at step 1,040"),
@@ -107,7 +107,7 @@ def test_attempts_in_a_row_without_a_newer_checkpoint_are_enough(
     if ends is None:
         assert found is None
     else:
-        assert found and found.startswith(f"3 attempts in a row began at step {step} and none got to a newer")
+        assert found and found.startswith(f"3 attempts in a row began at step {step} and none wrote a newer")
         assert f"({ends}); see the log, then provenet resume" in found
 
 

@@ -74,7 +74,7 @@ def test_gpus_bring_a_process_each(images: Path, tmp_path: Path) -> None:
         (["submit", "--data", "IMAGES", "--output", "OUT", "demo"], "RECIPE: comes first, before --data"),
         (
             [*DEMO, "--data", "IMAGES", "--output", "OUT", "--gpus-per-node", "2", "--processes-per-node", "4"],
-            "--processes-per-node: 4, but --gpus-per-node 2 brings a process for each",
+            "--processes-per-node: 4, but --gpus-per-node 2 starts a process for each",
         ),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--partition", ""], "--partition: empty"),
         (["submit", "demmo", "--data", "IMAGES", "--output", "OUT"], "did you mean demo?"),
@@ -102,7 +102,7 @@ def test_a_machine_without_slurm_is_told_what_to_do(images: Path, tmp_path: Path
     done = run(*DEMO, "--data", images, "--output", tmp_path / "r", PATH=str(tmp_path))
     assert done.returncode == 2
     mend = "submit from a login node, or add --cluster local, or --dry-run"
-    assert f"sbatch: not found on this machine; {mend}" in done.stderr
+    assert f"sbatch: not on this machine; {mend}" in done.stderr
     assert not (tmp_path / "r").exists()
 
 

@@ -37,17 +37,17 @@ DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "-
         ("Batch job submission failed: Invalid node name specified", "--exclude: `sinfo"),
         ("Batch job submission failed: Invalid job array specification", "the sweep: `scontrol"),
         # for what it waits, where it queues what can never start
-        ("PartitionTimeLimit: it would wait for ever", "--hours: `sinfo"),
-        ("PartitionNodeLimit: it would wait for ever", "--nodes: `sinfo"),
-        ("BadConstraints: it would wait for ever", "--constraint or --exclude"),
+        ("PartitionTimeLimit: it would never start", "--hours: `sinfo"),
+        ("PartitionNodeLimit: it would never start", "--nodes: `sinfo"),
+        ("BadConstraints: it would never start", "--constraint or --exclude"),
     ],
 )
 def test_each_refusal_of_slurm_names_the_flag_to_change(words: str, flags: str) -> None:
-    assert enqueue._mend(words).startswith(f"  change {flags}")
+    assert enqueue._advice(words).startswith(f"  change {flags}")
 
 
 def test_other_words_of_slurm_bring_no_advice() -> None:
-    assert enqueue._mend("Unable to contact slurm controller (connect failure)") == ""
+    assert enqueue._advice("Unable to contact slurm controller (connect failure)") == ""
 
 
 def refusing(folder: Path) -> str:

@@ -7,9 +7,8 @@ from pathlib import Path
 import pytest
 
 from launch.array import results
-from launch.array.slots import slot
 from launch.array.sweep import Member
-from launch.job import Sweep, TrainJob
+from launch.job import Sweep, TrainJob, slot
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
 from tests.launch import stand_ins
@@ -52,7 +51,7 @@ def test_a_run_that_finishes_brings_the_table_up_to_date(sweep: Sweep) -> None:
         stand_ins.finish(sweep.root / "seed=0", top1=50)
         return 0
 
-    assert sweep.take_part(work) == 0
+    assert sweep.run_one(work) == 0
     assert "| recipe | 1 of 1 | 50.00 | 90.00 |" in (sweep.root / "summary.md").read_text()
 
 
@@ -61,25 +60,25 @@ def test_a_table_that_cannot_be_written_is_no_failure_of_the_run(
 ) -> None:
     stand_ins.finish(sweep.root / "seed=0", top1=50)
     (sweep.root / "seed=0" / "result.json").write_text("{")
-    assert sweep.take_part(lambda: 0) == 0
+    assert sweep.run_one(lambda: 0) == 0
     assert f"launch: {sweep.root}/summary.md was not updated: " in capsys.readouterr().err
 
 
 def test_a_run_that_does_not_finish_leaves_the_table_alone(sweep: Sweep) -> None:
     before = (sweep.root / "summary.md").stat().st_mtime_ns
-    assert sweep.take_part(lambda: 75) == 75
+    assert sweep.run_one(lambda: 75) == 75
     assert (sweep.root / "summary.md").stat().st_mtime_ns == before
 
 
-# a job as submitit starts one, whose place another run has: it takes no notice of TERM by itself
+# a job as submitit starts it, which ignores TERM; another run has its slot
 WAITING = """
 import signal, sys
 from pathlib import Path
-from launch.array import slots
+from launch import job
 from launch.job import Sweep, TrainJob
 from launch.site import ClusterConfig
 signal.signal(signal.SIGTERM, lambda number, frame: None)
-locked, slots._free = slots._free, lambda folder, count: print("waits", flush=True) or locked(folder, count)
+locked, job._free = job._free, lambda folder, count: print("waits", flush=True) or locked(folder, count)
 root = Path(sys.argv[1])
 TrainJob(run=root, arguments=(), cluster=ClusterConfig(), sweep=Sweep(root=root, parallel=1, local=True))()
 """

@@ -89,7 +89,7 @@ def test_few_last_lines_take_no_reading_of_the_rest(tmp_path: Path) -> None:
     log = LogFile(tmp_path / "log")
     log.file.write_bytes(NUMBERED)
     log.seek(10)
-    assert log.place > len(NUMBERED) - log_reader._WINDOW
+    assert log.offset > len(NUMBERED) - log_reader._WINDOW
 
 
 def test_an_attempt_ends_where_another_begins(tmp_path: Path) -> None:

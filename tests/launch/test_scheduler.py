@@ -70,7 +70,7 @@ def test_accounting_tells_of_all_the_others_at_once(slurm: Path) -> None:
         "13": JobState("NODE_FAIL"),
         "14": JobState("TIMEOUT"),
         "15": JobState("OUT_OF_MEMORY"),
-        "16": JobState("GONE", "though accounting has it as RUNNING"),
+        "16": JobState("GONE", "though accounting lists it as RUNNING"),
         "17_1": JobState("COMPLETED"),
         "17_2": JobState("GONE"),
         "18": JobState("GONE"),

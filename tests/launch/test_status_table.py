@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console, Group
 
+from launch.progress import Progress
 from launch.run_state import State
 from launch.status_table import HEAD, Board, Row, picture, screenful, show
 
@@ -17,12 +18,7 @@ ROW = Row(
     run="sweep/lr-0.1",
     state="running",
     job="12_3",
-    step=12_000,
-    total_steps=450_450,
-    epoch=3,
-    epochs=90,
-    top1=71.234,
-    images_per_s=2530.3,
+    progress=Progress(step=12_000, total_steps=450_450, epoch=3, epochs=90, top1=71.234, images_per_s=2530.3),
     restarts=2,
     eta_s=47_000.0,
     note="on n[1-2]",
@@ -31,10 +27,7 @@ EMPTY = replace(
     ROW,
     state="not running",
     job=None,
-    step=None,
-    epoch=None,
-    top1=None,
-    images_per_s=None,
+    progress=Progress(total_steps=450_450, epochs=90),
     restarts=None,
     eta_s=None,
     note="",

@@ -14,7 +14,7 @@ import pytest
 from launch import attempts
 from launch.attempts import Attempt, End
 from launch.submission import LaunchFolder
-from launch.supervise import place_of
+from launch.supervise import allocation_of
 from tests.launch import stand_ins
 from trainer.rundir import RunDirectory
 
@@ -150,7 +150,7 @@ def test_a_job_that_slurm_does_not_take_back_is_stopped_with_the_mend(
 ) -> None:
     done = supervised("exit 75", scontrol)
     assert (done.code, done.ends) == (1, [(75, 0, "stopped")])
-    why = f"Slurm did not put the job back into the queue ({reason}); go on by: provenet resume"
+    why = f"Slurm did not requeue the job ({reason}); continue with: provenet resume"
     assert done.why == f"{why} {shlex.quote(str(run))}"
 
 
@@ -180,7 +180,7 @@ def test_ranks_that_were_aborted_without_a_word_after_they_began_start_again(sup
     assert done.why == "aborted; goes on from step 0"
 
 
-@pytest.mark.parametrize(("code", "words"), [(1, "does not mend (exit code 1)"), (2, "cannot start so (exit code 2)")])
+@pytest.mark.parametrize(("code", "words"), [(1, "would fail again (exit code 1)"), (2, "cannot start (exit code 2)")])
 def test_what_no_start_mends_is_not_started_again(supervised: Supervised, code: int, words: str) -> None:
     done = supervised(f"exit {code}")
     assert (done.code, done.ends, done.requeues) == (code, [(code, 0, "stopped")], [])
@@ -204,7 +204,7 @@ def test_too_many_attempts_without_progress_stop_the_run_and_say_why(
     done = supervised("exit 70")
     assert (done.code, done.starts, done.requeues) == (70, starts, [])
     assert done.ends[-1] == (70, 40, "stopped")
-    assert done.why.startswith(f"3 attempts in a row began at step 40 and none got to a newer checkpoint ({ends})")
+    assert done.why.startswith(f"3 attempts in a row began at step 40 and none wrote a newer checkpoint ({ends})")
 
 
 def test_attempts_of_an_earlier_job_do_not_count(supervised: Supervised, run: Path) -> None:
@@ -255,7 +255,7 @@ def test_the_mark_of_an_earlier_job_cancels_no_other(supervised: Supervised, run
 def test_a_job_knows_its_place(
     environment: dict[str, str], expected: tuple[str, int, str | None, float | None]
 ) -> None:
-    place = place_of(environment)
+    place = allocation_of(environment)
     job, restart, nodes, end_time = expected
     assert (place.job, place.restart, place.nodes) == (job, restart, nodes or os.uname().nodename)
     assert place.end_time == end_time

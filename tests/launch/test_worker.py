@@ -27,4 +27,4 @@ def test_what_others_could_have_written_is_not_unpickled(tmp_path: Path, mode: i
     assert touched.exists() == runs
     if not runs:
         assert done.returncode == 2
-        assert f"{folder} can be written by others (mode {mode:o}); chmod go-w it; what lies in" in done.stderr
+        assert f"{folder} can be written by others (mode {mode:o}); chmod go-w it; the job in" in done.stderr

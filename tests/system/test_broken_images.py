@@ -56,7 +56,7 @@ def test_images_that_break_on_the_way_are_replaced_and_counted(copy: Path, tmp_p
     Image.new("RGB", (50, 50)).save(changed)
 
     output = train(copy, straight, *flags)
-    assert f"broken since it was listed, and passed over: {lost}: No such file or directory" in output
+    assert f"broken since it was listed, and skipped: {lost}: No such file or directory" in output
     process = start(copy, stopped, *flags)
     stop_at(process, stopped, 30, signal.SIGTERM)
     finish(process, code=START_AGAIN)

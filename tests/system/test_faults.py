@@ -51,7 +51,7 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on(images: Path,
     assert "was not written: " in output
     assert "File too large" in output
     assert "going on; the next checkpoint is tried again" in output
-    assert "the same command goes on from the newest checkpoint that stands" in output
+    assert "the same command goes on from the newest valid checkpoint" in output
     assert "Traceback" not in output
     assert last_step(tmp_path) == 72
     assert state(tmp_path)["step"] == standing

@@ -115,7 +115,7 @@ def test_a_killed_run_goes_on_from_its_last_epoch_or_from_the_one_before_where_t
     os.truncate(damaged / "checkpoints" / "step-0000000024" / "state.pt", 1000)
     assert "going on after step 24" in train(images, killed)
     output = train(images, damaged)
-    assert "step-0000000024 is passed over: state.pt differs from the manifest" in output
+    assert "step-0000000024 is skipped: state.pt differs from the manifest" in output
     assert "going on after step 18" in output
     for run in (killed, damaged):
         assert same_bits(state(run), state(whole))

@@ -86,7 +86,7 @@ def draw(root: Path, classes: int) -> Manifest:
     """Images, one of each class."""
     synth.write(root, Synth(classes=classes, train_per_class=1, val_per_class=1), workers=1)
     found = dataset.find(root).listing("train")
-    return verify.scan(found, known=None, journal=None, workers=1, progress=lambda _done, _of: None)
+    return verify.scan(found, workers=1).manifest
 
 
 def shrunk(name: str) -> tuple[Recipe, Small]:

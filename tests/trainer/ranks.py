@@ -23,7 +23,7 @@ from data.types import Batch, Loader
 from tests.benchmarks.config import LoopTask
 from tests.benchmarks.our_loop import fit_parts
 from trainer.checkpoint import files
-from trainer.commands.failures import told
+from trainer.commands.failures import explain
 from trainer.engine.fit import Fit
 from trainer.engine.loop import fit
 from trainer.world import World
@@ -110,7 +110,7 @@ def _be(scenario: Scenario, world: World) -> NoReturn:
                 fit(parts)
                 code = 0
             except Exception as error:
-                code = told(error, world) or 99
+                code = explain(error, world) or 99
                 sys.stderr.write(f"rank {world.rank}: {error!r}\n")
             (folder / f"step-of-{world.rank}").write_text(str(parts.state.step))
     finally:

@@ -101,18 +101,18 @@ def test_a_start_tells_of_the_deaths_before_it_once_and_keeps_them(run: RunDirec
     died(run, 10)
     died(run, 2, 'Fatal Python error: Bus error\n\nCurrent thread 0x1:\n  File "x"\n')
     said: list[str] = []
-    at_work.tell(run, said.append)
+    at_work.report(run, said.append)
     (line,) = said
     assert line.startswith(f"rank 2 of the last start died of a signal (Bus error); {IMAGES} (4): 'train/")
     assert line.endswith(f", ...; so did 1 more, or were killed; all are listed in {run.path / at_work.DEATHS}")
     kept = (run.path / at_work.DEATHS).read_text()
     assert kept.count("'train/n1/a.JPEG'\n") == 2
     assert '  File "x"\n' in kept
-    at_work.tell(run, said.append)
+    at_work.report(run, said.append)
     assert len(said) == 1
     assert not run.at_work.exists()
     died(run, 0)
-    at_work.tell(run, said.append)
+    at_work.report(run, said.append)
     assert (run.path / at_work.DEATHS).read_text().startswith(kept)
 
 

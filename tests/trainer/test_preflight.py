@@ -1,9 +1,12 @@
+import sys
+import sysconfig
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from data.plan.config import InputConfig
+from data.types import has_dali
 from models.config import ModelConfig
 from tests.trainer.engines import RECIPE
 from trainer import preflight
@@ -32,21 +35,64 @@ def test_nothing_is_wrong_with_a_run_that_can_start(site: SiteConfig) -> None:
     assert not site.output.exists()
 
 
-def test_all_that_is_wrong_is_said_at_once_and_in_order(site: SiteConfig) -> None:
-    """Values, world, network, data, directory, trackers."""
+def test_all_that_is_wrong_is_said_at_once_and_in_order(site: SiteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sockets, values, world, network, data, directory, loader, trackers."""
+    monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nowhere7")
+    monkeypatch.setitem(sys.modules, "nvidia.dali", None)  # as if it were not installed
     site.output.mkdir()
     (site.output / "metrics.jsonl").touch()
     recipe = replace(RECIPE, schedule=StepScheduleConfig(milestones=(9.0,)), model=replace(RECIPE.model, num_classes=5))
     world = World(0, 5, 0, 5, launcher="torchrun", port=1)
-    found = preflight.problems(recipe, replace(site, trackers=("no_such_tracker",)), world)
-    begins = ["schedule.milestones", "micro_batch", "model.num_classes", "--output", "--trackers no_such_tracker"]
-    assert [problem.partition(":")[0] for problem in found] == begins
+    site = replace(site, trackers=("no_such_tracker",), loader="dali")
+    socket, *found = preflight.problems(recipe, site, world)
+    assert socket.startswith("GLOO_SOCKET_IFNAME is 'nowhere7', but ")
+    begins = ["schedule.milestones", "micro_batch", "model.num_classes", "--output", "--loader dali"]
+    assert [problem.partition(":")[0] for problem in found] == [*begins, "--trackers no_such_tracker"]
+    assert found[-2].startswith("--loader dali: NVIDIA DALI is not installed; use --loader threads, or ")
     assert found[-1] == "--trackers no_such_tracker: its package is not installed; pip install no-such-tracker"
 
 
 def test_values_out_of_range_come_first_and_alone(site: SiteConfig) -> None:
     found = preflight.problems(replace(RECIPE, epochs=0, micro_batch=7), replace(site, log_every=0), World())
     assert [problem.partition(":")[0] for problem in found] == ["epochs", "--log-every"]
+
+
+@pytest.mark.parametrize(("accumulate", "count"), [("auto", 1), ("recipe", 0)])
+def test_cuda_graphs_are_refused_where_the_micro_batch_may_be_lowered(
+    accumulate: str, count: int, site: SiteConfig
+) -> None:
+    recipe = replace(RECIPE, micro_batch=24, compile="reduce-overhead")
+    found = preflight.problems(recipe, replace(site, accumulate=accumulate), World())  # pyright: ignore[reportArgumentType]
+    assert [problem.startswith("compile: reduce-overhead uses CUDA graphs") for problem in found] == [True] * count
+
+
+@pytest.mark.skipif(not has_dali(), reason="needs DALI")
+def test_the_machine_s_own_problems_are_the_loader_s_the_device_s_and_the_sizes_in_this_order(
+    site: SiteConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
+    monkeypatch.setattr(sysconfig, "get_path", lambda *_: "/nowhere")
+    recipe = replace(
+        RECIPE,
+        model=ModelConfig(name="resnet18", num_classes=4),
+        precision="tf32",
+        sync_bn=True,
+        compile="default",
+        micro_batch=1,
+    )
+    found = preflight.machine_problems(recipe, replace(site, loader="dali_gpu"), World(0, 2, 0, 2))
+    for problem, start in zip(
+        found,
+        (
+            "--loader dali_gpu: there is no GPU; use --loader threads",
+            "precision: tf32 needs an NVIDIA GPU",
+            "sync_bn: PyTorch's SyncBatchNorm needs GPUs",
+            "compile: torch.compile needs Python's headers, but there is no /nowhere/Python.h",
+            "input.train_size: resnet18 cannot train on micro-batches of 1 of 32 px",
+        ),
+        strict=True,
+    ):
+        assert problem.startswith(start)
 
 
 @pytest.mark.parametrize("with_data", [True, False])
@@ -121,6 +167,7 @@ def test_a_run_that_is_there_goes_on_with_its_own_recipe_alone(site: SiteConfig)
         ("resnet20", {}, 4, []),
         ("resnet18", {"train_size": 32}, 1, ["input.train_size: resnet18 cannot train on micro-batches of 1 of 32 px"]),
         ("resnet18", {"train_size": 32}, 2, []),
+        ("resnet18", {"train_size": 32, "eval_crop": 32}, 2, []),
         ("resnet18", {"train_size": 64, "start_size": 32}, 1, ["input.start_size: resnet18 cannot train on"]),
         ("inception_v3", {"train_size": 299, "eval_crop": 299}, 2, []),
         ("inception_v3", {"train_size": 299, "eval_crop": 64}, 2, ["input.eval_crop: inception_v3 cannot evaluate 64"]),
@@ -136,7 +183,7 @@ def test_sizes_that_a_network_cannot_take_are_found_without_data(
         input=InputConfig(**sizes),  # pyright: ignore[reportArgumentType]
         micro_batch=micro_batch,
     )
-    found = preflight.network_problems(recipe)
+    found = preflight.size_problems(recipe)
     assert len(found) == len(expected)
     for problem, begin in zip(found, expected, strict=True):
         assert problem.startswith(begin)

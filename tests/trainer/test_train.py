@@ -1,4 +1,5 @@
 import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import torch
 
 from tests.trainer.engines import RECIPE, ask_to_stop, built
 from trainer.checkpoint import store
-from trainer.engine.loop import fit
+from trainer.engine.loop import fit, train_epoch
 from trainer.optim.config import EmaConfig
 from trainer.recipe.config import SiteConfig
 from trainer.rundir import RunDirectory
@@ -46,6 +47,30 @@ def test_a_finished_run_leaves_its_result_and_the_weights_that_it_is_of(
     assert output.endswith(run.guide())
     assert run.report.exists()
     assert not run.holder.exists()
+    assert any(b"report/text_summary" in events.read_bytes() for events in run.path.glob("events.*"))
+
+
+def test_a_start_says_who_died_before_it_where_it_goes_on_and_what_is_left_out_or_other(
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tree = shutil.copytree(images, tmp_path / "tree")
+    sorted((tree / "val").rglob("*.*"))[0].write_bytes(b"no image")
+    with built(tree, tmp_path / "run", ONE, max_broken=0.1) as parts:
+        train_epoch(parts)
+        parts.keeper.save(parts.keeper.rows())
+        parts.keeper.finish()
+    run = RunDirectory(tmp_path / "run")
+    run.at_work.mkdir()
+    (run.at_work / "rank0-trace.txt").write_text("Fatal Python error: Segmentation fault\n")
+    capsys.readouterr()
+    site = SiteConfig(data=tree, output=run.path, threads=2, log_every=1, max_broken=0.1)
+    assert train(ONE, site, World(), StopFlag()) == 0
+    output = capsys.readouterr().out
+    assert output.startswith("rank 0 of the last start died of a signal (Segmentation fault); it was decoding no image")
+    assert not run.at_work.exists()
+    assert "1 broken images are left out, the first: " in output
+    assert "going on after step 4\n" in output
+    assert "this run began with 1 CPU threads a process and goes on with 2" in output
 
 
 def test_a_run_that_was_stopped_leaves_a_report_and_no_result(

@@ -1,8 +1,8 @@
-"""What a checkpoint is on the disk: its names, its manifest, its hashes, how it comes and goes. Loads no torch.
+"""A checkpoint on disk: its name, manifest and hashes; how it is published and removed. Loads no torch.
 
-A checkpoint is a folder `step-<10 digits>`. It is written as `.tmp`; its manifest with sizes and hashes comes last, and
-then it gets its name. One that takes the place of another of its step moves that aside, to `.old`, for the instant
-between two renames, so that a kill at any time leaves one of both.
+A checkpoint is a folder `step-<10 digits>`. It is written under the suffix `.tmp`; its manifest with sizes and hashes
+is written last, and then it is renamed. One that replaces another of the same step first renames that to `.old`, so
+that a kill between the two renames leaves one of them.
 """
 
 import hashlib
@@ -25,12 +25,12 @@ _NAME = re.compile(r"step-(\d{10})(\.old)?")
 
 
 class OtherSchemaError(ValueError):
-    """The checkpoint was written by an older version than this reads."""
+    """An older version wrote the checkpoint, in a format that this one does not read."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Manifest:
-    """What a checkpoint says of itself."""
+    """The content of a checkpoint's manifest."""
 
     step: int
     """Optimizer steps done."""
@@ -41,32 +41,29 @@ class Manifest:
     time: float
     """When it was written, seconds since 1970."""
     token: str | None
-    """Who wrote it: the token of the process that held the run directory."""
+    """Token of the process that wrote it, which held the run directory."""
 
     def text(self) -> str:
-        """As the file holds it."""
         fields = {name: getattr(self, name) for name in ("step", "files", "top1", "time", "token")}
         return json.dumps({"schema": SCHEMA, **fields}, indent=2)
 
 
 def place(folder: Path, step: int) -> Path:
-    """Where the checkpoint of a step lies."""
     return folder / f"step-{step:010d}"
 
 
 def step_of(path: Path) -> int:
-    """The step that a checkpoint's name says."""
     return int(path.name[5:15])
 
 
 def newest_first(folder: Path) -> list[Path]:
-    """Every checkpoint, whole or not; of one step, that moved aside comes behind the other."""
-    found = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
-    return sorted(found, key=lambda path: (step_of(path), not path.suffix), reverse=True)
+    """Every checkpoint, valid or not; `.old` comes after the other of its step."""
+    checkpoints = [path for path in folder.glob("step-*") if _NAME.fullmatch(path.name)]
+    return sorted(checkpoints, key=lambda path: (step_of(path), not path.suffix), reverse=True)
 
 
 def newest_valid(folder: Path) -> Path | None:
-    """The checkpoint that a restart takes, verified by its hashes, or None."""
+    """The checkpoint from which a restart goes on, verified by its hashes, or None."""
     return next((path for path in newest_first(folder) if damage(path) is None), None)
 
 
@@ -96,19 +93,19 @@ def read_manifest(path: Path) -> Manifest:
 
 
 def newer(folder: Path) -> str | None:
-    """Why a run may not go on here: a newer version wrote one of its checkpoints. None: none did."""
+    """Why a run cannot go on here: a newer version wrote one of its checkpoints; or None."""
     for path in newest_first(folder):
         try:
             read_manifest(path)
         except NewerSchemaError as error:
             return str(error)
-        except (OSError, ValueError):  # a restart says so
+        except (OSError, ValueError):  # damaged: a restart reports it
             continue
     return None
 
 
 def damage(path: Path, *, hashes: bool = True) -> str | None:
-    """Why a checkpoint is not valid, or None; without `hashes` by the files' sizes alone, which reads no weights."""
+    """Why a checkpoint is not valid, or None; without `hashes` only sizes are compared, which is fast."""
     try:
         files = read_manifest(path).files
         wrong = [name for name, listed in files.items() if _size(path / name) != listed["bytes"]]
@@ -120,19 +117,18 @@ def damage(path: Path, *, hashes: bool = True) -> str | None:
 
 
 def describe(file: Path) -> dict[str, Any]:
-    """What a manifest says of a file."""
+    """The entry of a file in a manifest."""
     with file.open("rb") as stream:
         return {"bytes": _size(file), "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
 
 
 def bytes_of(path: Path) -> int:
-    """What a checkpoint takes on the disk."""
-    files = path.iterdir() if path.is_dir() else [path]
-    return sum(_size(file) for file in files)
+    """The size of a checkpoint."""
+    return sum(_size(file) for file in (path.iterdir() if path.is_dir() else [path]))
 
 
 def settle(folder: Path) -> None:
-    """Clear away what a killed writer left, and give one that it had moved aside its name back."""
+    """Remove what a killed writer left, and rename a checkpoint that it had moved aside back."""
     for leftover in folder.glob("step-*.tmp"):
         _delete(leftover)
     for aside in folder.glob("step-*.old"):
@@ -144,10 +140,10 @@ def settle(folder: Path) -> None:
 
 
 def publish(temporary: Path, final: Path) -> None:
-    """Give a finished checkpoint its name, also where one of its step is there, and make that last."""
+    """Rename a finished checkpoint, replacing another of its step, and flush the names to the disk."""
     aside = final.with_name(f"{final.name}.old")
     if os.path.lexists(final):
-        final.rename(aside)  # a folder cannot take the place of another in one step
+        final.rename(aside)  # one rename cannot replace a folder that is not empty
     temporary.rename(final)
     flush_folder(final.parent)
     if os.path.lexists(aside):
@@ -155,14 +151,12 @@ def publish(temporary: Path, final: Path) -> None:
 
 
 def discard(path: Path) -> None:
-    """Remove a checkpoint; killed in the middle, it leaves something unfinished, not something damaged."""
-    dying = path.with_name(f"{path.name}.tmp")
-    path.rename(dying)
-    _delete(dying)
+    """Remove a checkpoint; a kill in the middle leaves a `.tmp`, not a damaged checkpoint."""
+    _delete(path.rename(path.with_name(f"{path.name}.tmp")))
 
 
 def flush_folder(folder: Path) -> None:
-    """Make the names in a folder last."""
+    """Flush the names in a folder to the disk."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -171,10 +165,10 @@ def flush_folder(folder: Path) -> None:
 
 
 def copy(source: Path, target: Path) -> None:
-    """Copy a file, all or nothing, also where the power fails.
+    """Copy a file atomically, and flush it to the disk.
 
     Raises:
-        OSError: It cannot be written; nothing of it is left.
+        OSError: It cannot be written; no part of it is left.
     """
     with source.open("rb") as stream, whole(target) as written:
         shutil.copyfileobj(stream, written)

@@ -1,4 +1,4 @@
-"""Whether a stop leaves time to save: the grace beside the time that a checkpoint takes here. Standard library only."""
+"""Whether a stop leaves enough time to write a checkpoint. Loads no torch."""
 
 import os
 import tempfile
@@ -8,26 +8,26 @@ from pathlib import Path
 
 from data.durable import flush
 
-GRACE_VARIABLE = "PROVENET_GRACE_S"  # seconds from a stop's signal to the kill, as whoever started us says
+GRACE_VARIABLE = "PROVENET_GRACE_S"  # set by the launcher: seconds from the stop signal to the kill
 
-_PROBE_BYTES = 64 << 20  # enough to see the disk through its caches' flush, and a fraction of a second
-_REST_S = 5  # a step in flight, the report, the processes' own end
+_PROBE_BYTES = 64 << 20  # enough to measure the disk behind its caches, in a fraction of a second
+_REST_S = 5  # to finish a step, write the report and end the processes
 
 
 def grace_s(environment: Mapping[str, str] = os.environ) -> int | None:
-    """Seconds that a stop leaves, or None where nobody has said."""
+    """Seconds that a stop leaves, or None where they are unknown."""
     text = environment.get(GRACE_VARIABLE, "")
     return int(text) if text.isdigit() else None
 
 
 def measured_write_s(folder: Path, count: int) -> float:
-    """Seconds to write so many bytes to a folder's disk and flush them, from a trial with some of them.
+    """Estimated seconds to write and flush `count` bytes in a folder, from a trial with some of them.
 
     Raises:
         OSError: The folder cannot be written, or the disk is full.
     """
     size = max(1, min(count, _PROBE_BYTES))
-    block = os.urandom(1 << 20)  # which no file system makes smaller
+    block = os.urandom(1 << 20)  # no file system compresses it
     with tempfile.TemporaryFile(dir=folder) as stream:
         start = time.monotonic()
         for written in range(0, size, len(block)):
@@ -37,11 +37,11 @@ def measured_write_s(folder: Path, count: int) -> float:
 
 
 def warning(write_s: float, count: int, grace_s: int) -> str | None:
-    """Why a checkpoint may not stand before the kill, and what to set; None where it will."""
-    need_s = 2 * write_s + _REST_S  # one may be under way already
+    """A warning if a checkpoint may not be written before the kill, with what to set; or None."""
+    need_s = 2 * write_s + _REST_S  # another may be under way
     if need_s <= grace_s:
         return None
     return (
         f"a checkpoint of {count / 1e6:,.0f} MB takes {write_s:.1f} s to write here, and a stop leaves {grace_s} s: it "
-        f"may come too late, and steps be trained again; raise --grace-s to {round(need_s + 1)} or more"
+        f"may be lost, and steps trained again; raise --grace-s to {round(need_s + 1)} or more"
     )

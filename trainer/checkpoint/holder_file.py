@@ -1,4 +1,4 @@
-"""What the file of a run directory's holder says, and whether that process is still there. Standard library only."""
+"""The file that names the holder of a run directory, and whether that process is alive. Standard library only."""
 
 import json
 import os
@@ -12,47 +12,45 @@ from data import schema
 
 SCHEMA = 1
 
-_RECORD = 1024  # bytes: of one size, a record replaces another in a single write, with nothing left over to cut off
+_RECORD = 1024  # bytes: records of one size replace each other in a single write
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Holder:
-    """What the file says of the process that wrote it."""
+    """The process that holds a run directory."""
 
     token: str
-    """Drawn anew by each process; the run directory belongs to whose token the file holds."""
+    """Random for each process; the run directory belongs to the process whose token is in the file."""
     host: str
-    """Host name, for people."""
+    """Host name, for messages."""
     machine: str
-    """Boot and process namespace in which `pid` counts: a name can be that of two machines, and outlives a reboot."""
+    """Boot id and process namespace of `pid`: two machines may have one host name, and a reboot keeps it."""
     pid: int
-    """Process id."""
     started: str
-    """The kernel's start time of that process, which tells it from a later one of the same id."""
+    """The kernel's start time of that process; a later one of the same id has another."""
     job: str
     """Slurm job id, or empty."""
     restart: int
     """How often Slurm had started that job again."""
     since: str
-    """When the directory was taken, by the holder's clock, for people."""
+    """When the directory was taken, by the holder's clock, for messages."""
 
     @property
     def lives_here(self) -> bool:
-        """Whether this is a process of this machine, and still there."""
+        """Whether this is a live process of this machine."""
         return self.machine == _machine() and self.started == _started(self.pid)
 
     @property
     def died_here(self) -> bool:
-        """Whether this was a process of this machine, and is gone."""
+        """Whether this was a process of this machine that is gone."""
         return self.machine == _machine() and self.started != _started(self.pid)
 
     def __post_init__(self) -> None:
-        """Take no damaged record for a holder."""
         if not isinstance(self.token, str) or not isinstance(self.pid, int) or not isinstance(self.restart, int):
             raise TypeError(f"not a holder: {self}")
 
     def precedes(self, other: "Holder") -> bool:
-        """Whether Slurm gave this process up and started its job again as the other."""
+        """Whether Slurm started this process's job again as the other."""
         return self.job != "" and self.job == other.job and self.restart < other.restart
 
     def __str__(self) -> str:
@@ -62,18 +60,18 @@ class Holder:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Look:
-    """The file at one moment; equal to a later one if nobody touched it."""
+    """The file at one moment; equal to a later look if it was not touched between."""
 
     holder: Holder | None = None
-    """None: no file, or nothing in it that makes sense."""
+    """None: no file, or a damaged one."""
     touched: tuple[int, ...] = ()
-    """Inode and time of change, as the file's server counts it."""
+    """Inode and time of change, by the file server's clock."""
 
 
 def look(file: Path) -> Look:
     """Read the file as it is now."""
     try:
-        with file.open("rb") as stream:  # opened anew each time: NFS asks its server only then
+        with file.open("rb") as stream:  # opened each time: NFS asks its server only then
             stat = os.fstat(stream.fileno())
             text = stream.read(4 * _RECORD)
     except FileNotFoundError:
@@ -89,16 +87,15 @@ def look(file: Path) -> Look:
 
 
 def open_file(file: Path) -> int:
-    """Open the file to lock and write it in place: after a rename the lock would stay with the old inode."""
+    """Open the file to lock it and to write in place: after a rename the lock would stay with the old inode."""
     return os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
 
 
 def write(descriptor: int, holder: Holder) -> None:
-    """Replace what the file holds."""
     text = json.dumps({"schema": SCHEMA, **asdict(holder)})
     os.pwrite(descriptor, text.encode().ljust(_RECORD - 1) + b"\n", 0)
     os.ftruncate(descriptor, _RECORD)
-    os.fsync(descriptor)  # NFS sends nothing to its server before
+    os.fsync(descriptor)  # NFS sends it to its server only now
 
 
 def is_at(descriptor: int, file: Path) -> bool:
@@ -132,7 +129,7 @@ def _machine() -> str:
 
 
 def _started(pid: int) -> str:
-    """The start time of a process in the kernel's ticks; empty where there is none, or only what its parent left."""
+    """The start time of a process in the kernel's ticks; empty if it does not exist or is a zombie."""
     try:
         state, *fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()  # the name may hold anything
     except OSError:

@@ -1,4 +1,4 @@
-"""When a checkpoint is due, and its writing behind the training thread."""
+"""Writes checkpoints in a thread beside training, when they are due."""
 
 import errno
 import logging
@@ -17,7 +17,7 @@ from trainer.checkpoint.retention import GB, Existing, Limits
 from trainer.checkpoint.snapshot import Snapshot, tree_bytes
 from trainer.recipe.config import SiteConfig
 
-_MENDS = {
+_FIXES = {
     errno.ENOSPC: "make room there, or lower --keep-checkpoints",
     errno.EDQUOT: "raise the quota, or lower --keep-checkpoints",
     errno.EACCES: "let this user write there",
@@ -30,22 +30,22 @@ _log = logging.getLogger(__name__)
 class Saver:
     """Writes checkpoints one at a time, each in a thread, and removes old ones (rank 0 only).
 
-    The owner calls `finish` before it ends: only that says how the last write went.
+    The owner must call `finish` at the end, which raises the error of the last write.
     """
 
     stall_s: float | None = None
-    """Seconds that the newest `begin` held its caller: its snapshot, and its wait for an earlier write if any."""
+    """Seconds that the newest `begin` blocked its caller: the snapshot, and a wait for an earlier write if any."""
     write_s: float | None = None
-    """Seconds that the newest whole write took, behind the caller."""
+    """Seconds that the newest successful write took in the thread."""
 
     def __init__(self, folder: Path, site: SiteConfig, guard: Callable[[], None], token: str | None = None) -> None:
-        """Write nothing yet.
+        """Create a saver; nothing is written yet.
 
         Args:
-            folder: Where checkpoints lie.
-            site: Its settings of when, how many and how much.
-            guard: Raises where another process has taken the run directory over; nothing is then changed in it.
-            token: Who writes; goes into the manifests.
+            folder: Of the checkpoints.
+            site: Holds the settings of when to save and what to keep.
+            guard: Raises if another process has taken the run directory over; nothing in it is changed then.
+            token: Of this process, for the manifests.
         """
         self._folder, self._site, self._guard, self._token = folder, site, guard, token
         budget = None if site.checkpoints_gb is None else int(site.checkpoints_gb * GB)
@@ -58,18 +58,18 @@ class Saver:
         self._error: BaseException | None = None
 
     def reserve(self, count: int, device: torch.device) -> None:
-        """Take host memory for a checkpoint of so many bytes; see `Snapshot.reserve`."""
+        """Allocate host memory for a checkpoint of `count` bytes; see `Snapshot.reserve`."""
         self._snapshot.reserve(count, device)
 
     @property
     def failure(self) -> str | None:
-        """Why the newest finished write failed, for the user; None where it did not."""
+        """Why the newest finished write failed, for the user; None if it succeeded."""
         return self._failure
 
     def due(self, step: int) -> bool:
-        """Whether to save at this step, by the clock or the count; what falls due during a write waits for its end.
+        """Whether to save at this step, by the clock or the count of steps; during a write, only after its end.
 
-        Also where the last write ended in an error that `begin` raises.
+        Also true if the last write ended in an error, which `begin` then raises.
         """
         every = self._site.save_steps
         by_count = every is not None and step % every == 0
@@ -78,9 +78,9 @@ class Saver:
         return not writing and (self._owed or self._error is not None)
 
     def begin(self, step: int, tree: dict[str, Any], top1: float | None = None) -> None:
-        """Copy the tree, which may then change, and write the copy in the background.
+        """Copy the tree, and write the copy in the background.
 
-        A step that has a valid checkpoint is not written again, unless with a new top-1.
+        A valid checkpoint of the same step is not written again, unless with a new top-1.
 
         Args:
             step: Optimizer steps done.
@@ -88,7 +88,7 @@ class Saver:
             top1: Top-1 of these weights, percent, where they were evaluated.
 
         Raises:
-            BaseException: What the guard raised during an earlier write, or a fault of that write.
+            BaseException: An error of the guard, or a bug, in an earlier write.
         """
         start = time.monotonic()
         self.finish()
@@ -100,7 +100,7 @@ class Saver:
         self.stall_s = time.monotonic() - start
 
     def finish(self) -> None:
-        """Wait until nothing is being written.
+        """Wait for the end of a write.
 
         Raises:
             BaseException: As `begin`.
@@ -121,7 +121,7 @@ class Saver:
             self._error = error.__cause__
         except OSError as error:
             self._failure = f"the checkpoint of step {step:,} was not written: {self._words(error)}"
-        except BaseException as error:  # a fault of ours, for the caller's thread
+        except BaseException as error:  # a bug: raised in the caller's thread
             self._error = error
         else:
             self._failure, self.write_s = None, time.monotonic() - start
@@ -131,37 +131,37 @@ class Saver:
         self._folder.mkdir(parents=True, exist_ok=True)
         files.settle(self._folder)
         if not self._has(step, top1):
-            self._make_room(Existing(step=step, top1=top1, bytes=tree_bytes(tree)))
+            self._evict(Existing(step=step, top1=top1, bytes=tree_bytes(tree)))
             store.write(self._folder, step, tree, top1, self._token, self._check)
         self._remove(retention.surplus(self._existing(), self._limits, step), "")
 
     def _check(self) -> None:
         try:
             self._guard()
-        except Exception as error:  # told apart from what the write itself may raise
+        except Exception as error:  # marked, as the write itself may raise the same kinds
             raise _GuardError from error
 
     def _has(self, step: int, top1: float | None) -> bool:
         path = files.place(self._folder, step)
         return files.damage(path) is None and top1 in (None, files.read_manifest(path).top1)
 
-    def _make_room(self, new: Existing) -> None:
+    def _evict(self, new: Existing) -> None:
         existing = self._existing()
-        taken = sum(one.bytes for one in existing)
-        if self._limits.budget is not None and taken + new.bytes > self._limits.budget:
+        used = sum(one.bytes for one in existing)
+        if self._limits.budget is not None and used + new.bytes > self._limits.budget:
             newest = files.newest_valid(self._folder)
             try:
-                gone = retention.room(existing, new, self._limits, files.step_of(newest) if newest else None)
+                steps = retention.evicted(existing, new, self._limits, files.step_of(newest) if newest else None)
             except ValueError as error:
                 raise OSError(f"{self._folder}: {error}") from None
-            self._remove(gone, f" for --checkpoints-gb {self._site.checkpoints_gb:g}")
+            self._remove(steps, f" for --checkpoints-gb {self._site.checkpoints_gb:g}")
         free = shutil.disk_usage(self._folder).free
         if problem := retention.space_problem(self._folder, new.bytes, free):
             raise OSError(problem)
 
     def _existing(self) -> list[Existing]:
-        """What lies there, those of another version apart, which are no business of ours."""
-        found: list[Existing] = []
+        """The checkpoints in the folder, except those of other versions."""
+        existing: list[Existing] = []
         for path in files.newest_first(self._folder):
             try:
                 top1 = files.read_manifest(path).top1
@@ -170,8 +170,8 @@ class Saver:
             except (OSError, ValueError):
                 top1 = None
             valid = files.damage(path, hashes=False) is None
-            found.append(Existing(step=files.step_of(path), top1=top1, bytes=files.bytes_of(path), valid=valid))
-        return found
+            existing.append(Existing(step=files.step_of(path), top1=top1, bytes=files.bytes_of(path), valid=valid))
+        return existing
 
     def _remove(self, steps: list[int], why: str) -> None:
         for step in steps:
@@ -180,15 +180,15 @@ class Saver:
                 _log.warning("%s is removed%s", path, why)
             try:
                 files.discard(path)
-            except OSError as error:  # the new one stands all the same
+            except OSError as error:  # the new one is written in any case
                 _log.warning("%s cannot be removed: %s", path, error.strerror)
 
     def _words(self, error: OSError) -> str:
-        if not error.strerror:  # one of ours, which says it all
+        if not error.strerror:  # one of ours, with a whole message
             return str(error)
-        mend = _MENDS.get(error.errno or 0)
-        return f"{error.filename or self._folder}: {error.strerror}{f'; {mend}' if mend else ''}"
+        fix = _FIXES.get(error.errno or 0)
+        return f"{error.filename or self._folder}: {error.strerror}{f'; {fix}' if fix else ''}"
 
 
 class _GuardError(Exception):
-    """The guard refused; its exception is the cause."""
+    """The guard raised; its exception is the cause."""

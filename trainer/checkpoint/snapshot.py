@@ -1,4 +1,4 @@
-"""A copy of the state in host memory, so that training goes on while the copy is written."""
+"""A copy of the state in host memory, which is written while training goes on."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -7,18 +7,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PLAIN = (type(None), bool, int, float, str)  # what `weights_only` loading gives back, besides tensors
+PLAIN = (type(None), bool, int, float, str)  # types that `weights_only` loading allows, besides tensors
 
-_LINE = 64  # bytes: a buffer begins at a multiple, as any type and the copying instructions want
-_HEADER = 1024  # bytes: name, shape and padding of a tensor in a file, at most
-_REST = 65_536  # bytes: the manifest, the plain values, the files' own headers
+_ALIGNMENT = 64  # bytes, of the start of each buffer
+_HEADER = 1024  # bytes, at most: name, shape and padding of a tensor in a file
+_REST = 65_536  # bytes, at most: the manifest, plain values and the files' headers
 
 
 class Snapshot:
-    """Copies trees of tensors into memory that it keeps.
-
-    The first touch of fresh memory costs more than the copy, so buffers stay from one call to the next.
-    """
+    """Copies trees of tensors into buffers that it reuses, as the first write to new memory costs more than a copy."""
 
     def __init__(self) -> None:
         self._buffers: dict[tuple[Any, ...], Tensor] = {}
@@ -28,18 +25,17 @@ class Snapshot:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
 
     def reserve(self, count: int, device: torch.device) -> None:
-        """Take so many bytes of memory for buffers now, page-locked where the tensors lie on a GPU.
+        """Allocate `count` bytes for buffers now, page-locked if the tensors are on a GPU.
 
-        To page-lock hundreds of buffers, or to touch them for the first time, holds up a `take` for longer than its
-        copies do.
+        Page-locking hundreds of buffers, or writing to them for the first time, takes longer than the copies do.
         """
         self._reserve = torch.empty(count, dtype=torch.uint8, pin_memory=device.type == "cuda").zero_()
 
     @torch.no_grad()
     def take(self, tree: Any) -> Any:
-        """The tree with its tensors copied to the CPU, in their memory format, and its containers made anew.
+        """A copy of the tree with its tensors on the CPU, in the same memory format.
 
-        It is overwritten by the next call. From a GPU the copies are only begun: see `ready`.
+        The next call overwrites it. Copies from a GPU are only begun: see `ready`.
 
         Args:
             tree: Dicts, lists and tuples of tensors and plain values.
@@ -54,17 +50,17 @@ class Snapshot:
         _copy([pair for pair in pairs[::2] if pair[1].is_cuda] + pairs[1::2])
         other.result()
         devices = {tensor.device for tensor in sources.values() if tensor.is_cuda}
-        # on the stream of the training steps, so that the next one changes nothing before it is copied
+        # on the stream of the training steps, so that the next step changes nothing before it is copied
         self._copied = [torch.cuda.current_stream(device).record_event() for device in devices]
         return _rebuilt(tree, (), self._buffers)
 
     def ready(self) -> None:
-        """Wait until the copies of the last `take` are whole."""
+        """Wait for the copies of the last `take`."""
         for event in self._copied:
             event.synchronize()  # sync
 
     def _fitting(self, buffer: Tensor | None, tensor: Tensor) -> Tensor:
-        # of the same strides too: a copy from NHWC to NCHW in memory is slow, and can wait for the writer
+        # with the same strides: converting NHWC to NCHW is slow, and the writer can do it
         if (
             buffer is not None
             and (buffer.dtype, buffer.shape, buffer.stride()) == (tensor.dtype, tensor.shape, tensor.stride())
@@ -76,9 +72,9 @@ class Snapshot:
         return self._carved(torch.empty_like(tensor, device="meta"))
 
     def _carved(self, like: Tensor) -> Tensor:
-        """A part of the reserve; by numpy a storage of its own, or a file would get the whole reserve with each."""
-        part, self._reserve = self._reserve[: like.nbytes], self._reserve[-(-like.nbytes // _LINE) * _LINE :]
-        return torch.from_numpy(part.numpy()).view(like.dtype).as_strided(like.shape, like.stride())
+        """A piece of the reserve; through numpy it gets its own storage, or a file would hold the whole reserve."""
+        piece, self._reserve = self._reserve[: like.nbytes], self._reserve[-(-like.nbytes // _ALIGNMENT) * _ALIGNMENT :]
+        return torch.from_numpy(piece.numpy()).view(like.dtype).as_strided(like.shape, like.stride())
 
 
 def _copy(pairs: list[tuple[Tensor, Tensor]]) -> None:
@@ -87,7 +83,7 @@ def _copy(pairs: list[tuple[Tensor, Tensor]]) -> None:
 
 
 def tree_bytes(tree: Any) -> int:
-    """About what a tree takes on the disk, rather more than less."""
+    """An upper estimate of a tree's size on disk."""
     return sum(tensor.nbytes + _HEADER for _, tensor in _tensors(tree, ())) + _REST
 
 
@@ -99,8 +95,9 @@ def _tensors(tree: Any, path: tuple[Any, ...]) -> Iterator[tuple[tuple[Any, ...]
         for key, value in items:
             yield from _tensors(value, (*path, key))
     elif type(tree) not in PLAIN:
-        place = ".".join(map(str, path))
-        raise TypeError(f"{place}: a checkpoint holds tensors and plain values, not {type(tree).__qualname__}")
+        raise TypeError(
+            f"{'.'.join(map(str, path))}: a checkpoint holds tensors and plain values, not {type(tree).__qualname__}"
+        )
 
 
 def _rebuilt(tree: Any, path: tuple[Any, ...], buffers: dict[tuple[Any, ...], Tensor]) -> Any:

@@ -1,8 +1,8 @@
-"""Checkpoints that are whole or do not exist, with weights that other programs can read.
+"""Writes and loads checkpoints, whose weights other programs can read.
 
 `model.safetensors` and `ema.safetensors` hold the network's tensors under their own names, `state.pt` everything else,
-and `manifest.json` the sizes and hashes of all. Whatever lacks a manifest that fits is passed over, with a line in the
-log, for the next older one.
+and `manifest.json` the sizes and hashes of all. A checkpoint that does not match its manifest is skipped, with a line
+in the log, for the next older one.
 """
 
 import json
@@ -34,19 +34,19 @@ def write(
     token: str | None = None,
     guard: Callable[[], None] | None = None,
 ) -> Path:
-    """Write a checkpoint, in the place of one of this step if there is one (rank 0 only).
+    """Write a checkpoint, replacing one of the same step (rank 0 only).
 
     Args:
-        folder: Where checkpoints lie.
+        folder: Of the checkpoints.
         step: Optimizer steps done.
         tree: `model` and, where there is an average, `ema`: the network's tensors by name; `network`: its config;
-            whatever else, of tensors and plain data.
+            anything else, of tensors and plain data.
         top1: Top-1 of these weights, percent, where it is known.
-        token: Who writes.
-        guard: Called before the checkpoint gets its name, which it does not if this raises.
+        token: Of the writing process.
+        guard: Called before the checkpoint is published, which it prevents by raising.
 
     Raises:
-        OSError: The disk is full or the folder cannot be written; what was there stays as it was.
+        OSError: The disk is full or the folder cannot be written; older checkpoints stay as they were.
     """
     final = files.place(folder, step)
     temporary = final.with_name(f"{final.name}.tmp")
@@ -64,7 +64,7 @@ def write(
             guard()
         files.publish(temporary, final)
     except BaseException:
-        shutil.rmtree(temporary, ignore_errors=True)  # on a full disk, half a checkpoint is in the way of the rest
+        shutil.rmtree(temporary, ignore_errors=True)  # frees space on a full disk
         raise
     return final
 
@@ -75,12 +75,12 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
         damage = files.damage(path)
         if damage is None:
             return load(path)
-        _log.warning("%s is passed over: %s", path, damage)
+        _log.warning("%s is skipped: %s", path, damage)
     return None
 
 
 def load(path: Path) -> dict[str, Any]:
-    """The tree of a valid checkpoint, on the CPU, as it was given to `write`."""
+    """The tree of a valid checkpoint, on the CPU, as passed to `write`."""
     with safe_open(path / MODEL, "pt") as stream:
         network = json.loads(stream.metadata()["model"])
     weights = {"model": _read_weights(path / MODEL), "network": network}
@@ -99,7 +99,7 @@ def _write_files(folder: Path, tree: dict[str, Any]) -> dict[str, dict[str, Any]
 
 
 def _write_weights(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
-    # to memory first: safetensors' own files are for their owner alone, and its errors hide the system's
+    # through memory: safetensors makes files that only their owner can read, and hides the system's errors
     content = _ordered(safetensors.torch.save(_separate(tensors), metadata))
     with file.open("wb") as stream:
         stream.write(content)
@@ -107,7 +107,7 @@ def _write_weights(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str
 
 
 def _ordered(content: bytes) -> bytes:
-    """The file with its metadata sorted: safetensors shuffles them, and equal weights shall make equal files."""
+    """The file with its metadata sorted, so that equal weights make equal files: safetensors writes any order."""
     size = int.from_bytes(content[:8], "little")
     header = json.loads(content[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
@@ -116,23 +116,23 @@ def _ordered(content: bytes) -> bytes:
 
 
 def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Contiguous, in memory of their own each: the format knows no strides and no sharing."""
-    apart: dict[str, Tensor] = {}
-    taken: set[int] = set()
+    """Contiguous tensors that share no memory: the format has no strides and no sharing."""
+    separate: dict[str, Tensor] = {}
+    storages: set[int] = set()
     for name, tensor in tensors.items():
-        own = tensor.detach().contiguous()  # from NHWC in memory, if so, to NCHW
-        if own.untyped_storage().data_ptr() in taken:
+        own = tensor.detach().contiguous()  # NCHW in memory
+        if own.untyped_storage().data_ptr() in storages:
             own = own.clone()
-        taken.add(own.untyped_storage().data_ptr())
-        apart[name] = own
-    return apart
+        storages.add(own.untyped_storage().data_ptr())
+        separate[name] = own
+    return separate
 
 
 def _write_state(file: Path, state: dict[str, Any]) -> None:
     with file.open("wb") as stream:
         try:
             torch.save(state, stream)
-        except RuntimeError as error:  # of torch's own archive, which finds itself cut short by the system's error
+        except RuntimeError as error:  # torch's archive raises its own after the system's error
             if isinstance(error.__context__, OSError):
                 raise error.__context__ from None
             raise
@@ -140,5 +140,5 @@ def _write_state(file: Path, state: dict[str, Any]) -> None:
 
 
 def _read_weights(file: Path) -> dict[str, Tensor]:
-    # safetensors maps the file into memory; a copy outlives the file
+    # safetensors maps the file into memory; a copy stays valid after the file is removed
     return {name: tensor.clone() for name, tensor in safetensors.torch.load_file(file).items()}

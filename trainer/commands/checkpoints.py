@@ -1,4 +1,4 @@
-"""`provenet checkpoints`: its flags, its refusals, its table. Loads no torch: hashing needs none."""
+"""`provenet checkpoints`: its flags, checks and table. Loads no torch."""
 
 import sys
 import time
@@ -20,7 +20,7 @@ HEAD = ("checkpoint", "step", "epoch", "top-1, %", "MB", "age", "files", "valid"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Checkpoints:
-    """List a run's checkpoints and verify each by its hashes, or take the weights out of one.
+    """List a run's checkpoints and verify each by its hashes, or export the weights of one.
 
     Ends with 0 when all are valid, with 1 when one is damaged or there is none.
 
@@ -39,7 +39,6 @@ class Checkpoints:
     """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
-        """List, or export."""
         if problems := self._problems():
             return refuse(problems)
         return self._list() if self.export is None else self._export(self.export)
@@ -49,7 +48,7 @@ class Checkpoints:
         if not run.recipe.exists():
             return [f"RUN: {run.path} is not a run directory: it holds no {run.recipe.name}"]
         if self.export is None:
-            unused = [flag for flag, given in (("--step", self.step is not None), ("--ema", self.ema)) if given]
+            unused = [flag for flag, used in (("--step", self.step is not None), ("--ema", self.ema)) if used]
             return [f"{flag}: says what to export; add --export FILE.safetensors" for flag in unused]
         if self.export.suffix != ".safetensors":
             return [f"--export: {self.export} has to end in .safetensors, by which programs know the format"]
@@ -65,16 +64,16 @@ class Checkpoints:
 
     def _list(self) -> int:
         paths = files.newest_first(self._folder)
-        found = {path: files.damage(path) for path in progress(paths, "verifying", "checkpoints")}
-        if found:
+        damages = {path: files.damage(path) for path in progress(paths, "verifying", "checkpoints")}
+        if damages:
             epoch_steps = self._steps_per_epoch()
-            show(HEAD, [_row(path, damage, epoch_steps) for path, damage in found.items()])
+            show(HEAD, [_row(path, damage, epoch_steps) for path, damage in damages.items()])
         for unfinished in sorted(self._folder.glob("step-*.tmp")):
-            sys.stdout.write(f"{unfinished.name}: a write under way or cut short; the next clears it away\n")
-        valid = [path for path, damage in found.items() if damage is None]
-        start = f"{valid[0].name}" if valid else "step 0: there is no valid checkpoint"
+            sys.stdout.write(f"{unfinished.name}: a write under way or cut short; the next write removes it\n")
+        valid = [path for path, damage in damages.items() if damage is None]
+        start = valid[0].name if valid else "step 0: there is no valid checkpoint"
         sys.stdout.write(f"the run goes on from {start}\n")
-        return 0 if valid and len(valid) == len(found) else FAILED
+        return 0 if valid and len(valid) == len(damages) else FAILED
 
     def _steps_per_epoch(self) -> float | None:
         evaluations = [record for record in RunDirectory(self.run_directory).records() if record["kind"] == "eval"]

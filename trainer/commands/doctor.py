@@ -10,7 +10,7 @@ from typing import Annotated, Any
 
 import tyro
 
-from trainer import preflight, rendezvous
+from trainer import preflight
 from trainer.commands.parsing import named_recipe
 from trainer.cpus import sleep_at_barriers
 from trainer.doctor import bound, machine, versions
@@ -72,7 +72,7 @@ class Doctor:
             return refuse(problems, world)
         checks = machine_checks(self.site.data, self.site.output) if world.is_main else []
         sleep_at_barriers()
-        from trainer.commands.failures import told
+        from trainer.commands.failures import explain
         from trainer.doctor.trial import visit
 
         recipe, site, draws = self.settings, self.site.placed(), self.site.data is None
@@ -81,7 +81,7 @@ class Doctor:
         try:
             measured = visit(recipe, site, world, draws=draws, tries=self.trial, seconds=self.site.seconds)
         except Exception as error:
-            if (code := told(error, world)) is None:
+            if (code := explain(error, world)) is None:
                 raise
             return code
         if world.is_main:
@@ -116,7 +116,6 @@ class Doctor:
             problems.append("--manifests: has no effect without --data")
         if draws and world.local_world_size < world.world_size:
             problems.append("--data: needed on several machines, as images can be drawn on one machine alone")
-        problems += rendezvous.problems(world)
         return [*problems, *preflight.problems(self.settings, self.site.placed(), world, with_data=not draws)]
 
 

@@ -52,7 +52,7 @@ class Evaluate(Request):
         if problems := [*rendezvous.problems(world), *self._problems(sources)]:
             return refuse(problems, world)
         sleep_at_barriers()
-        from trainer.commands.failures import told
+        from trainer.commands.failures import explain
         from trainer.engine.memory import is_short
         from trainer.evaluation import session  # these load torch
 
@@ -63,7 +63,7 @@ class Evaluate(Request):
         except Exception as error:
             if isinstance(error, RuntimeError | MemoryError) and is_short(error):
                 return say(f"failed: out of memory: lower --batch, which is {self.batch}", FAILED)
-            if (code := told(error, world)) is None:
+            if (code := explain(error, world)) is None:
                 raise
             return code
         return 0

@@ -1,22 +1,20 @@
-"""The failures of a run that are told in a few lines, without a traceback."""
-
-import sys
+"""Expected failures of a run, printed in a few lines without a traceback."""
 
 from data.catalog.manifest import DamagedManifestError
 from data.load.backends import UnusableBackendError
 from data.types import BrokenImageError, TooManyBrokenError
 from trainer import exits
-from trainer.exits import ABORTED, FAILED, RunEndedError, refuse
+from trainer.exits import ABORTED, FAILED, RunEndedError, refuse, say
 from trainer.runtime import lost_contact
 from trainer.stopping import START_AGAIN, StopRequestedError
 from trainer.world import World
 
 
-def told(error: Exception, world: World) -> int | None:
-    """Say what ended a run, where that was foreseen; gives the exit code, or None."""
+def explain(error: Exception, world: World) -> int | None:
+    """Print why a run ended; returns its exit code, or None for an error that is not expected."""
     match error:
         case StopRequestedError():
-            return _say(f"stopped by {error} before the first step; the same command starts again", START_AGAIN)
+            return say(f"stopped by {error} before the first step; the same command starts again", START_AGAIN)
         case RunEndedError(code=exits.BAD_INPUT):
             return refuse(str(error).splitlines(), world)
         case RunEndedError(said_by=by):
@@ -27,20 +25,15 @@ def told(error: Exception, world: World) -> int | None:
             return _failed(error, _code(error), world.is_main)
         case RuntimeError() if lost_contact(error):
             first = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:200]
-            return _say(f"rank {world.rank} lost contact with another process: {first}", ABORTED)
+            return say(f"rank {world.rank} lost contact with another process: {first}", ABORTED)
         case _:
             return None
 
 
 def _failed(error: Exception, code: int, said: bool) -> int:
-    return _say(f"failed: {error}", code) if said else code
+    return say(f"failed: {error}", code) if said else code
 
 
 def _code(error: Exception) -> int:
-    # where all images of a class are gone, so is their disk
+    # if all images of a class cannot be read, their disk is gone
     return ABORTED if isinstance(error, OSError | BrokenImageError) else FAILED
-
-
-def _say(text: str, code: int) -> int:
-    sys.stderr.write(f"{text}\n")
-    return code

@@ -1,4 +1,4 @@
-"""From words to a command by tyro, whose refusals are put as ours are. Loads tyro and the recipes, no torch."""
+"""Parse a command line with tyro, and print tyro's errors in the form of our own. Loads no torch."""
 
 import io
 import os
@@ -23,7 +23,7 @@ _MOST_LINES = 12
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 _NOISE = r"[─\- ]*$|Argument helptext:|Got errors:|- <class "
 _COMMANDS = "Available subcommands: "
-_WORDS = (  # those of each tyro in the pinned range, and ours
+_REWORDED = (  # messages of each tyro in the pinned range, and what we print instead
     (r"^Unrecognized options: (.*)", r"\1: unknown"),
     (r"^Expected one of \{(.*)\}\.$", r"COMMAND: missing; one of \1"),
     (r"^Missing from (.*):$", r"\1: missing"),
@@ -37,16 +37,16 @@ _WORDS = (  # those of each tyro in the pinned range, and ours
 
 
 def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> Any:
-    """The command that was typed; ends the process where it cannot be parsed.
+    """The command that was typed; ends the process if it cannot be parsed.
 
     Args:
-        kind: Its class, a dataclass. Where it has a method `behind`, that takes the words after --.
+        kind: Its class, a dataclass. If it has a method `behind`, that gets the words after --.
         words: What was typed after the verb.
-        prog: Program and verb, as messages name them.
-        values: Those of its flags where none are typed. None: the class's own.
+        prog: Program and verb, for messages.
+        values: The defaults of its flags. None: those of the class.
     """
     has_more = hasattr(kind, "behind") and "--" in words
-    ours = list(words[: words.index("--")] if has_more else words)  # tyro takes num_procs and num-procs for the same
+    ours = list(words[: words.index("--")] if has_more else words)  # tyro does not distinguish num_procs and num-procs
     default = {} if values is None else {"default": values}
     with plain_refusals(ours):
         command = tyro.cli(
@@ -62,28 +62,31 @@ def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> An
 
 
 def named_recipe(words: Sequence[str], verb: str) -> Recipe:
-    """The recipe that follows the verb, or the defaults where nothing does or only `--help`.
+    """The recipe that follows the verb; the default recipe if nothing follows but `--help`.
 
     Raises:
-        InvalidConfigError: The recipe cannot be read, or something else comes before it.
+        InvalidConfigError: The recipe cannot be read, or a flag precedes it.
     """
     if list(words) in ([], ["-h"], ["--help"]):
         return Recipe()
-    if words[0].startswith("-"):  # the flags that follow are those of the recipe, so it has to be known first
+    if words[0].startswith("-"):  # the recipe decides which flags may follow
         raise InvalidConfigError([f"RECIPE: comes first, before {words[0]}: {verb} RECIPE {words[0]} ..."])
     return recipes.load(words[0])
 
 
 @contextmanager
 def plain_refusals(arguments: Sequence[str]) -> Iterator[None]:
-    """Let a parser that ends the program with code 2 say why as we do: in plain lines, without a frame."""
+    """Print the errors of tyro, which ends the process with code 2, as plain lines instead of its framed panel.
+
+    tyro 1.0 has no hook for them: it prints the panel itself.
+    """
     if set(arguments) & {*_HELP, "--tyro-print-completion", "--tyro-write-completion"}:
         yield
         return
-    said, columns, refused = io.StringIO(), os.environ.get("COLUMNS"), False
-    os.environ["COLUMNS"] = "10000"  # a frame breaks lines anywhere
+    panel, columns, refused = io.StringIO(), os.environ.get("COLUMNS"), False
+    os.environ["COLUMNS"] = "10000"  # the panel breaks lines anywhere
     try:
-        with redirect_stderr(said):
+        with redirect_stderr(panel):
             yield
     except SystemExit as end:
         refused = end.code == BAD_INPUT
@@ -92,16 +95,16 @@ def plain_refusals(arguments: Sequence[str]) -> Iterator[None]:
         os.environ.pop("COLUMNS")
         if columns is not None:
             os.environ["COLUMNS"] = columns
-        sys.stderr.write(plain(said.getvalue()) if refused else said.getvalue())
+        sys.stderr.write(plain(panel.getvalue()) if refused else panel.getvalue())
 
 
-def plain(frame: str) -> str:
-    """What a frame with a title says, as lines below our own head; nothing where nothing was said."""
-    frame = _COLOURS.sub("", frame)
-    if not frame.startswith(("╭", " ")):  # a frame of blanks, where the output takes no other
-        return frame
-    lines = [line[2:-1].rstrip() for line in frame.splitlines()[1:-1] if not re.match(_NOISE, line[2:-1])]
-    for pattern, words in _WORDS:
+def plain(panel: str) -> str:
+    """The text of tyro's panel as lines below our own first line; empty for an empty panel."""
+    panel = _COLOURS.sub("", panel)
+    if not panel.startswith(("╭", " ")):  # framed by blanks if the output has no other characters
+        return panel
+    lines = [line[2:-1].rstrip() for line in panel.splitlines()[1:-1] if not re.match(_NOISE, line[2:-1])]
+    for pattern, words in _REWORDED:
         lines = [re.sub(pattern, words, line) for line in lines]
     if len(lines) > 1 and lines[1].startswith(_COMMANDS):
         close = get_close_matches(re.split(r"[,:]", lines[0])[0], lines[1].removeprefix(_COMMANDS).split(", "), 1)

@@ -28,8 +28,8 @@ class Imagenet:
     """ImageNet (ILSVRC2012) from its official archives, as a tree of images or directly as tar shards.
 
     Writes OUT/train/<class>/*.JPEG and OUT/val/<class>/*.JPEG, classes being named by their synsets (n01440764), whose
-    order is that of the class numbers everywhere. Before anything is written, the archives are found whole, with
-    1,281,167 and 50,000 images. These are taken straight from the inner archives, which need no room of their own.
+    order is that of the class numbers everywhere. Before anything is written, the archives are checked to be complete,
+    with 1,281,167 and 50,000 images. The inner archives are read in place and need no disk space.
 
     Example: provenet prepare imagenet /imagenet --train-tar
     ILSVRC2012_img_train.tar --val-tar ILSVRC2012_img_val.tar --devkit ILSVRC2012_devkit_t12.tar.gz
@@ -44,9 +44,9 @@ class Imagenet:
     devkit: Path
     """ILSVRC2012_devkit_t12.tar.gz, which names the classes of the validation images."""
     to: Literal["tree", "shards"] = "tree"
-    """One file for each image, or tar files of many images each with their lists, as `provenet pack` makes."""
+    """One file for each image, or tar shards with their manifests, as `provenet pack` writes them."""
     shards: Annotated[PackOptions, tyro.conf.arg(name="")] = field(default_factory=PackOptions)
-    """How images are put into shards; only with --to shards."""
+    """How images are packed; only with --to shards."""
     partial: Partial = False
     """Accept archives that hold a part of ImageNet; validation images of classes that train lacks are left out."""
     workers: int | Literal["auto"] = "auto"
@@ -55,12 +55,7 @@ class Imagenet:
     """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
-        """Write the data set and say what there is.
-
-        Raises:
-            OSError: A file cannot be read or written.
-            BrokenExecutor: A worker was killed.
-        """
+        """Write the data set and print its contents."""
         from data.pack.pack import TooManyBrokenSourcesError
 
         try:
@@ -76,7 +71,7 @@ class Imagenet:
         if problems := range_problems(self.shards, flags=True):
             raise RefusedError("\n".join(problems))
         if self.to == "tree" and self.shards != PackOptions():
-            raise RefusedError("--to: tree, but options of shards are given; add --to shards, or leave them out")
+            raise RefusedError("--to: tree, but there are options of shards; add --to shards, or leave them out")
         return imagenet.prepare(
             self.out,
             imagenet.Archives(train_tar=self.train_tar, val_tar=self.val_tar, devkit=self.devkit),
@@ -89,7 +84,7 @@ class Imagenet:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class _OneArchive:
-    """What the smaller data sets are told."""
+    """A smaller data set, which comes in one archive."""
 
     out: Out
     """Folder to fill: a new one, an empty one, or one begun with the same options."""
@@ -101,81 +96,65 @@ class _OneArchive:
     """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
-        """Write the data set and say what there is.
-
-        Raises:
-            OSError: A file cannot be read or written.
-        """
+        """Write the data set and print its contents."""
         return _run(self._prepare, self.out)
 
     def _prepare(self) -> Prepared:
-        raise NotImplementedError
+        from data.prepare import cifar_archive, imagenette
+        from trainer.terminal import counting
+
+        match self:
+            case Cifar10():
+                return cifar_archive.prepare(self.out, self.archive, "cifar10", partial=self.partial)
+            case Cifar100():
+                return cifar_archive.prepare(self.out, self.archive, "cifar100", partial=self.partial)
+            case _:
+                name = "imagewoof" if isinstance(self, Imagewoof) else "imagenette"
+                return imagenette.prepare(self.out, self.archive, name, partial=self.partial, watch=counting)
 
 
 class Imagenette(_OneArchive):
-    """Ten of ImageNet's classes that are easy to tell apart, from fast.ai's archive.
+    """Ten of ImageNet's classes that are easy to distinguish, from fast.ai's archive.
 
     Writes OUT/train/<class>/*.JPEG and OUT/val/<class>/*.JPEG: 9,469 and 3,925 images, in full, 320 or 160 pixels.
 
     Example: provenet prepare imagenette datasets/imagenette --archive imagenette2-320.tgz
     """
 
-    def _prepare(self) -> Prepared:
-        from data.prepare import imagenette
-        from trainer.terminal import counting
-
-        return imagenette.prepare(self.out, self.archive, "imagenette", partial=self.partial, watch=counting)
-
 
 class Imagewoof(_OneArchive):
-    """Ten of ImageNet's classes that are hard to tell apart, all dogs, from fast.ai's archive.
+    """Ten of ImageNet's classes that are hard to distinguish, all dogs, from fast.ai's archive.
 
     Writes OUT/train/<class>/*.JPEG and OUT/val/<class>/*.JPEG: 9,025 and 3,929 images, in full, 320 or 160 pixels.
 
     Example: provenet prepare imagewoof datasets/imagewoof --archive imagewoof2-320.tgz
     """
 
-    def _prepare(self) -> Prepared:
-        from data.prepare import imagenette
-        from trainer.terminal import counting
-
-        return imagenette.prepare(self.out, self.archive, "imagewoof", partial=self.partial, watch=counting)
-
 
 class Cifar10(_OneArchive):
-    """CIFAR-10 from its official archive for Python, as torchvision lays it out.
+    """CIFAR-10 from its official archive for Python, in torchvision's layout.
 
-    Writes OUT/cifar-10-batches-py, each file of which is found to be the official one by its MD5.
+    Writes OUT/cifar-10-batches-py; each file must have the MD5 of the official one.
 
     Example: provenet prepare cifar10 datasets/cifar10 --archive cifar-10-python.tar.gz
     """
 
-    def _prepare(self) -> Prepared:
-        from data.prepare import cifar_archive
-
-        return cifar_archive.prepare(self.out, self.archive, "cifar10", partial=self.partial)
-
 
 class Cifar100(_OneArchive):
-    """CIFAR-100 from its official archive for Python, as torchvision lays it out.
+    """CIFAR-100 from its official archive for Python, in torchvision's layout.
 
-    Writes OUT/cifar-100-python, each file of which is found to be the official one by its MD5.
+    Writes OUT/cifar-100-python; each file must have the MD5 of the official one.
 
     Example: provenet prepare cifar100 datasets/cifar100 --archive cifar-100-python.tar.gz
     """
 
-    def _prepare(self) -> Prepared:
-        from data.prepare import cifar_archive
-
-        return cifar_archive.prepare(self.out, self.archive, "cifar100", partial=self.partial)
-
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class PrepareCommand:
-    """Turn a data set's official archives, downloaded before, into what training reads.
+    """Turn the official archives of a data set, which you have downloaded, into what training reads.
 
-    Archives are found whole and safe before anything is written. Interrupted, the same command goes on where it
-    stopped; once done, it has nothing to do.
+    Archives are checked to be complete and safe before anything is written. If interrupted, the same command continues;
+    once done, it has nothing to do.
 
     Example: provenet prepare cifar10 datasets/cifar10 --archive cifar-10-python.tar.gz
     """
@@ -193,11 +172,9 @@ class PrepareCommand:
 
     @property
     def quiet(self) -> bool:
-        """Whether to show no progress."""
         return self.data_set.quiet
 
     def run(self) -> int:
-        """Prepare it."""
         return resumable(self.data_set.run)
 
 
@@ -207,20 +184,20 @@ def _run(prepare: Callable[[], Prepared], out: Path) -> int:
         prepared = prepare()
     except RefusedError as error:
         return refuse(str(error).splitlines())
-    except ValueError as error:  # an archive or a file of it that was sound before
+    except ValueError as error:  # an archive that has changed since it was checked
         return say(f"failed: {error}", FAILED)
-    sys.stdout.write(_told(prepared, out, monotonic() - start))
+    sys.stdout.write(_summary(prepared, out, monotonic() - start))
     return 0
 
 
-def _told(prepared: Prepared, out: Path, taken: float) -> str:
+def _summary(prepared: Prepared, out: Path, seconds: float) -> str:
     contents = prepared.contents
     images = f"{contents.train + contents.val:,} images ({contents.train:,} train and {contents.val:,} val)"
-    made = f"{prepared.written:,} written in {taken:.1f} s" if prepared.written else "all there before"
-    place = shlex.quote(str(out))
-    steps = [f"provenet train RECIPE --data {place} --output RUN --model.num-classes {contents.classes}"]
+    made = f"{prepared.written:,} written in {seconds:.1f} s" if prepared.written else "all there before"
+    folder = shlex.quote(str(out))
+    steps = [f"provenet train RECIPE --data {folder} --output RUN --model.num-classes {contents.classes}"]
     if not all((out / name).exists() for name in MANIFESTS):
-        steps.insert(0, f"provenet verify {place}")
+        steps.insert(0, f"provenet verify {folder}")
     lines = (
         f"{out}: {images} of {contents.classes:,} classes, {contents.bytes / 1e6:,.1f} MB; {made}",
         *prepared.notes,

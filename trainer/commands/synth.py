@@ -18,9 +18,9 @@ from trainer.recipe.decode import range_problems
 class SynthCommand:
     """Make a procedural data set in ImageNet's layout, to train on without a download.
 
-    Writes OUT/train/<class>/*.JPEG, OUT/val/<class>/*.JPEG and OUT/synth.json. Classes differ in shape and texture
-    alone, under random colours, places, turns, light and noise. The same options give the same bytes, whatever the
-    number of workers. Interrupted, the same command goes on where it stopped; once done, it has nothing to do.
+    Writes OUT/train/<class>/*.JPEG, OUT/val/<class>/*.JPEG and OUT/synth.json. Classes differ only in shape and
+    texture; colours, positions, rotations, light and noise are random. The same options give the same bytes, whatever
+    the number of workers. If interrupted, the same command continues; once done, it has nothing to do.
 
     Example: provenet synth datasets/big --scale full --train-per-class 1300 --val-per-class 50
     """
@@ -35,7 +35,7 @@ class SynthCommand:
     """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
-        """Write the tree and print what there is."""
+        """Write the tree and print its contents."""
         return resumable(self._draw)
 
     def _draw(self) -> int:

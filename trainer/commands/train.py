@@ -1,4 +1,4 @@
-"""`provenet train`: its flags and its refusals. Loads torch only for a run that can start."""
+"""`provenet train`: its flags and checks. Loads torch only for a run that passes the first of them."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from typing import Annotated
 
 import tyro
 
-from trainer import preflight, rendezvous
+from trainer import preflight
 from trainer.commands.parsing import named_recipe
 from trainer.cpus import sleep_at_barriers
 from trainer.exits import begun, refuse
@@ -43,7 +43,7 @@ class Train:
         """Train, unless the run cannot start or is finished."""
         settings = smoke.tried(self.settings, self.site)
         command = replace(self, settings=preflight.adopted(settings, self.site))
-        problems = [*rendezvous.problems(world), *preflight.problems(command.settings, self.site, world)]
+        problems = preflight.problems(command.settings, self.site, world)
         if problems:
             return refuse(problems, world)
         run = RunDirectory(self.site.output)
@@ -53,7 +53,7 @@ class Train:
         sleep_at_barriers()
         stop = StopFlag()
         stop.install()
-        begun()  # before torch is loaded and the others are met: what ends a process there is no failure of the run
+        begun()  # before torch is loaded and the processes meet: what ends a process there is no failure of the run
         return _train(command, world, stop)
 
 
@@ -68,7 +68,7 @@ def default(words: Sequence[str]) -> Train:
 
 
 def _train(command: Train, world: World, stop: StopFlag) -> int:
-    from trainer.commands.failures import told
+    from trainer.commands.failures import explain
     from trainer.train import train
 
     settings, site = command.settings, command.site
@@ -77,13 +77,13 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
     try:
         return train(settings, site, world, stop)
     except Exception as error:
-        if (code := told(error, world)) is None:
+        if (code := explain(error, world)) is None:
             raise
         return code
 
 
 def _make_folder(site: SiteConfig, world: World) -> list[str]:
-    """Make the run directory (rank 0 only); why it cannot be made."""
+    """Make the run directory (rank 0 only); returns why it cannot be made."""
     try:
         if world.is_main:
             RunDirectory(site.output).make()

@@ -79,12 +79,13 @@ class VerifyCommand:
         return BROKEN if any(scan.manifest.broken for scan in scans) else 0
 
     def _unwritable(self) -> str | None:
+        folder = self.output or self.root
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            with TemporaryFile(dir=self._folder):
+            folder.mkdir(parents=True, exist_ok=True)
+            with TemporaryFile(dir=folder):
                 return None
         except OSError as error:
-            return f"--output: {self._folder}: {error.strerror}; name a folder that can be written"
+            return f"--output: {folder}: {error.strerror}; name a folder that can be written"
 
     def _scan(self, data: DataSet, split: str, listing: Listing) -> _Scan:
         from data.catalog.dataset import journal_file
@@ -92,34 +93,28 @@ class VerifyCommand:
         from data.workers import number
         from trainer.terminal import counting
 
-        start, journal = monotonic(), journal_file(self._folder, split)
+        start, journal = monotonic(), journal_file(self._file(split).parent, split)
         workers, known = number(self.workers), self._known(data, split)
         with counting(f"verify {split}", "images") as progress:
-            survey = verify.survey(listing, known=known, journal=journal, workers=workers, progress=progress)
-        survey.manifest.save(self._file(split))
+            scan = verify.scan(listing, known=known, journal=journal, workers=workers, progress=progress)
+        scan.manifest.save(self._file(split))
         journal.unlink()
-        return _Scan(survey.manifest, survey.read, monotonic() - start)
+        return _Scan(scan.manifest, scan.read, monotonic() - start)
 
     def _known(self, data: DataSet, split: str) -> Manifest | None:
         from data.catalog.manifest import DamagedManifestError
 
         try:
-            return data.manifest(self._folder, split) if self._file(split).exists() else None
+            return data.manifest(self._file(split).parent, split) if self._file(split).exists() else None
         except DamagedManifestError as error:
             sys.stderr.write(f"{error}: every image of {split} is read again\n")
             return None
 
-    @property
-    def _folder(self) -> Path:
-        return self.output or self.root
-
     def _file(self, split: str) -> Path:
-        return manifest_file(self._folder, split)
+        return manifest_file(self.output or self.root, split)
 
 
 class _Scan(NamedTuple):
-    """One split, scanned."""
-
     manifest: Manifest
     read: int
     """Images that were read; the others had not changed since an earlier scan."""

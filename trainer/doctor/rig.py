@@ -29,7 +29,7 @@ from trainer.engine.build import Data
 from trainer.engine.fit import Fit
 from trainer.engine.run_images import UnusableDataError, scanned
 from trainer.optim.config import ConstantScheduleConfig
-from trainer.peers import agree, aside
+from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.stopping import StopFlag
@@ -63,8 +63,7 @@ def sample(recipe: Recipe, site: SiteConfig, runtime: Runtime, *, draw: bool) ->
         data = dataset.find(site.data)
         train, val = (data.manifest(stored, split) for split in SPLITS)
         return Sample(train, val, {"train": len(train), "val": len(val)}, f"{site.data}, as listed there")
-    failure = aside(runtime, lambda: _prepare(recipe, site, counts_file, draw=draw))
-    agree(runtime, failure)
+    on_main(runtime, lambda: _prepare(recipe, site, counts_file, draw=draw), UnusableDataError, OSError)
     data = dataset.find(site.data)  # drawn until now
     train, val = (data.manifest(site.output, split) for split in SPLITS)
     if not draw:
@@ -77,8 +76,8 @@ def sample(recipe: Recipe, site: SiteConfig, runtime: Runtime, *, draw: bool) ->
     return Sample(train, val, counts, source)
 
 
-def _prepare(recipe: Recipe, site: SiteConfig, counts_file: Path, *, draw: bool) -> Exception | None:
-    """Draw or list the images, and store the lists; returns what failed, so that all ranks can end together."""
+def _prepare(recipe: Recipe, site: SiteConfig, counts_file: Path, *, draw: bool) -> None:
+    """Draw or list the images, and store the lists."""
     counts: dict[str, int] = {}
     try:
         if draw:
@@ -92,12 +91,11 @@ def _prepare(recipe: Recipe, site: SiteConfig, counts_file: Path, *, draw: bool)
             with counting(f"looking at images of {site.data / split}", "images") as show:
                 images = scanned(listing.spread(_LISTED[split]), None, show)
             if not len(images):
-                return UnusableDataError(f"--data: {site.data / split} holds no image that can be decoded")
+                raise UnusableDataError(f"--data: {site.data / split} holds no image that can be decoded")
             images.save(manifest_file(site.output, split))
         counts_file.write_text(json.dumps(counts))
-    except (ValueError, OSError) as error:
-        return error if isinstance(error, OSError) else UnusableDataError(str(error))
-    return None
+    except ValueError as error:
+        raise UnusableDataError(str(error)) from None
 
 
 class Alarm(StopFlag):

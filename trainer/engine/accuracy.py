@@ -23,12 +23,13 @@ def evaluate(
 
     Args:
         runtime: This process among the others.
-        networks: The networks themselves, not their DDP wrappers; left in the mode that they were in. Each image is
-            loaded once for all of them.
+        networks: The networks themselves, not their DDP wrappers; their modes stay as they are. Each image is loaded
+            once for all of them.
         loader: This process's share of the split.
         normalize: Loader images to network input.
         epoch: Evaluations before this one; the loader has begun this one already.
-        each: Given each batch and the last network's logits, (N, C); says whether to stop, agreed by all processes.
+        each: Called with each batch and the last network's logits, (N, C); returns whether to stop, the same in all
+            processes.
 
     Returns:
         The scores, or None where the evaluation was stopped.
@@ -39,8 +40,8 @@ def evaluate(
     sums = torch.stack([metrics.empty(runtime.device) for _ in networks])
     stopped, lead = False, Lead(runtime.device)
     for batch in on_device(loader.epoch(epoch), runtime.device):
-        found, logits = _batch(runtime, networks, batch, normalize)
-        sums += found
+        batch_sums, logits = _batch(runtime, networks, batch, normalize)
+        sums += batch_sums
         lead.step()
         if stopped := each(batch, logits):
             break
@@ -56,11 +57,11 @@ def _batch(
     runtime: Runtime, networks: Sequence[nn.Module], batch: Batch, normalize: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
     """(networks, metrics.FIELDS) sums over one batch, and the last network's logits."""
-    targets, valid = (part.to(runtime.device, non_blocking=True) for part in (batch.targets, batch.valid))
+    targets, valid = (tensor.to(runtime.device, non_blocking=True) for tensor in (batch.targets, batch.valid))
     images = normalize(batch.images)
     with runtime.autocast():
         logits = [network(images) for network in networks]
-    sums = torch.stack([metrics.totals(found.float(), targets, valid) for found in logits])
+    sums = torch.stack([metrics.totals(each.float(), targets, valid) for each in logits])
     if batch.broken:
         sums[:, metrics.BROKEN] += len(batch.broken)
     return sums, logits[-1]

@@ -1,4 +1,4 @@
-"""When a run is saved, and what becomes of it where that fails or another process takes its folder over."""
+"""What follows a step: stopping, saving, or the end of a run that cannot be saved or has lost its directory."""
 
 from contextlib import suppress
 from dataclasses import asdict
@@ -13,27 +13,27 @@ from trainer.checkpoint.snapshot import tree_bytes
 from trainer.context import RunContext
 from trainer.engine.state import TrainState
 from trainer.exits import RunEndedError
-from trainer.peers import PeerFailedError
+from trainer.peers import PeerFailedError, agree
 
 
 class SaveFailedError(RunEndedError):
-    """A checkpoint cannot be written; the message says why, and what is kept."""
+    """A checkpoint cannot be written; the message says why, and from where the run goes on."""
 
 
 class Keeper:
-    """Asks all ranks what follows a step, and lets rank 0 write."""
+    """Lets all ranks agree on what follows a step, and rank 0 write checkpoints."""
 
     def __init__(self, context: RunContext, state: TrainState, saver: Saver | None, hold: Hold | None) -> None:
-        """`saver` and `hold` are rank 0's."""
+        """`saver` and `hold` are None on all ranks but 0."""
         self._setup, self._state, self._saver, self._hold = context, state, saver, hold
         self._said: str | None = None
         self._fault: Exception | None = None
         self._grace_s = grace.grace_s()
 
     def ask(self) -> None:
-        """Ask all ranks what follows the next step, which hides the exchange; `answer` comes after it (collective).
+        """Begin to exchange what follows the next step, which hides the exchange; see `answer` (collective).
 
-        Called after a checkpoint that this step is due, or the next step would be taken to be due as well.
+        Call it after saving a checkpoint that is due at this step, or the next step would count as due as well.
         """
         step = self._state.step + 1
         self._answer = self._setup.runtime.vote(
@@ -43,7 +43,7 @@ class Keeper:
         )
 
     def answer(self) -> tuple[bool, bool]:
-        """Whether some rank had been asked to stop at `ask`, and whether a checkpoint is due now (collective).
+        """Whether any rank had been asked to stop at `ask`, and whether a checkpoint is due now (collective).
 
         Raises:
             SaveFailedError: A checkpoint could not be written, and the site wants the run to stop then.
@@ -57,29 +57,29 @@ class Keeper:
         return stop, save
 
     def boundary(self) -> tuple[bool, bool]:
-        """Ask, and wait for the answer (collective); raises what that does."""
+        """`ask`, then `answer` (collective)."""
         self.ask()
         return self.answer()
 
     def rows(self) -> dict[str, Tensor]:
-        """What differs from rank to rank, of all ranks (collective)."""
+        """The state that differs between ranks, of all ranks (collective)."""
         return {name: self._setup.runtime.gather(own) for name, own in self._state.own().items()}
 
     def save(self, rows: dict[str, Tensor], top1: float | None = None) -> None:
         """Begin to write a checkpoint; training may go on at once (rank 0 writes).
 
         Args:
-            rows: What `rows` gave at this step.
+            rows: The result of `rows` at this step.
             top1: Of an evaluation of these very weights, percent.
         """
         if self._saver:
-            network = asdict(self._setup.recipe.model)  # so that the file says whose it is
+            network = asdict(self._setup.recipe.model)  # the config goes into the file of weights
             tree = self._state.tree(rows, network)
             self._say_slow(self._saver.write_s, tree)
             self._saver.begin(self._state.step, tree, top1)
 
     def finish(self) -> None:
-        """Wait for the last checkpoint to stand (collective).
+        """Wait until the last checkpoint is written (collective).
 
         Raises:
             SaveFailedError: It could not be written (rank 0).
@@ -88,8 +88,7 @@ class Keeper:
         if self._saver:
             self._saver.finish()
         failure = self._saver.failure if self._saver else None
-        if self._setup.runtime.any(failure is not None):
-            raise self._failed(failure) if failure else PeerFailedError
+        agree(self._setup.runtime, self._failed(failure) if failure else None)
 
     def _say_failure(self) -> None:
         failure = self._saver.failure if self._saver else None
@@ -98,7 +97,7 @@ class Keeper:
         self._said = failure
 
     def _say_slow(self, write_s: float | None, tree: dict[str, Any]) -> None:
-        """Say once if an earlier checkpoint took so long that one at a stop may come too late."""
+        """Print once if an earlier checkpoint took so long that one at a stop may come too late."""
         if self._grace_s is None or write_s is None:
             return
         if slow := grace.warning(write_s, tree_bytes(tree), self._grace_s):
@@ -106,7 +105,7 @@ class Keeper:
             self._grace_s = None
 
     def _is_over(self) -> bool:
-        """Whether this rank has to end the run, and why: by the time of the answer a later write may have succeeded."""
+        """Whether this rank has to end the run; keeps why, as a later write may succeed before the answer."""
         failure = self._saver.failure if self._saver else None
         if failure and self._setup.site.save_failure == "stop":
             self._fault = self._failed(failure)
@@ -115,7 +114,7 @@ class Keeper:
         return self._fault is not None
 
     def _failed(self, failure: str) -> SaveFailedError:
-        return SaveFailedError(f"{failure}\n  the same command goes on from the newest checkpoint that stands")
+        return SaveFailedError(f"{failure}\n  the same command goes on from the newest valid checkpoint")
 
 
 def _fenced(hold: Hold) -> FencedError:
@@ -123,20 +122,20 @@ def _fenced(hold: Hold) -> FencedError:
         hold.check()
     except FencedError as error:
         return error
-    return FencedError("another process had taken the run directory over; this process stops without writing more")
+    return FencedError("another process took over the run directory; this process stops without writing more")
 
 
 def checkpoint_bytes(state: TrainState, world_size: int) -> int:
-    """About what a checkpoint takes, rather more than less; an optimizer's moments may come with the first step."""
+    """An upper estimate of a checkpoint's size; before the first step the optimizer may not have its moments yet."""
     weights = [network.state_dict() for network in state.networks]
     moments = 2 * sum(weight.nbytes for weight in state.model.parameters())
     return tree_bytes(weights) + moments + world_size * tree_bytes(state.own())
 
 
 def advise_grace(context: RunContext, count: int) -> None:
-    """Say so if a stop would leave too little time to save a checkpoint of so many bytes here (rank 0 only)."""
+    """Print if a stop would leave too little time to save a checkpoint of `count` bytes here (rank 0 only)."""
     if (grace_s := grace.grace_s()) is None:
         return
-    with suppress(OSError):  # the first checkpoint will say it better
+    with suppress(OSError):  # the first checkpoint reports it
         if slow := grace.warning(grace.measured_write_s(context.run.checkpoints, count), count, grace_s):
             context.console.say(slow)

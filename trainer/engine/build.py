@@ -1,4 +1,4 @@
-"""A run, put together by small builders that each return one part of it; none is called from the loop."""
+"""Builds a run from small builders, each of which returns one object; the loop calls none of them."""
 
 import math
 from collections.abc import Callable
@@ -35,27 +35,27 @@ from trainer.runtime import Runtime
 from trainer.telemetry.profiler import Profiler
 from trainer.telemetry.telemetry import Telemetry
 
-EVAL_BATCH = 64  # images per process and forward pass; the scores do not depend on it
+EVAL_BATCH = 64  # images per process and forward pass; scores do not depend on it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Network:
-    """What is trained, at its first step."""
+    """A network with its optimizer."""
 
     state: TrainState
     normalize: Normalize
     model: nn.Module
-    """The state's, as a step calls it."""
+    """The state's network, distributed and perhaps compiled."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Data:
-    """What this process does with which images, for train and val."""
+    """The plans and loaders of train and val."""
 
     plans: tuple[TrainPlan, EvalPlan]
     loaders: tuple[Loader, Loader]
     chosen: Chosen | None = None
-    """Which backend loads them; None where it was not chosen among those of a run."""
+    """The backend and why it was chosen; None if `OpenData` does not choose one."""
 
 
 Images = tuple[Manifest, Manifest]
@@ -71,18 +71,18 @@ def build(
     open_telemetry: OpenTelemetry | None = None,
     open_data: OpenData | None = None,
 ) -> Fit:
-    """A run in its directory, at the step of its newest checkpoint (collective).
+    """Build a run at the step of its newest checkpoint (collective).
 
     Args:
         context: The run.
         images: The manifests of train and val.
         hold: Of the directory, on rank 0.
-        stack: Closes what has to be closed.
-        open_telemetry: Called on rank 0, last; None: nothing is logged.
+        stack: Closes loaders, files and threads.
+        open_telemetry: Called last, on rank 0; None: nothing is logged.
         open_data: Opens the loaders; None: `run_data`.
     """
-    parts = network(context)
-    state, run, runtime = parts.state, context.run, context.runtime
+    built = network(context)
+    state, run, runtime = built.state, context.run, context.runtime
     restore(state, run.checkpoints, runtime)
     count = checkpoint_bytes(state, runtime.world.world_size)
     if runtime.is_main:
@@ -92,14 +92,14 @@ def build(
     if saver:
         stack.callback(saver.finish)
         saver.reserve(count, runtime.device)
-    fit = assemble(context, parts, opened, Keeper(context, state, saver, hold), stack)
+    fit = assemble(context, built, opened, Keeper(context, state, saver, hold), stack)
     if open_telemetry and runtime.is_main:
         fit = replace(fit, telemetry=open_telemetry(context, state, opened, stack))
     return fit
 
 
 def assemble(context: RunContext, network: Network, data: Data, keeper: Keeper, stack: ExitStack) -> Fit:
-    """The parts of a run as its loop uses them, without telemetry; `stack` ends a profile."""
+    """What the loop works with, without telemetry; `stack` ends a profile."""
     state, plan = network.state, data.plans[0]
     step = TrainStep(context.runtime, network.model, state, network.normalize, context.recipe)
     return Fit(
@@ -119,7 +119,7 @@ def assemble(context: RunContext, network: Network, data: Data, keeper: Keeper, 
 
 
 def network(context: RunContext, *, distributed: bool = True) -> Network:
-    """The recipe's network with its optimizer (collective); not `distributed`, gradients stay in this process."""
+    """The recipe's network with its optimizer (collective); if not `distributed`, gradients are not exchanged."""
     recipe, runtime = context.recipe, context.runtime
     state = train_state(recipe, context.site, runtime)
     normalize = Normalize(recipe.input, runtime.device, channels_last=context.site.channels_last)
@@ -128,14 +128,14 @@ def network(context: RunContext, *, distributed: bool = True) -> Network:
 
 
 def run_data(context: RunContext, images: Images, stack: ExitStack) -> Data:
-    """The loaders of a run, with a note of what each has at work (collective); `stack` closes them."""
+    """The loaders of a run, which note the images at work (collective); `stack` closes them."""
     both, chosen = plans(context, images), chosen_loader(context, images[0])
     notes = at_work.begin(context.run, context.runtime.world.rank, (both[0].max_batch, both[1].max_batch), stack)
     return Data(plans=both, loaders=loaders(context, both, chosen, stack, notes), chosen=chosen)
 
 
 def plans(context: RunContext, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:
-    """What this process does with train and val."""
+    """This process's plans of train and val."""
     recipe, shard = context.recipe, context.runtime.shard
     train = TrainPlan(
         manifest=images[0],
@@ -145,15 +145,15 @@ def plans(context: RunContext, images: tuple[Manifest, Manifest]) -> tuple[Train
         micro_batch=recipe.micro_batch,
         shard=shard,
     )
-    batch = min(EVAL_BATCH, math.ceil(len(images[1]) / shard.world_size))  # a short split is not filled up for nothing
+    batch = min(EVAL_BATCH, math.ceil(len(images[1]) / shard.world_size))  # a short split needs no padding to 64
     return train, EvalPlan(manifest=images[1], views=EvalViews.of(recipe.input), batch=batch, shard=shard)
 
 
 def chosen_loader(context: RunContext, images: Manifest) -> Chosen:
-    """What decodes: as asked for, or as at the run's first start, or what suits this machine (collective).
+    """The loader's backend: the user's choice, that of the run's first start, or what suits this machine (collective).
 
     Raises:
-        UnusableBackendError: The loader asked for cannot do its work here.
+        UnusableBackendError: The chosen loader cannot be used here.
     """
     runtime = context.runtime
     records = context.run.records() if runtime.is_main else []
@@ -171,7 +171,7 @@ def loaders(
     stack: ExitStack,
     notes: tuple[Note | None, Note | None] = (None, None),
 ) -> tuple[Loader, Loader]:
-    """This process's share of train and val, with a note of what is at work in each; `stack` closes them."""
+    """The loaders of this process's share of train and val; `notes` name the images at work; `stack` closes them."""
     train, val = (
         backends.open_loader(
             plan,
@@ -187,7 +187,7 @@ def loaders(
 
 
 def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainState:
-    """The network with its initial weights, the same on every rank, its optimizer and its average."""
+    """The network with its initial weights, the same on every rank, its optimizer and its average if any."""
     torch.manual_seed(recipe.seed)
     model = runtime.place(factory.build(recipe.model), channels_last=site.channels_last)
     if recipe.sync_bn and runtime.world.world_size > 1:
@@ -203,11 +203,11 @@ def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainStat
 
 
 def forward(recipe: Recipe, state: TrainState, runtime: Runtime, normalize: Normalize) -> nn.Module:
-    """The network as a step calls it: distributed and then, as PyTorch advises, compiled (collective)."""
+    """The network distributed and then, as PyTorch advises, compiled (collective)."""
     compiles = recipe.compile != "off"
     static = recipe.accumulation(runtime.world.world_size) == 1 and not compiles
     model = runtime.distribute(state.model, compression=recipe.gradient_compression, static=static)
-    if compiles:  # a size at a time: shapes change only where the training size grows
+    if compiles:  # for one size at a time: shapes change only where the training size grows
         allow_graphs(training_sizes(recipe.input))
         model = torch.compile(model, mode=recipe.compile, dynamic=False)
     if runtime.world.world_size > 2:
@@ -216,10 +216,10 @@ def forward(recipe: Recipe, state: TrainState, runtime: Runtime, normalize: Norm
 
 
 def allow_graphs(sizes: int) -> None:
-    """Let torch.compile compile a network for each of so many sizes: past its limit it runs the rest uncompiled."""
+    """Let torch.compile compile a network for each of `sizes` sizes: beyond its limit it runs uncompiled."""
     from torch._dynamo import config  # loads the compiler
 
-    limit = sizes + 8  # its default stays in reserve for what else this process compiles
+    limit = sizes + 8  # and the default for everything else that this process compiles
     config.recompile_limit = max(config.recompile_limit, limit)
     config.accumulated_recompile_limit = max(config.accumulated_recompile_limit, limit)
 
@@ -227,11 +227,11 @@ def allow_graphs(sizes: int) -> None:
 def _settle_buckets(
     model: nn.Module, normalize: Normalize, state: TrainState, recipe: Recipe, runtime: Runtime
 ) -> None:
-    """Spend two passes on black images (collective).
+    """Run two passes on black images, so that DDP arranges its buckets before the first step (collective).
 
-    After its first pass, or where the graph is static its second, DDP puts the gradients into other buckets, in the
-    order in which they come. Three ranks or more add up each part of a bucket in another order, so a run that goes on
-    would round its first steps otherwise than one that never stopped. The images come as a loader's, or a compiled
+    After its first pass, or with a static graph its second, DDP arranges the gradients in new buckets, in the order in
+    which they are computed. Three or more ranks sum each part of a bucket in a different order, so a resumed run would
+    round its first steps differently from one that never stopped. The images have a loader's type and layout, or the
     network would be compiled once more for them.
     """
     buffers = [buffer.clone() for buffer in state.model.buffers()]

@@ -1,4 +1,4 @@
-"""A loss, a gradient or weights that are not numbers any more."""
+"""Ends a run whose loss, gradient or weights are not finite."""
 
 from torch import Tensor
 
@@ -9,37 +9,37 @@ from trainer.recipe.schedule import learning_rate
 
 
 class DivergedError(RunEndedError):
-    """The loss is not a number any more; the message says since when, and what to change."""
+    """The loss is not finite any more; the message says since which step, and what to change."""
 
     said_by = "main"
 
 
-def check(parts: Fit, sums: Tensor, faults: Tensor) -> int:
-    """Steps passed over so far, as all ranks have them.
+def check(training: Fit, sums: Tensor, faults: Tensor) -> int:
+    """The number of steps skipped so far.
 
     Args:
-        parts: The run.
+        training: The run.
         sums: (metrics.FIELDS,) over all processes.
-        faults: (2,) the greatest of all processes, see `TrainState.faults`.
+        faults: (2,) the maxima over all processes, see `TrainState.faults`.
 
     Raises:
-        DivergedError: There are more than the recipe bears.
+        DivergedError: There are more than the recipe allows.
     """
     first, count = faults.tolist()  # sync
-    bearable = parts.context.recipe.max_skipped
-    if count > bearable:
-        what = "the loss" if not bearable else f"for the {count:.0f}th time the loss or gradient"
-        raise diverged(parts, f"{what} is not a finite number", round(-first))
+    allowed = training.context.recipe.max_skipped
+    if count > allowed:
+        subject = "the loss" if not allowed else f"for the {count:.0f}th time the loss or gradient"
+        raise diverged(training, f"{subject} is not a finite number", round(-first))
     if not sums.isfinite().all():  # sync
-        raise diverged(parts, "the loss is not a finite number", parts.state.step)
+        raise diverged(training, "the loss is not a finite number", training.state.step)
     return round(count)
 
 
-def diverged(parts: Fit, what: str, step: int) -> DivergedError:
-    """What to raise where something is not finite since a step."""
-    lr = learning_rate(parts.context.recipe, max(step - 1, 0), parts.steps_per_epoch)
+def diverged(training: Fit, reason: str, step: int) -> DivergedError:
+    """The error to raise if something has not been finite since a step."""
+    lr = learning_rate(training.context.recipe, max(step - 1, 0), training.steps_per_epoch)
     return DivergedError(
-        f"{what}; training has diverged, first at step {step}, learning rate {lr:.3g}\n"
+        f"{reason}; training has diverged, first at step {step}, learning rate {lr:.3g}\n"
         f"  lower optimizer.lr, lengthen the schedule's warm-up or set clip_norm or max_skipped, and name another "
-        f"--output; last good checkpoint: {newest_valid(parts.context.run.checkpoints) or 'none yet'}"
+        f"--output; last good checkpoint: {newest_valid(training.context.run.checkpoints) or 'none yet'}"
     )

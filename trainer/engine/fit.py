@@ -1,4 +1,4 @@
-"""The parts of a run, built and ready."""
+"""What the training loop works with."""
 
 from dataclasses import dataclass
 
@@ -16,7 +16,7 @@ from trainer.telemetry.telemetry import Telemetry
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Fit:
-    """What the loop works with."""
+    """A run that is built and ready to train."""
 
     context: RunContext
     train_loader: Loader
@@ -26,9 +26,7 @@ class Fit:
     state: TrainState
     keeper: Keeper
     plan: TrainPlan
-    """What happens to the training images."""
     eval_plan: EvalPlan
-    """What happens to the images of an evaluation."""
     meter: Meter
     profiler: Profiler
     telemetry: Telemetry | None
@@ -36,10 +34,8 @@ class Fit:
 
     @property
     def steps_per_epoch(self) -> int:
-        """Optimizer steps in an epoch."""
         return self.plan.steps_per_epoch
 
     @property
     def total_steps(self) -> int:
-        """Optimizer steps of the whole run."""
         return self.context.recipe.epochs * self.steps_per_epoch

@@ -1,4 +1,4 @@
-"""What to do where a micro-batch does not fit into memory."""
+"""Finding a micro-batch that fits into memory, and advice where one does not."""
 
 import gc
 import re
@@ -14,13 +14,13 @@ from trainer.optim.loss import losses
 from trainer.recipe.config import Recipe
 from trainer.runtime import Runtime
 
-# in the words of PyTorch, CUDA, cuDNN, cuBLAS, NCCL, DALI and its nvImageCodec (codes 5 and 15), and C++
+# messages of PyTorch, CUDA, cuDNN, cuBLAS, NCCL, DALI and its nvImageCodec (codes 5 and 15), and C++
 SHORT = re.compile(
     r"out of memory|DefaultCPUAllocator|can't allocate|bad_alloc|ALLOC(ATION)?_FAILED|cudaErrorMemoryAllocation"
     r"|CUDA (allocation failed|malloc|calloc|host alloc)|ALLOCATOR_FAILURE|nvImageCodec failure: '#1?5'",
     re.IGNORECASE,
 )
-_ROOM = 0.15  # of a GPU, for what a run has beside a step: averaged weights, DDP's buffers, DALI, the next batches
+_RESERVE = 0.15  # of a GPU, for what a run holds besides a step: averaged weights, DDP's buffers, DALI, next batches
 
 
 class MemoryShortError(RunEndedError):
@@ -28,30 +28,27 @@ class MemoryShortError(RunEndedError):
 
 
 def is_short(error: Exception) -> bool:
-    """Whether an error says that memory ran out, on a GPU or on the host."""
+    """Whether an error means that a GPU or the host ran out of memory."""
     return isinstance(error, torch.OutOfMemoryError | MemoryError) or SHORT.search(str(error)) is not None
 
 
 @contextmanager
 def advising(recipe: Recipe) -> Iterator[None]:
-    """Say what to lower where memory runs out inside.
+    """Turn an error for lack of memory into advice.
 
     Raises:
-        MemoryShortError: It did.
+        MemoryShortError: Memory ran out inside.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        if is_short(error):
-            decoder = (
-                "\n  DALI ran out of it: --loader threads decodes without it" if "nvidia.dali" in str(error) else ""
-            )
-            raise MemoryShortError(advice(recipe) + decoder) from error
-        raise
+        if not is_short(error):
+            raise
+        decoder = "\n  DALI ran out of it: --loader threads decodes without it" if "nvidia.dali" in str(error) else ""
+        raise MemoryShortError(advice(recipe) + decoder) from error
 
 
 def advice(recipe: Recipe) -> str:
-    """What to lower, for the user."""
     size, smaller = recipe.input.train_size, _smaller(recipe)
     lower = f"--micro-batch {smaller[0]} keeps global_batch {recipe.global_batch}, or " if smaller else ""
     return (
@@ -67,7 +64,7 @@ def fitted(recipe: Recipe, runtime: Runtime, *, channels_last: bool) -> Recipe:
     Raises:
         MemoryShortError: Not even one image fits.
     """
-    with _leaving_room(runtime.device):
+    with _reserve(runtime.device):
         for micro_batch in (recipe.micro_batch, *_smaller(recipe)):
             smaller = replace(recipe, micro_batch=micro_batch)
             if not runtime.any(_runs_out(smaller, runtime, channels_last)):
@@ -76,12 +73,12 @@ def fitted(recipe: Recipe, runtime: Runtime, *, channels_last: bool) -> Recipe:
 
 
 @contextmanager
-def _leaving_room(device: torch.device) -> Iterator[None]:
-    """Try with less than all of a GPU; what is tried is no part of the peak that the run tells."""
+def _reserve(device: torch.device) -> Iterator[None]:
+    """Leave a part of a GPU unused inside, and reset its peak of memory afterwards."""
     if device.type != "cuda":
         yield
         return
-    torch.cuda.set_per_process_memory_fraction(1 - _ROOM, device.index)
+    torch.cuda.set_per_process_memory_fraction(1 - _RESERVE, device.index)
     try:
         yield
     finally:
@@ -90,12 +87,12 @@ def _leaving_room(device: torch.device) -> Iterator[None]:
 
 
 def _smaller(recipe: Recipe) -> list[int]:
-    """Divisors of the micro-batch below it, greatest first; mixing needs two images, and so does BatchNorm."""
+    """Smaller divisors of the micro-batch, the greatest first; at least 2, which mixing and BatchNorm need."""
     return [size for size in range(recipe.micro_batch // 2, 1, -1) if recipe.micro_batch % size == 0]
 
 
 def _runs_out(recipe: Recipe, runtime: Runtime, channels_last: bool) -> bool:
-    """Whether two steps of a network that is thrown away run out of memory."""
+    """Whether two steps of a throwaway network run out of memory."""
     try:
         _try_step(recipe, runtime, channels_last)
     except (RuntimeError, MemoryError) as error:
@@ -103,7 +100,7 @@ def _runs_out(recipe: Recipe, runtime: Runtime, channels_last: bool) -> bool:
             raise
         return True
     finally:
-        gc.collect()  # the error's traceback and the graph hold each other
+        gc.collect()  # the error's traceback and the graph refer to each other
         if runtime.device.type == "cuda":
             torch.cuda.empty_cache()
     return False
@@ -112,8 +109,8 @@ def _runs_out(recipe: Recipe, runtime: Runtime, channels_last: bool) -> bool:
 def _try_step(recipe: Recipe, runtime: Runtime, channels_last: bool) -> None:
     network = runtime.place(factory.build(recipe.model), channels_last=channels_last).train()
     size, device = recipe.input.train_size, runtime.device
-    optimizer = torch.optim.AdamW(network.parameters(), fused=True)  # no optimizer keeps more
-    for _ in range(2):  # the second has the optimizer's state beside it
+    optimizer = torch.optim.AdamW(network.parameters(), fused=True)  # no optimizer needs more memory
+    for _ in range(2):  # the second holds the optimizer's state too
         images = torch.randn(recipe.micro_batch, 3, size, size, device=device)
         targets = torch.zeros(recipe.micro_batch, dtype=torch.int64, device=device)
         with runtime.autocast():

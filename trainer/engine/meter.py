@@ -1,4 +1,4 @@
-"""What a step's log point is made of: the clock, the network's arithmetic, the norms."""
+"""Measurements for a log point: speed, arithmetic and norms."""
 
 import time
 from functools import lru_cache
@@ -16,14 +16,13 @@ from trainer.telemetry.device import peak_tflops
 from trainer.telemetry.point import Learning, Pace
 
 OPERATIONS = 6
-"""Floating-point operations of training for each multiply-add of a forward pass: two, and twice as many backward."""
+"""Floating-point operations of training for each multiply-add of a forward pass: two forward, four backward."""
 
 
 class Meter:
-    """Measures what lies between two log points of this process."""
+    """Measures the steps of this process between two log points."""
 
     def __init__(self, context: RunContext, plan: TrainPlan, step: TrainStep, state: TrainState) -> None:
-        """Begin at the state's step."""
         self._setup, self._plan, self._train_step, self._state = context, plan, step, state
         on_gpu = context.runtime.device.type == "cuda"
         device = torch.cuda.get_device_name(context.runtime.device) if on_gpu else ""
@@ -31,12 +30,12 @@ class Meter:
         self.restart()
 
     def restart(self) -> None:
-        """Begin anew: what comes before belongs to no point."""
+        """Measure from now on."""
         self._step, self._time = self._state.step, time.perf_counter()
         self._train_step.phases.restart()
 
     def lap(self) -> tuple[Pace, float]:
-        """The pace since the last lap, and seconds a step; the host has waited for the device."""
+        """The pace since the last call, and seconds a step; the host must have waited for the device."""
         now, step, plan = time.perf_counter(), self._state.step, self._plan
         steps, seconds = step - self._step, now - self._time
         images = plan.images_seen(step) - plan.images_seen(self._step)
@@ -53,7 +52,7 @@ class Meter:
         return pace, seconds / steps
 
     def learning(self, lr: float) -> Learning:
-        """What became of the weights in the newest step."""
+        """The weights and gradient after the newest step."""
         scaler = self._setup.runtime.scaler
         weights = [weight.detach() for weight in self._state.model.parameters()]
         gradient = self._train_step.gradient_norm
@@ -66,7 +65,7 @@ class Meter:
 
 
 def _finite(norm: torch.Tensor | None) -> float | None:
-    """The norm, which is none where the step was passed over."""
+    """The norm; None if it is not finite, as in a skipped step."""
     return norm.item() if norm is not None and norm.isfinite() else None  # sync
 
 

@@ -1,4 +1,4 @@
-"""Batches on their way to the device, while it works on the one before."""
+"""Copies batches to a GPU while it computes on the one before, and limits how far the host runs ahead."""
 
 from collections import deque
 from collections.abc import Iterator
@@ -14,14 +14,14 @@ from trainer.telemetry.phases import Phases
 
 
 def on_device(batches: Iterator[Batch], device: torch.device, phases: Phases | None = None) -> Iterator[Batch]:
-    """The same batches, with what a step reads on the device; a GPU copies each while it computes on the last.
+    """The same batches with their tensors on the device; each is copied to a GPU while it computes on the one before.
 
-    Takes one batch more from its source than it has given. Batches for the CPU pass through.
+    For a GPU it reads one batch ahead of those it has yielded.
 
     Args:
         batches: In page-locked memory, or on the device already.
         device: Where they are used, on its current stream.
-        phases: Takes the time of the copies to a GPU.
+        phases: Measures the copies to a GPU.
     """
     if device.type != "cuda":
         yield from batches
@@ -29,30 +29,29 @@ def on_device(batches: Iterator[Batch], device: torch.device, phases: Phases | N
     copies, ahead = _copies(device), None
     for batch in batches:
         with torch.cuda.stream(copies), phases.copying() if phases else nullcontext():
-            coming = _moved(batch, device), copies.record_event()
+            copied = _moved(batch, device), copies.record_event()
         if ahead:
             yield _arrived(*ahead)
-        ahead = coming
+        ahead = copied
     if ahead:
         yield _arrived(*ahead)
 
 
 class Lead:
-    """Keeps the host at most two steps ahead of a GPU: with few launches a step, as by CUDA graphs, nothing else does.
+    """Keeps the host at most two steps ahead of a GPU; with few launches a step, as in CUDA graphs, nothing else does.
 
-    A host further ahead would take memory for all the batches of its lead.
+    Otherwise the batches of all those steps would take memory.
     """
 
     def __init__(self, device: torch.device) -> None:
-        """No step is launched yet."""
         self._on_gpu = device.type == "cuda"
         self._launched: deque[torch.cuda.Event] = deque()
 
     def step(self) -> None:
-        """A step is launched: wait for the one two before it, of which all ranks have launched their part."""
+        """Call after launching a step: waits for the one two before it, which all ranks have launched by now."""
         if not self._on_gpu:
             return
-        # blocking: the thread sleeps, while the loader's use its core
+        # blocking: the thread sleeps, and leaves its core to the loader's
         self._launched.append(event := torch.cuda.Event(blocking=True))
         event.record()
         if len(self._launched) > 2:
@@ -61,24 +60,24 @@ class Lead:
 
 @cache
 def _copies(device: torch.device) -> torch.cuda.Stream:
-    """One for the process: the allocator keeps memory apart for each stream that it was ever asked for."""
+    """One stream for the process: the allocator keeps separate memory for every stream that was used."""
     return torch.cuda.Stream(device)
 
 
 def _moved(batch: Batch, device: torch.device) -> Batch:
-    parts = (batch.images, batch.targets, batch.indices, batch.valid)
-    images, targets, indices, valid = (_sent(part, device) for part in parts)
+    tensors = (batch.images, batch.targets, batch.indices, batch.valid)
+    images, targets, indices, valid = (_sent(tensor, device) for tensor in tensors)
     return replace(batch, images=images, targets=targets, indices=indices, valid=valid)
 
 
-def _sent(part: Tensor, device: torch.device) -> Tensor:
-    # a copy from pageable memory would wait for those before it on its stream
-    return part if part.is_cuda else part.pin_memory().to(device, non_blocking=True)
+def _sent(tensor: Tensor, device: torch.device) -> Tensor:
+    # a copy from pageable memory would block until those before it on its stream are done
+    return tensor if tensor.is_cuda else tensor.pin_memory().to(device, non_blocking=True)
 
 
 def _arrived(batch: Batch, copied: torch.Event) -> Batch:
     stream = torch.cuda.current_stream()
     stream.wait_event(copied)
-    for part in (batch.images, batch.targets, batch.indices, batch.valid):
-        part.record_stream(stream)  # or its memory might be taken for the next copy while it is read
+    for tensor in (batch.images, batch.targets, batch.indices, batch.valid):
+        tensor.record_stream(stream)  # or its memory could be reused for the next copy while it is read
     return batch

@@ -1,4 +1,4 @@
-"""The images of a run: listed once, by its first start, and the same for all that follow."""
+"""The lists of a run's images: made by its first start, and used by all later ones."""
 
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -12,16 +12,16 @@ from data.verify import changes, verify
 from data.workers import cores
 from trainer.context import RunContext
 from trainer.exits import RunEndedError
-from trainer.peers import PeerFailedError, aside
+from trainer.peers import on_main
 from trainer.recipe import smoke
 from trainer.stopping import StopRequestedError
 from trainer.terminal import counting
 
-_PER_WORKER = 500  # images that are read in the time that another process takes to start
+_PER_WORKER = 500  # images that are read in the time in which a worker process starts
 
 
 class UnusableDataError(RunEndedError):
-    """The images on disk are not those listed, or too many are broken; the message names some, and the mend."""
+    """The images on disk are not those listed, or too many are broken; the message names some, and the fix."""
 
     said_by = "main"
 
@@ -29,8 +29,7 @@ class UnusableDataError(RunEndedError):
 def list_images(context: RunContext) -> tuple[Manifest, Manifest]:
     """The manifests of train and val; rank 0 makes and checks them (collective).
 
-    A run takes the manifests that `provenet verify` wrote, where there are any, and else makes its own; both are
-    kept in its directory.
+    A run uses the manifests that `provenet verify` wrote, or else makes its own; it stores them in its directory.
 
     Raises:
         PeerFailedError: Rank 0 raises one of the following.
@@ -40,33 +39,31 @@ def list_images(context: RunContext) -> tuple[Manifest, Manifest]:
         OSError: A list cannot be read or written.
     """
     data = dataset.find(context.site.data)
-    failure = aside(context.runtime, lambda: _prepare(context, data))
-    if context.runtime.any(failure is not None):
+    # a stop signal to the whole process group, as Slurm sends it, ends the worker processes too
+    expected = (UnusableDataError, DamagedManifestError, StopRequestedError, BrokenExecutor, OSError)
+    try:
+        on_main(context.runtime, lambda: _prepare(context, data), *expected)
+    except Exception:
         context.stop.check()
-        raise failure or PeerFailedError
+        raise
     train, val = (data.manifest(context.run.path, split) for split in SPLITS)
     return train, val
 
 
-def _prepare(context: RunContext, data: DataSet) -> Exception | None:
-    """Make what is missing and check it; what went wrong is given back, so that all ranks can leave together."""
-    try:
-        listed: list[Manifest] = []
-        for split in SPLITS:
-            begun = context.run.manifest(split).exists()
-            images = data.manifest(context.run.path, split) if begun else _listed(context, data, split)
-            _check(images, context, begun=begun)
-            if not begun:
-                images.save(context.run.manifest(split))
-                dataset.journal_file(context.run.path, split).unlink(missing_ok=True)
-            listed.append(images)
-        recipe, (train, val) = context.recipe, listed
-        if problems := dataset.counts(train, val, recipe.model.num_classes, recipe.global_batch):
-            return UnusableDataError("\n  ".join(problems))
-    # a signal to the whole group, as Slurm sends it, ends the processes that read as well
-    except (UnusableDataError, DamagedManifestError, StopRequestedError, BrokenExecutor, OSError) as error:
-        return error
-    return None
+def _prepare(context: RunContext, data: DataSet) -> None:
+    """Make the manifests that are missing, and check all."""
+    manifests: list[Manifest] = []
+    for split in SPLITS:
+        exists = context.run.manifest(split).exists()
+        images = data.manifest(context.run.path, split) if exists else _listed(context, data, split)
+        _check(images, context, begun=exists)
+        if not exists:
+            images.save(context.run.manifest(split))
+            dataset.journal_file(context.run.path, split).unlink(missing_ok=True)
+        manifests.append(images)
+    recipe, (train, val) = context.recipe, manifests
+    if problems := dataset.counts(train, val, recipe.model.num_classes, recipe.global_batch):
+        raise UnusableDataError("\n  ".join(problems))
 
 
 def _listed(context: RunContext, data: DataSet, split: str) -> Manifest:
@@ -79,7 +76,7 @@ def _listed(context: RunContext, data: DataSet, split: str) -> Manifest:
         with counting(f"listing {root / split}", "classes") as show:
             listing = data.listing(split, show)
         listing = listing if few is None else listing.spread(few)
-    except ValueError as error:  # an archive that is not as it should be
+    except ValueError as error:  # a damaged archive
         raise UnusableDataError(str(error)) from None
     with counting(f"looking at the images of {root / split}", "images") as show:
 
@@ -91,16 +88,16 @@ def _listed(context: RunContext, data: DataSet, split: str) -> Manifest:
 
 
 def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manifest:
-    """Look at every image, with as many processes as are worth their start; see `data.verify.verify.scan`."""
+    """Read every image with a suitable number of worker processes; see `data.verify.verify.scan`."""
     workers = min(cores(), 1 + len(listing.entries) // _PER_WORKER)
-    return verify.scan(listing, known=None, journal=journal, workers=workers, progress=progress)
+    return verify.scan(listing, journal=journal, workers=workers, progress=progress).manifest
 
 
 def _check(images: Manifest, context: RunContext, *, begun: bool) -> None:
     if problem := verify.problem(images, context.site.max_broken):
         raise UnusableDataError(problem)
     change = changes.changed(images)
-    if change and begun:  # one lost file must not end a run of days; the loaders count what they replace
+    if change and begun:  # one lost file must not end a run of days; the loaders count the images they replace
         context.console.say(f"{change}; what cannot be read as it was listed is replaced, up to --max-broken")
     elif change:
         lister = f"provenet verify {context.site.data}"

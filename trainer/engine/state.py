@@ -1,4 +1,4 @@
-"""Everything that decides the next step."""
+"""Everything that the next step depends on."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -21,8 +21,8 @@ from trainer.runtime import Runtime
 class TrainState:
     """A run between two steps.
 
-    The position in the data follows from `step`, and every crop, flip and draw from that, so no loader or generator is
-    in it.
+    The position in the data follows from `step`, and every crop, flip and draw from that position, so the state of no
+    loader or generator is needed.
     """
 
     model: nn.Module
@@ -53,7 +53,7 @@ class TrainState:
         return [self.model, *([self.ema.network] if self.ema else [])]
 
     def own(self) -> dict[str, Tensor]:
-        """What differs from rank to rank; BatchNorm's statistics have seen this rank's images."""
+        """What differs between ranks; BatchNorm's statistics are of this rank's images."""
         return {"sums": self.sums, "faults": self.faults, "statistics": batchnorm.flat(self.networks)}
 
     def tree(self, ranks: dict[str, Tensor], network: dict[str, Any]) -> dict[str, Any]:
@@ -81,7 +81,7 @@ class TrainState:
         }
 
     def restore(self, tree: dict[str, Any], rank: int, world_size: int) -> None:
-        """Take over what `tree` gave; another number of ranks goes on from what they had together.
+        """Restore the result of `tree`; another number of ranks goes on from the sums and means of all.
 
         Raises:
             RuntimeError: The weights belong to another network.
@@ -105,12 +105,12 @@ class TrainState:
 
 
 def headline(state: TrainState) -> dict[str, float]:
-    """The newest scores of the weights that count: the averaged ones, where there are such."""
+    """The newest scores of the averaged weights, or without these of the raw ones."""
     return state.scores.get("ema") or state.scores["raw"]
 
 
 def restore(state: TrainState, folder: Path, runtime: Runtime) -> None:
-    """Put the newest valid checkpoint, if any, into the state, whose network is distributed already (collective).
+    """Restore the newest valid checkpoint, if any, into a state whose network is distributed already (collective).
 
     Raises:
         RuntimeError: Ranks see different checkpoints, as they may on a file system that is slow to agree.

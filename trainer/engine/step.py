@@ -20,10 +20,9 @@ from trainer.telemetry.phases import Phases
 
 
 class Normalize:
-    """uint8 images from the loader to what a network takes, on the device."""
+    """Turns uint8 images from the loader into a network's input on the device."""
 
     def __init__(self, config: InputConfig, device: torch.device, *, channels_last: bool) -> None:
-        """Put the constants on the device once."""
         self._device = device
         self._layout = torch.channels_last if channels_last else torch.contiguous_format
         self._scale = 1 / (255 * torch.tensor(config.std, device=device).view(1, 3, 1, 1))
@@ -32,7 +31,7 @@ class Normalize:
     def __call__(self, images: Tensor) -> Tensor:
         """(N, H, W, 3) uint8 on the host -> (N, 3, H, W) float32 on the device, normalised."""
         images = images.to(self._device, non_blocking=True).permute(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
-        # one pass, in the images' own order: 1.5 times as fast on a CPU as to convert, subtract and multiply
+        # one pass in the images' memory order: on a CPU 1.5 times as fast as converting, subtracting and multiplying
         return torch.addcmul(self._shift, images, self._scale).contiguous(memory_format=self._layout)
 
 
@@ -42,23 +41,22 @@ class TrainStep:
     def __init__(
         self, runtime: Runtime, model: nn.Module, state: TrainState, normalize: Normalize, recipe: Recipe
     ) -> None:
-        """`model` is the distributed, perhaps compiled one of the state's."""
+        """`model`: the state's, distributed and perhaps compiled."""
         self.phases = phases = Phases(runtime.device)
-        """Where the time of the steps goes."""
         self.gradient_norm: Tensor | None = None
-        """() norm of the newest gradient that was looked at: of all steps where it is clipped, else when asked for."""
+        """() norm of the newest gradient measured: in all steps if gradients are clipped, else if `observe`."""
         self._runtime, self._model, self._state = runtime, model, state
         self._normalize, self._recipe = normalize, recipe
         self._mixing = Mixing(recipe.mixing, recipe.model.num_classes, shift=recipe.input.augment.repeats)
         self._weights = [weight for weight in state.model.parameters() if weight.requires_grad]
-        # fp16 passes over gradients that are not finite by itself, and then only the loss tells a fault
-        self._takes_back = recipe.max_skipped > 0 and not runtime.scaler.is_enabled()
+        # with fp16 GradScaler skips steps whose gradients are not finite itself; then only the loss shows a fault
+        self._skips = recipe.max_skipped > 0 and not runtime.scaler.is_enabled()
         micro_batches = recipe.accumulation(runtime.world.world_size)
         needed = micro_batches > 1 or recipe.max_skipped > 0
         self._statistics = Accumulated(state.model, micro_batches) if needed else None
         if runtime.world.world_size > 1:
-            # the first weight's gradient comes last; what the backward pass takes from there on is to wait. No `self`
-            # in the hook: a circle would keep DDP, and with it gloo's threads, until the interpreter ends
+            # the first weight's gradient is computed last; the rest of the backward pass waits for the reduction. No
+            # `self` in the hook: a reference cycle would keep DDP and gloo's threads until the interpreter ends
             self._weights[0].register_post_accumulate_grad_hook(lambda _: phases.begin("all_reduce"))
 
     def __call__(self, batches: Sequence[Batch], step: int, lr: float, images: int, *, observe: bool = False) -> Tensor:
@@ -66,14 +64,14 @@ class TrainStep:
 
         Args:
             batches: This process's micro-batches of the step.
-            step: Optimizer steps done before; with the recipe's seed it decides what dropout and its like draw, so that
-                there is no generator to save.
+            step: Optimizer steps done before; with the recipe's seed it seeds dropout and the like, so that no
+                generator has to be saved.
             lr: Learning rate.
-            images: Valid images of the step, over all processes: each weighs the same.
-            observe: Take the norm of the gradient, which costs a pass over all gradients.
+            images: Valid images of the step, over all processes; each has the same weight.
+            observe: Compute the gradient's norm, which costs a pass over all gradients.
 
         Returns:
-            (metrics.FIELDS,) sums over this process's images, on the device; 0 where the step was passed over.
+            (metrics.FIELDS,) sums over this process's images, on the device; 0 if the step was skipped.
         """
         self._runtime.seed(draw_seed(self._recipe.seed, step, self._runtime.world.rank))
         for group in self._state.optimizer.param_groups:
@@ -94,43 +92,44 @@ class TrainStep:
         return sums.where(~fault, 0) if self._recipe.max_skipped else sums
 
     def as_seen(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """What the network is given for a batch: (N, 3, H, W) float, and (N,) int64 or (N, C) shares of the classes."""
+        """The network's input and targets: (N, 3, H, W) float, and (N,) int64 or (N, C) shares of the classes."""
         return self._mixing(self._normalize(batch.images), batch.targets.to(self._runtime.device), batch.mixing)
 
     def _micro(self, batch: Batch, images: int) -> Tensor:
         self.phases.begin("forward")
-        targets, valid = (part.to(self._runtime.device, non_blocking=True) for part in (batch.targets, batch.valid))
+        device = self._runtime.device
+        targets, valid = (tensor.to(device, non_blocking=True) for tensor in (batch.targets, batch.valid))
         inputs, mixed = self._mixing(self._normalize(batch.images), targets, batch.mixing)
         with self._runtime.autocast():
             outputs = self._model(inputs)
-        found = losses(outputs, mixed, self._recipe.loss)
-        # gradients are averaged over the processes, which here have seen each a part of the images
-        loss = found.where(valid, 0).sum() * (self._runtime.world.world_size / images)
+        each = losses(outputs, mixed, self._recipe.loss)
+        # DDP averages gradients over the processes, while the loss is a mean over the images of all
+        loss = each.where(valid, 0).sum() * (self._runtime.world.world_size / images)
         self.phases.begin("backward")
         self._runtime.scaler.scale(loss).backward()
         self.phases.begin("optimizer")  # with what is counted on the way
         if self._statistics:
             self._statistics.add()
-        return metrics.totals(logits_of(outputs).detach(), targets, valid, found.detach())
+        return metrics.totals(logits_of(outputs).detach(), targets, valid, each.detach())
 
     def _update(self, fault: Tensor, *, observe: bool) -> Tensor:
-        """Change the weights, unless the step is passed over; () bool whether the loss or gradient was not finite.
+        """Change the weights, unless the step is skipped; () bool: whether the loss or gradient was not finite.
 
         Args:
             fault: () bool on the device: whether this process's loss was not finite.
             observe: As `__call__`.
         """
         optimizer, scaler = self._state.optimizer, self._runtime.scaler
-        if self._recipe.clip_norm or self._takes_back or observe:
+        if self._recipe.clip_norm or self._skips or observe:
             scaler.unscale_(optimizer)  # by a power of two: exact, here as in the update
             self.gradient_norm = norm = get_total_norm(
                 [weight.grad for weight in self._weights if weight.grad is not None]
             )
             if self._recipe.clip_norm:
                 clip_grads_with_norm_(self._weights, self._recipe.clip_norm, norm)
-            if self._takes_back:
+            if self._skips:
                 fault = ~norm.isfinite()  # after the reduction: all processes see the same
-        if self._takes_back:
+        if self._skips:
             self._step_unless(fault)
         else:
             scaler.step(optimizer)
@@ -141,16 +140,16 @@ class TrainStep:
         return fault
 
     def _step_unless(self, fault: Tensor) -> None:
-        """An update that leaves everything as it is where there is a fault."""
+        """Update the weights and the optimizer's state unless there is a fault."""
         optimizer = self._state.optimizer
         if getattr(optimizer, "_step_supports_amp_scaling", False):
-            # what GradScaler tells a fused optimizer: it looks on the device, and nobody waits
+            # as GradScaler does for a fused optimizer, which reads them on the device, without a host sync
             optimizer.found_inf, optimizer.grad_scale = fault.float(), None  # pyright: ignore[reportAttributeAccessIssue]
             optimizer.step()
-        elif not fault:  # sync: timm's optimizers cannot look by themselves
+        elif not fault:  # sync: timm's optimizers cannot read it on the device
             optimizer.step()
 
 
 def draw_seed(*numbers: int) -> int:
-    """64 bits that follow from the numbers, on every machine and version."""
+    """A 64-bit seed from the numbers, the same on every machine and version."""
     return int(np.random.SeedSequence(numbers).generate_state(1, np.uint64)[0])

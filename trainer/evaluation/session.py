@@ -20,7 +20,7 @@ from trainer.evaluation.predictions import DamagedPredictionsError, OtherImagesE
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.request import Request, Source
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
-from trainer.peers import agree, aside
+from trainer.peers import on_main
 from trainer.recipe.config import Precision
 from trainer.runtime import Runtime
 from trainer.terminal import counting
@@ -94,16 +94,11 @@ def _images(request: Request, subject: Subject, where: ImageSet, folder: Path, r
     run = subject.source.run
     known = image_set.stored(where, run.path if run else None)
 
-    def prepare() -> Exception | None:
-        try:
-            with counting(f"looking at the images of {where.folder}", "images") as show:
-                list_images(where, known, folder, request.max_broken, show)
-        except (UnusableDataError, OSError) as error:
-            return error
-        return None
+    def prepare() -> None:
+        with counting(f"looking at the images of {where.folder}", "images") as show:
+            list_images(where, known, folder, request.max_broken, show)
 
-    failure = aside(runtime, prepare)
-    agree(runtime, failure)
+    on_main(runtime, prepare, UnusableDataError, OSError)
     return load(list_file(where, folder), where.folder)
 
 

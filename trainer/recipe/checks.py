@@ -1,4 +1,4 @@
-"""What values of a recipe, each in range, do not fit together. Standard library only."""
+"""Checks of values that are each in range but do not fit together. Standard library only."""
 
 from data.plan.config import InputConfig
 from trainer.optim.config import (
@@ -17,8 +17,8 @@ from trainer.recipe.schedule import peak
 
 
 def recipe_problems(recipe: Recipe) -> list[str]:
-    """Values of a recipe that are each in range but do not fit together."""
-    found = [
+    """The recipe's own contradictions, one line each, for the user."""
+    problems = [
         *_optimizer_problems(recipe.optimizer),
         *_warmup_problems(recipe.schedule, recipe.epochs),
         *_schedule_problems(recipe),
@@ -28,30 +28,30 @@ def recipe_problems(recipe: Recipe) -> list[str]:
         *_input_problems(recipe.input),
     ]
     if recipe.model.in_channels != 3:
-        found.append(f"model.in_channels: {recipe.model.in_channels}, but the loader gives RGB images; use 3")
-    return found
+        problems.append(f"model.in_channels: {recipe.model.in_channels}, but the loader returns RGB images; use 3")
+    return problems
 
 
 def world_problems(recipe: Recipe, world_size: int) -> list[str]:
-    """Why `global_batch` cannot be dealt out to this many processes, with what would fit."""
+    """Why `global_batch` cannot be divided among this many processes, with values that fit."""
     whole, micro, sync_bn = recipe.global_batch, recipe.micro_batch, recipe.sync_bn
 
     def fits(size: int) -> bool:
         return whole == size * world_size if sync_bn else whole % (size * world_size) == 0
 
     if whole % micro or fits(micro):
-        return []  # recipe_problems says the former
+        return []  # recipe_problems reports the former
     fitting = [size for size in range(1, (whole if sync_bn else micro) + 1) if fits(size)]
-    mend = f"--micro-batch {fitting[-1]}" if fitting else f"a --global-batch divisible by {world_size}"
-    wrong = f"is not global_batch {whole}, as sync_bn asks" if sync_bn else f"does not divide global_batch {whole}"
+    fix = f"--micro-batch {fitting[-1]}" if fitting else f"a --global-batch divisible by {world_size}"
+    wrong = f"is not global_batch {whole}, as sync_bn requires" if sync_bn else f"does not divide global_batch {whole}"
     return [
         f"micro_batch: {micro} images on each of {world_size} processes make {micro * world_size} a pass, which "
-        f"{wrong}; use {mend}"
+        f"{wrong}; use {fix}"
     ]
 
 
 def compile_problems(recipe: Recipe, world_size: int, *, lowers: bool) -> list[str]:
-    """Why gradients would be wrong: CUDA graphs overwrite those of the micro-batch before.
+    """Why gradients would be wrong: CUDA graphs overwrite those of earlier micro-batches.
 
     Args:
         recipe: The recipe.
@@ -66,12 +66,12 @@ def compile_problems(recipe: Recipe, world_size: int, *, lowers: bool) -> list[s
     if passes > 1:
         whole, micro = recipe.global_batch, recipe.micro_batch
         why = f"a step has {passes} micro-batches here"
-        single = f" --micro-batch {whole // world_size} or {whole // micro} processes make it one;"
+        fix = f" --micro-batch {whole // world_size} or {whole // micro} processes make it one;"
     else:
-        why, single = "--accumulate auto may make a step of several micro-batches", " leave that out;"
+        why, fix = "--accumulate auto may make a step of several micro-batches", " leave that out;"
     return [
         f"compile: {recipe.compile} uses CUDA graphs, which give wrong gradients where they are accumulated, and {why};"
-        f"{single} --compile max-autotune-no-cudagraphs accumulates rightly"
+        f"{fix} --compile max-autotune-no-cudagraphs accumulates correctly"
     ]
 
 
@@ -84,9 +84,9 @@ def _optimizer_problems(optimizer: AnyOptimizer) -> list[str]:
 def _warmup_problems(schedule: AnySchedule, epochs: int) -> list[str]:
     in_epochs, in_steps = schedule.warmup_epochs, schedule.warmup_steps
     if isinstance(schedule, PiecewiseScheduleConfig):
-        given = {"warmup_epochs": in_epochs, "warmup_steps": in_steps}
-        mend = "a piecewise schedule brings its own; leave it out and let schedule.factors begin low"
-        return [f"schedule.{name}: {value}, but {mend}" for name, value in given.items() if value]
+        warmups = {"warmup_epochs": in_epochs, "warmup_steps": in_steps}
+        fix = "a piecewise schedule contains its own; leave it out and let schedule.factors start low"
+        return [f"schedule.{name}: {value}, but {fix}" for name, value in warmups.items() if value]
     if in_epochs and in_steps:
         return [f"schedule.warmup_steps: {in_steps} beside schedule.warmup_epochs: {in_epochs}; leave one of them out"]
     if in_epochs > epochs:
@@ -125,7 +125,7 @@ def _piecewise_problems(schedule: PiecewiseScheduleConfig) -> list[str]:
     if points[:1] != [0] or points != sorted(set(points)):
         return [f"schedule.points: {points} must rise from 0"]
     if not any(factors):
-        return [f"schedule.factors: {factors} let nothing be learned; give one above 0"]
+        return [f"schedule.factors: {factors} are all 0, so nothing is learned; give one above 0"]
     return []
 
 
@@ -157,7 +157,7 @@ def _batch_problems(recipe: Recipe) -> list[str]:
     repeats = recipe.input.augment.repeats
     if micro <= repeats and (recipe.mixing.mixup or recipe.mixing.cutmix):
         least = f"use at least {repeats + 1}, or leave mixing out"
-        problems.append(f"micro_batch: {micro} leaves an image nothing but itself to be mixed with; {least}")
+        problems.append(f"micro_batch: {micro} leaves no other image to mix an image with; {least}")
     if 0 < recipe.precise_bn < micro:
         problems.append(f"precise_bn: {recipe.precise_bn} is less than micro_batch: {micro}; use at least that, or 0")
     return problems

@@ -88,7 +88,7 @@ class SiteConfig:
     channels_last: bool = True
     """Store images and convolution weights as NHWC in memory; faster, same mathematics."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads per process, also for the model without a GPU. None: its share, with a GPU at most 16."""
+    """CPU threads per process, for loading and networks on CPUs. None: its CPUs, by a GPU at most 16."""
     numa: bool = True
     """On a machine with several NUMA nodes, bind each process to CPUs near its GPU, unless the launcher has done so."""
     log_every: int = field(default=20, metadata={"min": 1, "max": 1_000_000})

@@ -1,8 +1,8 @@
-"""Plain data to frozen dataclasses and back, strictly.
+"""Decodes plain data into frozen dataclasses, strictly, and encodes them.
 
-Every problem is reported at once, each with the dotted path of the field, what was given, what was expected and, where
-one is near, the name that was probably meant. Ranges stand in the metadata: `min` and `max` are inclusive, `above`
-and `below` exclusive; they hold for every element of a tuple.
+All problems are reported at once, each with the dotted path of the field, its value, what was expected and perhaps the
+name that was probably meant. Ranges are in the fields' metadata: `min` and `max` are inclusive, `above` and `below`
+exclusive; they apply to every element of a tuple.
 """
 
 import dataclasses
@@ -32,7 +32,6 @@ class InvalidConfigError(ValueError):
     """
 
     def __init__(self, problems: Iterable[str]) -> None:
-        """Keep the problems as a list and as one message."""
         self.problems = list(problems)
         super().__init__("\n".join(self.problems))
 
@@ -42,7 +41,7 @@ def decode(kind: type[T], data: object) -> T:
 
     Args:
         kind: A dataclass, all of whose fields have defaults.
-        data: What a YAML or JSON reader gives.
+        data: The result of a YAML or JSON reader.
 
     Raises:
         InvalidConfigError: One line for every unknown field, wrong type and value out of range.
@@ -55,7 +54,7 @@ def decode(kind: type[T], data: object) -> T:
 
 
 def encode(value: Any) -> Any:
-    """Nested dicts, lists and scalars that `decode` reads back to an equal value. None is left out."""
+    """Nested dicts, lists and scalars that `decode` turns into an equal value; None is left out."""
     if dataclasses.is_dataclass(value):
         pairs = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
         return {name: encode(item) for name, item in pairs if item is not None}
@@ -65,12 +64,12 @@ def encode(value: Any) -> Any:
 
 
 def range_problems(config: object, path: str = "", *, flags: bool = False) -> Problems:
-    """Every value in a built dataclass, nested ones too, that lies outside its field's range.
+    """Problems of all values in a dataclass, nested ones too, that are outside their fields' ranges.
 
     Args:
         config: The dataclass.
         path: Dotted path of the dataclass itself.
-        flags: Name fields as flags, `--log-every`: for what no file can hold.
+        flags: Name fields as flags, `--log-every`, for settings that no file can hold.
     """
     assert dataclasses.is_dataclass(config)
     problems: Problems = []
@@ -128,7 +127,7 @@ def _decode_dataclass(kind: Any, data: object, path: str, problems: Problems) ->
     fields = {field.name: field for field in dataclasses.fields(kind)}
     hints = get_type_hints(kind)
     values: dict[str, Any] = {}
-    found = len(problems)
+    count = len(problems)
     for key, item in data.items():
         here = _join(path, str(key))
         if key not in fields:
@@ -138,7 +137,7 @@ def _decode_dataclass(kind: Any, data: object, path: str, problems: Problems) ->
         values[key] = _decode(hints[key], item, here, problems)
         if len(problems) == before:
             problems += _outside(values[key], fields[key].metadata, here)
-    return kind(**values) if len(problems) == found else None
+    return kind(**values) if len(problems) == count else None
 
 
 def _decode_union(members: tuple[Any, ...], data: object, path: str, problems: Problems) -> Any:

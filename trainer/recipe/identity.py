@@ -1,4 +1,4 @@
-"""What makes two runs the same experiment, and two files the same weights. Loads no torch."""
+"""Hashes of recipes and weights. Loads no torch."""
 
 import hashlib
 import json
@@ -13,15 +13,15 @@ from trainer.recipe.decode import encode
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """Hex digest of every field: two runs with the same one are the same experiment."""
+    """Hex digest of all fields: runs with the same digest are the same experiment."""
     return hashlib.sha256(json.dumps(encode(recipe), sort_keys=True).encode()).hexdigest()
 
 
 def weights_hash(file: Path) -> str:
-    """Hex digest of the weights in a .safetensors file, as `trainer.evaluation.trained_network.fingerprint` takes it.
+    """Hex digest of the weights in a .safetensors file, as of `trainer.evaluation.trained_network.fingerprint`.
 
     Raises:
-        Exception: safetensors' own kinds, where the file is damaged.
+        Exception: Of safetensors, where the file is damaged.
         OSError: It cannot be read.
     """
     return digest(
@@ -31,9 +31,9 @@ def weights_hash(file: Path) -> str:
 
 
 def digest(weights: Iterable[tuple[str, tuple[int, ...], str, bytes | memoryview]]) -> str:
-    """Hex digest of weights in the order of their names: of each name, shape, PyTorch's name of its type, and bytes."""
-    found = hashlib.sha256()
+    """Hex digest of weights in the order of their names: of each its name, shape, PyTorch dtype, and bytes."""
+    sha = hashlib.sha256()
     for name, shape, kind, content in weights:
-        found.update(f"{name} {shape} {kind}".encode())
-        found.update(content)
-    return found.hexdigest()
+        sha.update(f"{name} {shape} {kind}".encode())
+        sha.update(content)
+    return sha.hexdigest()

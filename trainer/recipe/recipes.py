@@ -1,4 +1,4 @@
-"""Recipes on disk: YAML that states departures from the defaults."""
+"""Recipes in YAML files, which state only departures from the defaults."""
 
 import os
 import re
@@ -36,7 +36,7 @@ def load(name: str) -> Recipe:
 
 
 def read(file: Path) -> Any:
-    """What a YAML file holds, strictly read: no key twice, and no number that looks like text.
+    """The content of a YAML file, read strictly: no key twice, and numbers as in YAML 1.2.
 
     Raises:
         InvalidConfigError: It cannot be read.
@@ -73,7 +73,6 @@ def _known() -> str:
 
 
 def _reason(error: Exception) -> str:
-    """What is wrong with a file, in one line."""
     if isinstance(error, yaml.MarkedYAMLError) and error.problem_mark:
         mark = error.problem_mark
         return f"line {mark.line + 1}, column {mark.column + 1}: {error.problem}"
@@ -83,16 +82,15 @@ def _reason(error: Exception) -> str:
 class _Loader(yaml.SafeLoader):
     """YAML 1.2's scalars in place of PyYAML's 1.1, in which 1e-4 is text, 012 is ten and `no` is false.
 
-    A key that stands twice is an error rather than a silent choice.
+    A duplicate key is an error.
     """
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        """Build a dict, each key once."""
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [
-            f"line {entry.start_mark.line + 1}: {key} stands twice"
+            f"line {entry.start_mark.line + 1}: duplicate key {key}"
             for number, ((entry, _), key) in enumerate(zip(node.value, keys, strict=True))
             if key in keys[:number]
         ]

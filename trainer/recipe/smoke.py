@@ -1,4 +1,4 @@
-"""A recipe tried in minutes: every phase of it for a few steps, on a few of the images. Standard library only."""
+"""`--smoke`: a recipe scaled down to a run of minutes that passes all its phases. Standard library only."""
 
 from dataclasses import replace
 
@@ -8,23 +8,23 @@ from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.schedule import peak
 
 EPOCHS = 1
-STEPS = 8  # optimizer steps an epoch, where there are images enough
+STEPS = 8  # optimizer steps of an epoch, if there are enough images
 EVALUATED = 256  # images
 HIGHEST_LR = 1e-3
 
 
 def tried(recipe: Recipe, site: SiteConfig) -> Recipe:
-    """What `--smoke` makes of a recipe: all its epochs in one; without the flag the recipe as it is.
+    """The recipe that `--smoke` trains, of one epoch; without the flag the recipe itself.
 
-    What is counted in epochs keeps its share of the run, so that each phase comes: warm-up, milestones, growing images.
-    The learning rate is at most 0.001: so short a warm-up would let it diverge. Batches, sizes and everything else
-    stay, so that what fails in the run fails here. Done twice it changes nothing.
+    Settings in epochs keep their share of the run, so that each phase is passed: warm-up, milestones, growing images.
+    The learning rate is at most 0.001, as it could diverge after so short a warm-up. Batches, sizes and everything else
+    stay, so that what would fail in the run fails here. Applied twice it changes nothing more.
     """
     if not site.smoke:
         return recipe
     epochs = min(recipe.epochs, EPOCHS)
     share, steps = epochs / recipe.epochs, epochs * STEPS
-    recipe = _tame(recipe)
+    recipe = _with_low_lr(recipe)
     return replace(
         recipe,
         epochs=epochs,
@@ -36,12 +36,12 @@ def tried(recipe: Recipe, site: SiteConfig) -> Recipe:
 
 
 def images(recipe: Recipe, split: str) -> int:
-    """How many images of a split `--smoke` takes, spread over all of it."""
+    """The number of images of a split that `--smoke` uses, evenly spread over it."""
     return STEPS * recipe.global_batch if split == "train" else EVALUATED
 
 
-def _tame(recipe: Recipe) -> Recipe:
-    """The recipe with learning rates that change next to nothing."""
+def _with_low_lr(recipe: Recipe) -> Recipe:
+    """The recipe with a peak of at most `HIGHEST_LR`."""
     top, schedule = peak(recipe), recipe.schedule
     if top <= HIGHEST_LR * 1.001:  # done already
         return recipe
@@ -58,7 +58,7 @@ def _schedule(schedule: AnySchedule, share: float, steps: int) -> AnySchedule:
     }
     match schedule:
         case StepScheduleConfig():
-            # on a step each, so that none falls behind the last one
+            # each on a step, none after the last
             at = {max(1, int(epoch * share * STEPS)) / STEPS for epoch in schedule.milestones}
             return replace(schedule, **warmup, milestones=tuple(sorted(at)))
         case PiecewiseScheduleConfig():

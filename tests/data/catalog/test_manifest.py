@@ -27,7 +27,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def scan(root: Path) -> Manifest:
-    return verify.scan(tree.listing(root, "train"), known=None, journal=None, workers=1, progress=lambda *_: None)
+    return verify.scan(tree.listing(root, "train"), workers=1).manifest
 
 
 def test_what_is_saved_loads_as_the_same(root: Path) -> None:
@@ -66,7 +66,7 @@ def test_another_version_s_file_is_refused(root: Path) -> None:
     np.savez(root / "m.npz", schema=99)
     with pytest.raises(
         DamagedManifestError,
-        match=r"m.npz: schema 99, this version reads up to 2; .*, or delete it to have it made anew",
+        match=r"m.npz: schema 99, this version reads up to 2; .*, or delete it: it will be written again",
     ):
         manifest.load(root / "m.npz", root / "train")
 
@@ -76,7 +76,7 @@ def test_a_torn_file_is_refused_and_named(root: Path, share: float) -> None:
     file = root / "m.npz"
     scan(root).save(file)
     os.truncate(file, int(share * file.stat().st_size))
-    with pytest.raises(DamagedManifestError, match=rf"{file} is no manifest: .*; delete it to have it made anew"):
+    with pytest.raises(DamagedManifestError, match=rf"{file} is no manifest: .*; delete it: it will be written again"):
         manifest.load(file, root / "train")
 
 

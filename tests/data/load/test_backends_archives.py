@@ -34,7 +34,7 @@ def test_shards_give_the_batches_of_the_tree_they_were_packed_of(tmp_path: Path,
 def test_cifar_gives_its_own_pixels(tmp_path: Path) -> None:
     files = cifar10(tmp_path)
     listing = dataset.find(tmp_path).listing("train")
-    images = verify.scan(listing, known=None, journal=None, workers=1, progress=lambda *_: None)
+    images = verify.scan(listing, workers=1).manifest
     assert images.root == dataset.find(tmp_path).folder("train")
     config = InputConfig(train_size=32, crop="padded", crop_padding=0, flip=0)
     with closing(train_loader("threads", images, config)) as loader:
@@ -56,7 +56,7 @@ def test_cifar_gives_its_own_pixels(tmp_path: Path) -> None:
 def test_a_padded_crop_of_cifar_is_black_at_the_border(tmp_path: Path) -> None:
     cifar10(tmp_path)
     listing = dataset.find(tmp_path).listing("train")
-    images = verify.scan(listing, known=None, journal=None, workers=1, progress=lambda *_: None)
+    images = verify.scan(listing, workers=1).manifest
     config = replace(InputConfig(), train_size=32, crop="padded", crop_padding=4)
     with closing(train_loader("threads", images, config)) as loader:
         batches = list(loader.epoch(0))

@@ -133,7 +133,7 @@ def test_a_class_of_which_nothing_is_left_ends_the_run(images: Manifest, backend
         damage(images.path(index), "garbage of the same size")
     with (
         closing(train_loader(backend, images, max_broken=1.0)) as loader,
-        pytest.raises(BrokenImageError, match="and so are the 11 images that could take its place"),
+        pytest.raises(BrokenImageError, match="and so are the 11 images that could replace it"),
     ):
         list(loader.epoch(0))
 
@@ -145,6 +145,6 @@ def test_a_broken_image_is_named_once(images: Manifest, backend: Backend, caplog
         for epoch in range(3):
             list(loader.epoch(epoch))
     assert [record.getMessage() for record in caplog.records].count(
-        f"broken since it was listed, and passed over: {images.path(VICTIM)}: 0 bytes, "
+        f"broken since it was listed, and skipped: {images.path(VICTIM)}: 0 bytes, "
         f"{images.sizes[VICTIM]:,} when it was listed"
     ) == 1

@@ -22,9 +22,7 @@ from tests.data.load.loading import BACKENDS, CONFIG
 @pytest.fixture(scope="module")
 def manifest(images: Path) -> Manifest:
     """24 images of each of 4 classes."""
-    return verify.scan(
-        dataset.find(images).listing("train"), known=None, journal=None, workers=1, progress=lambda *_: None
-    )
+    return verify.scan(dataset.find(images).listing("train"), workers=1).manifest
 
 
 @pytest.fixture
@@ -62,7 +60,7 @@ def test_a_full_disk_ends_nothing_and_invents_nothing(plan: TrainPlan, tmp_path:
         batches = at_work.follow(plan.samples(0, 0))
         for _ in range(3):
             next(batches)
-            at_work.came_out()
+            at_work.finished()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert note.read(tmp_path / "note") == []

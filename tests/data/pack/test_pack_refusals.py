@@ -107,7 +107,9 @@ def test_a_disk_without_room_is_refused_before_anything_is_written(tmp_path: Pat
     count = shutil.disk_usage(tmp_path).free // size * 2
     entries = [Entry(0, f"{number}.bmp", 0, 0, size) for number in range(count)]
     listing = Listing(root=tmp_path, classes=("a",), entries=entries, archives=("large.bmp",))
-    with pytest.raises(RefusedError, match=r"out: the shards need about [\d,.]+ GB, and the disk has [\d,.]+ GB free"):
+    with pytest.raises(
+        RefusedError, match=r"out: needs about [\d,.]+ GB, and its disk has [\d,.]+ GB free; .*; --resize makes"
+    ):
         pack.write(listing, tmp_path / "out", "train", OPTIONS, 1)
     assert not (tmp_path / "out").exists()
 
@@ -134,7 +136,7 @@ def test_more_broken_images_than_are_borne_end_the_pack(source: Path, tmp_path: 
     with pytest.raises(TooManyBrokenSourcesError, match=r"of 10 images of .*source/train cannot be decoded") as raised:
         write(source, tmp_path / "out", options(max_broken=0.29))
     assert len(re.findall(r"\n  class0/[024]\.png: not an image: it begins with 6e 6f 20 69", str(raised.value))) == 3
-    assert "allow for them with --max-broken 0.3 or more" in str(raised.value)
+    assert "accept them with --max-broken 0.3 or more" in str(raised.value)
     assert write(source, tmp_path / "out", options(max_broken=0.3)).images == 7
 
 

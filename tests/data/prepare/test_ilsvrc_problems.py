@@ -68,8 +68,8 @@ def test_a_devkit_of_another_size_is_another_devkit() -> None:
         ({}, VAL, "--train-tar: holds no class"),
         ({"n12345678": 5, **COUNTS}, VAL, "--train-tar: n12345678: no class of the devkit"),
         ({**COUNTS, WNIDS[5]: 0}, VAL, "--train-tar: no image of n00000005"),
-        (COUNTS, [*VAL, 50_001], "--val-tar: ILSVRC2012_val_00050001.JPEG: the devkit tells the class of 1 to 50,000"),
-        (COUNTS, [0, *VAL], "--val-tar: ILSVRC2012_val_00000000.JPEG: the devkit tells the class of 1 to 50,000"),
+        (COUNTS, [*VAL, 50_001], "--val-tar: ILSVRC2012_val_00050001.JPEG: the devkit has the classes of 1 to 50,000"),
+        (COUNTS, [0, *VAL], "--val-tar: ILSVRC2012_val_00000000.JPEG: the devkit has the classes of 1 to 50,000"),
         (COUNTS, range(1, 1000), "--val-tar: no image of n00000999, which --train-tar holds"),
     ],
 )

@@ -205,7 +205,7 @@ def test_every_problem_of_the_flags_is_told_at_once(tmp_path: Path) -> None:
     (tmp_path / "val_tar").mkdir()
     (tmp_path / "out").touch()
     said = refusal(lambda: make(tmp_path / "out", absent, workers=0, shards=PackOptions()))
-    where = "it is to be had from https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
+    where = "download it from https://image-net.org/challenges/LSVRC/2012/2012-downloads.php"
     assert said.splitlines() == [
         "--workers: 0; must be at least 1 and at most 256",
         f"--train-tar: {tmp_path}/train_tar does not exist; {where}",

@@ -129,7 +129,4 @@ def test_an_archive_that_is_cut_writes_nothing(tmp_path: Path) -> None:
 
 def test_an_archive_that_is_not_there_is_had_from_its_makers(tmp_path: Path) -> None:
     said = refusal(lambda: prepare(tmp_path / "out", tmp_path / "no.tgz", "imagewoof"))
-    assert (
-        said
-        == f"--archive: {tmp_path}/no.tgz does not exist; it is to be had from https://github.com/fastai/imagenette"
-    )
+    assert said == f"--archive: {tmp_path}/no.tgz does not exist; download it from https://github.com/fastai/imagenette"

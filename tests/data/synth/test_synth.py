@@ -17,7 +17,7 @@ from PIL import Image
 from data.output_folder import RefusedError
 from data.synth import synth
 from data.synth.config import Synth
-from data.synth.layout import RECORD
+from data.synth.synth import RECORD
 
 ROOT = Path(__file__).parents[3]
 OPTIONS = Synth(scale="small", classes=3, train_per_class=20, val_per_class=5, seed=7)

@@ -33,8 +33,8 @@ def fill(root: Path, per_class: int = 3) -> Path:
     return root
 
 
-def scan(listing: Listing, known: Manifest | None = None, workers: int = 1) -> verify.Survey:
-    return verify.survey(listing, known=known, journal=None, workers=workers, progress=lambda *_: None)
+def scan(listing: Listing, known: Manifest | None = None, workers: int = 1) -> verify.Scan:
+    return verify.scan(listing, known=known, workers=workers)
 
 
 def columns(found: Manifest) -> dict[str, list[int]]:
@@ -50,7 +50,7 @@ def test_every_image_is_listed_with_what_its_file_says(tmp_path: Path) -> None:
     picture(8, (5, 9), "CMYK").save(folder / "1.JPEG")
     picture(9, (17, 3), "L").save(folder / "2.JPEG", "PNG")
     os.utime(folder / "1.JPEG", ns=(NOW, NOW))
-    found = verify.scan(tree.listing(tmp_path, "train"), known=None, journal=None, workers=1, progress=lambda *_: None)
+    found = verify.scan(tree.listing(tmp_path, "train"), workers=1).manifest
     assert (len(found), found.classes, found.broken) == (6, ("a", "b"), ())
     assert found.targets.tolist() == [0, 0, 0, 1, 1, 1]
     assert [found.path(row) for row in (0, 5)] == [tmp_path / "train/a/0.JPEG", folder / "2.JPEG"]
@@ -162,7 +162,7 @@ def test_broken_images_are_borne_up_to_the_share_that_is_set(tmp_path: Path) -> 
     found = scan(tree.listing(tmp_path, "train")).manifest
     assert verify.problem(found, 0.1) is None
     assert verify.problem(found, 0.0999) == (
-        f"{tmp_path}/train: 1 of 10 images cannot be decoded (10.00%; 9.99% would be borne)\n"
+        f"{tmp_path}/train: 1 of 10 images cannot be decoded (10.00%; 9.99% would be accepted)\n"
         f"  {tmp_path}/train/b/3.JPEG: the file is empty\n"
         "  repair or remove them and verify again, or raise --max-broken"
     )
@@ -172,6 +172,6 @@ def test_many_broken_images_are_counted_and_not_all_named(tmp_path: Path) -> Non
     for file in (fill(tmp_path, per_class=4) / "train").rglob("*.JPEG"):
         file.write_bytes(b"")
     lines = str(verify.problem(scan(tree.listing(tmp_path, "train")).manifest, 0.001)).splitlines()
-    assert lines[0].startswith(f"{tmp_path}/train: 8 of 8 images cannot be decoded (100.00%; 0.10% would be borne)")
+    assert lines[0].startswith(f"{tmp_path}/train: 8 of 8 images cannot be decoded (100.00%; 0.10% would be accepted)")
     assert lines[-2] == "  and 3 more"
     assert len(lines) == 8

@@ -24,7 +24,7 @@ def save(file: Path, number: int) -> None:
 
 
 def scan(root: Path) -> Manifest:
-    return verify.scan(tree.listing(root, "train"), known=None, journal=None, workers=1, progress=lambda *_: None)
+    return verify.scan(tree.listing(root, "train"), workers=1).manifest
 
 
 def touch(path: Path) -> None:
@@ -151,13 +151,13 @@ def archived(tmp_path: Path) -> Manifest:
         (tmp_path / name).write_bytes(bytes(range(9)))
     entries = [Entry(0, f"{number}.png", number // 3, number % 3 * 3, 3) for number in range(6)]
     listing = Listing(root=tmp_path, classes=("a",), entries=entries, archives=("x.bin", "y.bin"), raw=(1, 1))
-    return verify.scan(listing, known=None, journal=None, workers=1, progress=lambda *_: None)
+    return verify.scan(listing, workers=1).manifest
 
 
 def test_a_shard_more_is_named_and_other_files_beside_shards_are_not(tmp_path: Path) -> None:
     (tmp_path / "0.tar").write_bytes(bytes(3))
     listing = Listing(root=tmp_path, classes=("a",), entries=[Entry(0, "0", 0, 0, 3)], archives=("0.tar",), raw=(1, 1))
-    found = verify.scan(listing, known=None, journal=None, workers=1, progress=lambda *_: None)
+    found = verify.scan(listing, workers=1).manifest
     for name in ("0.json", ".1.tar"):
         (tmp_path / name).touch()
     assert changed(found) is None

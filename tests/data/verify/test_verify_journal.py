@@ -37,13 +37,13 @@ class StoppedError(Exception):
     """What a caller's progress raises."""
 
 
-def scan(listing: Listing, journal: Path | None, stop_at: int = IMAGES + 1, workers: int = 1) -> verify.Survey:
+def scan(listing: Listing, journal: Path | None, stop_at: int = IMAGES + 1, workers: int = 1) -> verify.Scan:
     def progress(done: int, total: int) -> None:
         assert total == IMAGES
         if done >= stop_at:
             raise StoppedError
 
-    return verify.survey(listing, known=None, journal=journal, workers=workers, progress=progress)
+    return verify.scan(listing, journal=journal, workers=workers, progress=progress)
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -102,7 +102,7 @@ def test_a_journal_of_no_use_is_begun_anew(listing: Listing, journal: Path, cont
 
 
 def test_two_scans_do_not_share_a_journal(listing: Listing, journal: Path) -> None:
-    with opened(journal), pytest.raises(OSError, match="another process is looking at these images"):
+    with opened(journal), pytest.raises(OSError, match="another process is scanning these images"):
         scan(listing, journal)
 
 

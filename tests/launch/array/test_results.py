@@ -30,13 +30,13 @@ def root(tmp_path: Path) -> Path:
 def test_mean_and_sample_deviation_over_seeds_are_those_by_hand(root: Path) -> None:
     # 71.5; squares 2.25 + 0.25 + 4, over 2: sqrt(3.25) = 1.803. 91; 1 + 1 + 4 over 2: sqrt(3) = 1.732
     first, second = results.summarize(root, MEMBERS).rows
-    assert first.cells == ("optimizer.lr 0.1", "3 of 3", "71.50 +- 1.80", "91.00 +- 1.73")
-    assert second.cells == ("optimizer.lr 0.2", "0 of 3", "", "")
+    assert first == ("optimizer.lr 0.1", "3 of 3", "71.50 +- 1.80", "91.00 +- 1.73")
+    assert second == ("optimizer.lr 0.2", "0 of 3", "", "")
 
 
 def test_one_run_has_no_spread(root: Path) -> None:
     stand_ins.finish(root / "lr=0.2,seed=1", 50.0, 80.0)
-    assert results.summarize(root, MEMBERS).rows[1].cells == ("optimizer.lr 0.2", "1 of 3", "50.00", "80.00")
+    assert results.summarize(root, MEMBERS).rows[1] == ("optimizer.lr 0.2", "1 of 3", "50.00", "80.00")
 
 
 def test_the_table_is_written_beside_the_runs_and_follows(root: Path) -> None:
@@ -54,7 +54,7 @@ def test_the_table_is_written_beside_the_runs_and_follows(root: Path) -> None:
 
 def test_nothing_finished_is_said(tmp_path: Path) -> None:
     found = results.summarize(tmp_path, [Member(name="seed=0", settings={"seed": 0})])
-    assert found.rows[0].cells == ("recipe", "0 of 1", "", "")
+    assert found.rows[0] == ("recipe", "0 of 1", "", "")
     assert found.note.endswith("nothing has finished yet")
 
 
@@ -67,11 +67,11 @@ def test_nothing_finished_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_names_all_but_the_seed(tmp_path: Path, settings: dict[str, object], expected: str) -> None:
-    assert results.summarize(tmp_path, [Member(name="x", settings=settings)]).rows[0].settings == expected
+    assert results.summarize(tmp_path, [Member(name="x", settings=settings)]).rows[0][0] == expected
 
 
 def test_one_run_at_a_time_writes_the_table(tmp_path: Path) -> None:
-    with (tmp_path / "sweep.lock").open("w") as other, results._alone(tmp_path / "sweep.json"):  # noqa: SIM117
+    with (tmp_path / "sweep.lock").open("w") as other, results._locked(tmp_path / "sweep.json"):  # noqa: SIM117
         with pytest.raises(BlockingIOError):
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
 

@@ -128,7 +128,7 @@ def test_names_are_safe_and_no_two_alike_whatever_the_values(values: list[str]) 
         ("recipe: demo\nlist: [{seed: 1, epochs: 2}, {epochs: 2, seed: 1}]\n", "twice"),
         ("recipe: demmo\nlist: [{}]\n", "recipe: 'demmo' is unknown; did you mean demo?"),
         (f"recipe: {'x' * 5000}\nlist: [{{}}]\n", "is unknown"),
-        ("recipe: demo\ngrid: {seed: [1], seed: [2]}\n", "FILE: line 2: seed stands twice"),
+        ("recipe: demo\ngrid: {seed: [1], seed: [2]}\n", "FILE: line 2: duplicate key seed"),
         ("recipe: demo\ngrid: {optimizer.rl: [1]}\n", "FILE: rl=1: optimizer.rl: unknown; known: lr"),
         ("recipe: demo\ngrid: {sead: [1]}\n", "FILE: sead=1: sead: unknown; did you mean seed?"),
         ("recipe: demo\ngrid: {seed.x: [1]}\n", "FILE: x=1: seed.x: seed is no section of a recipe"),

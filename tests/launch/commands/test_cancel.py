@@ -29,8 +29,8 @@ def cluster(folder: Path, monkeypatch: pytest.MonkeyPatch, state: str, scancel: 
     )
     path, calls = stand_ins.slurm(folder / "bin", squeue=squeue, sacct="exit 1", scancel=f"cd {folder}\n{scancel}")
     monkeypatch.setenv("PATH", path)
-    monkeypatch.setattr(cancel, "_ASK_S", 0.05)
-    monkeypatch.setattr(cancel, "_LOOK_S", 0.01)
+    monkeypatch.setattr(cancel, "_REPEAT_S", 0.05)
+    monkeypatch.setattr(cancel, "_POLL_S", 0.01)
     return calls
 
 
@@ -97,7 +97,7 @@ def test_a_job_that_does_not_end_in_time_is_named_with_the_mend(
     cluster(tmp_path, monkeypatch, "RUNNING", "exit 0")
     done = cancelled(run)
     assert done.returncode == 1
-    assert "job 12 is still there; kill it: add --now" in done.stderr
+    assert "job 12 has not ended; kill it: add --now" in done.stderr
 
 
 def test_a_job_that_has_ended_is_left_alone(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -116,7 +116,7 @@ def test_a_silent_slurm_is_no_reason_to_believe_anything(
     (tmp_path / "bin" / "squeue").write_text("#!/bin/sh\necho 'Unable to contact slurm controller' >&2; exit 1\n")
     done = cancelled(run)
     assert done.returncode == 2
-    assert "job 12 cannot be asked for: squeue: Unable to contact slurm controller" in done.stderr
+    assert "the state of job 12 is unknown: squeue: Unable to contact slurm controller" in done.stderr
     assert stand_ins.called(calls, "scancel") == []
     assert not LaunchFolder(run).cancelled.exists()
 

@@ -214,7 +214,7 @@ def test_following_outlasts_a_file_to_come_and_one_that_is_cut_and_ends_with_the
     with log(run).open("ab") as stream:
         stream.write(b"last words")
     assert follower.end() == "0: one\n0: partial\n 1: two\nanew\nlast words\n"
-    assert "was cut or replaced; from its begin" in run.with_suffix(".err").read_text()
+    assert "was cut or replaced; shown from its beginning" in run.with_suffix(".err").read_text()
 
 
 def test_following_an_attempt_ends_where_the_next_begins(run: Path, follow: Callable[..., Follower]) -> None:

@@ -117,7 +117,10 @@ def test_nothing_of_the_environment_is_written_down_but_what_is_named(
             "--partition: 'a\\n#SBATCH --uid=0' holds a control",
         ),
         (["--output", "OUT", "--env", "A=1\ntouch pwned"], "--env: 'A=1\\ntouch pwned' holds a control character"),
-        (["--output", "OUT", "--env", "A;B=1"], "--env: 'A;B' is no variable's name; expected NAME=VALUE or NAME"),
+        (
+            ["--output", "OUT", "--env", "A;B=1"],
+            "--env: 'A;B' is not the name of a variable; expected",
+        ),
         (["--output", "OUT", "--env", "NOT_SET_HERE"], "--env: NOT_SET_HERE is not set here; give NOT_SET_HERE=VALUE"),
         (["--output", "OUT", "--setup", "a\rb"], "--setup: 'a\\rb' holds a control character; leave it out"),
     ],
@@ -143,7 +146,7 @@ def test_a_run_whose_job_waits_or_runs_is_not_queued_again(
     (tmp_path / "queue").write_text(f"12|{state}|N/A\n")
     done = launch(*flags) if verb == "submit" else launch("resume", run)
     assert done.returncode == 2
-    expected = f"this run is in the hands of job 12 ({words}); end it first: provenet cancel '{run}'"
+    expected = f"this run has job 12 ({words}); end it first: provenet cancel '{run}'"
     assert expected in done.stderr
     assert len(stand_ins.called(calls, "sbatch")) == 1
 

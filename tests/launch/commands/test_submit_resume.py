@@ -98,7 +98,7 @@ def test_a_resume_goes_on_elsewhere_with_what_was_named_from_another_folder(
         ({"request": {"nodse": 2}}, [], "remove it and submit again: nodse: unknown; did you mean nodes?"),
         ({"site": {}}, [], "holds what this version does not read; remove it and submit again"),
         ({}, ["--output", "/elsewhere"], "--output: a run goes on in its own directory"),
-        ({}, [], "the code pinned for this run is gone; add --new-code to go on with today's"),
+        ({}, [], "this run's copy of the code is gone; add --new-code to use the code as it is now"),
     ],
 )
 def test_a_resume_that_cannot_be_is_told_why(

@@ -3,8 +3,8 @@
 from typing import Any
 
 from launch.plan.config import PlanConfig
+from launch.plan.forecast import BUCKET, Forecast, Speeds
 from launch.plan.network_size import Network
-from launch.plan.step_time import BUCKET, Forecast, Speeds
 from trainer.recipe.config import Recipe
 
 FOUR_BUCKETS = 4 * BUCKET // 4  # parameters, of four bytes each

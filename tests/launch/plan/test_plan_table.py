@@ -1,17 +1,16 @@
 import pytest
 
 from launch.plan import plan_table
-from launch.plan.jobs import run
 from tests.launch.plan.forecasts import forecast
 from trainer.recipe.config import Recipe
 
 
 def test_off_a_terminal_a_row_is_a_line(capsys: pytest.CaptureFixture[str]) -> None:
     model = forecast(train_images=8000, val_images=0, startup_s=0.0)
-    plan_table.show([run(model, 1), run(model, 8)])
+    plan_table.show([model.run(1), model.run(8)])
     head, one, eight = capsys.readouterr().out.splitlines()
     assert head.split("  ")[0] == "GPUs"
-    # 90 epochs of ten steps, 8 s each, alone; 1.1004 s on eight (test_model.py)
+    # 90 epochs of ten steps, 8 s each, alone; 1.1004 s on eight (test_forecast.py)
     assert one.split() == ["1", "1", "100", "100", "%", "1.3", "2.0", "2.0", "0", "compute", "1"]
     assert eight.split() == ["8", "2", "727", "91", "%", "0.18", "0.28", "2.2", "0", "compute", "1"]
 
@@ -22,7 +21,7 @@ def test_on_a_terminal_of_80_columns_nothing_is_cut_short(
     monkeypatch.setenv("FORCE_COLOR", "1")  # rich's sign for a terminal
     monkeypatch.setenv("COLUMNS", "80")
     model = forecast(recipe=Recipe(global_batch=102_400, micro_batch=100), network_gb_s=0.01, hours=2.0)
-    plan_table.show([run(model, 1), run(model, 1024)])
+    plan_table.show([model.run(1), model.run(1024)])
     said = capsys.readouterr().out
     assert "…" not in said
     assert "efficiency" in said
@@ -41,7 +40,7 @@ def test_counts_that_are_left_out_say_why() -> None:
 
 def test_a_row_is_explained_part_by_part() -> None:
     model = forecast(train_images=8000, val_images=300)
-    lines = plan_table.detail(run(model, 8), model).splitlines()
+    lines = plan_table.detail(model.run(8), model).splitlines()
     assert lines[0] == "8 GPUs on 2 nodes"
     assert lines[1].split("step ")[1].strip() == (
         "1,100.4 ms, of which 1 x 100 images 1,000.0 ms, slowest GPU 43.0 ms, all-reduce 57.3 ms "

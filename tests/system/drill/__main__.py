@@ -34,34 +34,32 @@ _ALONE = ("--memory-gb", "7")  # of the 8 of a node: a preemption takes whole no
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Outcome:
-    """How a disturbed run ended."""
+    """The end of a disturbed run."""
 
     name: str
     what: str
-    """The disturbance, in words."""
+    """The disturbance, for the table."""
     attempts: int
-    """Starts of its processes."""
     steps_again: int
-    """Optimizer steps that were trained more than once, as no checkpoint stood behind them."""
+    """Optimizer steps that were trained more than once, as no checkpoint held them."""
     seconds: float
     """From submission to result."""
     difference: str | None
-    """In what it ended unlike the undisturbed run; None: in nothing."""
+    """How it differs from the undisturbed run; None: it does not."""
 
     @property
     def row(self) -> tuple[str, ...]:
-        """For the table."""
         same = "yes" if self.difference is None else f"NO: {self.difference}"
         return (self.what, str(self.attempts), str(self.steps_again), f"{self.seconds:.0f}", same)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Drill:
-    """Rehearse a recipe on a Slurm cluster of this machine that fails, and compare the ends bit for bit.
+    """Train a recipe on a Slurm cluster of this machine whose nodes fail, and compare the results bit for bit.
 
-    Brings up a real Slurm of several nodes (as root, with Debian's packages: sudo slurm/cluster install), trains a
-    small form of the recipe on two processes, once undisturbed and once under each disturbance, and takes the cluster
-    down. Ends with 0 if all ends are the same.
+    Starts a real Slurm of several nodes (as root, with Debian's packages: sudo slurm/cluster install), trains a small
+    version of the recipe on two processes, once undisturbed and once with each disturbance, and stops the cluster. The
+    exit code is 0 if all results are the same.
 
     Example: sudo .venv/bin/python -m tests.system.drill resnet50 --output drill
     """
@@ -71,20 +69,20 @@ class Drill:
     settings: Annotated[Recipe, tyro.conf.arg(name="")]
     """What is learned."""
     output: Path = Path("drill")
-    """Folder for the runs; of each the newest stays. drill.json in it holds the table."""
+    """Folder of the runs, each replaced by the next of its name; drill.json in it holds the table."""
     only: tuple[Name, ...] = ()
-    """Disturbances to rehearse. None given: all."""
+    """Disturbances to try. None: all."""
     parallel: int = field(default=4, metadata={"min": 1, "max": 16})
-    """Runs at a time, 1 to 16, each on nodes of its own."""
+    """Runs at a time, 1 to 16, each on its own nodes."""
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
     def run(self) -> int:
-        """Rehearse, and print the table."""
+        """Train all runs, and print the table."""
         if problems := [*range_problems(self, flags=True), *_machine_problems()]:
             return refuse(problems)
         recipe = small.small(self.settings, _PROCESSES)
-        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a drill that is stopped takes its cluster down
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # to stop the cluster then too
         with tempfile.TemporaryDirectory(prefix="slurm-", dir="/tmp") as root:
             cluster = Cluster(Path(root))
             try:
@@ -100,11 +98,11 @@ class Drill:
         return FAILED if any(outcome.difference for outcome in outcomes) else 0
 
     def _rehearse(self, cluster: Cluster, recipe: Recipe) -> list[Outcome]:
-        """Run the undisturbed one and all others, several at a time."""
+        """Train the undisturbed run and all others, several at a time."""
         self.output.mkdir(parents=True, exist_ok=True)
         small.draw(self._images)
         self._recipe.write_text(dump(recipe), encoding="utf-8")
-        cluster.start(nodes=2 * self.parallel + 2, cpus=_PROCESSES)  # two to spare for what a failed node leaves
+        cluster.start(nodes=2 * self.parallel + 2, cpus=_PROCESSES)  # two spare ones for runs whose node failed
         with ThreadPoolExecutor(self.parallel) as pool:
             whole = pool.submit(self._train, cluster, "undisturbed", None)
             ended = [pool.submit(self._train, cluster, name, DISTURBANCES[name]) for name in self.only or DISTURBANCES]
@@ -113,17 +111,16 @@ class Drill:
                 return [_outcome(future.result(), whole.result()) for future in ended]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
-                cluster.ask("scancel", "--user=root")  # what still waits for a run sees its job gone
+                cluster.ask("scancel", "--user=root")  # functions that still wait for a run notice the end of its job
                 raise
 
     def _train(self, cluster: Cluster, name: str, disturbance: Disturbance | None) -> "_Ended":
-        """Train a run to its end, disturbed or not."""
         output, start = self.output.absolute() / name, time.monotonic()
         shutil.rmtree(output, ignore_errors=True)
         nodes = disturbance.nodes if disturbance else 2
-        place = ("--data", str(self._images), "--nodes", str(nodes), "--processes-per-node", str(_PROCESSES // nodes))
+        data = ("--data", str(self._images), "--nodes", str(nodes), "--processes-per-node", str(_PROCESSES // nodes))
         flags = disturbance.flags if disturbance else ()
-        run = submit(cluster, (str(self._recipe), *place, *_COMMON, *_ALONE, *flags), output)
+        run = submit(cluster, (str(self._recipe), *data, *_COMMON, *_ALONE, *flags), output)
         try:
             if disturbance:
                 disturbance.happen(run)
@@ -170,7 +167,7 @@ def _outcome(ended: _Ended, whole: _Ended) -> Outcome:
         attempts=len(history),
         steps_again=ended.run.steps_again(),
         seconds=round(ended.seconds, 1),
-        difference=difference(ended.run.run, whole.run.run) if len(history) > 1 else "it was through before",
+        difference=difference(ended.run.run, whole.run.run) if len(history) > 1 else "it had finished before",
     )
 
 
@@ -181,7 +178,7 @@ def _machine_problems() -> list[str]:
 
 
 def main(arguments: list[str]) -> int:
-    """Rehearse; gives the exit code."""
+    """Run the drill; returns its exit code."""
     try:
         recipe = named_recipe(arguments, "drill")
     except InvalidConfigError as error:

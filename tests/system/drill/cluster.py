@@ -1,4 +1,4 @@
-"""A Slurm cluster on this machine while a drill takes place, through slurm/cluster."""
+"""A Slurm cluster on this machine for the time of a drill, by the script slurm/cluster."""
 
 import os
 import subprocess
@@ -11,53 +11,53 @@ SCRIPT = Path(__file__).parents[3] / "slurm" / "cluster"
 
 
 class ClusterError(RuntimeError):
-    """The cluster did not do what it was told; the message holds its words."""
+    """A command of the cluster failed; the message holds its output."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """Nodes n1 to nN of one CPU each, which can be failed as real ones fail."""
+    """Nodes n1 to nN, which can be made to fail."""
 
     root: Path
-    """Everything that the cluster writes; a short path, for it holds sockets."""
+    """Folder of all its files; a short path, as it holds sockets."""
 
     @property
     def environment(self) -> dict[str, str]:
-        """The variables of a client."""
+        """The variables for Slurm's commands."""
         return {**os.environ, "SLURM_ROOT": str(self.root), "SLURM_CONF": str(self.root / "etc" / "slurm.conf")}
 
     def start(self, nodes: int, cpus: int) -> None:
-        """Bring it up.
+        """Start it.
 
         Raises:
-            ClusterError: It does not come up: no root, or packages are missing.
+            ClusterError: It does not start: not root, or packages are missing.
         """
         # on a busy machine a node takes longer than the script's 5 s to answer
         settings = {"NODES": str(nodes), "CPUS": str(cpus), "GPUS": "0", "ACCT": "none", "SLURMD_TIMEOUT": "10"}
         self._script("start", environment=settings)
 
     def stop(self) -> None:
-        """Take it down; leaves no process and no interface."""
+        """Stop it, and remove its files."""
         self._script("wipe")
 
     def power_off(self, node: str) -> None:
-        """Kill everything on a node at once."""
+        """Kill all processes of a node at once."""
         self._script("power-off", node)
 
     def start_node(self, node: str) -> None:
-        """Bring a node back that was powered off."""
+        """Start a node again that was powered off."""
         self._script("start-node", node)
 
     def cut(self, node: str) -> None:
-        """Take a node off the network; what runs there runs on."""
+        """Disconnect a node from the network; its processes run on."""
         self._script("cut", node)
 
     def uncut(self, node: str) -> None:
-        """Put it back."""
+        """Connect it again."""
         self._script("uncut", node)
 
     def ask(self, *words: str) -> str:
-        """What a Slurm command prints.
+        """The output of a Slurm command.
 
         Raises:
             ClusterError: It fails.

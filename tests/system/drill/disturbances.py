@@ -1,6 +1,7 @@
-"""What can happen to a run on a cluster, made to happen.
+"""Failures of a cluster, and other events that interrupt a run.
 
-Each disturbance is given a run that is under way, and comes back when it has happened; what it broke is mended by then.
+Each disturbance is a function of a run that is in progress; it returns when the run has been interrupted and the
+cluster is repaired.
 """
 
 import os
@@ -21,29 +22,28 @@ Name = Literal[
 ]  # fmt: skip
 
 STEP = 20
-"""Where a run is disturbed."""
+"""The step at which a run is disturbed."""
 GRACE_S = 60
-"""What a run asks for before its time limit."""
+"""The --grace-s of a run that is ended by its time limit."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Disturbance:
-    """Something that happens to a run."""
+    """A way to interrupt a run."""
 
     text: str
-    """In words."""
+    """For the table."""
     happen: Callable[[Running], None]
-    """Makes it happen."""
     flags: tuple[str, ...] = ()
-    """What the run is submitted with, besides."""
+    """Flags of `submit` for this run."""
     nodes: int = 2
     """Nodes of the run."""
 
 
 def _time_limit(running: Running) -> None:
-    """Bring the limit so near that Slurm sends its signal at its next look, every 30 s; then lift it again.
+    """Shorten the time limit so that Slurm sends its signal at its next check, every 30 s; then restore it.
 
-    The processes sleep so long, not to be through before; Slurm wakes whom it signals.
+    The processes are stopped until then, so that the run does not finish; Slurm continues those that it signals.
     """
     running.await_step(STEP)
     running.signal(signal.SIGSTOP)
@@ -73,14 +73,14 @@ def _killed_rank(running: Running) -> None:
 
 
 def _killed_in_save(running: Running) -> None:
-    """Twice."""
+    """Kill the writer during a checkpoint, twice."""
     for attempt in (1, 2):
         left_over = _writes(running)
         running.await_attempt(attempt)
         running.wait_for(lambda: bool(running.processes(rank=0)), "rank 0")
         (writer,) = running.processes(rank=0)
         deadline = time.monotonic() + HANGS_S
-        while not _writes(running) - left_over:  # it takes a few milliseconds: no time to sleep
+        while not _writes(running) - left_over:  # a write takes a few milliseconds: too short to sleep
             if time.monotonic() > deadline:
                 raise DrillError(f"{running.run.path} writes no checkpoint")
         os.kill(writer, signal.SIGKILL)
@@ -88,9 +88,9 @@ def _killed_in_save(running: Running) -> None:
 
 
 def _writes(running: Running) -> set[int]:
-    """Checkpoints that are being written, or were when the writer was killed."""
+    """Inodes of checkpoints that are being written, or were when the writer was killed."""
     with suppress(OSError):  # one of them was finished meanwhile
-        return {place.stat().st_ino for place in running.run.checkpoints.glob("step-*.tmp")}
+        return {path.stat().st_ino for path in running.run.checkpoints.glob("step-*.tmp")}
     return set()
 
 
@@ -99,7 +99,7 @@ def _node_down(running: Running) -> None:
     node = running.nodes()[1]
     running.cluster.ask("scontrol", "update", f"nodename={node}", "state=DOWN", "reason=drill")
     running.await_attempt(2)
-    with suppress(ClusterError):  # it has come back by itself
+    with suppress(ClusterError):  # the node has come back by itself
         running.cluster.ask("scontrol", "update", f"nodename={node}", "state=RESUME")
 
 
@@ -112,14 +112,14 @@ def _node_off(running: Running) -> None:
 
 
 def _node_cut(running: Running) -> None:
-    """The processes hang, the job is started elsewhere, and then they wake, still believing that the run is theirs."""
+    """Stop the processes until Slurm has restarted the job on another node, then continue them."""
     running.await_step(STEP)
     (node,) = running.nodes()
     running.signal(signal.SIGSTOP)
     running.cluster.cut(node)
-    running.wait_for(lambda: _restart_of(look(running.run.holder).holder) == 1, "another start that takes the run over")
+    running.wait_for(lambda: _restart_of(look(running.run.holder).holder) == 1, "a restart that takes the run over")
     running.signal(signal.SIGCONT)
-    running.wait_for(lambda: "was taken over by" in running.log, "the old processes to see that they were replaced")
+    running.wait_for(lambda: "was taken over by" in running.log, "the old processes to notice the restart")
     running.await_end()
     running.cluster.uncut(node)
 

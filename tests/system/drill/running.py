@@ -1,4 +1,4 @@
-"""A run on the drill's cluster: submitted as a user would, watched, and held against another."""
+"""A run on the drill's cluster: submitted as a user would, watched, and compared with another."""
 
 import json
 import os
@@ -21,11 +21,11 @@ from tests.system.measured import MEASURED
 from trainer.checkpoint import files
 from trainer.rundir import RunDirectory
 
-_LOOK_S = 0.05
+_POLL_S = 0.05
 
 
 class DrillError(RuntimeError):
-    """A run did not do what the drill waits for."""
+    """A run was refused, or did not do what the drill waits for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,13 +41,12 @@ class Running:
 
     @property
     def log(self) -> str:
-        """All that its job has written."""
+        """The whole log of its job."""
         submission = LaunchFolder(self.run.path).submission()
         file = Path(submission.log) if submission else self.run.path
         return file.read_text(encoding="utf-8", errors="replace") if file.is_file() else ""
 
     def attempts(self) -> list[Attempt]:
-        """What it has been through."""
         return attempts.read(LaunchFolder(self.run.path).attempts)
 
     def nodes(self) -> list[str]:
@@ -60,7 +59,7 @@ class Running:
         self.wait_for(lambda: last_step(self.run) >= step, f"step {step}")
 
     def await_attempt(self, number: int) -> None:
-        """Wait until it was started so many times."""
+        """Wait until the attempt of this number has begun."""
         self.wait_for(lambda: len(self.attempts()) >= number, f"attempt {number}")
 
     def await_end(self) -> None:
@@ -68,18 +67,18 @@ class Running:
         self.wait_for(self.run.result.exists, "its end")
 
     def await_release(self) -> None:
-        """Wait until its job has written down how it ended."""
+        """Wait until its job has recorded its end."""
         self.wait_for(lambda: any(one.end and one.end.then == "done" for one in self.attempts()), "its job's end")
 
     def steps_again(self) -> int:
-        """Optimizer steps that were trained more than once: what each attempt had logged past where the next began."""
+        """Optimizer steps that were trained more than once: those after the step at which the next attempt began."""
         return sum(max(0, self.reached.get(one.number - 1, 0) - one.step) for one in self.attempts())
 
     def wait_for(self, condition: Callable[[], bool], what: str, timeout_s: float = HANGS_S) -> None:
         """Wait until something is so.
 
         Raises:
-            DrillError: It is not, after so long, or the run has stopped for good.
+            DrillError: It is still false after `timeout_s`, or the run has stopped for good.
         """
         deadline = time.monotonic() + timeout_s
         while not condition():
@@ -87,22 +86,22 @@ class Running:
             self._note(last)
             if time.monotonic() > deadline or (last and last[0].end and last[0].end.then == "stopped"):
                 raise DrillError(f"waited for {what} of {self.run.path}; its log ends:\n{self.log[-2000:]}")
-            time.sleep(_LOOK_S)
+            time.sleep(_POLL_S)
 
     def _note(self, last: list[Attempt]) -> None:
-        if last and last[0].end is None:  # once the next begins, the record is cut back
+        if last and last[0].end is None:  # the next attempt cuts the metrics back
             self.reached[last[0].number] = last_step(self.run)
 
     def processes(self, rank: int | None = None) -> list[int]:
-        """The process ids of its ranks, or of one rank: seen from outside of the nodes."""
-        found: list[int] = []
-        for place in Path("/proc").glob("[0-9]*"):
+        """The process ids of its ranks, or of one rank, as this machine sees them."""
+        processes: list[int] = []
+        for folder in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):  # it ended meanwhile
-                words, variables = ((place / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
+                words, variables = ((folder / name).read_bytes().split(b"\0") for name in ("cmdline", "environ"))
                 ours = b"trainer" in words and str(self.run.recipe).encode() in words and b"srun" not in words[:1]
                 if ours and (rank is None or f"SLURM_PROCID={rank}".encode() in variables):
-                    found.append(int(place.name))
-        return found
+                    processes.append(int(folder.name))
+        return processes
 
     def signal(self, number: signal.Signals, rank: int | None = None) -> None:
         """Send a signal to its ranks, or to one of them."""
@@ -133,7 +132,7 @@ def withdraw(running: Running) -> None:
 
 
 def difference(ours: RunDirectory, theirs: RunDirectory) -> str | None:
-    """In what the ends of two runs differ: weights and all state by their hashes, and every logged number; or None."""
+    """How two finished runs differ: in the hashes of weights and state, or in a logged number; None: they do not."""
     pair = [files.newest_valid(run.checkpoints) for run in (ours, theirs)]
     if None in pair:
         return "one has no checkpoint"
@@ -159,7 +158,7 @@ def _points(run: RunDirectory) -> list[dict[str, Any]]:
 
 
 def last_step(run: RunDirectory) -> int:
-    """The last step logged; a line that is being written is passed over."""
+    """The last step logged, without a line that is being written."""
     try:
         return int(json.loads(run.metrics.read_text(encoding="utf-8").split("\n")[-2])["step"])
     except (OSError, ValueError, LookupError):

@@ -1,4 +1,4 @@
-"""A recipe's small form: all that it does, on a few small images, so that a CPU is through in seconds."""
+"""A small version of a recipe, which a CPU trains in seconds."""
 
 import subprocess
 import sys
@@ -13,15 +13,15 @@ CLASSES = 4
 EPOCHS = 4
 MICRO_BATCH = 4
 
-_SIZES = (32, 64, 96, 128, 160, 192, 224, 299)  # pixels; a network takes what it can
+_SIZES = (32, 64, 96, 128, 160, 192, 224, 299)  # pixels; the smallest that the network takes is used
 
 
 def small(recipe: Recipe, world_size: int) -> Recipe:
-    """The recipe with four classes, small images and batches, and a few epochs under a cosine.
+    """The recipe with four classes, small images and batches, and a few epochs with a cosine schedule.
 
-    Optimizer, loss, mixing, augmentation, averages, clipping and precision stay; so does accumulation, if there is any.
+    Optimizer, loss, mixing, augmentation, EMA, clipping and precision stay, and so does accumulation, if there is any.
     """
-    micro_batch = max(MICRO_BATCH, recipe.input.augment.repeats + 1)  # mixing wants another image than the repeats
+    micro_batch = max(MICRO_BATCH, recipe.input.augment.repeats + 1)  # mixing needs another image than the repeats
     passes = min(2, max(1, recipe.global_batch // (recipe.micro_batch * world_size)))
     size = next((size for size in _SIZES if not _problems(recipe, size)), recipe.input.train_size)
     return replace(
@@ -45,7 +45,7 @@ def _problems(recipe: Recipe, size: int) -> list[str]:
 
 
 def draw(folder: Path) -> None:
-    """Draw the images; those that are there already stay."""
+    """Draw the images that do not exist yet."""
     counts = ("--classes", str(CLASSES), "--train-per-class", "24", "--val-per-class", "10")
     subprocess.run(
         [sys.executable, "-m", "launch", "synth", str(folder), *counts], check=True, stdout=subprocess.DEVNULL

@@ -184,7 +184,7 @@ def test_a_job_that_slurm_started_again_replaces_its_first_process_even_if_that_
     with process(file, SLURM_JOB_ID="12") as first:
         assert line(first) == "taken\n"
         with process(file, SLURM_JOB_ID="12", SLURM_RESTART_COUNT="1") as second:
-            assert "in whose place Slurm started this one" in line(second)
+            assert "which Slurm replaced by this one" in line(second)
             assert line(second) == "taken\n"
             assert json.loads(file.read_text())["pid"] == second.pid
 
@@ -195,7 +195,7 @@ def test_a_process_that_hangs_is_superseded_and_notices_when_it_wakes(tmp_path: 
         assert line(first) == "taken\n"
         first.send_signal(signal.SIGSTOP)
         with process(file, SLURM_JOB_ID="12", SLURM_RESTART_COUNT="1") as second:
-            assert "in whose place Slurm started this one" in line(second)
+            assert "which Slurm replaced by this one" in line(second)
             assert line(second) == "taken\n"
             first.send_signal(signal.SIGCONT)
             assert first.stdin

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.checkpoint.retention import Existing, Limits, best, room, space_problem, surplus
+from trainer.checkpoint.retention import Existing, Limits, best, evicted, space_problem, surplus
 
 GB = 10**9
 
@@ -63,30 +63,32 @@ def new(size: int = GB, top1: float | None = None) -> Existing:
 )
 def test_for_the_budget_the_oldest_go_before_the_best_and_never_the_newest(budget: int | None, gone: list[int]) -> None:
     limits = Limits(keep_checkpoints=3, keep_best=2, budget=budget)
-    assert room(FIVE, new(), limits, newest_valid=5) == gone
+    assert evicted(FIVE, new(), limits, newest_valid=5) == gone
 
 
 def test_a_new_best_lets_the_old_one_go() -> None:
     limits = Limits(keep_checkpoints=1, keep_best=1, budget=2 * GB)
-    assert room(stored((1, 60.0), (2, 50.0)), new(top1=70.0), limits, newest_valid=2) == [1]
+    assert evicted(stored((1, 60.0), (2, 50.0)), new(top1=70.0), limits, newest_valid=2) == [1]
 
 
 def test_for_the_budget_damaged_ones_go_first() -> None:
     damaged = Existing(step=8, bytes=GB, valid=False)
     limits = Limits(keep_checkpoints=3, keep_best=0, budget=3 * GB)
-    assert room([damaged, *stored((1, None), (2, None))], new(), limits, newest_valid=2) == [8]
+    assert evicted([damaged, *stored((1, None), (2, None))], new(), limits, newest_valid=2) == [8]
 
 
 def test_a_budget_for_less_than_two_is_refused_with_what_it_takes() -> None:
     limits = Limits(keep_checkpoints=3, keep_best=0, budget=int(1.5 * GB))
-    with pytest.raises(ValueError, match=r"--checkpoints-gb: 1\.5 has .* set it to 2 or more, .*--keep-checkpoints"):
-        room(stored((1, None), (2, None)), new(), limits, newest_valid=2)
+    with pytest.raises(
+        ValueError, match=r"--checkpoints-gb: 1\.5 is too small .* set it to 2 or more, .*--keep-checkpoints"
+    ):
+        evicted(stored((1, None), (2, None)), new(), limits, newest_valid=2)
 
 
 def test_what_is_advised_is_enough() -> None:
     limits = Limits(keep_checkpoints=3, keep_best=0, budget=1)
     with pytest.raises(ValueError, match=r"set it to 2\.01 or more"):
-        room(stored((1, None)), new(GB + 1_000_000), limits, newest_valid=1)
+        evicted(stored((1, None)), new(GB + 1_000_000), limits, newest_valid=1)
 
 
 def test_too_little_space_names_folder_needed_and_free() -> None:

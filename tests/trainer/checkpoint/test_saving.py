@@ -219,7 +219,7 @@ def test_a_budget_that_is_too_small_is_said_and_the_newest_valid_one_stays(tmp_p
     writer = saver(tmp_path, checkpoints_gb=0.0003)
     save(writer, 1, 2)
     assert writer.failure is not None
-    assert f"{tmp_path}: --checkpoints-gb: 0.0003 has no room" in writer.failure
+    assert f"{tmp_path}: --checkpoints-gb: 0.0003 is too small for" in writer.failure
     assert steps(tmp_path) == [1]
 
 

@@ -193,7 +193,7 @@ def test_a_damaged_one_is_passed_over_for_the_next_older_and_said(
     damage(tmp_path / "step-0000000002")
     with caplog.at_level(logging.WARNING):
         assert newest(tmp_path) == 1
-    assert "step-0000000002 is passed over" in caplog.text
+    assert "step-0000000002 is skipped" in caplog.text
 
 
 def test_a_damaged_one_of_the_same_step_is_written_again(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ from data.catalog.manifest import DamagedManifestError
 from data.load.backends import UnusableBackendError
 from data.types import BrokenImageError, TooManyBrokenError
 from trainer.checkpoint.holder import FencedError, HeldError
-from trainer.commands.failures import told
+from trainer.commands.failures import explain
 from trainer.devices import SharedGpuError
 from trainer.engine.boundary import SaveFailedError
 from trainer.engine.divergence import DivergedError
@@ -31,7 +31,7 @@ def test_what_a_process_meets_alone_it_says_itself(
     error: Exception, code: int, capsys: pytest.CaptureFixture[str]
 ) -> None:
     for world in (MAIN, OTHER):
-        assert told(error, world) == code
+        assert explain(error, world) == code
         assert capsys.readouterr().err == f"failed: {error}\n"
 
 
@@ -44,9 +44,9 @@ def test_what_a_process_meets_alone_it_says_itself(
     ids=lambda value: getattr(type(value), "__name__", value),
 )  # fmt: skip
 def test_what_all_processes_meet_rank_0_says(error: Exception, code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(error, OTHER) == code
+    assert explain(error, OTHER) == code
     assert capsys.readouterr().err == ""
-    assert told(error, MAIN) == code
+    assert explain(error, MAIN) == code
     assert capsys.readouterr().err == f"failed: {error}\n"
 
 
@@ -62,7 +62,7 @@ def test_what_all_processes_meet_rank_0_says(error: Exception, code: int, capsys
 def test_a_process_that_lost_the_others_says_its_rank_and_may_start_again(
     error: Exception, words: str, world: World, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert told(error, world) == 70
+    assert explain(error, world) == 70
     text = capsys.readouterr().err
     assert text.startswith(f"rank {world.rank} lost contact with another process: {words}")
     assert "More words" not in text
@@ -70,29 +70,29 @@ def test_a_process_that_lost_the_others_says_its_rank_and_may_start_again(
 
 
 def test_a_stop_before_the_first_step_asks_to_start_again(capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(StopRequestedError("SIGTERM"), MAIN) == 75
+    assert explain(StopRequestedError("SIGTERM"), MAIN) == 75
     assert capsys.readouterr().err == "stopped by SIGTERM before the first step; the same command starts again\n"
 
 
 def test_a_shared_gpu_is_bad_input_which_rank_0_says(capsys: pytest.CaptureFixture[str]) -> None:
     for world, said in ((MAIN, "cannot start; nothing was written\n  ranks 0 and 1 ...\n"), (OTHER, "")):
-        assert told(SharedGpuError("ranks 0 and 1 ..."), world) == 2
+        assert explain(SharedGpuError("ranks 0 and 1 ..."), world) == 2
         assert capsys.readouterr().err == said
 
 
 def test_a_directory_that_is_held_is_bad_input(capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(HeldError("--output: held by n7\n  wait for it"), MAIN) == 2
+    assert explain(HeldError("--output: held by n7\n  wait for it"), MAIN) == 2
     assert capsys.readouterr().err.startswith("cannot start; nothing was written\n  --output: held by n7\n")
-    assert told(HeldError("--output: held by n7"), OTHER) == 2
+    assert explain(HeldError("--output: held by n7"), OTHER) == 2
     assert capsys.readouterr().err == ""
 
 
 def test_a_process_whose_peer_has_said_why_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(PeerFailedError(), MAIN) == 1
+    assert explain(PeerFailedError(), MAIN) == 1
     assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("error", [RuntimeError("a fault of ours"), ValueError("x"), KeyError("x"), AssertionError()])
 def test_what_nobody_foresaw_keeps_its_traceback(error: Exception, capsys: pytest.CaptureFixture[str]) -> None:
-    assert told(error, MAIN) is None
+    assert explain(error, MAIN) is None
     assert capsys.readouterr().err == ""

@@ -120,7 +120,7 @@ def test_a_disk_that_takes_no_more_is_told_in_one_line(source: Path, workers: in
     _, errors = limited.communicate(timeout=HANGS_S)
     assert limited.returncode == 1
     assert errors.splitlines()[-1].startswith(f"failed: {out}/train/train-00000")
-    assert errors.endswith(".tar: File too large; once that is mended, the same command goes on from here\n")
+    assert errors.endswith(".tar: File too large; once that is fixed, the same command goes on from here\n")
     assert not list(out.rglob("*.tmp"))
     assert packed(source, "--shard-images", 3) == 0
 

@@ -31,7 +31,7 @@ def test_shards_can_be_made_directly(tmp_path: Path, capsys: pytest.CaptureFixtu
     paths = archives.imagenet(tmp_path / "archives")
     command = ["prepare", "imagenet", str(tmp_path / "out"), *flags(paths), "--partial", "--workers", "1"]
     assert main([*command, "--resize", "32"]) == 2
-    assert "--to: tree, but options of shards are given; add --to shards" in capsys.readouterr().err
+    assert "--to: tree, but there are options of shards; add --to shards" in capsys.readouterr().err
     assert main([*command, "--resize", "32", "--to", "shards"]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert "18 images (12 train and 6 val) of 3 classes" in lines[0]
@@ -70,7 +70,7 @@ def test_an_archive_that_is_not_there_ends_with_2(
     assert main(["prepare", name, str(tmp_path / "out"), "--archive", str(tmp_path / "no")]) == 2
     said = capsys.readouterr().err
     assert said.startswith(
-        f"cannot start; nothing was written\n  --archive: {tmp_path}/no does not exist; it is to be "
+        f"cannot start; nothing was written\n  --archive: {tmp_path}/no does not exist; download it "
     )
     assert list(tmp_path.iterdir()) == []
 

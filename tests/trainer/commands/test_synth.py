@@ -123,7 +123,7 @@ def test_a_disk_that_takes_no_more_is_told_in_one_line(tmp_path: Path, workers: 
     code, output, errors = finish(limited)
     assert (code, output) == (1, "")
     assert errors.startswith(f"failed: {tree}/train/")
-    assert errors.endswith(".JPEG: File too large; once that is mended, the same command goes on from here\n")
+    assert errors.endswith(".JPEG: File too large; once that is fixed, the same command goes on from here\n")
     assert len(errors.splitlines()) == 1
     assert finish(data("synth", str(tree), *SMALL, "--scale", "full"))[0] == 0
     assert len(list(tree.rglob("*.JPEG"))) == 10

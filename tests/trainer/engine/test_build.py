@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from data.plan.config import EvalViews
+from data.types import TooManyBrokenError
 from models import factory
 from tests.data.making import imagined
 from tests.trainer.engines import RECIPE, built, context, together, weights
@@ -46,6 +47,7 @@ def test_a_run_begins_with_nothing_done() -> None:
     assert state.faults.tolist() == [-math.inf, 0]
     assert (state.sums.dtype, state.faults.dtype) == (torch.float64, torch.float64)
     assert not state.scaler.is_enabled()
+    assert state.model.get_submodule("conv1").weight.is_contiguous(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue,reportAttributeAccessIssue]
     assert {group["lr"] for group in state.optimizer.param_groups} == {RECIPE.optimizer.lr}
 
 
@@ -89,6 +91,18 @@ def test_a_run_goes_on_from_its_newest_checkpoint(images: Path, tmp_path: Path) 
     with built(images, tmp_path) as again:
         assert again.state.step == 3
         assert all(torch.equal(value, expected[name]) for name, value in weights(again).items())
+
+
+def test_a_start_says_how_long_a_checkpoint_takes_and_bears_no_more_broken_images_than_the_site(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PROVENET_GRACE_S", "1")
+    tree = shutil.copytree(images, tmp_path / "tree")
+    with built(tree, tmp_path / "run", max_broken=0.0) as parts:
+        assert "and a stop leaves 1 s" in capsys.readouterr().out
+        next((tree / "train").rglob("*.*")).write_bytes(b"no image")
+        with pytest.raises(TooManyBrokenError, match=r"0\.000% may break"):
+            train_epoch(parts)
 
 
 def restored(world: World, images: Path, output: Path) -> str:

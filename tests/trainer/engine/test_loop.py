@@ -1,5 +1,6 @@
 """A run of two epochs of 4 steps, from its first step to its end, and stopped on the way."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -7,12 +8,17 @@ from typing import Any
 import pytest
 import torch
 
+from data.types import BrokenImage
 from tests.trainer.engines import RECIPE, ask_to_stop, built, records, together, weights
 from trainer import metrics
+from trainer.checkpoint import files
+from trainer.engine.divergence import DivergedError
 from trainer.engine.fit import Fit
-from trainer.engine.loop import fit, train_epoch
+from trainer.engine.loop import fit, load, point, save, train_epoch
+from trainer.metrics import Scores
 from trainer.optim.config import LinearScheduleConfig
 from trainer.recipe.schedule import learning_rate
+from trainer.telemetry.point import Counts
 from trainer.world import World
 
 SLOPE = replace(RECIPE, schedule=LinearScheduleConfig())
@@ -39,8 +45,10 @@ def test_every_point_says_where_the_run_is(whole: tuple[Path, dict[str, torch.Te
     assert [point["images_seen"] for point in points] == list(range(24, 193, 24))
     assert [point["lr"] for point in points] == [learning_rate(SLOPE, step, 4) for step in range(8)]
     assert [(point["step"], point["epoch"]) for point in records(whole[0], "eval")] == [(4, 1), (8, 2)]
-    steps = sorted(path.name for path in (whole[0] / "checkpoints").iterdir())
-    assert steps == ["step-0000000004", "step-0000000008"]
+    saved = [files.read_manifest(path) for path in sorted((whole[0] / "checkpoints").iterdir())]
+    averaged = [point["top1"] for point in records(whole[0], "eval_ema")]
+    assert [(one.step, one.top1) for one in saved] == [(4, averaged[0]), (8, averaged[1])]
+    assert any(b"images/training" in events.read_bytes() for events in whole[0].glob("events.*"))
 
 
 def test_the_loss_of_a_point_is_the_mean_over_the_images_since_the_last(
@@ -68,7 +76,7 @@ def stop_in(parts: Fit, step: int) -> None:
         ask_to_stop(parts.context.stop)
 
 
-@pytest.mark.parametrize("stop_after", [0, 1, 4, 5, 7])
+@pytest.mark.parametrize("stop_after", [0, 1, 4, 5, 7, 8])
 def test_a_run_that_is_stopped_ends_with_the_weights_of_one_that_was_not(
     stop_after: int, whole: tuple[Path, dict[str, torch.Tensor]], images: Path, tmp_path: Path
 ) -> None:
@@ -76,7 +84,7 @@ def test_a_run_that_is_stopped_ends_with_the_weights_of_one_that_was_not(
         stop_in(parts, stop_after)
         assert not fit(parts)
         stopped = parts.state.step
-        assert stop_after <= stopped < 8
+        assert stop_after <= stopped <= max(stop_after, 7)
     with built(images, tmp_path, SLOPE, log_every=3) as parts:
         assert parts.state.step == stopped
         assert fit(parts)
@@ -113,6 +121,44 @@ def test_images_that_broke_are_counted_over_the_whole_run(images: Path, tmp_path
         train_epoch(parts)
         assert parts.state.broken == 7
     assert [point["replaced"] for point in records(tmp_path, "train")] == [7, 7]
+
+
+def test_what_the_loader_replaced_or_could_not_decode_is_counted(images: Path, tmp_path: Path) -> None:
+    with built(images, tmp_path) as parts:
+        batch = next(parts.train_loader.epoch(0))
+        damaged = replace(batch, broken=(BrokenImage("a", "gone"), BrokenImage("b", "gone")), refusals=3)
+        assert load(parts, iter([batch, damaged, batch])) == [batch, damaged]
+        assert [parts.state.sums[field] for field in (metrics.BROKEN, metrics.REFUSALS)] == [2, 3]
+
+
+def test_images_left_out_of_both_splits_are_counted_and_the_time_left_is_that_of_the_steps_left(
+    images: Path, tmp_path: Path
+) -> None:
+    tree = shutil.copytree(images, tmp_path / "tree")
+    for split in ("train", "val"):
+        sorted((tree / split).rglob("*.*"))[0].write_bytes(b"no image")
+    with built(tree, tmp_path / "run", max_broken=0.1) as parts:
+        parts.state.step = 2
+        parts.meter.restart()
+        parts.state.step = 3
+        state, counts = parts.state, Counts(images_seen=0, replaced=0, quarantined=0, decoder_restarts=0, skipped=0)
+        pace, _ = parts.meter.lap()
+        scores = Scores(loss=1.0, top1=0.0, top5=0.0, images=1)
+        assert point(parts, scores, counts, 0.1, pace, 2.0).eta_s == 2.0 * (parts.total_steps - 3)
+        state.step = 0
+        train_epoch(parts)
+    assert {record["quarantined"] for record in records(tmp_path / "run", "train")} == {2}
+
+
+@pytest.mark.parametrize(("place", "message"), [("weights", "the weights are not finite"), ("sums", "the loss is not")])
+def test_a_run_that_has_diverged_is_not_saved(place: str, message: str, images: Path, tmp_path: Path) -> None:
+    with built(images, tmp_path) as parts:
+        with torch.no_grad():
+            (parts.state.sums if place == "sums" else next(parts.state.model.parameters())).fill_(torch.nan)
+        with pytest.raises(DivergedError, match=message):
+            save(parts)
+        parts.keeper.finish()
+    assert not list((tmp_path / "checkpoints").iterdir())
 
 
 def trained(world: World, images: Path, output: Path, stop_after: int | None) -> tuple[bool, int, torch.Tensor]:

@@ -50,7 +50,7 @@ def test_a_trial_on_a_gpu_leaves_room_for_what_it_lacks_and_is_no_part_of_the_pe
     calls: list[tuple[str, object]] = []
     monkeypatch.setattr(torch.cuda, "set_per_process_memory_fraction", lambda share, _: calls.append(("share", share)))
     monkeypatch.setattr(torch.cuda, "reset_peak_memory_stats", lambda _: calls.append(("reset", None)))
-    with pytest.raises(MemoryShortError), memory._leaving_room(torch.device("cuda", 0)):
+    with pytest.raises(MemoryShortError), memory._reserve(torch.device("cuda", 0)):
         calls.append(("trial", None))
         raise MemoryShortError
     assert calls == [("share", 0.85), ("trial", None), ("share", 1.0), ("reset", None)]

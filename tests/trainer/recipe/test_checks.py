@@ -88,8 +88,8 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
         ),
         (
             Recipe(schedule=PiecewiseScheduleConfig(warmup_steps=10)),
-            "schedule.warmup_steps: 10, but a piecewise schedule brings its own; leave it out and let schedule.factors "
-            "begin low",
+            "schedule.warmup_steps: 10, but a piecewise schedule contains its own; leave it out and let "
+            "schedule.factors start low",
         ),
         (
             Recipe(schedule=PiecewiseScheduleConfig(points=(0, 5, 10), factors=(0, 1))),
@@ -109,7 +109,7 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
         ),
         (
             Recipe(schedule=PiecewiseScheduleConfig(points=(0, 5), factors=(0, 0))),
-            "schedule.factors: [0, 0] let nothing be learned; give one above 0",
+            "schedule.factors: [0, 0] are all 0, so nothing is learned; give one above 0",
         ),
         (
             Recipe(schedule=PolynomialScheduleConfig(final_lr=0.2)),
@@ -142,7 +142,7 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
         ),
         (
             Recipe(mixing=MixingConfig(cutmix=1.0), micro_batch=1),
-            "micro_batch: 1 leaves an image nothing but itself to be mixed with; use at least 2, or leave mixing out",
+            "micro_batch: 1 leaves no other image to mix an image with; use at least 2, or leave mixing out",
         ),
         (Recipe(ema=EmaConfig(every=4)), "ema.every: has no effect without ema.decay"),
         (Recipe(ema=EmaConfig(warmup=False)), "ema.warmup: has no effect without ema.decay"),
@@ -162,7 +162,7 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
         ),
         (
             Recipe(model=replace(Recipe().model, in_channels=1)),
-            "model.in_channels: 1, but the loader gives RGB images; use 3",
+            "model.in_channels: 1, but the loader returns RGB images; use 3",
         ),
     ],
 )

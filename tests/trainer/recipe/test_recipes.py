@@ -58,8 +58,8 @@ def test_numbers_are_read_as_yaml_1_2_reads_them(tmp_path: Path, text: str, valu
         ("sync_bn: no", "sync_bn: 'no'; expected true or false"),  # false in YAML 1.1
         ("optimizer: {name: sgd, lr: .inf}", "optimizer.lr: inf; must be finite and above 0"),
         ("epochs: 2021-01-01", "epochs: '2021-01-01'; expected a whole number"),
-        ("epochs: 3\nseed: 1\nepochs: 4", "line 3: epochs stands twice"),
-        ("optimizer: {lr: 1, lr: 2}", "line 1: lr stands twice"),
+        ("epochs: 3\nseed: 1\nepochs: 4", "line 3: duplicate key epochs"),
+        ("optimizer: {lr: 1, lr: 2}", "line 1: duplicate key lr"),
         ("epochs: [3", "not readable as YAML"),
         ("epochs: 3\n\tseed: 1", "not readable as YAML"),
         ("!!python/object/apply:os.system ['true']", "not readable as YAML"),
@@ -122,7 +122,7 @@ def test_other_files_are_read_as_strictly(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("seed: 1\nseed: 2\n", "FILE: line 2: seed stands twice"),
+        ("seed: 1\nseed: 2\n", "FILE: line 2: duplicate key seed"),
         ("a: [1", "FILE: not readable as YAML: line 1, column 6: expected ',' or ']'"),
         (None, "FILE: not readable as YAML: [Errno 2] No such file or directory"),
     ],

@@ -4,15 +4,15 @@ import sys
 from contextlib import suppress
 from pathlib import Path
 
-from launch.array.slots import _free, slot
+from launch.job import _free, slot
 
 HOLDER = """
 import sys
 from pathlib import Path
-from launch.array import slots
-slots._LOOK_S = 0.01
+from launch import job
+job._POLL_S = 0.01
 print("waits", flush=True)
-with slots.slot(Path(sys.argv[1]), 1):
+with job.slot(Path(sys.argv[1]), 1):
     print("holds", flush=True)
     sys.stdin.read()
 """

@@ -2,7 +2,7 @@ import pytest
 
 from data.plan.config import InputConfig
 from launch.plan.config import PlanConfig
-from launch.plan.jobs import TooShortError, gpu_counts, run
+from launch.plan.forecast import TooShortError, gpu_counts
 from tests.launch.plan.forecasts import PLENTY, forecast
 from trainer.optim.config import EmaConfig, SgdConfig
 from trainer.recipe.config import Recipe
@@ -15,7 +15,7 @@ def recipe(**changes: object) -> Recipe:
 
 
 def test_hours_from_steps_evaluations_checkpoints_and_jobs() -> None:
-    planned = run(forecast(recipe=recipe(), parameters=100_000_000, hours=1 / 60, **TEN_STEPS), 1)
+    planned = forecast(recipe=recipe(), parameters=100_000_000, hours=1 / 60, **TEN_STEPS).run(1)
     assert planned.steps == 10  # of a second; 50 images are left over
     assert planned.evaluation_s == pytest.approx(1.0)  # 300 forward passes, each a third of 10 ms
     assert planned.checkpoint_bytes == 800_000_000  # weights and momenta
@@ -28,41 +28,41 @@ def test_hours_from_steps_evaluations_checkpoints_and_jobs() -> None:
 
 
 def test_gpu_hours_count_every_gpu() -> None:
-    planned = run(forecast(train_images=8000, val_images=0, recipe=recipe(global_batch=800)), 8)
+    planned = forecast(train_images=8000, val_images=0, recipe=recipe(global_batch=800)).run(8)
     assert planned.requeues == 0
     assert planned.gpu_hours == pytest.approx(8 * planned.hours)
 
 
 def test_the_images_that_are_left_over_may_make_a_step() -> None:
     whole = recipe(input=InputConfig(drop_last=False))
-    assert run(forecast(recipe=whole, **TEN_STEPS), 1).steps == 11
+    assert forecast(recipe=whole, **TEN_STEPS).run(1).steps == 11
 
 
 def test_checkpoints_by_the_clock_come_beside_those_of_epochs() -> None:
-    often = run(forecast(recipe=recipe(), parameters=100_000_000, save_minutes=5 / 60, **TEN_STEPS), 1)
+    often = forecast(recipe=recipe(), parameters=100_000_000, save_minutes=5 / 60, **TEN_STEPS).run(1)
     assert often.epoch_s == pytest.approx(11 + 3 * 0.1)  # after 5 s, after 10 s, and after the evaluation
 
 
 def test_an_average_is_evaluated_and_saved_too() -> None:
     averaged = recipe(ema=EmaConfig(decay=0.999), optimizer=SgdConfig(momentum=0.0))
-    planned = run(forecast(recipe=averaged, **TEN_STEPS), 1)
+    planned = forecast(recipe=averaged, **TEN_STEPS).run(1)
     assert planned.evaluation_s == pytest.approx(2.0)
     assert planned.checkpoint_bytes == 800_000_000  # weights twice, no momenta
 
 
 def test_a_slow_loader_bounds_the_evaluation() -> None:
-    planned = run(forecast(recipe=recipe(), cores=5, cpus_per_process=10, **TEN_STEPS), 1)
+    planned = forecast(recipe=recipe(), cores=5, cpus_per_process=10, **TEN_STEPS).run(1)
     assert planned.evaluation_s == pytest.approx(300 * 3.14 / 1.66 / 50)
 
 
 def test_smaller_images_are_evaluated_faster() -> None:
     half = recipe(input=InputConfig(train_size=224, eval_resize=128, eval_crop=112))
-    assert run(forecast(recipe=half, cores=PLENTY, **TEN_STEPS), 1).evaluation_s == pytest.approx(0.25)
+    assert forecast(recipe=half, cores=PLENTY, **TEN_STEPS).run(1).evaluation_s == pytest.approx(0.25)
 
 
 def test_a_limit_without_time_to_train_is_refused() -> None:
     with pytest.raises(TooShortError, match=r"--hours: 0.001 are 4 s, but a job's start .* take 9 s"):
-        run(forecast(recipe=recipe(), parameters=1, hours=0.001, **TEN_STEPS), 1)
+        forecast(recipe=recipe(), parameters=1, hours=0.001, **TEN_STEPS).run(1)
 
 
 @pytest.mark.parametrize(

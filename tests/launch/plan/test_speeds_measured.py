@@ -6,9 +6,9 @@ from typing import Any
 import pytest
 
 from data.plan.config import InputConfig
-from launch.plan import published
+from launch.plan import speeds
 from launch.plan.config import PlanConfig
-from launch.plan.measured import read
+from launch.plan.speeds import read
 from models.config import ModelConfig
 from tests.trainer.doctor.cases import CPU
 from trainer.commands import doctor
@@ -39,14 +39,14 @@ def test_speeds_are_those_that_the_doctor_measured(file: Path) -> None:
     assert found.core_images_per_s == pytest.approx(1 / CPU.load.cpu_s)
     assert found.stall_bytes_per_s == pytest.approx(saving.bytes / saving.hold_s)
     assert found.write_bytes_per_s == pytest.approx(saving.bytes / saving.write_s)
-    assert found.link_gb_s == published.GPUS["v100"].link_gb_s
+    assert found.link_gb_s == speeds.GPUS["v100"].link_gb_s
     assert sources[0].startswith(f"measured ({file}): one process with no GPU and 2 CPU threads")
     assert len(sources) == 4
 
 
 def test_without_a_checkpoint_its_rates_are_the_published_ones(tmp_path: Path) -> None:
     found, sources = read(written(tmp_path / "f", replace(CPU, saving=None))).speeds(PlanConfig(), Recipe())
-    assert (found.stall_bytes_per_s, found.write_bytes_per_s) == (published.STALL, published.WRITE)
+    assert (found.stall_bytes_per_s, found.write_bytes_per_s) == (speeds.STALL, speeds.WRITE)
     assert "none was measured" in sources[3]
 
 

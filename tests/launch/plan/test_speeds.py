@@ -3,7 +3,7 @@ from typing import Any
 import pytest
 
 from data.plan.config import InputConfig
-from launch.plan import published
+from launch.plan import speeds
 from launch.plan.config import GpuName, PlanConfig
 from launch.plan.network_size import Network
 from models.config import ModelConfig
@@ -15,7 +15,7 @@ RESNET50, RESNET101, RESNEXT101_32X4D, GHOSTNET = 4.089e9, 7.801e9, 7.97e9, 0.14
 
 def rate(name: str, flops: float, gpu: GpuName = "a100", **recipe: Any) -> tuple[float, str]:
     network = Network(parameters=1, statistics=0, state_bytes=0, multiply_adds=int(flops))
-    return published.rate(gpu, Recipe(model=ModelConfig(name=name), **recipe), network)
+    return speeds.rate(gpu, Recipe(model=ModelConfig(name=name), **recipe), network)
 
 
 @pytest.mark.parametrize(
@@ -31,7 +31,7 @@ def rate(name: str, flops: float, gpu: GpuName = "a100", **recipe: Any) -> tuple
 def test_a_resnet50_trains_as_published(gpu: GpuName, precision: str, expected: float) -> None:
     found, words = rate("resnet50", RESNET50, gpu, precision=precision)
     assert found == pytest.approx(expected)
-    assert published.GPUS[gpu].source in words
+    assert speeds.GPUS[gpu].source in words
 
 
 def test_another_network_goes_by_timm_s_rates_and_by_flops() -> None:
@@ -72,18 +72,18 @@ def test_a_smaller_micro_batch_than_the_source_s_is_said_to_be_slower() -> None:
     ],
 )
 def test_the_most_alike_network_with_a_published_rate(name: str, expected: str) -> None:
-    assert published.sibling(name) == expected
+    assert speeds.sibling(name) == expected
 
 
 def test_flags_go_over_what_is_published() -> None:
     network = Network(parameters=1, statistics=0, state_bytes=0, multiply_adds=int(RESNET50))
     config = PlanConfig(images_per_s=300.0, loader_images_per_s=50.0, nvlink_gb_s=7.0)
-    found, sources = published.speeds(config, Recipe(), network)
+    found, sources = speeds.published(config, Recipe(), network)
     assert (found.images_per_s, found.core_images_per_s, found.link_gb_s) == (300.0, 50.0, 7.0)
     assert sources[:2] == ["one GPU: 300 images/s: --images-per-s", "one CPU core: 50 images/s: --loader-images-per-s"]
 
 
 def test_a_precision_without_a_published_rate_is_refused() -> None:
     expected = "--gpu v100: no published rate in bf16; use --precision fp16 or fp32, or give --images-per-s"
-    assert published.problems(PlanConfig(gpu="v100"), Recipe()) == [expected]
-    assert published.problems(PlanConfig(gpu="v100", images_per_s=900.0), Recipe()) == []
+    assert speeds.published_problems(PlanConfig(gpu="v100"), Recipe()) == [expected]
+    assert speeds.published_problems(PlanConfig(gpu="v100", images_per_s=900.0), Recipe()) == []

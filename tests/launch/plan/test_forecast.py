@@ -1,8 +1,8 @@
 import pytest
 
 from launch.plan.config import PlanConfig
+from launch.plan.forecast import Forecast, Speeds, slowest
 from launch.plan.network_size import Network
-from launch.plan.step_time import Forecast, Speeds, slowest
 from tests.launch.plan.forecasts import forecast
 from trainer.recipe.config import Recipe
 
