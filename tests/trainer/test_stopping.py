@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.commands import HANGS_S
 from trainer.stopping import StopFlag, StopRequestedError, ignore_signals
 
 NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
@@ -52,4 +53,4 @@ def test_ctrl_c_three_times_ends_a_process_that_hangs() -> None:
             time.sleep(0.2)
             assert process.poll() is None
         process.send_signal(signal.SIGINT)
-        assert process.wait(timeout=10) == -signal.SIGINT
+        assert process.wait(timeout=HANGS_S) == -signal.SIGINT
