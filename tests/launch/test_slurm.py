@@ -7,6 +7,7 @@ import pytest
 
 from launch import slurm
 from launch.site import ClusterConfig
+from tests.commands import HANGS_S
 
 
 def script(cluster: ClusterConfig) -> list[str]:
@@ -79,7 +80,7 @@ def test_a_local_job_lives_on_and_holds_nothing_of_the_terminal(tmp_path: Path) 
         [sys.executable, "-c", DETACHED, str(tmp_path / "go"), str(tmp_path / "told")],
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=HANGS_S,
     )
     job, same = done.stdout.split()
     assert (same, done.stderr) == ("True", "")
@@ -88,7 +89,7 @@ def test_a_local_job_lives_on_and_holds_nothing_of_the_terminal(tmp_path: Path) 
     with (tmp_path / "go").open("w") as stream:  # waits for the job, which lives then
         stream.write("lives\n")
     with subprocess.Popen(["tail", f"--pid={job}", "-s", "0.01", "-f", "/dev/null"]) as until_it_has_ended:
-        until_it_has_ended.wait(timeout=20)
+        until_it_has_ended.wait(timeout=HANGS_S)
     assert (tmp_path / "told").read_text() == "it's lives\n"
 
 

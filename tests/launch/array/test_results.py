@@ -10,6 +10,7 @@ import pytest
 from launch.array import results
 from launch.array.sweep import Member
 from launch.submission import LaunchFolder
+from tests.commands import HANGS_S
 from tests.launch import stand_ins
 
 MEMBERS = [
@@ -91,6 +92,6 @@ def test_runs_that_finish_together_all_stand_in_the_table(root: Path) -> None:
         assert process.stdin
         process.stdin.write(b"\n")
         process.stdin.close()
-    assert [process.wait(timeout=30) for process in finishing] == [0, 0, 0]
+    assert [process.wait(timeout=HANGS_S) for process in finishing] == [0, 0, 0]
     assert "| optimizer.lr 0.2 | 3 of 3 | 60.00 +- 0.00 |" in (root / "summary.md").read_text()
     assert json.loads((root / "launch" / "sweep.json").read_text())[0]["name"] == "lr=0.1,seed=0"
