@@ -30,7 +30,7 @@ DEVICES := $(if $(filter 1,$(PROCESSES)),$(if $(filter 0,$(GPUS)),--cpu),--multi
 LAUNCH := $(BIN)/provenet run -- $(BIN)/accelerate launch --quiet $(DEVICES) --num_processes $(PROCESSES) --num_machines 1 \
   --num_cpu_threads_per_process 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: help train test test-gpu check lint quick env env-dev system bench drill screenshot clean
+.PHONY: help train test test-gpu check lint quick tests env env-dev system bench drill screenshot clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made, and by which settings.
@@ -43,8 +43,8 @@ train: env  ## Train on an embedded data set, or on DATA=/imagenet with RECIPE=r
 	@$(LAUNCH) -m trainer train "$(RECIPE)" --data "$(IMAGES)" --output "$(OUTPUT)" $(FLAGS)
 	@echo "(tensorboard is $(BIN)/tensorboard)"
 
-test: system check  ## Run every check and every test, installing what they need.
-	@$(PYTEST) -m "slow or slurm or browser"
+test: system env-dev  ## Run every check and every test, installing what they need.
+	@$(MAKE) --no-print-directory --jobs 2 lint tests
 
 test-gpu: env-dev  ## Test on a GPU what no CPU can, in eight minutes, and print a table of what was measured.
 	@$(BIN)/python -m tests.gpu $(FLAGS)
@@ -59,6 +59,9 @@ lint: env-dev  ## Check format, lint, types and layers.
 
 quick: env-dev  ## Run the quick tests.
 	@$(PYTEST) -m "not slow and not slurm and not browser"
+
+tests: env-dev  ## Run every test, the quick ones where the slow ones leave time.
+	@$(PYTEST)
 
 env: $(VENV)/.installed-cuda$(CUDA)  ## Install what training needs into VENV.
 

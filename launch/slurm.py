@@ -5,10 +5,9 @@ import math
 import os
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
@@ -16,16 +15,16 @@ from typing import Any
 from submitit import LocalExecutor, SlurmExecutor
 from submitit.core.submission import process_job
 from submitit.core.utils import FailedJobError, JobPaths
+from submitit.local.local import LocalJob
 from submitit.slurm.slurm import _make_sbatch_string  # pyright: ignore[reportPrivateUsage] - no public way to preview
 
 from launch import scheduler
 from launch.job import TrainJob
 from launch.site import ClusterConfig
 
-VISIBLE_GPUS = "PROVENET_VISIBLE_GPUS"  # CUDA_VISIBLE_DEVICES of a local job, which submitit overwrites
 NEVER_STARTS = ("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints")
 
-_FOREVER_MIN = 10_000_000
+_FOREVER_S = "1000000000"
 
 # sbatch prefers its variables SBATCH_* to the lines of a script: those of lines in every script, and in some
 _ALWAYS = (
@@ -49,9 +48,37 @@ class _Slurm(SlurmExecutor):
 
 
 class _Local(LocalExecutor):
+    """Starts submitit's controller in a session of its own, which no Ctrl-C and no hang-up of this terminal reaches."""
+
+    variables: Mapping[str, str]
+
     @property
     def _submitit_command_str(self) -> str:
         return _worker(self.folder)
+
+    def _submit_command(self, command: str) -> LocalJob[Any]:
+        # as submitit.local.local.start_controller, which leaves the controller in our process group
+        environment = {
+            **os.environ,
+            **self.variables,
+            "SUBMITIT_EXECUTOR": "local",
+            "SUBMITIT_LOCAL_COMMAND": command,
+            "SUBMITIT_LOCAL_NTASKS": "1",
+            "SUBMITIT_LOCAL_NODEID": "0",
+            "SUBMITIT_LOCAL_JOB_NUM_NODES": "1",
+            "SUBMITIT_LOCAL_TIMEOUT_S": _FOREVER_S,
+            "SUBMITIT_LOCAL_SIGNAL_DELAY_S": "30",
+            "SUBMITIT_LOCAL_WITH_SHELL": "",
+            "SUBMITIT_STDERR_TO_STDOUT": "1",
+        }
+        process = _start([sys.executable, "-m", "submitit.local._local", str(self.folder)], environment)
+        return LocalJob(self.folder, str(process.pid), process=process)
+
+
+def _start(words: list[str], environment: Mapping[str, str]) -> subprocess.Popen[bytes]:
+    """Start a process that outlives this one, in a session of its own and with /dev/null as its streams."""
+    null = subprocess.DEVNULL
+    return subprocess.Popen(words, env=environment, start_new_session=True, stdin=null, stdout=null, stderr=null)
 
 
 def available() -> bool:
@@ -81,7 +108,7 @@ def submit(jobs: list[TrainJob], name: str, folder: Path, code: Path, parallel: 
     executor = _Slurm(folder=folder)
     executor.update_parameters(**_parameters(cluster, name, code), array_parallelism=parallel)
     try:
-        with _environment({}, _overriding(cluster)), redirect_stderr(io.StringIO()):  # submitit also prints the error
+        with _without_overrides(cluster), redirect_stderr(io.StringIO()):  # submitit also prints the error
             ids = [job.job_id for job in executor.submit_array(jobs)]  # pyright: ignore[reportUnknownMemberType]
     except FailedJobError as error:
         raise RefusedError(str(error)) from error
@@ -112,28 +139,20 @@ def log(folder: Path, job: str) -> Path:
 
 
 def work(folder: Path) -> None:
-    """Run the job that is pickled in the folder, on the GPUs that the user has chosen."""
-    if chosen := os.environ.pop(VISIBLE_GPUS, None):
-        os.environ["CUDA_VISIBLE_DEVICES"] = chosen
+    """Run the job that is pickled in the folder."""
     process_job(folder)
 
 
-def _overriding(cluster: ClusterConfig) -> list[str]:
-    """Variables SBATCH_* that would override flags; others apply, as to every sbatch."""
-    flags = [name for field, names in _IF_SET.items() if getattr(cluster, field) for name in names]
-    return [f"SBATCH_{name}" for name in (*_ALWAYS, *flags)]
-
-
 @contextmanager
-def _environment(variables: Mapping[str, str], without: Iterable[str] = ()) -> Generator[None]:
+def _without_overrides(cluster: ClusterConfig) -> Generator[None]:
+    """Hide variables SBATCH_* that would override flags; others apply, as to every sbatch."""
+    flags = [name for field, names in _IF_SET.items() if getattr(cluster, field) for name in names]
     before = dict(os.environ)
-    os.environ.update(variables)
-    for name in without:
-        os.environ.pop(name, None)
+    for name in (*_ALWAYS, *flags):
+        os.environ.pop(f"SBATCH_{name}", None)
     try:
         yield
     finally:
-        os.environ.clear()
         os.environ.update(before)
 
 
@@ -143,35 +162,15 @@ def _worker(folder: Path) -> str:
 
 def _submit_here(jobs: list[TrainJob], cluster: ClusterConfig, folder: Path, code: Path) -> list[str]:
     executor = _Local(folder=folder)
-    gpus = cluster.gpus_per_node
-    executor.update_parameters(timeout_min=_FOREVER_MIN, gpus_per_node=gpus, tasks_per_node=1, stderr_to_stdout=True)
-    with _detached({**_variables(cluster, code), **_visible(os.environ.get("CUDA_VISIBLE_DEVICES", ""), gpus)}):
-        return [executor.submit(job).job_id for job in jobs]
+    gpus = _visible(os.environ.get("CUDA_VISIBLE_DEVICES", ""), cluster.gpus_per_node)
+    executor.variables = {**_variables(cluster, code), "CUDA_VISIBLE_DEVICES": gpus}
+    return [executor.submit(job).job_id for job in jobs]
 
 
-def _visible(devices: str, count: int) -> dict[str, str]:
-    """The user's choice of GPUs, for `work`: submitit refuses UUIDs and, without numbers, uses the first GPUs."""
+def _visible(devices: str, count: int) -> str:
+    """The first `count` GPUs of the user's choice; without one, those of the machine."""
     chosen = [name.strip() for name in devices.split(",")][:count]
-    return {VISIBLE_GPUS: ",".join(chosen)} if any(chosen) else {}
-
-
-@contextmanager
-def _detached(variables: Mapping[str, str]) -> Generator[None]:
-    """Processes started inside have the variables and /dev/null as streams, and survive the end of this terminal."""
-    hang_up = signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    copies = {number: os.dup(number) for number in (0, 1, 2)}
-    nothing = os.open(os.devnull, os.O_RDWR)
-    try:
-        for number in copies:
-            os.dup2(nothing, number)
-        with _environment(variables):
-            yield
-    finally:
-        for number, copy in copies.items():
-            os.dup2(copy, number)
-            os.close(copy)
-        os.close(nothing)
-        signal.signal(signal.SIGHUP, hang_up)
+    return ",".join(chosen if any(chosen) else map(str, range(count)))
 
 
 def _parameters(cluster: ClusterConfig, name: str, code: Path) -> dict[str, Any]:

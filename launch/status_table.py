@@ -56,7 +56,6 @@ class Row:
     """What is wrong, what it waits for, what to do."""
 
     def plain(self) -> dict[str, Any]:
-        """For JSON."""
         row = asdict(self)
         progress = row.pop("progress")
         del progress["updated"]

@@ -15,6 +15,9 @@ from data.synth.config import Synth
 
 os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian puts daemons, and not every shell looks
 
+# several hundred processes start, each of which would compile all of our modules again
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
 # shells start background jobs deaf to Ctrl-C, which every process that a test starts would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

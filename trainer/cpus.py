@@ -8,7 +8,7 @@ Elsewhere the kernel schedules better, and only the number of CPUs is used.
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
@@ -110,7 +110,7 @@ def share(
     homes = [_home(other, len(masks), nodes, machine, near) for other, near in enumerate(gpu_nodes)]
     home = homes[index]
     neighbours = [other for other, theirs in enumerate(homes) if theirs == home]
-    ordered = _by_core(nodes[home], machine)
+    ordered = sorted(nodes[home], key=lambda cpu: (machine.cores.get(cpu, cpu), cpu))
     size = min(own, len(ordered) // len(neighbours))
     first = neighbours.index(index) * (len(ordered) // len(neighbours))
     return frozenset(ordered[first : first + size]) or None
@@ -147,10 +147,6 @@ def _home(process: int, processes: int, nodes: Sequence[Cpus], machine: Machine,
     """The node of a process: its GPU's, or else the processes are spread over the nodes in order."""
     near = machine.nodes[gpu_node] if gpu_node is not None and gpu_node < len(machine.nodes) else frozenset[int]()
     return next((index for index, node in enumerate(nodes) if node <= near), process * len(nodes) // processes)
-
-
-def _by_core(cpus: Iterable[int], machine: Machine) -> list[int]:
-    return sorted(cpus, key=lambda cpu: (machine.cores.get(cpu, cpu), cpu))
 
 
 def _text(file: Path) -> str:

@@ -63,11 +63,11 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
             at_work.report(context.run, context.console.say)
         with ExitStack() as stack, advising(recipe):
-            parts = build.build(context, images, hold, stack, open_telemetry)
-            finished = fit(parts)
-        finished = finished and measure_as_aimed(context, parts.state, images)
+            training = build.build(context, images, hold, stack, open_telemetry)
+            finished = fit(training)
+        finished = finished and measure_as_aimed(context, training.state, images)
         if runtime.is_main:
-            _conclude(context, images, parts.state if finished else None)
+            _conclude(context, images, training.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
 
@@ -113,8 +113,9 @@ def open_telemetry(context: RunContext, state: TrainState, data: Data, stack: Ex
     facts |= {"steps_per_epoch": per_epoch, "total_steps": context.recipe.epochs * per_epoch}
     context.console.narrate(_opening(context.recipe, plans, chosen, facts))
     for split in plans:
-        if split.manifest.broken:
-            context.console.say(_left_out(split.manifest))
+        if broken := split.manifest.broken:
+            root = split.manifest.root
+            context.console.say(f"{root}: {len(broken)} broken images are left out, the first: {broken[0]}")
     context.console.narrate(f"going on after step {state.step}" if state.step else "starting")
     if change := other_threads(context.run.records(), facts):
         context.console.say(change)
@@ -132,11 +133,6 @@ def _opening(recipe: Recipe, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, 
         f"{facts['device']}: {processes}, CPU threads in each: {facts['threads']}, {recipe.precision}; "
         f"loader: {chosen.backend}, {chosen.reason}"
     )
-
-
-def _left_out(images: Manifest) -> str:
-    first = images.broken[0]
-    return f"{images.root}: {len(images.broken)} broken images are left out, the first: {first}"
 
 
 def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:

@@ -4,7 +4,6 @@ import fcntl
 import json
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,35 +17,15 @@ _MEMBERS = "sweep.json"  # in the private folder
 HEAD = ("settings", "runs", "top-1, %", "top-5, %")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
-    """The results of a sweep so far."""
-
-    rows: Sequence[tuple[str, ...]]
-    """Cells below HEAD: a row for all runs that differ in their seed alone."""
-    protocols: Sequence[str]
-    """How the accuracies were measured; those of several protocols cannot be compared."""
-
-    @property
-    def note(self) -> str:
-        measured = " / ".join(self.protocols) or "nothing has finished yet"
-        return f"mean +- standard deviation over seeds; {measured}"
-
-    def markdown(self) -> str:
-        lines = [HEAD, tuple("---" for _ in HEAD), *self.rows]
-        return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{self.note}\n"
-
-
-def summarize(root: Path, members: Sequence[Member]) -> Summary:
-    """Read the results that exist so far."""
+def summarize(root: Path, members: Sequence[Member]) -> tuple[list[tuple[str, ...]], str]:
+    """Rows below HEAD, each of the runs that differ only in their seed, and a note on how they were measured."""
     groups: dict[str, list[dict[str, Any] | None]] = {}
     for member in members:
         groups.setdefault(_without_seed(member.settings), []).append(RunDirectory(root / member.name).finished())
-    results = [result for group in groups.values() for result in group if result]
-    return Summary(
-        rows=[_row(settings, group) for settings, group in groups.items()],
-        protocols=sorted({str(result["protocol"]) for result in results}),
-    )
+    protocols = {str(result["protocol"]) for group in groups.values() for result in group if result}
+    measured = " / ".join(sorted(protocols)) or "nothing has finished yet"
+    rows = [_row(settings, group) for settings, group in groups.items()]
+    return rows, f"mean +- standard deviation over seeds; {measured}"
 
 
 def keep(root: Path, members: Sequence[Member]) -> None:
@@ -61,7 +40,9 @@ def refresh(root: Path) -> None:
     file = LaunchFolder(root).path / _MEMBERS
     with _locked(file):
         members: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
-        write_text(root / FILE, summarize(root, [Member(**member) for member in members]).markdown())
+        rows, note = summarize(root, [Member(**member) for member in members])
+        lines = [HEAD, ("---",) * len(HEAD), *rows]
+        write_text(root / FILE, "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note}\n")
 
 
 @contextmanager

@@ -42,7 +42,7 @@ class Array:
     site: tyro.conf.OmitArgPrefixes[SiteConfig]
     """Where they run; --output is the folder of the run directories."""
     parallel: int = field(default=16, metadata={"min": 1, "max": 10_000})
-    """Runs at a time: 1 to 10,000."""
+    """Runs at a time."""
     summary: bool = False
     """Queue nothing: print mean and spread over seeds of the finished runs."""
     dry_run: bool = False
@@ -87,9 +87,9 @@ class Array:
         return [name for name, one in open_.items() if one.path not in jobs]
 
     def _summarize(self, tasks: Sequence[Task]) -> int:
-        summary = results.summarize(self._root, tasks)
-        show(results.HEAD, summary.rows)
-        sys.stdout.write(f"{summary.note}\n")
+        rows, note = results.summarize(self._root, tasks)
+        show(results.HEAD, rows)
+        sys.stdout.write(f"{note}\n")
         return 0
 
 

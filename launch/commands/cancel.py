@@ -38,7 +38,6 @@ class Cancel:
     """Kill it without a checkpoint: `resume` trains again what came after the newest one."""
 
     def run(self) -> int:
-        """Cancel the run's job."""
         run = RunDirectory(self.run_directory)
         try:
             seen = read(run)

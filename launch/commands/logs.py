@@ -33,11 +33,11 @@ class Logs:
     run_directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(name="run", metavar="RUN")]
     """Run directory."""
     rank: int | None = field(default=None, metadata={"min": 0, "max": 1_000_000})
-    """Only the lines of this rank, without its label: 0 to 1,000,000. None: all lines."""
+    """Only the lines of this rank, without its label. None: all lines."""
     attempt: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000})
-    """Only this attempt, 1 to 1,000,000, also one of an earlier job. None: all of the job."""
+    """Only this attempt, also one of an earlier job. None: all of the job."""
     lines: int = field(default=100, metadata={"min": 0, "max": 1_000_000})
-    """How many lines of the end: 0 to 1,000,000; 0: all."""
+    """How many lines of the end; 0: all."""
     follow: bool = False
     """Go on with new lines until the run ends or Ctrl-C."""
 

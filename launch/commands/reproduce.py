@@ -47,7 +47,7 @@ class Reproduce:
     output: Path
     """Folder of the run directories."""
     seeds: int = field(default=3, metadata={"min": 1, "max": 100})
-    """Runs, 1 to 100, with the seeds 0, 1, 2 and so on."""
+    """Runs, with the seeds 0, 1, 2 and so on."""
     cluster: Literal["slurm", "local"] = "slurm"
     """Slurm, or this machine, where the runs follow each other unless --parallel is set."""
     wait: bool = False

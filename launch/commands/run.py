@@ -26,7 +26,7 @@ class Run:
     command: Annotated[tuple[str, ...], tyro.conf.Positional, _LAST] = ()
     """The launcher and its arguments: accelerate launch, torchrun, srun, or anything else."""
     grace_s: int = field(default=300, metadata={"min": 1, "max": 86_400})
-    """Seconds from a stop signal until what still runs is killed: 1 to 86,400."""
+    """Seconds from a stop signal until processes that still run are killed."""
 
     def run(self) -> int:
         """Check the flags, then run the command."""

@@ -46,7 +46,7 @@ class Status:
     watch: Annotated[tuple[float, ...] | None, tyro.conf.arg(metavar="[SECONDS]")] = field(
         default=None, metadata={"min": 1, "max": 3600}
     )
-    """Show it again every SECONDS, 1 to 3,600, until Ctrl-C; without a number, every 5."""
+    """Show it again every SECONDS until Ctrl-C; without a number, every 5."""
     json: bool = False
     """Print a JSON array, an object for each run, and nothing else."""
 

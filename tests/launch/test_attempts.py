@@ -8,6 +8,7 @@ import pytest
 from launch import attempts
 from launch.attempts import Attempt, End, Then, meaning, newest_step, read, stuck, verdict
 from launch.submission import DamagedRecordError
+from tests.commands import HANGS_S
 from tests.launch import stand_ins
 
 
@@ -60,7 +61,7 @@ def test_what_two_processes_write_at_once_is_all_there(tmp_path: Path) -> None:
         assert writer.stdin
         writer.stdin.write(b"\n")
         writer.stdin.close()
-    assert [writer.wait(timeout=30) for writer in writers] == [0, 0]
+    assert [writer.wait(timeout=HANGS_S) for writer in writers] == [0, 0]
     lines = list(filter(None, file.read_text().splitlines()))
     written = [(one["job"], one["step"]) for one in map(json.loads, lines)]
     assert sorted(written) == [(job, step) for job in ("12", "13") for step in range(50)]

@@ -11,6 +11,7 @@ from launch.array.sweep import Member
 from launch.job import Sweep, TrainJob, slot
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
+from tests.commands import HANGS_S
 from tests.launch import stand_ins
 
 TRAIN = ("train", "/r/recipe.yaml", "--data", 'it\'s "here"')
@@ -89,4 +90,4 @@ def test_a_run_that_waits_for_its_turn_can_be_stopped(sweep: Sweep) -> None:
     with slot(sweep.root / "launch", 1), subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as waiting:
         assert waiting.stdout and waiting.stdout.readline() == "waits\n"
         waiting.terminate()
-        assert waiting.wait(timeout=10) == -signal.SIGTERM
+        assert waiting.wait(timeout=HANGS_S) == -signal.SIGTERM

@@ -13,6 +13,7 @@ from rich.console import Console, Group
 from launch.progress import Progress
 from launch.run_state import State
 from launch.status_table import HEAD, Board, Row, picture, screenful, show
+from tests.commands import HANGS_S
 
 ROW = Row(
     run="sweep/lr-0.1",
@@ -95,11 +96,11 @@ def test_a_watched_table_ends_at_ctrl_c_without_failing(tmp_path: Path) -> None:
     ours, theirs = pty.openpty()
     process = subprocess.Popen([sys.executable, "-c", code], stdout=theirs, stderr=theirs)
     os.close(theirs)
-    seen, deadline = b"", time.monotonic() + 30
+    seen, deadline = b"", time.monotonic() + HANGS_S
     while seen.count(b"Ctrl-C ends") < 2 and time.monotonic() < deadline:
         seen += os.read(ours, 4096)
     process.send_signal(signal.SIGINT)
-    assert process.wait(timeout=30) == 0
+    assert process.wait(timeout=HANGS_S) == 0
     assert seen.count(b"Ctrl-C ends") >= 2
     assert b"Traceback" not in seen
     os.close(ours)

@@ -85,7 +85,7 @@ def test_the_network_equals_its_counterpart(copy: Path) -> None:
     table.write_text(f"{head}{BLOCKS['models/table.py']}{closing}\n")
     summary, validate = lines("wide_resnet50_2")
     assert "68,883,240" in follow(copy, summary)
-    assert follow(copy, validate, "--image-size", "32").count(" equal") == 2
+    assert follow(copy, validate, "--image-size", "64").count(" equal") == 2
     table.write_text(f"{head}{closing}\n")
 
 

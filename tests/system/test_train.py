@@ -24,8 +24,8 @@ from tests.system.running import (
     stop_at,
     train,
 )
-from trainer.engine.accuracy import evaluate
 from trainer.engine.step import Normalize
+from trainer.engine.validation import evaluate
 from trainer.recipe.recipes import load
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN

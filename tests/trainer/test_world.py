@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.commands import HANGS_S
 from trainer.world import World, WorldError, first_host, from_environment, tasks_per_node
 
 TORCHRUN = {
@@ -228,7 +229,7 @@ def test_accelerate_launch_with_cpu_is_refused_where_it_starts_one_of_two(
     accelerate = (str(Path(sys.executable).parent / "accelerate"), "launch", "--cpu", "--num_processes", "2")
     flags = ("--data", str(tmp_path), "--output", str(tmp_path / "run"))
     command = (*before, *accelerate, "-m", "trainer", "train", "demo", *flags)
-    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, timeout=HANGS_S)
     assert done.returncode == code, done.stderr
     assert "asked for 2 processes" in done.stderr
     assert not (tmp_path / "run").exists()

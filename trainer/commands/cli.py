@@ -16,20 +16,19 @@ HELP = ("-h", "--help")
 
 
 class Verb(NamedTuple):
-    """Where a verb is written."""
+    """The class of a verb, which is imported when the verb is typed."""
 
     module: str
     kind: str
-    """Its class, a dataclass: the fields are its flags, and `run` gives the exit code."""
+    """A dataclass: its fields are the flags, and `run` returns the exit code."""
     default: str = ""
-    """A function of the module: from the words after the verb to a command with the values of its flags."""
+    """Name of a function of the module that returns a command with the flags' defaults for the words after the verb."""
 
     def load(self) -> type:
-        """Import its class."""
         return getattr(import_module(self.module), self.kind)
 
     def values(self, words: Sequence[str]) -> Any:
-        """The values of the flags; None: those of the class.
+        """The command with the flags' defaults; None: those of the class.
 
         Raises:
             InvalidConfigError: They cannot be read.
@@ -71,7 +70,7 @@ def main(arguments: Sequence[str] | None = None, verbs: Mapping[str, Verb] = VER
         return _run(words, verbs, prog)
     except (InvalidConfigError, WorldError) as error:
         return refuse(str(error).splitlines())
-    except BrokenPipeError:  # the reader of --help has seen enough
+    except BrokenPipeError:  # the reader of --help has closed the pipe
         return 0
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -98,7 +97,11 @@ def _run(words: list[str], verbs: Mapping[str, Verb], prog: str) -> int:
 
 
 def _typed(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[str, Sequence[str]]:
-    """The verb, of one word or two, and the words after it."""
+    """The verb, of one word or two, and the words after it.
+
+    Raises:
+        InvalidConfigError: There is no such verb.
+    """
     for count in (2, 1):
         if (verb := " ".join(words[:count])) in verbs:
             return verb, words[count:]
@@ -113,13 +116,13 @@ def _typed(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[str, Sequen
 
 
 def _group(words: Sequence[str], verbs: Mapping[str, Verb]) -> str:
-    """The first word and a blank, where verbs of two words begin so."""
+    """The first word and a blank, if verbs of two words begin with it."""
     first = f"{words[0]} " if words else ""
     return first if any(verb.startswith(first) for verb in verbs) else ""
 
 
 def _overview(words: Sequence[str], verbs: Mapping[str, Verb], prog: str) -> str:
-    """A line for each verb, or each that begins with a word; empty where the words name something else."""
+    """A line for each verb, or for each of a group; empty if the words are neither nothing nor a group."""
     group = _group(words, verbs)
     if len(words) != len(group.split()):
         return ""

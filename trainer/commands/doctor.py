@@ -28,9 +28,9 @@ class DoctorSite(SiteConfig):
     """Where the run would be: the settings of `train`, but data and output may be left out."""
 
     data: Path | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
-    """Folder of the images, as of `train`. None: images of ImageNet's sizes are drawn, smaller for small crops."""
+    """Folder of the images, as for `train`. None: drawn images of ImageNet's sizes; smaller ones for small crops."""
     output: Path | None = None  # pyright: ignore[reportIncompatibleVariableOverride]
-    """Run directory, on whose disk checkpoints are tried, beside it. None: the disk of temporary files."""
+    """Run directory; checkpoints are written to its disk, in a folder beside it. None: the disk of temporary files."""
     seconds: float = field(default=60.0, metadata={"min": 1, "max": 3600})
     """About how many seconds it measures; a network whose step takes seconds needs more."""
 
@@ -48,9 +48,9 @@ class Doctor:
     """Say what limits the speed of a run on this machine, by how much, and which setting to change.
 
     RECIPE and all flags are those of `train`: the same command with `doctor` in place of `train` examines the same run.
-    Loader, step, both together, evaluation, a checkpoint and, started as `train` is on several processes, the sum of
-    the gradients are measured for about a minute; then some other settings, and the first that helps is tried. Nothing
-    is trained, and nothing is written but to a folder beside the run directory, which is removed.
+    It takes about a minute to measure the loader, the step, both together, evaluation, a checkpoint, on several
+    processes the sum of the gradients, and some other settings. The first of these that helps is then tried. Nothing is
+    trained; all files go to a folder beside the run directory, which is removed at the end.
 
     Example: provenet doctor resnet50 --data /imagenet --output runs/r50 --threads 4
     """
@@ -62,7 +62,7 @@ class Doctor:
     settings: Annotated[Recipe, tyro.conf.arg(name="")]
     """What would be trained."""
     trial: Annotated[bool, tyro.conf.arg(name="try")] = True
-    """Try the first advice that can be tried here, and show what it gives beside what was predicted."""
+    """Measure the first advice that can be tried here, and compare the gain with the prediction."""
     json: Path | None = None
     """Also write all figures to this file."""
 
@@ -139,8 +139,8 @@ def opening(visit: Visit, checks: Sequence[Finding]) -> Iterator[str]:
     """The run, the images, and what is wrong with the machine."""
     place, recipe = visit.figures.place, visit.figures.recipe
     yield (
-        f"{recipe.model.name}, {recipe.input.train_size} px, {recipe.precision}, passes of {recipe.micro_batch} of "
-        f"{recipe.global_batch} images; processes: {place.world_size}, in each {place.own_cores} cores and "
+        f"{recipe.model.name}, {recipe.input.train_size} px, {recipe.precision}, micro_batch {recipe.micro_batch} of "
+        f"global_batch {recipe.global_batch}; processes: {place.world_size}, in each {place.own_cores} cores and "
         f"{place.threads} threads; loader: {place.backend}; {'GPU' if place.gpu else 'no GPU'}"
     )
     yield from visit.notes
@@ -188,7 +188,7 @@ def headline(figures: Figures) -> str:
     said: dict[Bound, str] = {
         "loader": f"loader-bound: {share} of the step is waiting for images",
         "cpu": f"CPU-bound: {share} of the step is decoding, which takes CPU cores from training",
-        "passes": f"bound by small passes: larger ones than {micro_batch} images shorten a step by {share}",
+        "passes": f"bound by small micro-batches: larger ones than {micro_batch} images shorten a step by {share}",
         "reduction": f"bound by the sum of gradients: {share} of the step waits for other processes",
         "checkpoints": f"checkpoint-bound: {share} of the time goes to one each {bound.interval(figures):,} steps",
         "step": f"bound by the step itself: training runs at {share} of the rate of the step alone",

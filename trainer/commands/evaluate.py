@@ -35,11 +35,11 @@ class Evaluate(Request):
     weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")] = ""
     """Run directory, file of weights, timm/NAME[.TAG] or torchvision/NAME[.WEIGHTS]."""
     compare: Annotated[tuple[str, ...], tyro.conf.arg(metavar="A B")] = ()
-    """Two of these, or predictions.npz of earlier evaluations, to compare image by image by McNemar's test."""
+    """Two WEIGHTS, or predictions.npz of earlier evaluations, to compare image by image with McNemar's test."""
     raw: bool = False
-    """Of a run that keeps a moving average: evaluate the weights themselves."""
+    """Of a run with a moving average of its weights: evaluate the weights themselves."""
     recipe: str | None = None
-    """Recipe that a file of weights was trained with, where it lies in no run directory."""
+    """Recipe that a file of weights was trained with, for a file outside a run directory."""
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 

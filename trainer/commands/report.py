@@ -16,8 +16,8 @@ from trainer.terminal import progress, show
 class Report:
     """Write report.md, report.html and curves.png of runs again, and compare them with the published figures.
 
-    Of several runs, prints a table: a row for the runs that differ in their seed alone, with mean and deviation,
-    verdict, hours and energy, and beside it what others have published.
+    Of several runs, prints a table: one row for all runs that differ only in their seed, with mean and deviation,
+    verdict, hours and energy, followed by the published figures.
 
     Example: provenet report runs/r50-seed0 runs/r50-seed1 runs/r50-seed2 --markdown
     """

@@ -15,10 +15,10 @@ from trainer.checkpoint import files
 from trainer.checkpoint.saving import Saver
 from trainer.doctor.bound import Figures, Pace, Place, Reduction, Saving
 from trainer.doctor.rig import Alarm, Resident, Rig, build_fit
-from trainer.engine.accuracy import evaluate
 from trainer.engine.boundary import Keeper
 from trainer.engine.fit import Fit
 from trainer.engine.loop import save, train_epoch
+from trainer.engine.validation import evaluate
 from trainer.runtime import Runtime
 
 _FIRST = 3  # batches of a new epoch that take longer, and as many that are loaded in advance

@@ -25,8 +25,8 @@ from trainer.world import World
 
 _SHARES = 30  # measurements in the whole time
 _END = 0.7  # share of the time after which no other settings are measured
-_STEP = 64  # images of a process in a measured step, two passes at least, where the recipe's has more
-_LARGEST = 1024  # images of a pass, beyond which there is nothing to gain
+_STEP = 64  # images of a process in a measured step: at least two micro-batches, where the recipe has them
+_LARGEST = 1024  # images of a micro-batch, above which there is nothing to gain
 
 
 def visit(recipe: Recipe, site: SiteConfig, world: World, *, draws: bool, tries: bool, seconds: float) -> Visit:
@@ -54,7 +54,9 @@ def visit(recipe: Recipe, site: SiteConfig, world: World, *, draws: bool, tries:
         first = next((one.change for one in advice if one.can_be_tried and tries), None)
         trial = tried(rig, fit, first, figures) if first else None
     runtime.close()
-    return Visit(figures, advice, trial, [images.source, f"a step was measured as {passes} of its {whole} passes"])
+    return Visit(
+        figures, advice, trial, [images.source, f"a step was measured with {passes} of its {whole} micro-batches"]
+    )
 
 
 def with_changes(rig: Rig, fit: Fit, figures: Figures, end: float) -> Figures:

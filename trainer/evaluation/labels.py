@@ -41,8 +41,8 @@ class Labels:
     """(K,) rising numbers of the classes that have images; the logits of all others are ignored."""
     num_classes: int
     """Of the network."""
-    accepted: Sequence[frozenset[int]] | None = None
-    """For each image all right classes; an image without any is left out. None: that of its folder alone."""
+    accepted: Sequence[frozenset[int]]
+    """For each image all right classes; an image without any is left out."""
 
     @property
     def words(self) -> str:
@@ -54,14 +54,10 @@ class Labels:
 
     def judged(self) -> Flags:
         """(N,) images that have a right answer."""
-        if self.accepted is None:
-            return np.ones(len(self.targets), bool)
         return np.array([bool(right) for right in self.accepted])
 
     def right(self, answers: Ints) -> Flags:
         """(N, k) which of the network's k answers to each image are right."""
-        if self.accepted is None:
-            return answers == self.targets[:, None]
         rows = [[answer in right for answer in row] for row, right in zip(answers.tolist(), self.accepted, strict=True)]
         return np.array(rows, bool).reshape(answers.shape)
 
@@ -79,12 +75,14 @@ def of(images: Manifest, folder: str, num_classes: int, names: tuple[str, ...] |
         UnknownLabelsError: The folders are other classes than the network's.
     """
     numbers = np.array(_numbers(images, num_classes, names), np.int64)
+    targets = numbers[images.targets]
     return Labels(
         name=folder,
-        targets=numbers[images.targets],
+        targets=targets,
         names=dict(zip(numbers.tolist(), images.classes, strict=True)),
         columns=np.sort(numbers),
         num_classes=num_classes,
+        accepted=[frozenset({target}) for target in targets.tolist()],
     )
 
 

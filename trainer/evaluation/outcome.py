@@ -86,8 +86,7 @@ def predictions(rows: NDArray[np.float64], images: Manifest, labels: Labels) -> 
     rows = rows[rows[:, VALID] > 0]
     rows = rows[np.argsort(rows[:, INDEX])]
     index, answers = rows[:, INDEX].astype(np.int64), rows[:, FIRST_ANSWER:].astype(np.int32)
-    accepted = [labels.accepted[row] for row in index] if labels.accepted is not None else None
-    own = replace(labels, targets=labels.targets[index], accepted=accepted)
+    own = replace(labels, targets=labels.targets[index], accepted=[labels.accepted[row] for row in index])
     judged = own.judged()
     return Predictions(
         names=np.array([images.name(row) for row in index[judged].tolist()], dtype=str),

@@ -37,7 +37,7 @@ class Pass:
     images: Manifest
     backend: Backend
     batch: int
-    """Images per process and pass."""
+    """Images per process and forward pass."""
     max_broken: float
     """Largest share of the images that may be broken, 0 to 1."""
     columns: Tensor

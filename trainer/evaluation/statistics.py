@@ -39,7 +39,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
     count, fewer = only_first + only_second, min(only_first, only_second)
     if only_first == only_second:
         return 1.0
-    logs = [_log_choose(count, k) - count * math.log(2) for k in range(fewer + 1)]
+    whole = math.lgamma(count + 1) - count * math.log(2)
+    logs = [
+        whole - math.lgamma(k + 1) - math.lgamma(count - k + 1) for k in range(fewer + 1)
+    ]  # of each k's probability
     top = max(logs)
     return min(1.0, 2 * math.exp(top) * math.fsum(math.exp(log - top) for log in logs))
 
@@ -50,10 +53,6 @@ def difference(only_first: int, only_second: int, count: int) -> tuple[float, fl
     variance = (only_first + only_second - (only_second - only_first) ** 2 / count) / count**2
     half = Z95 * math.sqrt(max(variance, 0.0))
     return 100 * gain, 100 * (gain - half), 100 * (gain + half)
-
-
-def _log_choose(n: int, k: int) -> float:
-    return math.lgamma(n + 1) - math.lgamma(k + 1) - math.lgamma(n - k + 1)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
-from data.catalog.listing import manifest_file
 from data.catalog.manifest import Manifest, load
 from data.plan.config import EvalViews, InputConfig
 from models import class_names, factory, weights
@@ -59,12 +58,14 @@ def load_subject(source: Source) -> Subject:
 
 def _stored(source: Source) -> Subject:
     assert source.file
-    model = source.recipe.model if source.recipe else _described(source)
+    model = source.recipe.model if source.recipe else weights.read(source.file)[1]
+    if model is None:
+        raise UnusableWeightsError(f"weights: {source.text} does not say which network it is of; name it by --recipe")
     network = factory.build(model)
     weights.load(network, str(source.file), model)
     run = source.run
-    has_list = run and manifest_file(run.path, "train").exists()
-    return subject(source, network, model, load(run.manifest("train"), run.path) if run and has_list else None)
+    train = load(run.manifest("train"), run.path) if run and run.manifest("train").exists() else None
+    return subject(source, network, model, train)
 
 
 def subject(source: Source, network: nn.Module, model: ModelConfig, train: Manifest | None) -> Subject:
@@ -82,15 +83,6 @@ def subject(source: Source, network: nn.Module, model: ModelConfig, train: Manif
         weights_sha256=fingerprint(network),
         train_sha256=train.fingerprint() if train else None,
     )
-
-
-def _described(source: Source) -> ModelConfig:
-    """The network that a file of weights names."""
-    assert source.file
-    _, model = weights.read(source.file)
-    if model is None:
-        raise UnusableWeightsError(f"weights: {source.text} does not say which network it is of; name it by --recipe")
-    return model
 
 
 def _packaged(source: Source) -> Subject:

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
 
 from data.catalog.listing import SPLITS
 from trainer.evaluation.outcome import Accuracy
@@ -49,7 +48,7 @@ def write_files(account: Account, judged: Verdict, targets: Mapping[str, tuple[T
         _provenance(account),
         _images(account),
         _starts(account),
-        *_departures(account),
+        *_differences(account),
     ]
     text = "\n\n".join(filter(None, sections)) + "\n"
     account.run.curves.write_bytes(curves)
@@ -111,15 +110,20 @@ def _published(account: Account, targets: Sequence[Target]) -> str | None:
 
 
 def _evaluations(account: Account) -> str | None:
-    blocks = [
-        *([table(_LATER, list(map(_later, account.evaluations)))] if account.evaluations else []),
-        *([table(_DURING, rows)] if (rows := _during(account.records)) else []),
+    """Those made after training, and those made during it."""
+    head = ("labels", "protocol", "weights", "top-1, %", "95 % interval", "top-5, %", "images")
+    blocks = [table(head, [_later(accuracy) for accuracy in account.evaluations])] if account.evaluations else []
+    during = [
+        (
+            *(str(r["epoch"]), str(r["step"]), "averaged" if r["kind"] == "eval_ema" else "raw"),
+            *(f"{r['top1']:.2f}", f"{r['top5']:.2f}", f"{r['loss']:.4f}"),
+        )
+        for r in account.records
+        if r["kind"] in ("eval", "eval_ema")
     ]
+    if during:
+        blocks.append(table(("epoch", "step", "weights", "top-1, %", "top-5, %", "loss"), during))
     return section("Evaluations", *blocks) if blocks else None
-
-
-_LATER = ("labels", "protocol", "weights", "top-1, %", "95 % interval", "top-5, %", "images")
-_DURING = ("epoch", "step", "weights", "top-1, %", "top-5, %", "loss")
 
 
 def _time_and_energy(account: Account) -> str | None:
@@ -172,16 +176,14 @@ def _starts(account: Account) -> str | None:
     return section("Starts", table(head, rows)) if rows else None
 
 
-def _departures(account: Account) -> list[str]:
-    """Where the recipe differs from the one it follows, and from the defaults."""
-    shown: list[str] = []
-    if named := account.named:
-        same = [plain("None but the seed.")]
-        shown.append(
-            section(f"Differences from the recipe {named.name}", *(_differing(named.name, named.departures) or same))
-        )
+def _differences(account: Account) -> list[str]:
+    """Where the recipe differs from the nearest named one, and from the defaults."""
     defaults = differing(encode(Recipe()), encode(account.recipe))
-    return [*shown, section("Differences from the default settings", *_differing("default", defaults))]
+    sections = [section("Differences from the default settings", *_differing("default", defaults))]
+    if named := account.named:
+        rows = _differing(named.name, named.departures) or ["None but the seed."]
+        sections.insert(0, section(f"Differences from the recipe {named.name}", *rows))
+    return sections
 
 
 def _left_out(broken: int) -> str:
@@ -201,17 +203,6 @@ def _quarantined(account: Account) -> list[str]:
     more = [plain(f"and {len(broken) - SHOWN_BROKEN:,} more")] if len(broken) > SHOWN_BROKEN else []
     rows = [(split, code(image.name), image.reason) for split, image in broken[:SHOWN_BROKEN]]
     return [table(("split", "left out", "why"), rows), *more]
-
-
-def _during(records: list[dict[str, Any]]) -> list[tuple[str, ...]]:
-    return [
-        (
-            *(str(r["epoch"]), str(r["step"]), "averaged" if r["kind"] == "eval_ema" else "raw"),
-            *(f"{r['top1']:.2f}", f"{r['top5']:.2f}", f"{r['loss']:.4f}"),
-        )
-        for r in records
-        if r["kind"] in ("eval", "eval_ema")
-    ]
 
 
 def _later(accuracy: Accuracy) -> tuple[str, ...]:

@@ -23,7 +23,6 @@ class SgdConfig(OptimizerConfig):
     """Stochastic gradient descent with momentum; its decay is an L2 penalty, added to the gradient."""
 
     name: Literal["sgd"] = "sgd"
-    """Kind of optimizer."""
     weight_decay: float = field(default=1e-4, metadata={"min": 0})
     """L2 penalty, added to the gradient."""
     decay_norm_and_bias: bool = True
@@ -39,7 +38,6 @@ class AdamWConfig(OptimizerConfig):
     """Adam with decoupled weight decay (1711.05101)."""
 
     name: Literal["adamw"] = "adamw"
-    """Kind of optimizer."""
     lr: float = field(default=1e-3, metadata={"above": 0})
     """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=0.05, metadata={"min": 0})
@@ -55,7 +53,6 @@ class LarsConfig(OptimizerConfig):
     """SGD for large batches, its rate scaled by each layer's norm (1708.03888), but not of weights without decay."""
 
     name: Literal["lars"] = "lars"
-    """Kind of optimizer."""
     lr: float = field(default=1.0, metadata={"above": 0})
     """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=1e-4, metadata={"min": 0})
@@ -73,7 +70,6 @@ class LambConfig(OptimizerConfig):
     """Adam for large batches, its rate scaled by each layer's norm (1904.00962), but not of weights without decay."""
 
     name: Literal["lamb"] = "lamb"
-    """Kind of optimizer."""
     lr: float = field(default=5e-3, metadata={"above": 0})
     """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=0.02, metadata={"min": 0})
@@ -89,7 +85,6 @@ class RmspropTfConfig(OptimizerConfig):
     """TensorFlow's RMSprop, which trained Inception-v3: `eps` is under the root, and the mean square starts at 1."""
 
     name: Literal["rmsprop_tf"] = "rmsprop_tf"
-    """Kind of optimizer."""
     lr: float = field(default=0.045, metadata={"above": 0})
     """Peak learning rate for a step of `base_batch` images."""
     weight_decay: float = field(default=4e-5, metadata={"min": 0})
@@ -120,7 +115,6 @@ class StepScheduleConfig(ScheduleConfig):
     """Divide the learning rate at fixed epochs."""
 
     name: Literal["step"] = "step"
-    """Kind of schedule."""
     milestones: tuple[float, ...] = field(default=(30.0, 60.0, 80.0), metadata={"above": 0})
     """Epochs, in rising order, at which the learning rate is multiplied by `gamma`."""
     gamma: float = field(default=0.1, metadata={"above": 0, "below": 1})
@@ -132,7 +126,6 @@ class CosineScheduleConfig(ScheduleConfig):
     """Half a cosine from the peak, after the warm-up, to `final_lr` (1608.03983, without restarts)."""
 
     name: Literal["cosine"] = "cosine"
-    """Kind of schedule."""
     final_lr: float = field(default=0.0, metadata={"min": 0})
     """Learning rate after the last step, at most the peak."""
 
@@ -142,7 +135,6 @@ class LinearScheduleConfig(ScheduleConfig):
     """A straight line from the peak, after the warm-up, to `final_lr`."""
 
     name: Literal["linear"] = "linear"
-    """Kind of schedule."""
     final_lr: float = field(default=0.0, metadata={"min": 0})
     """Learning rate after the last step, at most the peak."""
 
@@ -152,7 +144,6 @@ class ConstantScheduleConfig(ScheduleConfig):
     """The peak, from the warm-up to the end."""
 
     name: Literal["constant"] = "constant"
-    """Kind of schedule."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -160,7 +151,6 @@ class PolynomialScheduleConfig(ScheduleConfig):
     """From the peak, after the warm-up, to `final_lr` by a power of the share of steps left."""
 
     name: Literal["polynomial"] = "polynomial"
-    """Kind of schedule."""
     final_lr: float = field(default=0.0, metadata={"min": 0})
     """Learning rate after the last step, at most the peak."""
     power: float = field(default=2.0, metadata={"above": 0})
@@ -172,7 +162,6 @@ class PiecewiseScheduleConfig(ScheduleConfig):
     """Straight lines between points, evaluated at every step; the points contain the warm-up."""
 
     name: Literal["piecewise"] = "piecewise"
-    """Kind of schedule."""
     points: tuple[float, ...] = field(default=(0.0, 2.0, 90.0), metadata={"min": 0})
     """Epochs, rising from 0; after the last point its factor holds."""
     factors: tuple[float, ...] = field(default=(0.0, 1.0, 0.0), metadata={"min": 0, "max": 1})

@@ -2,12 +2,10 @@
 
 from data.plan.config import InputConfig
 from trainer.optim.config import (
-    AnyOptimizer,
     AnySchedule,
     ConstantScheduleConfig,
     EmaConfig,
     LarsConfig,
-    LossConfig,
     PiecewiseScheduleConfig,
     SgdConfig,
     StepScheduleConfig,
@@ -19,11 +17,9 @@ from trainer.recipe.schedule import peak
 def recipe_problems(recipe: Recipe) -> list[str]:
     """The recipe's own contradictions, one line each, for the user."""
     problems = [
-        *_optimizer_problems(recipe.optimizer),
         *_warmup_problems(recipe.schedule, recipe.epochs),
         *_schedule_problems(recipe),
-        *_loss_problems(recipe.loss),
-        *_ema_problems(recipe.ema),
+        *_unused_problems(recipe),
         *_batch_problems(recipe),
         *_input_problems(recipe.input),
     ]
@@ -75,10 +71,17 @@ def compile_problems(recipe: Recipe, world_size: int, *, lowers: bool) -> list[s
     ]
 
 
-def _optimizer_problems(optimizer: AnyOptimizer) -> list[str]:
+def _unused_problems(recipe: Recipe) -> list[str]:
+    """Settings that have no effect without another."""
+    optimizer, loss, ema, problems = recipe.optimizer, recipe.loss, recipe.ema, list[str]()
     if isinstance(optimizer, SgdConfig | LarsConfig) and optimizer.nesterov and optimizer.momentum == 0:
-        return ["optimizer.nesterov: looks ahead by the momentum; set optimizer.momentum above 0"]
-    return []
+        problems.append("optimizer.nesterov: has no effect without momentum; set optimizer.momentum above 0")
+    if loss.bce_threshold is not None and loss.name != "bce":
+        problems.append("loss.bce_threshold: has no effect without loss.name: bce")
+    if ema.decay is None:
+        changed = [name for name in ("every", "warmup") if getattr(ema, name) != getattr(EmaConfig(), name)]
+        problems += [f"ema.{name}: has no effect without ema.decay" for name in changed]
+    return problems
 
 
 def _warmup_problems(schedule: AnySchedule, epochs: int) -> list[str]:
@@ -135,19 +138,6 @@ def _final_lr_problems(recipe: Recipe, final_lr: float) -> list[str]:
         return []
     scaled = f" * {recipe.global_batch} / {optimizer.base_batch} = {top:g}" if optimizer.base_batch else ""
     return [f"schedule.final_lr: {final_lr} is more than optimizer.lr: {optimizer.lr}{scaled}"]
-
-
-def _loss_problems(loss: LossConfig) -> list[str]:
-    if loss.bce_threshold is not None and loss.name != "bce":
-        return ["loss.bce_threshold: has no effect without loss.name: bce"]
-    return []
-
-
-def _ema_problems(ema: EmaConfig) -> list[str]:
-    if ema.decay is not None:
-        return []
-    changed = [name for name in ("every", "warmup") if getattr(ema, name) != getattr(EmaConfig(), name)]
-    return [f"ema.{name}: has no effect without ema.decay" for name in changed]
 
 
 def _batch_problems(recipe: Recipe) -> list[str]:

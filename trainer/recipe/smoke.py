@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 
-from data.plan.config import InputConfig
 from trainer.optim.config import AnySchedule, PiecewiseScheduleConfig, StepScheduleConfig
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.schedule import peak
@@ -29,7 +28,7 @@ def tried(recipe: Recipe, site: SiteConfig) -> Recipe:
         recipe,
         epochs=epochs,
         schedule=_schedule(recipe.schedule, share, steps),
-        input=_input(recipe.input, share),
+        input=replace(recipe.input, growth_epochs=tuple(epoch * share for epoch in recipe.input.growth_epochs)),
         ema=replace(recipe.ema, every=min(recipe.ema.every, 2)) if recipe.ema.decay else recipe.ema,
         precise_bn=min(recipe.precise_bn, STEPS * recipe.global_batch),
     )
@@ -65,8 +64,3 @@ def _schedule(schedule: AnySchedule, share: float, steps: int) -> AnySchedule:
             return replace(schedule, points=tuple(epoch * share for epoch in schedule.points))
         case _:
             return replace(schedule, **warmup)
-
-
-def _input(config: InputConfig, share: float) -> InputConfig:
-    begin, end = config.growth_epochs
-    return replace(config, growth_epochs=(begin * share, end * share))

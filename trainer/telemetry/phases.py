@@ -43,7 +43,7 @@ class Phases:
     """
 
     def __init__(self, device: torch.device) -> None:
-        self._now = _stamper(device)
+        self._now: Callable[[], _Stamp] = _event if device.type == "cuda" else time.perf_counter
         self._on_gpu = device.type == "cuda"
         self._marks: deque[tuple[Phase, _Stamp]] = deque(maxlen=KEPT)
         self._copies: deque[tuple[_Stamp, _Stamp]] = deque(maxlen=KEPT)
@@ -83,17 +83,13 @@ class Phases:
     def _copied_s(self) -> float:
         """Time of the finished copies; the newest, for the next step, may still run."""
         total = 0.0
-        while self._copies and _passed(self._copies[0][1]):
+        while self._copies and (isinstance(end := self._copies[0][1], float | int) or end.query()):
             begun, ended = _seconds(self._copies.popleft())
             total += ended - begun
         return total
 
 
 _Stamp = float | torch.cuda.Event
-
-
-def _stamper(device: torch.device) -> Callable[[], _Stamp]:
-    return _event if device.type == "cuda" else time.perf_counter
 
 
 def _event() -> torch.cuda.Event:
@@ -107,7 +103,3 @@ def _seconds(stamps: Sequence[_Stamp]) -> list[float]:
     if stamps and isinstance(stamps[0], torch.cuda.Event):
         return [stamps[0].elapsed_time(stamp) / 1e3 for stamp in stamps]  # pyright: ignore[reportArgumentType]
     return [float(stamp) for stamp in stamps]  # pyright: ignore[reportArgumentType]
-
-
-def _passed(stamp: _Stamp) -> bool:
-    return not isinstance(stamp, torch.cuda.Event) or stamp.query()

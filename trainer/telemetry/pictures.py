@@ -87,7 +87,9 @@ def grid(images: Sequence[NDArray[np.uint8]], captions: Sequence[Sequence[str]])
         sheet.paste(_fitted(image), (left, top))
         for line, word in enumerate(words):
             pen.text((left, top + SIDE + 1 + line * _LINE), _cut(word, pen, font), fill=_INK, font=font)
-    return _encoded(sheet)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "JPEG", quality=QUALITY)
+    return Picture(buffer.getvalue(), sheet.width, sheet.height)
 
 
 def _labels(target: Tensor, names: Sequence[str]) -> tuple[str, str]:
@@ -112,9 +114,3 @@ def _cut(word: str, pen: ImageDraw.ImageDraw, font: ImageFont.FreeTypeFont | Ima
         return word
     kept = next((end for end in range(len(word), 0, -1) if pen.textlength(f"{word[:end]}...", font) <= SIDE), 0)
     return f"{word[:kept]}..."
-
-
-def _encoded(sheet: Image.Image) -> Picture:
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=QUALITY)
-    return Picture(buffer.getvalue(), sheet.width, sheet.height)

@@ -60,12 +60,12 @@ def test_contents_are_passed_over_unread_even_ten_gigabytes(tmp_path: Path, form
         start = file.write(info.tobuf(form))
         end = file.seek(start + large - large % -512)
         file.write(small)
-    begin = time.monotonic()
+    begin = time.process_time()
     assert list(plain(tmp_path / "x.tar")) == [
         Member("large.jpg", start, large),
         Member("small.jpg", end + 512, 3),
     ]
-    assert time.monotonic() - begin < 0.5
+    assert time.process_time() - begin < 0.5
 
 
 @pytest.mark.parametrize("form", FORMS)

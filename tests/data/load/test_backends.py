@@ -16,6 +16,7 @@ from data.catalog.manifest import RAW, Manifest
 from data.load.backends import UnusableBackendError, choose, evaluating
 from data.plan.config import AugmentConfig, InputConfig
 from data.types import Backend, Shard
+from tests.commands import HANGS_S
 from tests.data.load.loading import BACKENDS, CONFIG, eval_loader, rows, same, train_loader
 from tests.data.making import imagined, scanned, varied_tree
 
@@ -216,7 +217,7 @@ def test_a_closed_loader_leaves_no_threads_and_no_files(images: Manifest, backen
     next(loader.epoch(0))
     assert threads() > before[0]
     loader.close()
-    deadline = time.monotonic() + 10  # Python's join comes back a moment before the kernel's thread is gone
+    deadline = time.monotonic() + HANGS_S  # Python's join comes back a moment before the kernel's thread is gone
     while threads() > before[0] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert threads() <= before[0]  # one that a library started for a moment may have ended meanwhile

@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -41,8 +40,6 @@ def test_a_process_that_ends_in_the_middle_of_an_epoch_does_not_hang(images: Pat
     assert process.stdout.readline() == "running\n"
     if way == "Ctrl-C":
         process.send_signal(signal.SIGINT)
-    start = time.monotonic()
     _, errors = process.communicate(timeout=HANGS_S)
-    assert time.monotonic() - start < 20
     assert process.returncode in (1, -signal.SIGINT)
     assert errors.rstrip().splitlines()[-1].startswith("ValueError" if way == "raise" else "KeyboardInterrupt"), errors

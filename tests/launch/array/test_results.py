@@ -10,6 +10,7 @@ import pytest
 from launch.array import results
 from launch.array.sweep import Member
 from launch.submission import LaunchFolder
+from tests.commands import HANGS_S
 from tests.launch import stand_ins
 
 MEMBERS = [
@@ -29,14 +30,14 @@ def root(tmp_path: Path) -> Path:
 
 def test_mean_and_sample_deviation_over_seeds_are_those_by_hand(root: Path) -> None:
     # 71.5; squares 2.25 + 0.25 + 4, over 2: sqrt(3.25) = 1.803. 91; 1 + 1 + 4 over 2: sqrt(3) = 1.732
-    first, second = results.summarize(root, MEMBERS).rows
+    (first, second), _ = results.summarize(root, MEMBERS)
     assert first == ("optimizer.lr 0.1", "3 of 3", "71.50 +- 1.80", "91.00 +- 1.73")
     assert second == ("optimizer.lr 0.2", "0 of 3", "", "")
 
 
 def test_one_run_has_no_spread(root: Path) -> None:
     stand_ins.finish(root / "lr=0.2,seed=1", 50.0, 80.0)
-    assert results.summarize(root, MEMBERS).rows[1] == ("optimizer.lr 0.2", "1 of 3", "50.00", "80.00")
+    assert results.summarize(root, MEMBERS)[0][1] == ("optimizer.lr 0.2", "1 of 3", "50.00", "80.00")
 
 
 def test_the_table_is_written_beside_the_runs_and_follows(root: Path) -> None:
@@ -53,9 +54,9 @@ def test_the_table_is_written_beside_the_runs_and_follows(root: Path) -> None:
 
 
 def test_nothing_finished_is_said(tmp_path: Path) -> None:
-    found = results.summarize(tmp_path, [Member(name="seed=0", settings={"seed": 0})])
-    assert found.rows[0] == ("recipe", "0 of 1", "", "")
-    assert found.note.endswith("nothing has finished yet")
+    rows, note = results.summarize(tmp_path, [Member(name="seed=0", settings={"seed": 0})])
+    assert rows == [("recipe", "0 of 1", "", "")]
+    assert note.endswith("nothing has finished yet")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +68,7 @@ def test_nothing_finished_is_said(tmp_path: Path) -> None:
     ],
 )
 def test_a_row_names_all_but_the_seed(tmp_path: Path, settings: dict[str, object], expected: str) -> None:
-    assert results.summarize(tmp_path, [Member(name="x", settings=settings)]).rows[0][0] == expected
+    assert results.summarize(tmp_path, [Member(name="x", settings=settings)])[0][0][0] == expected
 
 
 def test_one_run_at_a_time_writes_the_table(tmp_path: Path) -> None:
@@ -91,6 +92,6 @@ def test_runs_that_finish_together_all_stand_in_the_table(root: Path) -> None:
         assert process.stdin
         process.stdin.write(b"\n")
         process.stdin.close()
-    assert [process.wait(timeout=30) for process in finishing] == [0, 0, 0]
+    assert [process.wait(timeout=HANGS_S) for process in finishing] == [0, 0, 0]
     assert "| optimizer.lr 0.2 | 3 of 3 | 60.00 +- 0.00 |" in (root / "summary.md").read_text()
     assert json.loads((root / "launch" / "sweep.json").read_text())[0]["name"] == "lr=0.1,seed=0"

@@ -166,13 +166,13 @@ class Follower:
             self.process = subprocess.Popen([sys.executable, "-c", code], stdout=out, stderr=errors)
 
     def wait_for(self, holds: Callable[[str], bool], suffix: str = ".out") -> None:
-        file, deadline = self.file.with_suffix(suffix), time.monotonic() + 30
+        file, deadline = self.file.with_suffix(suffix), time.monotonic() + commands.HANGS_S
         while not holds(file.read_text()):
             assert time.monotonic() < deadline, file.read_text()
             time.sleep(0.05)
 
     def end(self) -> str:
-        assert self.process.wait(timeout=30) == 0
+        assert self.process.wait(timeout=commands.HANGS_S) == 0
         return self.file.read_text()
 
 

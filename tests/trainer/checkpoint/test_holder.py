@@ -137,7 +137,7 @@ def test_a_silent_holder_on_another_machine_is_outwaited(tmp_path: Path) -> None
     said: list[str] = []
     start = time.monotonic()
     with take(tmp_path / "holder.json", said):
-        assert 4 * BEAT_S <= time.monotonic() - start < 4 * BEAT_S + 5
+        assert time.monotonic() - start >= 4 * BEAT_S
     assert "held by process 7 on far of Slurm job 12" in said[0]
     assert "watching for 0.6 s" in said[0]
     assert said[1].endswith("which is gone; taken over")

@@ -19,7 +19,7 @@ def visit(figures: Figures, trial: Trial | None = None) -> Visit:
 def test_what_is_wrong_with_the_machine_is_told_with_its_fix() -> None:
     checks = [Finding("driver", "good", "is new"), Finding("disk", "bad", "is slow", "use another")]
     head, note, summary, finding = doctor.opening(visit(GPU), checks)
-    assert head.startswith("resnet50, 224 px, bf16, passes of 50 of 100 images; processes: 1, in each 8 cores")
+    assert head.startswith("resnet50, 224 px, bf16, micro_batch 50 of global_batch 100; processes: 1, in each 8 cores")
     assert note == "160 drawn JPEGs"
     assert (summary, finding) == ("machine: 2 checks, 1 to look at", "  disk: is slow; use another")
 
@@ -47,7 +47,7 @@ def test_a_row_for_each_measurement() -> None:
         (IDLE, "bound by the step itself: training runs at 100% of the rate of the step alone"),
         (
             replace(IDLE, changes=(Change("micro_batch", "", seconds=0.002),)),
-            "bound by small passes: larger ones than 50 images shorten a step by 60%",
+            "bound by small micro-batches: larger ones than 50 images shorten a step by 60%",
         ),
         (
             replace(IDLE, reduction=Reduction(seconds=0.2, exposed_s=0.2, bytes=1)),

@@ -140,9 +140,8 @@ def test_ctrl_c_is_obeyed_in_the_middle_of_a_shard(tmp_path: Path, workers: int)
         assert process.poll() is None
         time.sleep(0.005)
     os.killpg(process.pid, signal.SIGINT)
-    start = time.monotonic()
     output, errors = process.communicate(timeout=HANGS_S)
-    assert time.monotonic() - start < 8
+    assert not list(out.rglob("*.tar"))
     assert (process.returncode, output, errors.splitlines()[-1]) == (
         *(130, ""),
         "interrupted; the same command goes on from here",

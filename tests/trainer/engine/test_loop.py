@@ -138,13 +138,13 @@ def test_images_left_out_of_both_splits_are_counted_and_the_time_left_is_that_of
     for split in ("train", "val"):
         sorted((tree / split).rglob("*.*"))[0].write_bytes(b"no image")
     with built(tree, tmp_path / "run", max_broken=0.1) as parts:
-        parts.state.step = 2
+        parts.state.step = 1
         parts.meter.restart()
-        parts.state.step = 3
+        parts.state.step = 2
         state, counts = parts.state, Counts(images_seen=0, replaced=0, quarantined=0, decoder_restarts=0, skipped=0)
         pace, _ = parts.meter.lap()
         scores = Scores(loss=1.0, top1=0.0, top5=0.0, images=1)
-        assert point(parts, scores, counts, 0.1, pace, 2.0).eta_s == 2.0 * (parts.total_steps - 3)
+        assert point(parts, scores, counts, 0.1, pace, 2.0).eta_s == 2.0 * (parts.total_steps - 2)
         state.step = 0
         train_epoch(parts)
     assert {record["quarantined"] for record in records(tmp_path / "run", "train")} == {2}

@@ -12,6 +12,7 @@ from tests.trainer.evidence.runs import RESULT, evaluate, recipe, write
 from trainer.evidence.run_record import follows, read
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError
+from trainer.recipe.identity import recipe_hash
 from trainer.rundir import RunDirectory
 
 
@@ -69,6 +70,27 @@ def test_evaluations_come_newest_first(tmp_path: Path) -> None:
     found = read(run).evaluations
     assert [score.top1 for score in found] == [76.0, 77.0, 75.0]
     assert (found[0].broken, found[0].labels, found[0].interval) == (3, "real", (75.63, 76.37))
+
+
+def test_an_accuracy_carries_what_it_is_of(tmp_path: Path) -> None:
+    run = write(tmp_path, recipe(seed=3), result=RESULT)
+    evaluate(run, "now", protocol="ten-crop-224/256", weights="ema", commit="later", train_sha256="t")
+    found = read(run)
+    result, later = found.accuracy, found.evaluations[0]
+    assert result
+    assert (result.images_seen, result.protocol, result.weights) == (115_200_000, "center-224/256", "raw")
+    assert (result.commit, result.train_sha256, result.val_sha256) == ("abc", "t", "v")
+    assert (later.protocol, later.weights, later.labels, later.commit) == ("ten-crop-224/256", "ema", "val", "later")
+    assert (later.train_sha256, later.val_sha256, later.weights_sha256) == ("t", "v", "w")
+    for accuracy in (result, later):
+        assert (accuracy.seed, accuracy.recipe_sha256) == (3, recipe_hash(found.recipe))
+
+
+def test_a_result_without_a_field_that_is_reported_is_damaged(tmp_path: Path) -> None:
+    torn = {name: value for name, value in RESULT.items() if name not in ("best_top1", "val_images")}
+    run = write(tmp_path, recipe(), result=torn)
+    with pytest.raises(InvalidConfigError, match=r"result\.json: damaged \(no best_top1, val_images\)"):
+        read(run)
 
 
 @pytest.mark.parametrize(

@@ -130,11 +130,11 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
         ),
         (
             Recipe(optimizer=SgdConfig(nesterov=True, momentum=0)),
-            "optimizer.nesterov: looks ahead by the momentum; set optimizer.momentum above 0",
+            "optimizer.nesterov: has no effect without momentum; set optimizer.momentum above 0",
         ),
         (
             Recipe(optimizer=LarsConfig(nesterov=True, momentum=0)),
-            "optimizer.nesterov: looks ahead by the momentum; set optimizer.momentum above 0",
+            "optimizer.nesterov: has no effect without momentum; set optimizer.momentum above 0",
         ),
         (
             Recipe(loss=LossConfig(bce_threshold=0.2)),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from data.types import Batch, BrokenImage
-from trainer.engine.accuracy import evaluate
+from trainer.engine.validation import evaluate
 from trainer.runtime import Runtime
 from trainer.world import World
 
