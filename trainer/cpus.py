@@ -76,13 +76,9 @@ def allowed() -> Cpus:
 
 
 def count(launcher: str, cpus: Cpus, masks: Sequence[Cpus], environment: Mapping[str, str] = os.environ) -> int:
-    """How many CPUs this process may use: 1/n of each CPU that n processes may run on.
+    """How many CPUs this process may use: 1/n of each CPU that n processes of its machine may run on.
 
-    Args:
-        launcher: As in `World`.
-        cpus: The CPUs that this process may run on.
-        masks: The same of each process on its machine, this one included.
-        environment: Variables of this process.
+    `cpus` are its own, `masks` those of all processes on the machine.
     """
     own = environment.get("SLURM_CPUS_PER_TASK", "")
     if launcher == "srun" and own.isdigit():
@@ -94,14 +90,9 @@ def count(launcher: str, cpus: Cpus, masks: Sequence[Cpus], environment: Mapping
 def share(
     index: int, masks: Sequence[Cpus], machine: Machine, gpu_nodes: Sequence[int | None], own: int
 ) -> Cpus | None:
-    """The CPUs that this process should be bound to; None: do not bind it.
+    """The CPUs that a process should be bound to, of those that each may run on (`masks`); None: do not bind it.
 
-    Args:
-        index: Of this process among those of its machine.
-        masks: The CPUs that each of them may run on.
-        machine: The machine.
-        gpu_nodes: NUMA node of each one's GPU, None without one.
-        own: How many CPUs this process may use, see `count`.
+    `index`: of the process on its machine; `own`: how many CPUs it may use, see `count`.
     """
     cpus = masks[index]
     nodes = [node & cpus for node in machine.nodes if node & cpus]

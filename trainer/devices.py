@@ -126,12 +126,9 @@ def shared_gpus(everyone: Sequence[Place]) -> list[str]:
 
 
 def precision_problems(precision: str, gpu: str, capability: tuple[int, int]) -> list[str]:
-    """Why a GPU cannot compute in this precision; V100 and T4 emulate bf16, slowly and not in convolutions.
+    """Why a GPU of this compute capability cannot compute in this precision.
 
-    Args:
-        precision: Of the recipe.
-        gpu: Its name.
-        capability: Its CUDA compute capability.
+    V100 and T4 emulate bf16, slowly and not in convolutions.
     """
     if precision not in ("bf16", "tf32") or capability >= (8, 0):
         return []

@@ -24,14 +24,7 @@ if TYPE_CHECKING:
 
 
 def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool = True) -> list[str]:
-    """Why this run cannot start, one entry each, for the user; empty where it can.
-
-    Args:
-        recipe: What is learned.
-        site: Where.
-        world: This process among the others.
-        with_data: Whether the images are checked; there may be none yet.
-    """
+    """Why this run cannot start, one entry each, for the user; the images may not exist yet without `with_data`."""
     sockets, values = rendezvous.problems(world), [*range_problems(recipe), *range_problems(site, flags=True)]
     if values:
         return [*sockets, *values]  # the other checks compute with the values

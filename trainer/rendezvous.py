@@ -75,11 +75,9 @@ def own_address(name: str) -> str:
 
 
 def outward(interfaces: Mapping[str, str], routes: Sequence[str]) -> str | None:
-    """The interface by which other machines reach this one, or None where that is unknown.
+    """The interface, of those with these IPv4 addresses, by which other machines reach this one; None if unknown.
 
-    Args:
-        interfaces: IPv4 address of each network interface.
-        routes: Addresses that this machine sends from, the most certain first.
+    `routes`: addresses that this machine sends from, the most certain first.
     """
     others = {address: name for name, address in interfaces.items() if not _is_loopback(address)}
     routed = [others[route] for route in routes if route in others]

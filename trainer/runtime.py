@@ -200,14 +200,7 @@ class Runtime:
         return self.sum(rows)  # with zeros, so to the bit
 
     def open_tracker(self, name: str, project: str, folder: Path, options: dict[str, Any]) -> GeneralTracker:
-        """Open one of Accelerate's experiment trackers and begin its run.
-
-        Args:
-            name: As in Accelerate's `log_with`.
-            project: Project of the run in the tracker.
-            folder: For its local files.
-            options: Arguments of the tracker's class.
-        """
+        """Open one of Accelerate's experiment trackers, with arguments of its class, and begin its run."""
         kind = LOGGER_TYPE_TO_CLASS[name]
         where = (str(folder),) if kind.requires_logging_directory else ()
         tracker = kind(project, *where, **options)

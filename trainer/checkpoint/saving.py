@@ -41,11 +41,8 @@ class Saver:
     def __init__(self, folder: Path, site: SiteConfig, guard: Callable[[], None], token: str | None = None) -> None:
         """Create a saver; nothing is written yet.
 
-        Args:
-            folder: Of the checkpoints.
-            site: Holds the settings of when to save and what to keep.
-            guard: Raises if another process has taken the run directory over; nothing in it is changed then.
-            token: Of this process, for the manifests.
+        `guard` raises if another process has taken the run directory over; nothing in it is changed then.
+        `token`: of this process, for the manifests.
         """
         self._folder, self._site, self._guard, self._token = folder, site, guard, token
         budget = None if site.checkpoints_gb is None else int(site.checkpoints_gb * GB)
@@ -78,14 +75,9 @@ class Saver:
         return not writing and (self._owed or self._error is not None)
 
     def begin(self, step: int, tree: dict[str, Any], top1: float | None = None) -> None:
-        """Copy the tree, and write the copy in the background.
+        """Copy the tree, and write the copy in the background; `top1`: of these weights, percent.
 
         A valid checkpoint of the same step is not written again, unless with a new top-1.
-
-        Args:
-            step: Optimizer steps done.
-            tree: See `checkpoint.write`.
-            top1: Top-1 of these weights, percent, where they were evaluated.
 
         Raises:
             BaseException: An error of the guard, or a bug, in an earlier write.

@@ -33,12 +33,9 @@ class Snapshot:
 
     @torch.no_grad()
     def take(self, tree: Any) -> Any:
-        """A copy of the tree with its tensors on the CPU, in the same memory format.
+        """A copy of a tree (dicts, lists and tuples of tensors and plain values) on the CPU, in the same memory format.
 
         The next call overwrites it. Copies from a GPU are only begun: see `ready`.
-
-        Args:
-            tree: Dicts, lists and tuples of tensors and plain values.
 
         Raises:
             TypeError: A value is of another kind, which could be written but not safely loaded.

@@ -47,7 +47,7 @@ class Keeper:
 
         Raises:
             SaveFailedError: A checkpoint could not be written, and the site wants the run to stop then.
-            trainer.checkpoint.holder.FencedError: Another process took the run directory over.
+            FencedError: Another process took the run directory over.
             PeerFailedError: Rank 0 raises one of these.
         """
         self._say_failure()
@@ -66,11 +66,9 @@ class Keeper:
         return {name: self._setup.runtime.gather(own) for name, own in self._state.own().items()}
 
     def save(self, rows: dict[str, Tensor], top1: float | None = None) -> None:
-        """Begin to write a checkpoint; training may go on at once (rank 0 writes).
+        """Begin to write a checkpoint of `rows`; training may go on at once (rank 0 writes).
 
-        Args:
-            rows: The result of `rows` at this step.
-            top1: Of an evaluation of these very weights, percent.
+        `top1`: of an evaluation of these very weights, percent.
         """
         if self._saver:
             network = asdict(self._setup.recipe.model)  # the config goes into the file of weights

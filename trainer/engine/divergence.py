@@ -15,12 +15,7 @@ class DivergedError(RunEndedError):
 
 
 def check(training: Fit, sums: Tensor, faults: Tensor) -> int:
-    """The number of steps skipped so far.
-
-    Args:
-        training: The run.
-        sums: (metrics.FIELDS,) over all processes.
-        faults: (2,) the maxima over all processes, see `TrainState.faults`.
+    """The number of steps skipped so far, from the sums and the greatest faults of all processes.
 
     Raises:
         DivergedError: There are more than the recipe allows.

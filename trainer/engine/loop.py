@@ -153,11 +153,7 @@ def point(training: Fit, scores: Scores, counts: Counts, lr: float, pace: Pace, 
 
 
 def save(training: Fit, top1: float | None = None) -> None:
-    """Begin to write a checkpoint (collective).
-
-    Args:
-        training: The run.
-        top1: Of an evaluation of these very weights, percent.
+    """Begin to write a checkpoint (collective); `top1`: of an evaluation of these very weights, percent.
 
     Raises:
         DivergedError: The loss or the weights are not finite.

@@ -115,9 +115,7 @@ class TrainStep:
     def _update(self, fault: Tensor, *, observe: bool) -> Tensor:
         """Change the weights, unless the step is skipped; () bool: whether the loss or gradient was not finite.
 
-        Args:
-            fault: () bool on the device: whether this process's loss was not finite.
-            observe: As `__call__`.
+        `fault`: () bool on the device, whether this process's loss was not finite.
         """
         optimizer, scaler = self._state.optimizer, self._runtime.scaler
         if self._recipe.clip_norm or self._skips or observe:

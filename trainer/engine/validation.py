@@ -23,11 +23,7 @@ from trainer.telemetry.telemetry import Took
 
 
 def evaluate_epoch(training: Fit, begun: float) -> bool:
-    """Evaluate the epoch just trained; False where asked to stop in the middle (collective).
-
-    Args:
-        training: The run.
-        begun: When the epoch began, seconds of `time.perf_counter`.
+    """Evaluate the epoch that began at `begun` (perf_counter, s); False if asked to stop meanwhile (collective).
 
     Raises:
         DivergedError: The loss is not finite.

@@ -89,11 +89,7 @@ class Accumulated:
             torch._foreach_copy_(self._buffers, self._before)
 
     def end(self, skipped: Tensor | None = None) -> None:
-        """Call after the last micro-batch: write the mean over all of them.
-
-        Args:
-            skipped: () bool on the device: whether to restore the statistics from before the step. None: no.
-        """
+        """Call after the last micro-batch: write the mean over all; restore the statistics where `skipped`, () bool."""
         if self._sums:
             torch._foreach_copy_(self._buffers, torch._foreach_div(self._sums, float(self._micro_batches)))
             torch._foreach_sub_(self._counters, self._micro_batches - 1)

@@ -15,12 +15,7 @@ class Ema:
     """A second network that holds the average, and can be evaluated."""
 
     def __init__(self, network: nn.Module, config: EmaConfig) -> None:
-        """Copy the network.
-
-        Args:
-            network: On its final device, in its memory format; not a wrapper of it.
-            config: Its `decay` must be set.
-        """
+        """Copy a network that is on its final device and in its memory format; `config.decay` must be set."""
         assert config.decay is not None
         self._decay, self._every, self._warmup = config.decay, config.every, config.warmup
         self.network = deepcopy(network).requires_grad_(False).eval()

@@ -49,10 +49,7 @@ def world_problems(recipe: Recipe, world_size: int) -> list[str]:
 def compile_problems(recipe: Recipe, world_size: int, *, lowers: bool) -> list[str]:
     """Why gradients would be wrong: CUDA graphs overwrite those of earlier micro-batches.
 
-    Args:
-        recipe: The recipe.
-        world_size: Processes.
-        lowers: Whether `micro_batch` may be lowered at the start, by `accumulate: auto`.
+    `lowers`: whether `accumulate: auto` may lower `micro_batch` at the start.
 
     Reference: pytorch issues 169545 and 96693.
     """

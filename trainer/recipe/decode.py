@@ -37,11 +37,7 @@ class InvalidConfigError(ValueError):
 
 
 def decode(kind: type[T], data: object) -> T:
-    """Build a `kind` from nested dicts, lists and scalars.
-
-    Args:
-        kind: A dataclass, all of whose fields have defaults.
-        data: The result of a YAML or JSON reader.
+    """Build a dataclass, all of whose fields have defaults, from the result of a YAML or JSON reader.
 
     Raises:
         InvalidConfigError: One line for every unknown field, wrong type and value out of range.
@@ -66,10 +62,7 @@ def encode(value: Any) -> Any:
 def range_problems(config: object, path: str = "", *, flags: bool = False) -> Problems:
     """Problems of all values in a dataclass, nested ones too, that are outside their fields' ranges.
 
-    Args:
-        config: The dataclass.
-        path: Dotted path of the dataclass itself.
-        flags: Name fields as flags, `--log-every`, for settings that no file can hold.
+    `flags`: name fields as flags, `--log-every`, for settings that no file can hold.
     """
     assert dataclasses.is_dataclass(config)
     problems: Problems = []

@@ -36,12 +36,7 @@ class Mistakes:
         self._kept: list[Tensor] = []  # losses, images, facts; each of as many rows
 
     def look(self, batch: Batch, logits: Tensor) -> None:
-        """Keep the worst of this batch and of those kept so far, without a host sync.
-
-        Args:
-            batch: On the device.
-            logits: (N, C), of the batch.
-        """
+        """Keep the worst of this batch, on the device, and of those so far, without a host sync; `logits`: (N, C)."""
         targets = batch.targets.to(logits.device)
         losses = F.cross_entropy(logits.float(), targets, reduction="none")
         confidences, answers = logits.float().softmax(1).max(1)

@@ -72,9 +72,7 @@ def mistakes(worst: Sequence[Mistake], names: Sequence[str]) -> Picture:
 def grid(images: Sequence[NDArray[np.uint8]], captions: Sequence[Sequence[str]]) -> Picture:
     """Draw the images in rows of four, each above its caption.
 
-    Args:
-        images: (H, W, 3) RGB each, at least one; resized to one size.
-        captions: Lines below each image, of the same number for all; long ones are cut.
+    `images`: (H, W, 3) RGB, at least one; resized to one size. `captions`: the same number of lines for each image.
     """
     lines = len(captions[0])
     width, height = SIDE + _MARGIN, SIDE + _MARGIN + _LINE * lines

@@ -14,12 +14,9 @@ class Profiler:
     """Counts steps, and records some of them if the site asks for it; results do not change."""
 
     def __init__(self, context: RunContext, left: int, stack: ExitStack) -> None:
-        """Begin to count.
+        """Begin to count; with few steps `left` to the end of the run, recording begins sooner or is shorter.
 
-        Args:
-            context: The run.
-            left: Steps to its end; if few, recording begins sooner or is shorter.
-            stack: Ends the recording, and keeps that of a run that ends early.
+        `stack` ends the recording, and keeps that of a run that ends early.
         """
         self._profile: profile | None = None
         steps = min(context.site.profile or 0, left - 1)  # the first step under the profiler is too slow to count

@@ -40,15 +40,7 @@ class Telemetry:
     def __init__(
         self, context: RunContext, plan: TrainPlan, step: int, evaluated: int, environment: dict[str, Any]
     ) -> None:
-        """Drop what was logged past the step from which training goes on, and record this start.
-
-        Args:
-            context: The run.
-            plan: Of its training images.
-            step: Where training goes on.
-            evaluated: Epochs that have been evaluated.
-            environment: Facts about this start, for its record.
-        """
+        """Drop what was logged past `step`, from which training goes on, and record this start with its environment."""
         self._setup, self._plan = context, plan
         self._total_steps = context.recipe.epochs * plan.steps_per_epoch
         self._names = pictures.display_names(plan.manifest.classes)
@@ -73,14 +65,9 @@ class Telemetry:
         self._waits.look(point)
 
     def evaluation(self, step: int, epoch: int, results: Sequence[Scores], took: Took, best_top1: float) -> None:
-        """Log an evaluation.
+        """Log the scores of the raw weights, then of the averaged ones if any, after an epoch counted from 1.
 
-        Args:
-            step: Optimizer steps done.
-            epoch: Number of the epoch that they end, from 1.
-            results: Scores of the raw weights, then of the averaged ones where there are any.
-            took: Its time.
-            best_top1: Highest top-1 of the run so far, percent.
+        `best_top1`: highest of the run so far, percent.
         """
         times = {"evaluation_s": round(took.evaluation_s, 3), "epoch_s": round(took.epoch_s, 3)}
         images_seen = self._plan.images_seen(step)

@@ -53,13 +53,9 @@ class Board:
     """Writes what this start of a run adds to its TensorBoard files."""
 
     def __init__(self, folder: Path, say: Say, purge_step: int | None = None, purge_images: int | None = None) -> None:
-        """Open new files beside those of earlier starts.
+        """Open new files beside those of earlier starts; `say` is called once for each that cannot be written any more.
 
-        Args:
-            folder: The run directory.
-            say: Called once for each file that cannot be written any more.
-            purge_step: Readers drop earlier points of this step and later ones.
-            purge_images: The same in images seen.
+        Readers drop earlier points of `purge_step`, or `purge_images` images seen, and later ones.
         """
         self._folder, self._say, self._purge_images = folder, say, purge_images
         self._events = Events(folder, purge_step, say)
@@ -85,12 +81,7 @@ class Board:
         self._events.add(text(tag, markdown), step)
 
     def describe(self, settings: Mapping[str, bool | float | str], metrics: tuple[str, ...]) -> None:
-        """Write the content of the HParams tab and the charts of the Custom Scalars tab.
-
-        Args:
-            settings: Of the recipe, by dotted names.
-            metrics: Tags of the curves whose last values the HParams tab shows.
-        """
+        """Write the HParams tab, with the last values of these curves, and the charts of the Custom Scalars tab."""
         experiment, session, _ = hparams(dict(settings), dict.fromkeys(metrics, 0.0))
         self._events.add(_with_first(experiment, FIRST))
         self._events.add(session)
