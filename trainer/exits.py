@@ -4,7 +4,8 @@ import faulthandler
 import os
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from concurrent.futures import BrokenExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -53,6 +54,21 @@ def refuse(problems: list[str], world: World | None = None) -> int:
     more = f"  and {len(problems) - 12} more\n" if len(problems) > 12 else ""
     sys.stderr.write(f"cannot start; nothing was written\n{lines}{more}")
     return BAD_INPUT
+
+
+def resumable(run: Callable[[], int]) -> int:
+    """Run a command; if it ends early, print why and that the same command continues. Returns the exit code."""
+    try:
+        return run()
+    except KeyboardInterrupt:
+        return say("interrupted; the same command goes on from here", INTERRUPTED)
+    except BrokenExecutor:
+        return say("failed: a worker was killed (out of memory?); the same command goes on from here", FAILED)
+    except BrokenPipeError:  # the reader of the output is gone
+        return 0
+    except OSError as error:
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        return say(f"failed: {reason}; once that is fixed, the same command goes on from here", FAILED)
 
 
 def record(code: int, environment: Mapping[str, str] = os.environ) -> None:

@@ -2,10 +2,11 @@
 
 import logging
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Annotated, Literal, TypeVar
+from typing import Annotated, Literal
 
 import tyro
 
@@ -17,7 +18,29 @@ from trainer.recipe.decode import range_problems
 from trainer.terminal import busy, progress, show
 
 DIFFERENT = 1
-Command = TypeVar("Command")
+
+
+class _Verb(ABC):
+    """A verb that may refuse what was typed when it looks closer."""
+
+    __slots__ = ()
+
+    def run(self) -> int:
+        """Run the verb; returns the exit code."""
+        logging.basicConfig(format="%(message)s")  # to stderr
+        logging.getLogger("models").setLevel(logging.INFO)  # not the exporters, which narrate
+        try:
+            return self._run()
+        except ValueError as error:
+            return refuse(str(error).splitlines())
+
+    @abstractmethod
+    def _run(self) -> int:
+        """Run it.
+
+        Raises:
+            ValueError: Names or values cannot be used; nothing was done.
+        """
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,7 +55,7 @@ class Model(ModelConfig):
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class List:
+class List(_Verb):
     """List names with parameters, FLOPs (multiply-adds of one image at the paper's size), paper and reference.
 
     Example: provenet models list resnet50
@@ -43,13 +66,23 @@ class List:
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
-    def run(self) -> int:
-        """Print the table."""
-        return _run(list_networks, self)
+    def _run(self) -> int:
+        names = registry.matching(self.pattern)
+        from models.trace import multiply_adds, parameter_count, skeleton
+
+        rows: list[tuple[str, ...]] = []
+        for name in progress(names, "counting", "networks"):
+            row = TABLE[name]
+            network = skeleton(ModelConfig(name=name, num_classes=row.num_classes))
+            flops = f"{multiply_adds(network, row.image_size) / 1e9:6.3f} G"
+            parameters = f"{parameter_count(network):>10,}"
+            rows.append((name, parameters, flops, f"{row.image_size}", row.paper, registry.counterpart(name)))
+        show(("name", "parameters", "FLOPs", "pixels", "paper", "reference"), rows)
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Summary:
+class Summary(_Verb):
     """Show a network layer by layer: output shapes, parameters, multiply-adds, memory.
 
     Example: provenet models summary resnet50 --format keras
@@ -63,13 +96,25 @@ class Summary:
     format: Literal["table", "csv", "keras"] = "table"
     """table and csv as torchsummary counts, keras as Keras does (ResNet family)."""
 
-    def run(self) -> int:
-        """Print the layers."""
-        return _run(summarise, self)
+    def _run(self) -> int:
+        _at_least(1, self.batch)
+        config, size = _resolved(self.model, self.image_size)
+        from models import keras, summary
+        from models.trace import skeleton
+
+        network = skeleton(config)
+        try:
+            result = summary.summarise(network, (self.batch, config.in_channels, size, size))
+        except (RuntimeError, AssertionError) as error:  # a package's network, whose least size we do not know
+            images = f"{self.batch} images of {size} px (--batch, --image-size)"
+            raise ValueError(f"{config.name} does not take {images}: {str(error).splitlines()[0]}") from error
+        pages = {"table": summary.as_table, "csv": summary.as_csv, "keras": keras.as_keras}
+        sys.stdout.write(pages[self.format](result))
+        return 0
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Validate:
+class Validate(_Verb):
     """Compare a network with its public counterpart, weight for weight; exit code 1 on a difference.
 
     Example: provenet models validate resnet50
@@ -84,13 +129,35 @@ class Validate:
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
-    def run(self) -> int:
-        """Print the comparison."""
-        return _run(validate, self)
+    def _run(self) -> int:
+        _at_least(2, self.batch)  # a batch of one has no variance to normalise by
+        names = registry.names() if self.name == "all" else [self.name]
+        for name in names:
+            size = registry.entry(name).image_size if self.image_size is None else self.image_size
+            _refuse_any(registry.problems(ModelConfig(name=name), size, "--image-size"))
+        from models.validate import LIMITS, QUANTITIES, compare
+
+        pairs = [(name, dtype) for name in names for dtype in LIMITS]
+        equal: list[bool] = []
+
+        def rows() -> Iterator[tuple[str, ...]]:
+            for name, dtype in progress(pairs, "validating", "comparisons"):
+                result = compare(name, dtype, self.image_size, self.batch)
+                equal.append(result.equal)
+                counts = (
+                    f"{ours:,}" if ours == theirs else f"{ours:,}, not {theirs:,}" for ours, theirs in result.counts
+                )
+                differences = (f"{result.differences[quantity]:.1e}" for quantity in QUANTITIES)
+                verdict = "equal" if result.equal else "DIFFERENT"
+                precision = str(dtype).removeprefix("torch.")
+                yield name, registry.counterpart(name), precision, *counts, *differences, verdict
+
+        show(("name", "counterpart", "dtype", "parameters", "FLOPs", *QUANTITIES, ""), rows())
+        return 0 if all(equal) else DIFFERENT
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Export:
+class Export(_Verb):
     """Write a trained network as a file, any batch size, and compare the file's logits with the network's.
 
     Example: provenet models export resnet50 --weights runs/r50/model.safetensors --to onnx
@@ -108,102 +175,33 @@ class Export:
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
-    def run(self) -> int:
-        """Write the file and compare it."""
-        return _run(export, self)
+    def _run(self) -> int:
+        config, size = _resolved(self.model, self.image_size)
+        path = self.output or Path(f"{config.name.replace('/', '_')}.{self.to}")
+        if not path.parent.is_dir():
+            raise ValueError(f"--output: {path.parent} is not a folder")
+        if path.suffix != f".{self.to}" or path.is_dir():
+            raise ValueError(f"--output: {path}; name a file that ends in .{self.to}")
+        from safetensors import SafetensorError
 
+        from models import factory, weights
+        from models.export import ParityError
+        from models.export import export as write
 
-def _run(function: Callable[[Command], int], command: Command) -> int:
-    logging.basicConfig(format="%(message)s")  # to stderr
-    logging.getLogger("models").setLevel(logging.INFO)  # not the exporters, which narrate
-    try:
-        return function(command)
-    except ValueError as error:
-        return refuse(str(error).splitlines())
-
-
-def list_networks(command: List) -> int:
-    names = registry.matching(command.pattern)
-    from models.trace import multiply_adds, parameter_count, skeleton
-
-    rows: list[tuple[str, ...]] = []
-    for name in progress(names, "counting", "networks"):
-        row = TABLE[name]
-        network = skeleton(ModelConfig(name=name, num_classes=row.num_classes))
-        flops = f"{multiply_adds(network, row.image_size) / 1e9:6.3f} G"
-        parameters = f"{parameter_count(network):>10,}"
-        rows.append((name, parameters, flops, f"{row.image_size}", row.paper, registry.counterpart(name)))
-    show(("name", "parameters", "FLOPs", "pixels", "paper", "reference"), rows)
-    return 0
-
-
-def summarise(command: Summary) -> int:
-    _at_least(1, command.batch)
-    config, size = _resolved(command.model, command.image_size)
-    from models import keras, summary
-    from models.trace import skeleton
-
-    network = skeleton(config)
-    try:
-        result = summary.summarise(network, (command.batch, config.in_channels, size, size))
-    except (RuntimeError, AssertionError) as error:  # a package's network, whose least size we do not know
-        images = f"{command.batch} images of {size} px (--batch, --image-size)"
-        raise ValueError(f"{config.name} does not take {images}: {str(error).splitlines()[0]}") from error
-    pages = {"table": summary.as_table, "csv": summary.as_csv, "keras": keras.as_keras}
-    sys.stdout.write(pages[command.format](result))
-    return 0
-
-
-def validate(command: Validate) -> int:
-    _at_least(2, command.batch)  # a batch of one has no variance to normalise by
-    names = registry.names() if command.name == "all" else [command.name]
-    for name in names:
-        size = registry.entry(name).image_size if command.image_size is None else command.image_size
-        _refuse_any(registry.problems(ModelConfig(name=name), size, "--image-size"))
-    from models.validate import LIMITS, QUANTITIES, compare
-
-    pairs = [(name, dtype) for name in names for dtype in LIMITS]
-    equal: list[bool] = []
-
-    def rows() -> Iterator[tuple[str, ...]]:
-        for name, dtype in progress(pairs, "validating", "comparisons"):
-            result = compare(name, dtype, command.image_size, command.batch)
-            equal.append(result.equal)
-            counts = (f"{ours:,}" if ours == theirs else f"{ours:,}, not {theirs:,}" for ours, theirs in result.counts)
-            differences = (f"{result.differences[quantity]:.1e}" for quantity in QUANTITIES)
-            verdict = "equal" if result.equal else "DIFFERENT"
-            precision = str(dtype).removeprefix("torch.")
-            yield name, registry.counterpart(name), precision, *counts, *differences, verdict
-
-    show(("name", "counterpart", "dtype", "parameters", "FLOPs", *QUANTITIES, ""), rows())
-    return 0 if all(equal) else DIFFERENT
-
-
-def export(command: Export) -> int:
-    config, size = _resolved(command.model, command.image_size)
-    path = command.output or Path(f"{config.name.replace('/', '_')}.{command.to}")
-    if not path.parent.is_dir():
-        raise ValueError(f"--output: {path.parent} is not a folder")
-    if path.suffix != f".{command.to}" or path.is_dir():
-        raise ValueError(f"--output: {path}; name a file that ends in .{command.to}")
-    from safetensors import SafetensorError
-
-    from models import factory, weights
-    from models.export import ParityError
-    from models.export import export as write
-
-    network = factory.build(config)
-    weights.load(network, command.weights, config)
-    try:
-        with busy(f"writing {path}, and comparing it with the network"):
-            difference = write(network, config, path, command.to, size)
-    except ParityError as error:
-        sys.stderr.write(f"{error}\n")
-        return DIFFERENT
-    except (OSError, SafetensorError) as error:
-        raise ValueError(f"--output: {path} cannot be written: {error}") from error
-    sys.stdout.write(f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n")
-    return 0
+        network = factory.build(config)
+        weights.load(network, self.weights, config)
+        try:
+            with busy(f"writing {path}, and comparing it with the network"):
+                difference = write(network, config, path, self.to, size)
+        except ParityError as error:
+            sys.stderr.write(f"{error}\n")
+            return DIFFERENT
+        except (OSError, SafetensorError) as error:
+            raise ValueError(f"--output: {path} cannot be written: {error}") from error
+        sys.stdout.write(
+            f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n"
+        )
+        return 0
 
 
 def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:

@@ -11,8 +11,7 @@ import tyro
 
 from data.catalog.listing import SPLITS, Listing
 from data.catalog.pack_record import PackOptions
-from trainer.commands.resumable import resumable
-from trainer.exits import FAILED, refuse, say
+from trainer.exits import FAILED, refuse, resumable, say
 from trainer.recipe.decode import range_problems
 
 if TYPE_CHECKING:

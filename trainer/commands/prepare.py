@@ -15,8 +15,7 @@ from data.catalog.listing import MANIFESTS
 from data.catalog.pack_record import PackOptions
 from data.output_folder import RefusedError
 from data.prepare.prepared import Prepared
-from trainer.commands.resumable import resumable
-from trainer.exits import FAILED, refuse, say
+from trainer.exits import FAILED, refuse, resumable, say
 from trainer.recipe.decode import range_problems
 
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]

@@ -9,8 +9,7 @@ from typing import Annotated, Literal
 import tyro
 
 from data.synth.config import Synth
-from trainer.commands.resumable import resumable
-from trainer.exits import refuse
+from trainer.exits import refuse, resumable
 from trainer.recipe.decode import range_problems
 
 

@@ -13,8 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import tyro
 
 from data.catalog.listing import SPLITS, manifest_file
-from trainer.commands.resumable import resumable
-from trainer.exits import refuse
+from trainer.exits import refuse, resumable
 
 if TYPE_CHECKING:
     import numpy as np

@@ -17,7 +17,7 @@ from trainer.doctor.measurements import in_turns, measure, together, train, warm
 from trainer.doctor.rig import Rig, build_fit, sample
 from trainer.engine.fit import Fit
 from trainer.engine.memory import advising, fitted, is_short
-from trainer.peers import agree
+from trainer.peers import on_main
 from trainer.recipe.checks import recipe_problems, world_problems
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
@@ -121,13 +121,11 @@ def _compared(rig: Rig, fit: Fit, change: Change, rounds: int) -> list[Pace] | N
 
 def _placed(site: SiteConfig, runtime: Runtime, stack: ExitStack, *, draws: bool) -> SiteConfig:
     """The site with a folder of the doctor's own, which `stack` removes (collective)."""
-    world, failure = runtime.world, None
-    folder = site.output.with_name(f".doctor-{world.address}-{world.port or os.getpid()}")
-    try:
-        if world.is_main:
-            folder.mkdir()
-            stack.callback(shutil.rmtree, folder)
-    except OSError as error:
-        failure = error
-    agree(runtime, failure)
+    folder = site.output.with_name(f".doctor-{runtime.world.address}-{runtime.world.port or os.getpid()}")
+
+    def make() -> None:
+        folder.mkdir()
+        stack.callback(shutil.rmtree, folder)
+
+    on_main(runtime, make, OSError)
     return replace(site, output=folder, data=folder / "images" if draws else site.data)
