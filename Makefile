@@ -30,7 +30,7 @@ DEVICES := $(if $(filter 1,$(PROCESSES)),$(if $(filter 0,$(GPUS)),--cpu),--multi
 LAUNCH := $(BIN)/provenet run -- $(BIN)/accelerate launch --quiet $(DEVICES) --num_processes $(PROCESSES) --num_machines 1 \
   --num_cpu_threads_per_process 1 --mixed_precision no --dynamo_backend no
 
-.PHONY: help train test test-gpu check lint quick tests env env-dev system bench drill screenshot clean
+.PHONY: help train test test-gpu check lint quick tests env env-dev system bench drill crash screenshot clean
 .DEFAULT_GOAL := help
 
 help:  ## Show what can be made, and by which settings.
@@ -85,6 +85,9 @@ system:  ## Install Slurm and Chromium for the tests, where root or sudo allows.
 
 bench: env-dev  ## Time loaders, engine and whole programs beside others: FLAGS="training --engine", FLAGS="loaders ROOT".
 	@$(BIN)/python -m tests.benchmarks $(or $(FLAGS),--help)
+
+crash: env-dev  ## End a tiny run at every system call that changes its directory, and compare what the same command makes of it.
+	@$(BIN)/python -m tests.system.crash $(FLAGS)
 
 drill: env-dev system  ## Rehearse RECIPE on a failing Slurm cluster of this machine, as root, and compare the ends.
 	@$(BIN)/python -m tests.system.drill "$(RECIPE)" $(FLAGS)

@@ -117,6 +117,18 @@ class RunDirectory:
             fix = f"remove it, and the command that made {self.path} writes it again"
             raise InvalidConfigError([f"{self.result}: damaged ({error}); {fix}"]) from None
 
+    def is_cut_short(self) -> bool:
+        """Whether the end of a finished run is incomplete: the page is its last file, and then the holder goes."""
+        if self.holder.exists() or self.at_work.exists() or not self.page.exists():
+            return True
+        return self.page.stat().st_mtime_ns < self.result.stat().st_mtime_ns
+
+    def clear(self) -> None:
+        """Remove the temporary files of killed processes; only the process that holds the directory may."""
+        for file in self.path.glob(".*.tmp"):
+            with suppress(OSError):
+                file.unlink()
+
     def guide(self) -> str:
         """Lines for the console: the result, and the paths of the run's files."""
         result = self.finished()

@@ -2,6 +2,7 @@
 
 import json
 import sys
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -57,6 +58,8 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         runtime.keep_near()
     with ExitStack() as holding:
         hold = take_hold(runtime, site, stop, holding)
+        if hold:
+            RunDirectory(site.output).clear()
         recipe = begin(recipe, runtime, site)
         context = RunContext(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
         images = list_images(context)
@@ -145,7 +148,30 @@ def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: 
         newest = files.newest_first(run.checkpoints)[0]  # its write has ended
         files.copy(newest / (files.EMA if context.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
-    report.write(run)
-    if finished:
-        conclude(context, finished.step)
+        complete(run, context.console.say)
+    else:
+        report.write(run)
     sys.stdout.write(run.guide())
+
+
+def complete(run: RunDirectory, say: Callable[[str], None]) -> None:
+    """Write what follows the result of a finished run: the report, and the end in TensorBoard (rank 0 only)."""
+    from trainer.evidence import report
+
+    report.write(run)
+    conclude(run, say)
+
+
+def complete_end(run: RunDirectory, stop: StopFlag) -> None:
+    """Complete the end of a finished run that a kill or an error has cut short (rank 0 only).
+
+    Raises:
+        HeldError: Another process holds the directory: it may be completing the run.
+        StopRequestedError: Asked to stop while waiting to see whether it lives.
+        OSError: A file cannot be written.
+    """
+    with Hold.take(run.holder, Console().say, stop.check) as hold:
+        run.clear()
+        at_work.report(run, Console().say)
+        hold.check()
+        complete(run, Console().say)

@@ -130,3 +130,34 @@ def test_a_folder_of_runs_is_no_place_for_one_more_among_them(tmp_path: Path) ->
     (problem,) = RunDirectory(tmp_path).problems(Recipe(), IMAGES)
     assert problem == f"--output: {tmp_path} holds other runs (r18, r50); name a folder for this one in it"
     assert RunDirectory(tmp_path / "r34").problems(Recipe(), IMAGES) == []
+
+
+@pytest.mark.parametrize(
+    ("left", "short"),
+    [
+        (("page",), False),
+        ((), True),  # killed before the page was written
+        (("page", "holder"), True),  # killed after it
+        (("page", "at_work"), True),
+        (("page of a stop",), True),
+    ],
+)
+def test_the_end_of_a_finished_run_may_have_been_cut_short(left: tuple[str, ...], short: bool, tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    for file, written in ((run.result, 100), (run.page, 101 if "page" in left else 99)):
+        if file == run.result or "page" in str(left):
+            file.touch()
+            os.utime(file, (written, written))
+    if "holder" in left:
+        run.holder.touch()
+    if "at_work" in left:
+        run.at_work.mkdir()
+    assert run.is_cut_short() == short
+
+
+def test_what_killed_writers_have_left_is_removed_and_nothing_else(tmp_path: Path) -> None:
+    kept = {"recipe.yaml", "metrics.jsonl", ".hidden", "mine.tmp"}
+    for name in (*kept, ".report.html.tmp", ".manifest-train.npz.17.tmp"):
+        (tmp_path / name).touch()
+    RunDirectory(tmp_path).clear()
+    assert {path.name for path in tmp_path.iterdir()} == kept

@@ -47,11 +47,10 @@ class Train:
         if problems:
             return refuse(problems, world)
         run = RunDirectory(self.site.output)
-        if run.finished():
-            sys.stdout.write(f"nothing to do, this run is {run.guide()}" if world.is_main else "")
-            return 0
-        sleep_at_barriers()
         stop = StopFlag()
+        if run.finished():
+            return _finished(run, world, stop) if world.is_main else 0
+        sleep_at_barriers()
         stop.install()
         begun()  # before torch is loaded and the processes meet: what ends a process there is no failure of the run
         return _train(command, world, stop)
@@ -65,6 +64,23 @@ def default(words: Sequence[str]) -> Train:
     """
     site = SiteConfig(data=tyro.MISSING, output=tyro.MISSING)
     return Train(recipe=tyro.MISSING, settings=named_recipe(words, "train"), site=site)
+
+
+def _finished(run: RunDirectory, world: World, stop: StopFlag) -> int:
+    """Print what a finished run has left, after its end has been completed if that was cut short."""
+    if run.is_cut_short():
+        from trainer.commands.failures import explain
+        from trainer.train import complete_end
+
+        stop.install()
+        try:
+            complete_end(run, stop)
+        except Exception as error:
+            if (code := explain(error, world)) is None:
+                raise
+            return code
+    sys.stdout.write(f"nothing to do, this run is {run.guide()}")
+    return 0
 
 
 def _train(command: Train, world: World, stop: StopFlag) -> int:

@@ -59,7 +59,7 @@ def _prepare(context: RunContext, data: DataSet) -> None:
         _check(images, context, begun=exists)
         if not exists:
             images.save(context.run.manifest(split))
-            dataset.journal_file(context.run.path, split).unlink(missing_ok=True)
+        dataset.journal_file(context.run.path, split).unlink(missing_ok=True)
         manifests.append(images)
     recipe, (train, val) = context.recipe, manifests
     if problems := dataset.counts(train, val, recipe.model.num_classes, recipe.global_batch):

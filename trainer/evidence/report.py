@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 
 from data.catalog.listing import SPLITS
+from data.durable import replace
 from trainer.evaluation.outcome import Accuracy
 from trainer.evaluation.request import own_protocol
 from trainer.evidence import page, plots
@@ -51,7 +52,7 @@ def write_files(account: Account, judged: Verdict, targets: Mapping[str, tuple[T
         *_differences(account),
     ]
     text = "\n\n".join(filter(None, sections)) + "\n"
-    account.run.curves.write_bytes(curves)
+    replace(account.run.curves, curves)
     write_text(account.run.report, text)
     write_text(account.run.page, page.html(title, text, judged.tone, {account.run.curves.name: curves}))
 

@@ -5,7 +5,7 @@ metrics.jsonl, one JSON object a line, is the record; the others show the same f
 
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -110,10 +110,10 @@ class Telemetry:
         self._journal.write("start", step, {"schema": METRICS_SCHEMA, **environment})
 
 
-def conclude(context: RunContext, step: int) -> None:
+def conclude(run: RunDirectory, say: Callable[[str], None]) -> None:
     """Show the report of a finished run in TensorBoard, and mark the run as finished there."""
-    lines = context.run.report.read_text(encoding="utf-8").splitlines()
-    board = Board(context.run.path, context.console.say)
+    lines, step = run.report.read_text(encoding="utf-8").splitlines(), run.records()[-1]["step"]
+    board = Board(run.path, say)
     board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # without its plot
     board.end()
     board.close()
