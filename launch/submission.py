@@ -94,7 +94,7 @@ class LaunchFolder:
             content = json.loads(self._submission.read_text(encoding="utf-8"))
             schema.check(content["schema"], SCHEMA, self._submission)
             return Submission(**schema.known_fields(Submission, content))
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         except NewerSchemaError as error:
             raise DamagedRecordError(f"{error}, or remove it and submit again") from None

@@ -17,7 +17,7 @@ from data.catalog.pack_record import CLASSES, RECORD, unfinished
 from data.catalog.tree import EXTENSIONS
 
 THREADS = 8  # on a network file system most of the time is spent waiting; on a local one they cost nothing
-MAX_DIGITS = 9
+MAX_DIGITS = 6  # a million classes, as many as a network may have: each gets a name
 
 
 class ShardError(ValueError):
@@ -87,7 +87,7 @@ def _target(path: Path, stream: IO[bytes], member: Member) -> int:
     digits = content.strip()
     if not digits.isdigit() or len(digits) > MAX_DIGITS:
         raise ShardError(
-            f"{path}: {member.name} holds {content[:20]!r}; it must be the number of a class in digits, from 0"
+            f"{path}: {member.name} holds {content[:20]!r}; it must be the number of a class, from 0 to 999999"
         )
     return int(digits)
 

@@ -41,6 +41,8 @@ class Cancel:
         run = RunDirectory(self.run_directory)
         try:
             seen = read(run)
+        except NotADirectoryError:
+            return refuse([f"RUN: {run.path} is not a folder"])
         except ValueError as error:
             return refuse([str(error)])
         if seen.submission is None:

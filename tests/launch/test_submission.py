@@ -97,3 +97,9 @@ def test_what_belongs_to_another_is_unsafe_also_behind_a_link(tmp_path: Path, gi
     os.chown(folder / given, 4711, 4711, follow_symlinks=False)
     for place in (folder, tmp_path / "linked"):
         assert "belongs to another user (uid 4711)" in str(unsafe(place))
+
+
+def test_a_file_where_a_run_is_expected_was_never_submitted(tmp_path: Path) -> None:
+    file = tmp_path / "README.md"
+    file.touch()
+    assert LaunchFolder(file).submission() is None

@@ -11,6 +11,8 @@ from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, decode, encode, suggest
 
 FOLDER = Path(__file__).parent / "yaml"
+MOST_BYTES = 1_000_000  # of a file: a recipe has some thousand, and to parse 100 MB takes minutes and gigabytes
+MOST_VALUES = 100_000  # in a file, as often as aliases repeat them: a file of 1 KB can stand for a billion
 
 
 def names() -> list[str]:
@@ -42,6 +44,8 @@ def read(file: Path) -> Any:
         InvalidConfigError: It cannot be read.
     """
     try:
+        if (size := file.stat().st_size) > MOST_BYTES:
+            raise InvalidConfigError([f"{size:,} bytes; a file of settings has at most {MOST_BYTES:,}"])
         return yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except InvalidConfigError as error:
         raise InvalidConfigError(f"{file}: {problem}" for problem in error.problems) from None
@@ -87,6 +91,12 @@ class _Loader(yaml.SafeLoader):
 
     yaml_implicit_resolvers = {}  # noqa: RUF012 - as PyYAML declares it
 
+    def get_single_node(self) -> yaml.Node | None:
+        node = super().get_single_node()
+        if node is not None and _values(node, {}) > MOST_VALUES:
+            raise InvalidConfigError([f"more than {MOST_VALUES:,} values, by aliases; write out what is meant"])
+        return node
+
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         keys = [self.construct_object(key, deep=True) for key, _ in node.value]
         twice = [
@@ -97,6 +107,15 @@ class _Loader(yaml.SafeLoader):
         if twice:
             raise InvalidConfigError(twice)
         return super().construct_mapping(node, deep)
+
+
+def _values(node: yaml.Node, known: dict[yaml.Node, int]) -> int:
+    """Values in a node, as often as aliases repeat them; too many in one that contains itself."""
+    if node not in known:
+        known[node] = MOST_VALUES + 1
+        parts = [part for item in node.value for part in (item if isinstance(item, tuple) else (item,))]
+        known[node] = 1 + sum(_values(part, known) for part in parts if isinstance(part, yaml.Node))
+    return known[node]
 
 
 _EXPONENT = r"[eE][-+]?[0-9]+"

@@ -134,6 +134,14 @@ def test_what_was_never_queued_cannot_be_cancelled(tmp_path: Path, content: str 
     assert expected in done.stderr
 
 
+@pytest.mark.parametrize("verb", ["cancel", "logs", "resume"])
+def test_a_file_in_place_of_a_run_is_bad_input(verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "report.md"
+    file.touch()
+    assert main([verb, str(file)]) == 2
+    assert f"RUN: {file}" in capsys.readouterr().err
+
+
 def test_a_local_job_is_asked_by_a_signal(tmp_path: Path) -> None:
     """Its process is submitit's: others with the same number are not touched."""
     folder = LaunchFolder(tmp_path)

@@ -133,3 +133,27 @@ def test_a_file_that_cannot_be_read_is_named(tmp_path: Path, text: str | None, p
         file.write_text(text)
     with pytest.raises(InvalidConfigError, match=re.escape(problem.replace("FILE", str(file)))):
         recipes.read(file)
+
+
+BOMB = "a0: &a0 [x]\n" + "".join(f"a{n}: &a{n} [{', '.join([f'*a{n - 1}'] * 10)}]\n" for n in range(1, 9))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        (BOMB + "epochs: *a8\n", "FILE: more than 100,000 values, by aliases"),
+        ("epochs: &loop [*loop]\n", "FILE: more than 100,000 values, by aliases"),
+        ("# " + "x" * 1_000_000, "FILE: 1,000,002 bytes; a file of settings has at most 1,000,000"),
+    ],
+)
+def test_a_small_file_cannot_take_all_memory(tmp_path: Path, text: str, problem: str) -> None:
+    file = tmp_path / "bomb.yaml"
+    file.write_text(text)
+    with pytest.raises(InvalidConfigError, match=re.escape(problem.replace("FILE", str(file)))):
+        recipes.read(file)
+
+
+def test_aliases_are_read_where_they_are_few(tmp_path: Path) -> None:
+    file = tmp_path / "sweep.yaml"
+    file.write_text("list: [&one {seed: 1}, *one]\n")
+    assert recipes.read(file) == {"list": [{"seed": 1}, {"seed": 1}]}
