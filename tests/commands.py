@@ -26,7 +26,9 @@ def run(module: str, *arguments: object, environment: dict[str, str] | None = No
 def call(main: Callable[[list[str]], int], *arguments: object) -> subprocess.CompletedProcess[str]:
     """The same in this process, which has loaded torch long ago: for tables of many cases."""
     words, output, errors = list(map(str, arguments)), io.StringIO(), io.StringIO()
-    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
+    handlers = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
+    }
     try:
         with patch.dict(os.environ), redirect_stdout(output), redirect_stderr(errors):
             code = main(words)

@@ -15,6 +15,7 @@ if __name__ == "__main__" and sys.path[0] != ROOT:
 from trainer.cpus import restart_with_allocator  # noqa: E402
 from trainer.exits import ABORTED, record, trace_crashes  # noqa: E402
 from trainer.stopping import ignore_signals  # noqa: E402
+from trainer.streams import protect  # noqa: E402
 
 
 def run() -> int:
@@ -48,6 +49,8 @@ def start() -> NoReturn:
     """Run this process: with the allocator's settings for `train` and `doctor`, and with tracebacks of crashes."""
     if sys.argv[1:2] in (["train"], ["doctor"]):
         restart_with_allocator()
+    if sys.argv[1:2] == ["train"] and not {"-h", "--help"} & {*sys.argv}:
+        protect()
     trace_crashes()
     leave(run())
 

@@ -11,7 +11,7 @@ START_AGAIN = 75  # EX_TEMPFAIL of sysexits: stopped after saving; the same comm
 
 INTERRUPTS = 3  # Ctrl-C so many times ends the process at once: a step may hang; torchrun sends the first twice
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 
 
 def ignore_signals() -> None:
@@ -34,7 +34,8 @@ class StopFlag:
     def install(self) -> None:
         """Install the signal handlers; only the main thread may call this."""
         for number in _SIGNALS:
-            signal.signal(number, self._raise)
+            if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # which nohup ignores
+                signal.signal(number, self._raise)
 
     @property
     def is_set(self) -> bool:

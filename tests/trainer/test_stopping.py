@@ -9,12 +9,13 @@ import pytest
 
 from trainer.stopping import StopFlag, StopRequestedError, ignore_signals
 
-NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)
+NUMBERS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 
 
 @pytest.fixture
 def flag() -> Iterator[StopFlag]:
     before = {number: signal.getsignal(number) for number in NUMBERS}
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)  # nohup, if it started the tests, ignores it
     installed = StopFlag()
     installed.install()
     yield installed
@@ -33,6 +34,13 @@ def test_a_signal_sets_the_flag_and_does_nothing_else(flag: StopFlag, number: si
     assert flag.is_set
     with pytest.raises(StopRequestedError, match=number.name):
         flag.check()
+
+
+def test_a_hangup_that_arrives_ignored_stays_so(flag: StopFlag) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    flag.install()
+    os.kill(os.getpid(), signal.SIGHUP)
+    assert not flag.is_set
 
 
 def test_a_process_that_ends_takes_no_notice_of_another_stop(flag: StopFlag) -> None:

@@ -95,7 +95,9 @@ def test_a_stop_is_heard(context: RunContext, images: Path) -> None:
     state = build.train_state(context.recipe, context.site, context.runtime)
     found, run = dataset.find(images), context.run.path
     both = found.manifest(run, "train"), found.manifest(run, "val")
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2)}
+    before = {
+        number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
+    }
     try:
         context.stop.install()
         signal.raise_signal(signal.SIGTERM)
