@@ -54,7 +54,7 @@ class RunDirectory:
     weights = _Item("model.safetensors")
     """The weights that the result is of, under torchvision's or timm's names; only of a finished run."""
     result = _Item("result.json")
-    """The final accuracy with its protocol; written last, so its presence makes the run finished."""
+    """The final accuracy with its protocol; its presence makes the run finished."""
     report = _Item("report.md")
     page = _Item("report.html")
     """The report for a browser, in one file."""

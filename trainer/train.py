@@ -140,38 +140,37 @@ def _opening(recipe: Recipe, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, 
 
 def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
     """Write the result of a finished run, and the report, and print where the files are (rank 0 only)."""
-    from trainer.evidence import report  # its plotting is slow to import
-
     run = context.run
     if finished:
         result = result_of(context.recipe, finished, *build.plans(context, images))
         newest = files.newest_first(run.checkpoints)[0]  # its write has ended
         files.copy(newest / (files.EMA if context.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
-        complete(run, context.console.say)
-    else:
-        report.write(run)
+    _report(run, finished.step if finished else None, context.console.say)
     sys.stdout.write(run.guide())
 
 
-def complete(run: RunDirectory, say: Callable[[str], None]) -> None:
-    """Write what follows the result of a finished run: the report, and the end in TensorBoard (rank 0 only)."""
-    from trainer.evidence import report
+def _report(run: RunDirectory, finished: int | None, say: Callable[[str], None]) -> None:
+    """Write the report, and of a run that finished with step `finished` also the end in TensorBoard (rank 0 only)."""
+    from trainer.evidence import report  # its plotting is slow to import
 
     report.write(run)
-    conclude(run, say)
+    if finished is not None:
+        conclude(run, finished, say)
 
 
-def complete_end(run: RunDirectory, stop: StopFlag) -> None:
-    """Complete the end of a finished run that a kill or an error has cut short (rank 0 only).
+def complete_end(run: RunDirectory, stop: StopFlag) -> int:
+    """Complete the end of a finished run that a kill or an error has cut short (rank 0 only); returns exit code 0.
 
     Raises:
         HeldError: Another process holds the directory: it may be completing the run.
         StopRequestedError: Asked to stop while waiting to see whether it lives.
         OSError: A file cannot be written.
     """
-    with Hold.take(run.holder, Console().say, stop.check) as hold:
+    say = Console().say
+    with Hold.take(run.holder, say, stop.check) as hold:
         run.clear()
-        at_work.report(run, Console().say)
+        at_work.report(run, say)
         hold.check()
-        complete(run, Console().say)
+        _report(run, run.records()[-1]["step"], say)
+    return 0

@@ -1,5 +1,7 @@
 """Expected failures of a run, printed in a few lines without a traceback."""
 
+from collections.abc import Callable
+
 from data.catalog.manifest import DamagedManifestError
 from data.load.backends import UnusableBackendError
 from data.types import BrokenImageError, TooManyBrokenError
@@ -28,6 +30,16 @@ def explain(error: Exception, world: World) -> int | None:
             return say(f"rank {world.rank} lost contact with another process: {first}", ABORTED)
         case _:
             return None
+
+
+def explained(work: Callable[[], int], world: World) -> int:
+    """Run `work`; its exit code, or that of an expected error, which is printed."""
+    try:
+        return work()
+    except Exception as error:
+        if (code := explain(error, world)) is None:
+            raise
+        return code
 
 
 def _failed(error: Exception, code: int, said: bool) -> int:

@@ -69,33 +69,24 @@ def default(words: Sequence[str]) -> Train:
 def _finished(run: RunDirectory, world: World, stop: StopFlag) -> int:
     """Print what a finished run has left, after its end has been completed if that was cut short."""
     if run.is_cut_short():
-        from trainer.commands.failures import explain
+        from trainer.commands.failures import explained
         from trainer.train import complete_end
 
         stop.install()
-        try:
-            complete_end(run, stop)
-        except Exception as error:
-            if (code := explain(error, world)) is None:
-                raise
+        if code := explained(lambda: complete_end(run, stop), world):
             return code
     sys.stdout.write(f"nothing to do, this run is {run.guide()}")
     return 0
 
 
 def _train(command: Train, world: World, stop: StopFlag) -> int:
-    from trainer.commands.failures import explain
+    from trainer.commands.failures import explained
     from trainer.train import train
 
     settings, site = command.settings, command.site
     if problems := preflight.machine_problems(settings, site, world) or _make_folder(site, world):
         return refuse(problems, world)
-    try:
-        return train(settings, site, world, stop)
-    except Exception as error:
-        if (code := explain(error, world)) is None:
-            raise
-        return code
+    return explained(lambda: train(settings, site, world, stop), world)
 
 
 def _make_folder(site: SiteConfig, world: World) -> list[str]:

@@ -67,7 +67,7 @@ class Request:
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
     """CPU threads per process. None: its share of the machine's cores."""
 
-    def folder(self, source: "Source", images: str, protocol: Protocol) -> Path:
+    def folder(self, source: Source, images: str, protocol: Protocol) -> Path:
         """The folder for the figures of these weights on a set of images of this name."""
         if self.output:
             return self.output
@@ -79,7 +79,7 @@ class Request:
         checkpoint = "" if of_result else f"-{source.file.parent.name}-{source.which}"
         return source.run.evaluations / safe(f"{name}{checkpoint}")
 
-    def comparison_folder(self, first: "Source", second: "Source") -> Path:
+    def comparison_folder(self, first: Source, second: Source) -> Path:
         """The folder for the comparison of two sets of answers."""
         return self.output or Path(FOLDER) / f"{safe(first.text)}--{safe(second.text)}"
 

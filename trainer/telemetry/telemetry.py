@@ -110,9 +110,9 @@ class Telemetry:
         self._journal.write("start", step, {"schema": METRICS_SCHEMA, **environment})
 
 
-def conclude(run: RunDirectory, say: Callable[[str], None]) -> None:
+def conclude(run: RunDirectory, step: int, say: Callable[[str], None]) -> None:
     """Show the report of a finished run in TensorBoard, and mark the run as finished there."""
-    lines, step = run.report.read_text(encoding="utf-8").splitlines(), run.records()[-1]["step"]
+    lines = run.report.read_text(encoding="utf-8").splitlines()
     board = Board(run.path, say)
     board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # without its plot
     board.end()

@@ -150,7 +150,7 @@ def test_the_report_of_a_finished_run_is_a_text_without_pictures(tmp_path: Path)
     run = RunDirectory(tmp_path)
     run.report.write_text("# A run\n\n**Reproduced.**\n\n![curves](curves.png)\n")
     stretch(run, 0, 0, last=2, offset=0.0)
-    conclude(run, print)
+    conclude(run, 2, print)
     (shown,) = board(tmp_path).Tensors("report/text_summary")
     text = shown.tensor_proto.string_val[0].decode()
     assert shown.step == 2
