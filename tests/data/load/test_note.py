@@ -1,5 +1,3 @@
-import resource
-import signal
 import struct
 from contextlib import closing
 from pathlib import Path
@@ -17,6 +15,7 @@ from data.schema import NewerSchemaError
 from data.types import Backend, Shard
 from data.verify import verify
 from tests.data.load.loading import BACKENDS, CONFIG
+from tests.limits import full_disk
 
 
 @pytest.fixture(scope="module")
@@ -53,16 +52,11 @@ def test_what_a_loader_has_in_hand_is_written_down(backend: Backend, plan: Train
 
 def test_a_full_disk_ends_nothing_and_invents_nothing(plan: TrainPlan, tmp_path: Path) -> None:
     at_work = Note(tmp_path / "note", plan.max_batch)
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4, before[1]))
-    try:
+    with full_disk(4):
         batches = at_work.follow(plan.samples(0, 0))
         for _ in range(3):
             next(batches)
             at_work.finished()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert note.read(tmp_path / "note") == []
 
 

@@ -1,9 +1,6 @@
 """A scan that is stopped anywhere goes on from there."""
 
 import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ from data.catalog import tree
 from data.catalog.listing import Listing
 from data.verify import verify
 from data.verify.scan_journal import HEAD, opened
+from tests.limits import full_disk
 
 IMAGES = 192
 
@@ -107,17 +105,6 @@ def test_two_scans_do_not_share_a_journal(listing: Listing, journal: Path) -> No
 
 
 def test_a_full_disk_is_told_with_the_journal_s_name_and_keeps_what_it_took(listing: Listing, journal: Path) -> None:
-    with small_files(), pytest.raises(OSError, match=f"File too large: '{journal}'"):
+    with full_disk(7000), pytest.raises(OSError, match=f"File too large: '{journal}'"):
         scan(listing, journal)
     assert 0 < scan(listing, journal).read < IMAGES
-
-
-@contextmanager
-def small_files() -> Iterator[None]:
-    """A limit on the size of a file fails as a full disk does: in the middle of a write."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (7000, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -4,6 +4,7 @@ import argparse
 import errno
 import os
 import random
+import re
 import shutil
 import subprocess
 import sys
@@ -13,25 +14,15 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from tests.system.crash import judge
-from tests.system.crash.trials import Trial, call_site, preload, start
+from tests.system.crash.trials import Trial, preload, start
 
 SHIM = Path(__file__).with_name("shim.c")
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 TINY = (
-    *(
-        "train",
-        "demo",
-        "--model.name",
-        "resnet20",
-        "--model.num-classes",
-        "2",
-        "--global-batch",
-        "4",
-        "--micro-batch",
-        "4",
-    ),
-    *("--input.train-size", "8", "--input.eval-resize", "8", "--input.eval-crop", "8", "--epochs", "2"),
-    *("--threads", "1", "--loader", "threads", "--log-every", "1", "--save-steps", "1", "--keep-checkpoints", "1"),
+    *("train", "demo", "--model.name", "resnet20", "--model.num-classes", "2", "--global-batch", "4"),
+    *("--micro-batch", "4", "--input.train-size", "8", "--input.eval-resize", "8", "--input.eval-crop", "8"),
+    *("--epochs", "2", "--threads", "1", "--loader", "threads", "--log-every", "1", "--save-steps", "1"),
+    *("--keep-checkpoints", "1"),
 )
 
 
@@ -40,7 +31,11 @@ def main() -> int:
     if "crash_shim" not in os.environ:
         return _with_shim()
     preload()
-    root = Path(tempfile.mkdtemp(prefix="crash-"))
+    with tempfile.TemporaryDirectory(prefix="crash-") as folder:
+        return _try_all(Path(folder), arguments)
+
+
+def _try_all(root: Path, arguments: argparse.Namespace) -> int:
     words = [*TINY, "--data", str(_images(root))]
     whole, trace = root / "whole", root / "trace"
     code = start([*words, "--output", str(whole)], whole, Trial(), root / "whole.log", trace)
@@ -50,7 +45,7 @@ def main() -> int:
     calls = trace.read_text().splitlines()
     first = len(calls) - arguments.last if arguments.last else 0
     chosen = list(_trials(calls, first, arguments))
-    sys.stdout.write(f"{len(calls)} calls from {len({*map(call_site, calls)})} places; {len(chosen)} trials\n")
+    sys.stdout.write(f"{len(calls)} calls from {len({*map(_place, calls)})} places; {len(chosen)} trials\n")
     table: Counter[tuple[str, str]] = Counter()
     for trial in chosen:
         wrong = _tried(words, root, whole, trial)
@@ -60,7 +55,6 @@ def main() -> int:
             sys.stdout.write(f"{kind} at call {trial.call} ({calls[trial.call - 1]}): {'; '.join(wrong)}\n")
             sys.stdout.flush()
     _show(table)
-    shutil.rmtree(root)
     return int(any(outcome == "otherwise" for _, outcome in table))
 
 
@@ -100,7 +94,7 @@ def _images(root: Path) -> Path:
 def _trials(calls: Sequence[str], first: int, arguments: argparse.Namespace) -> Iterator[Trial]:
     """Kill before each call; tear each write; for each place in the code, each error, passing and lasting."""
     every = range(first + 1, len(calls) + 1)
-    places = {call_site(calls[number - 1]): number for number in reversed(every)}
+    places = {_place(calls[number - 1]): number for number in reversed(every)}
     lists = {
         "kill": [Trial(how="kill", call=number) for number in every],
         "torn": [Trial(how="torn", call=number) for number in every if calls[number - 1].startswith("write")],
@@ -114,6 +108,11 @@ def _trials(calls: Sequence[str], first: int, arguments: argparse.Namespace) -> 
     for kind in arguments.kinds:
         trials, drawn = lists[kind], random.Random(arguments.seed)
         yield from trials if arguments.sample is None else drawn.sample(trials, min(arguments.sample, len(trials)))
+
+
+def _place(call: str) -> str:
+    """A traced call without the numbers in its path, so that the same line of code gives the same text."""
+    return re.sub(r"\d+", "N", call)
 
 
 def _tried(words: Sequence[str], root: Path, whole: Path, trial: Trial) -> list[str]:

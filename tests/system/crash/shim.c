@@ -34,8 +34,6 @@ void crash_arm(const char *folder, int how, long number, int error, const char *
     trace = log ? (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_TRUNC, 0600) : -1;
 }
 
-long crash_calls(void) { return atomic_load(&calls); }
-
 static int below(const char *path) {
     return root_length && !strncmp(path, root, root_length) && (path[root_length] == '/' || !path[root_length]);
 }

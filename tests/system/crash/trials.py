@@ -5,7 +5,6 @@ Each trial is a fork of a process that has loaded everything and computed nothin
 
 import ctypes
 import os
-import re
 import signal
 import sys
 import traceback
@@ -14,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from tests.commands import HANGS_S
+
 How = Literal["count", "kill", "torn", "fail once", "fail on"]
 HOW: Sequence[How] = ("count", "kill", "torn", "fail once", "fail on")
-TIMEOUT_S = 120
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -55,7 +55,7 @@ def start(words: Sequence[str], run: Path, trial: Trial, output: Path, trace: Pa
             code = 99
         os._exit(code)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
-    signal.alarm(TIMEOUT_S)
+    signal.alarm(int(HANGS_S))
     _, status = os.waitpid(child, 0)
     signal.alarm(0)
     return os.waitstatus_to_exitcode(status)
@@ -74,8 +74,3 @@ def _child(words: Sequence[str], run: Path, trial: Trial, output: Path, trace: P
     code = command()
     sys.stdout.flush()
     return code
-
-
-def call_site(line: str) -> str:
-    """A traced call without the numbers in its path, so that the same line of code gives the same text."""
-    return re.sub(r"\d+", "N", line)

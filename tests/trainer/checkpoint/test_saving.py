@@ -1,14 +1,12 @@
 import logging
 import multiprocessing
-import resource
 import shutil
 import signal
 import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,6 +16,7 @@ import pytest
 import torch
 
 from tests.commands import HANGS_S
+from tests.limits import full_disk
 from trainer.checkpoint import store
 from trainer.checkpoint.saving import Saver
 from trainer.recipe.config import SiteConfig
@@ -73,17 +72,6 @@ def newest(folder: Path) -> dict[str, Any]:
     state = store.load_newest(folder)
     assert state is not None
     return state
-
-
-@contextmanager
-def full_disk(size: int) -> Iterator[None]:
-    """No file grows beyond `size` bytes: the write fails in its middle, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def test_it_is_due_by_the_clock_from_the_last_one_begun(tmp_path: Path) -> None:

@@ -1,14 +1,12 @@
 import re
-import resource
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from tests.limits import full_disk
 from tests.trainer.engines import RECIPE, built, together, weights
 from trainer.checkpoint import files, store
 from trainer.checkpoint.holder import FencedError
@@ -18,17 +16,6 @@ from trainer.engine.loop import fit
 from trainer.peers import PeerFailedError
 from trainer.rundir import RunDirectory
 from trainer.world import World
-
-
-@contextmanager
-def full_disk(size: int = 10_000) -> Iterator[None]:
-    """No file grows beyond `size` bytes: the write fails in its middle, as on a full disk."""
-    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, limits[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
 
 
 def save(parts: Fit, step: int, top1: float | None = None) -> None:
@@ -56,7 +43,7 @@ def test_a_checkpoint_is_the_state_at_its_step_and_says_whose_network_it_is(imag
 
 def test_the_end_waits_for_the_last_checkpoint_and_says_why_there_is_none(images: Path, tmp_path: Path) -> None:
     with built(images, tmp_path) as parts:
-        with full_disk():
+        with full_disk(10_000):
             save(parts, 1)
             with pytest.raises(SaveFailedError, match=r"step 1 was not written: (?s:.*)\n  the same command goes on"):
                 parts.keeper.finish()

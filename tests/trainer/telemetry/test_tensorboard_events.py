@@ -1,37 +1,25 @@
-import resource
-import signal
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
 
+from tests.limits import full_disk
 from trainer.telemetry.tensorboard import Events
-
-
-@pytest.fixture
-def full_disk() -> Iterator[None]:
-    """No file may grow past 4,000 bytes."""
-    before, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (4_000, before[1]))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    signal.signal(signal.SIGXFSZ, handler)
 
 
 def scalar(value: float) -> Summary:
     return Summary(value=[Summary.Value(tag="train/loss", simple_value=value)])
 
 
-@pytest.mark.usefixtures("full_disk")
 def test_a_full_disk_is_told_once_and_what_was_written_before_can_be_read(tmp_path: Path) -> None:
     said: list[str] = []
-    events = Events(tmp_path, None, said.append)
-    for step in range(1, 1001):
-        events.add(scalar(step), step)
-    events.close()
+    with full_disk(4_000):
+        events = Events(tmp_path, None, said.append)
+        for step in range(1, 1001):
+            events.add(scalar(step), step)
+        events.close()
     (line,) = said
     assert line == "TensorBoard's file cannot be written: File too large; metrics.jsonl has what is missing there"
     read = EventAccumulator(str(tmp_path)).Reload().Scalars("train/loss")
