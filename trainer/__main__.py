@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = str(Path(__file__).resolve().parents[1])
+ROOT = str(Path(__file__).absolute().parents[1])
 if __name__ == "__main__" and sys.path[0] != ROOT:
     sys.path.insert(0, ROOT)  # before the working directory, which may hold a data.py or a folder models
 
