@@ -1,4 +1,8 @@
-"""Files that are there whole or not at all, also after a power cut. Standard library only."""
+"""Files that are there whole or not at all, also after a power cut. Standard library only.
+
+Others may be able to write the folder. No file is written through a symbolic link, by which they could have one of ours
+overwritten that lies elsewhere.
+"""
 
 import os
 from collections.abc import Iterator
@@ -13,11 +17,20 @@ def flush(stream: IO[Any]) -> None:
     os.fsync(stream.fileno())
 
 
+def opened(path: Path, flags: int) -> int:
+    """A descriptor of a file to write to, created if missing.
+
+    Raises:
+        OSError: Also where it is a symbolic link.
+    """
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+
+
 @contextmanager
 def whole(path: Path, *, flushed: bool = True, shared: bool = False) -> Iterator[IO[bytes]]:
     """Open a temporary file that becomes `path` where the block ends without an error, and is removed otherwise.
 
-    The next writer overwrites what a killed one leaves, unless the file is `shared`.
+    The next writer removes what a killed one leaves, unless the file is `shared`.
 
     Args:
         path: The file.
@@ -29,7 +42,8 @@ def whole(path: Path, *, flushed: bool = True, shared: bool = False) -> Iterator
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp" if shared else f".{path.name}.tmp")
     try:
-        with temporary.open("wb") as stream:
+        temporary.unlink(missing_ok=True)
+        with temporary.open("xb") as stream:
             yield stream
             if flushed:
                 flush(stream)

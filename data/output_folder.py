@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data.durable import opened
+
 ADVICE = "name another folder, or delete it"
 SHOWN = 10
 
@@ -103,7 +105,7 @@ def alone(lock_file: Path) -> Iterator[None]:
     Raises:
         RefusedError: Another process holds it.
     """
-    with lock_file.open("w") as lock:
+    with os.fdopen(opened(lock_file, os.O_WRONLY), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from data.durable import opened
 from launch import pinned
 from launch.site import ClusterConfig
 from trainer.recipe.config import SiteConfig, flags
@@ -110,7 +111,7 @@ def slot(folder: Path, count: int) -> Generator[None]:
 def _free(folder: Path, count: int) -> int | None:
     """The first lock that no process holds, locked now, or None."""
     for number in range(count):
-        file = os.open(folder / f"slot-{number}", os.O_RDWR | os.O_CREAT, 0o600)
+        file = opened(folder / f"slot-{number}", os.O_RDWR)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
