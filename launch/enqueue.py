@@ -89,8 +89,10 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
 
     if runs[0].cluster.cluster == "slurm" and not slurm.available():
         return refuse(["sbatch: not on this machine; submit from a login node, or add --cluster local, or --dry-run"])
-    if jobs := _queue(runs, LaunchFolder(sweep.root) if sweep else runs[0].folder, sweep):
+    folder = LaunchFolder(sweep.root) if sweep else runs[0].folder
+    if jobs := _queue(runs, folder, sweep):
         sys.stdout.write(_guide(runs, jobs, sweep))
+        sys.stderr.writelines(f"{warning}\n" for warning in RunDirectory(folder.run).exposed())
     return 0 if jobs else FAILED
 
 

@@ -65,6 +65,8 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
             at_work.report(context.run, context.console.say)
+            for warning in context.run.exposed():
+                context.console.say(warning)
         with ExitStack() as stack, advising(recipe):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)

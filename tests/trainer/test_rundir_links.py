@@ -73,6 +73,7 @@ def scan(run: RunDirectory) -> None:
 
 
 def summarize(run: RunDirectory) -> None:
+    LaunchFolder(run.path).make()
     results.keep(run.path, [])
 
 
