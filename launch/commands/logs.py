@@ -16,7 +16,7 @@ from launch.submission import LaunchFolder, Submission
 from trainer.exits import refuse
 from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory
-from trainer.terminal import clean, remark, until_reader_leaves, write
+from trainer.terminal import clean, remark, write
 
 _POLL_S = 0.5
 
@@ -43,7 +43,7 @@ class Logs:
 
     def run(self) -> int:
         try:
-            return until_reader_leaves(self._run)
+            return self._run()
         except KeyboardInterrupt:
             return 0
 
