@@ -1,7 +1,6 @@
 """Files that are there whole or not at all, also after a power cut. Standard library only.
 
-Others may be able to write the folder. No file is written through a symbolic link, by which they could have one of ours
-overwritten that lies elsewhere.
+None is written through a symbolic link: others who can write the folder could have a file elsewhere overwritten by it.
 """
 
 import os

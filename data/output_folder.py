@@ -47,9 +47,16 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
+def dangling(folder: Path, flag: str = "--output: ") -> list[str]:
+    """Why a folder cannot be made: it is or lies below a link to nothing, which the system calls an existing file."""
+    links = [each for each in (folder, *folder.parents) if each.is_symlink() and not each.exists()]
+    return [f"{flag}{link} is a link to {link.readlink()}, which does not exist; {ADVICE}" for link in links[-1:]]
+
+
 def entries(folder: Path) -> list[os.DirEntry[str]]:
     """Files and folders in a folder, but for hidden ones, which are ignored; none where there is no folder."""
     if not folder.is_dir():
+        refuse(dangling(folder, ""))
         return []
     with os.scandir(folder) as everything:
         return [entry for entry in everything if not entry.name.startswith(".")]

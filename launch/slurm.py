@@ -45,7 +45,7 @@ class RefusedError(RuntimeError):
     """Slurm refused the job; the message is Slurm's."""
 
 
-class _Slurm(SlurmExecutor):
+class _Script:
     command: str
 
     @property
@@ -53,15 +53,14 @@ class _Slurm(SlurmExecutor):
         return self.command
 
 
-class _Local(LocalExecutor):
+class _Slurm(_Script, SlurmExecutor):
+    pass
+
+
+class _Local(_Script, LocalExecutor):
     """Starts submitit's controller in a session of its own, which no Ctrl-C and no hang-up of this terminal reaches."""
 
     variables: Mapping[str, str]
-    command: str
-
-    @property
-    def _submitit_command_str(self) -> str:
-        return shlex.join(["bash", "-c", f"exec {self.command}"])
 
     def _submit_command(self, command: str) -> LocalJob[Any]:
         # as submitit.local.local.start_controller, which leaves the controller in our process group
@@ -169,7 +168,7 @@ def _submit_here(jobs: list[TrainJob], folder: Path) -> list[str]:
     gpus = _visible(os.environ.get("CUDA_VISIBLE_DEVICES", ""), cluster.gpus_per_node)
     executor.variables = {**_variables(cluster), "CUDA_VISIBLE_DEVICES": gpus}
     for job in jobs:
-        executor.command = _worker([job])
+        executor.command = shlex.join(["bash", "-c", f"exec {_worker([job])}"])
         ids.append(executor.submit(job).job_id)
     return ids
 

@@ -131,18 +131,12 @@ def _read(file: Path, *, own: bool) -> str:
     folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
     try:  # by the open folder, as others may rename it meanwhile
         with os.fdopen(os.open(file.name, os.O_RDONLY, dir_fd=folder), encoding="utf-8", errors="replace") as stream:
-            if own:
-                _check_owner(file.parent, os.fstat(folder))
-                is_closed = os.fstat(folder).st_mode & 0o077 == 0  # then the mode of a file in it does not matter
-                _check_owner(file, os.fstat(stream.fileno()), any_mode=is_closed)
+            outer, inner = os.fstat(folder), os.fstat(stream.fileno())
+            if own and (others := {outer.st_uid, inner.st_uid} - {os.geteuid(), 0}):
+                raise DamagedRecordError(f"{file} or its folder belongs to another user (uid {others.pop()}); not used")
+            if own and (outer.st_mode & 0o022 or (outer.st_mode & 0o077 and inner.st_mode & 0o022)):
+                fix = f"if what it says is yours: chmod go-w {shlex.quote(str(file.parent))} {shlex.quote(str(file))}"
+                raise DamagedRecordError(f"{file} can be written by others; {fix}")
             return stream.read()
     finally:
         os.close(folder)
-
-
-def _check_owner(path: Path, status: os.stat_result, *, any_mode: bool = False) -> None:
-    if status.st_uid not in (os.geteuid(), 0):
-        raise DamagedRecordError(f"{path} belongs to another user (uid {status.st_uid}); nothing in it is run")
-    if status.st_mode & 0o022 and not any_mode:
-        mode = f"mode {status.st_mode & 0o777:o}"
-        raise DamagedRecordError(f"{path} can be written by others ({mode}); chmod go-w it if its content is yours")

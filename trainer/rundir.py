@@ -154,7 +154,7 @@ class RunDirectory:
             f"  report       {self.report}",
             f"  page         {self.page}",
             f"  curves       {self.curves}",
-            f"  TensorBoard  tensorboard --logdir {self.path}",
+            f"  TensorBoard  tensorboard --logdir {shlex.quote(str(self.path))}",
             f"  metrics      {self.metrics}",
             f"  checkpoints  {self.checkpoints}",
             *weights,

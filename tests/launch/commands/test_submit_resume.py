@@ -137,5 +137,6 @@ def test_nothing_is_done_by_a_record_that_another_user_has_put_there(
         os.chown(file, 4711, 4711)
     done = launch(words[0], run, *words[1:])
     assert done.returncode == 2
-    assert f"{run}/launch belongs to another user (uid 4711); nothing in it is run" in done.stderr
+    file = f"{run}/launch/submission.json"
+    assert f"{file} or its folder belongs to another user (uid 4711); not used" in done.stderr
     assert (done.stdout, calls.read_text()) == ("", before)
