@@ -4,10 +4,14 @@ None is written through a symbolic link: others who can write the folder could h
 """
 
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from glob import escape
 from pathlib import Path
 from typing import IO, Any
+
+_OLD_S = 24 * 3600.0  # no file takes so long to write
 
 
 def flush(stream: IO[Any]) -> None:
@@ -29,7 +33,7 @@ def opened(path: Path, flags: int) -> int:
 def whole(path: Path, *, flushed: bool = True, shared: bool = False) -> Iterator[IO[bytes]]:
     """Open a temporary file that becomes `path` where the block ends without an error, and is removed otherwise.
 
-    The next writer removes what a killed one leaves, unless the file is `shared`.
+    The next writer removes what a killed one leaves, of a `shared` file if it is a day old.
 
     Args:
         path: The file.
@@ -41,6 +45,10 @@ def whole(path: Path, *, flushed: bool = True, shared: bool = False) -> Iterator
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp" if shared else f".{path.name}.tmp")
     try:
+        for old in path.parent.glob(f".{escape(path.name)}.*.tmp") if shared else ():
+            with suppress(OSError):  # its writer has ended meanwhile
+                if time.time() - old.lstat().st_mtime > _OLD_S:
+                    old.unlink()
         temporary.unlink(missing_ok=True)
         with temporary.open("xb") as stream:
             yield stream

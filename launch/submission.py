@@ -35,7 +35,7 @@ class Submission:
     log: str
     """File of all output: the job's own lines, and those of each rank after `RANK: `."""
     code: str
-    """Folder of the copy of the code."""
+    """Archive of the code."""
     commit: str
     """Commit of that code."""
     request: dict[str, Any]
