@@ -20,7 +20,7 @@ SHIM = Path(__file__).with_name("shim.c")
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 TINY = (
     *("train", "demo", "--model.name", "resnet20", "--model.num-classes", "2", "--global-batch", "4"),
-    *("--micro-batch", "4", "--input.train-size", "8", "--input.eval-resize", "8", "--input.eval-crop", "8"),
+    *("--micro-batch", "2", "--input.train-size", "8", "--input.eval-resize", "8", "--input.eval-crop", "8"),
     *("--epochs", "2", "--threads", "1", "--loader", "threads", "--log-every", "1", "--save-steps", "1"),
     *("--keep-checkpoints", "1"),
 )
@@ -38,8 +38,9 @@ def main() -> int:
 def _try_all(root: Path, arguments: argparse.Namespace) -> int:
     words = [*TINY, "--data", str(_images(root))]
     whole, trace = root / "whole", root / "trace"
-    code = start([*words, "--output", str(whole)], whole, Trial(), root / "whole.log", trace)
-    if code or judge.faults(whole, whole):
+    observed = Trial(rank=arguments.rank)
+    codes = start([*words, "--output", str(whole)], whole, observed, root / "whole.log", trace, arguments.ranks)
+    if any(codes) or judge.faults(whole, whole):
         sys.stderr.write((root / "whole.log").read_text())
         return 1
     calls = trace.read_text().splitlines()
@@ -48,7 +49,7 @@ def _try_all(root: Path, arguments: argparse.Namespace) -> int:
     sys.stdout.write(f"{len(calls)} calls from {len({*map(_place, calls)})} places; {len(chosen)} trials\n")
     table: Counter[tuple[str, str]] = Counter()
     for trial in chosen:
-        wrong = _tried(words, root, whole, trial)
+        wrong = _tried(words, root, whole, trial, arguments.ranks)
         kind = trial.how if not trial.error else f"{errno.errorcode[trial.error]}, {trial.how.removeprefix('fail ')}"
         table[kind, "otherwise" if wrong else "identical"] += 1
         if wrong:
@@ -63,6 +64,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", default=["kill", "torn", "errors"], choices=["kill", "torn", "errors"])
     parser.add_argument("--sample", type=int, help="that many trials of each kind, drawn; all by default")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--ranks", type=int, default=1, help="processes that train together")
+    parser.add_argument("--rank", type=int, default=0, help="which of them is ended or hindered")
     parser.add_argument("--last", type=int, help="only that many of the last calls; all by default")
     return parser.parse_args()
 
@@ -96,10 +99,14 @@ def _trials(calls: Sequence[str], first: int, arguments: argparse.Namespace) -> 
     every = range(first + 1, len(calls) + 1)
     places = {_place(calls[number - 1]): number for number in reversed(every)}
     lists = {
-        "kill": [Trial(how="kill", call=number) for number in every],
-        "torn": [Trial(how="torn", call=number) for number in every if calls[number - 1].startswith("write")],
+        "kill": [Trial(how="kill", call=number, rank=arguments.rank) for number in every],
+        "torn": [
+            Trial(how="torn", call=number, rank=arguments.rank)
+            for number in every
+            if calls[number - 1].startswith("write")
+        ],
         "errors": [
-            Trial(how=how, call=number, error=error)
+            Trial(how=how, call=number, error=error, rank=arguments.rank)
             for number in sorted(places.values())
             for error in ERRORS
             for how in ("fail once", "fail on")
@@ -115,16 +122,15 @@ def _place(call: str) -> str:
     return re.sub(r"\d+", "N", call)
 
 
-def _tried(words: Sequence[str], root: Path, whole: Path, trial: Trial) -> list[str]:
+def _tried(words: Sequence[str], root: Path, whole: Path, trial: Trial, ranks: int) -> list[str]:
     """What was wrong after the trial and the same command again."""
     run, log = root / "run", root / "log"
     for path in (run, log):
         shutil.rmtree(path, ignore_errors=True)
         path.unlink(missing_ok=True)
     command = [*words, "--output", str(run)]
-    codes = [start(command, run, trial, log)]
-    codes.append(start(command, run, Trial(), log))
-    if codes[1]:
+    codes = [start(command, run, each, log, ranks=ranks) for each in (trial, Trial())]
+    if any(codes[1]):
         last = log.read_text(errors="replace").strip().splitlines()[-3:]
         return [f"exit codes {codes}", *last]
     try:
