@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from tests.system.crash import judge
@@ -38,22 +39,22 @@ def main() -> int:
 def _try_all(root: Path, arguments: argparse.Namespace) -> int:
     words = [*TINY, "--data", str(_images(root))]
     whole, trace = root / "whole", root / "trace"
-    observed = Trial(rank=arguments.rank)
-    codes = start([*words, "--output", str(whole)], whole, observed, root / "whole.log", trace, arguments.ranks)
+    codes = start([*words, "--output", str(whole)], whole, Trial(), root / "whole.log", trace, arguments.ranks)
     if any(codes) or judge.faults(whole, whole):
         sys.stderr.write((root / "whole.log").read_text())
         return 1
-    calls = trace.read_text().splitlines()
-    first = len(calls) - arguments.last if arguments.last else 0
-    chosen = list(_trials(calls, first, arguments))
-    sys.stdout.write(f"{len(calls)} calls from {len({*map(_place, calls)})} places; {len(chosen)} trials\n")
+    calls = [Path(f"{trace}-{rank}").read_text().splitlines() for rank in range(arguments.ranks)]
+    chosen = [trial for rank, own in enumerate(calls) for trial in _trials(own, rank, arguments)]
+    places = {_place(call) for own in calls for call in own}
+    sys.stdout.write(f"{sum(map(len, calls))} calls from {len(places)} places; {len(chosen)} trials\n")
     table: Counter[tuple[str, str]] = Counter()
     for trial in chosen:
         wrong = _tried(words, root, whole, trial, arguments.ranks)
         kind = trial.how if not trial.error else f"{errno.errorcode[trial.error]}, {trial.how.removeprefix('fail ')}"
         table[kind, "otherwise" if wrong else "identical"] += 1
         if wrong:
-            sys.stdout.write(f"{kind} at call {trial.call} ({calls[trial.call - 1]}): {'; '.join(wrong)}\n")
+            call = f"{trial.call} of rank {trial.rank} ({calls[trial.rank][trial.call - 1]})"
+            sys.stdout.write(f"{kind} at call {call}: {'; '.join(wrong)}\n")
             sys.stdout.flush()
     _show(table)
     return int(any(outcome == "otherwise" for _, outcome in table))
@@ -62,11 +63,11 @@ def _try_all(root: Path, arguments: argparse.Namespace) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make crash", description=__doc__)
     parser.add_argument("--kinds", nargs="+", default=["kill", "torn", "errors"], choices=["kill", "torn", "errors"])
-    parser.add_argument("--sample", type=int, help="that many trials of each kind, drawn; all by default")
+    parser.add_argument(
+        "--sample", type=int, help="that many trials of each kind, one drawn of each stretch of the run"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--ranks", type=int, default=1, help="processes that train together")
-    parser.add_argument("--rank", type=int, default=0, help="which of them is ended or hindered")
-    parser.add_argument("--last", type=int, help="only that many of the last calls; all by default")
+    parser.add_argument("--ranks", type=int, default=1, help="processes that train together; each is tried")
     return parser.parse_args()
 
 
@@ -94,27 +95,28 @@ def _images(root: Path) -> Path:
     return root / "images"
 
 
-def _trials(calls: Sequence[str], first: int, arguments: argparse.Namespace) -> Iterator[Trial]:
+def _trials(calls: Sequence[str], rank: int, arguments: argparse.Namespace) -> Iterator[Trial]:
     """Kill before each call; tear each write; for each place in the code, each error, passing and lasting."""
-    every = range(first + 1, len(calls) + 1)
+    every = range(1, len(calls) + 1)
     places = {_place(calls[number - 1]): number for number in reversed(every)}
     lists = {
-        "kill": [Trial(how="kill", call=number, rank=arguments.rank) for number in every],
+        "kill": [Trial(how="kill", call=number, rank=rank) for number in every],
         "torn": [
-            Trial(how="torn", call=number, rank=arguments.rank)
-            for number in every
-            if calls[number - 1].startswith("write")
+            Trial(how="torn", call=number, rank=rank) for number in every if calls[number - 1].startswith("write")
         ],
         "errors": [
-            Trial(how=how, call=number, error=error, rank=arguments.rank)
+            Trial(how=how, call=number, error=error, rank=rank)
             for number in sorted(places.values())
             for error in ERRORS
             for how in ("fail once", "fail on")
         ],
     }
+    drawn = random.Random(arguments.seed)
     for kind in arguments.kinds:
-        trials, drawn = lists[kind], random.Random(arguments.seed)
-        yield from trials if arguments.sample is None else drawn.sample(trials, min(arguments.sample, len(trials)))
+        trials = lists[kind]
+        count = min(arguments.sample or len(trials), len(trials))
+        ends = [len(trials) * stretch // count for stretch in range(count + 1)]
+        yield from (trials[drawn.randrange(first, end)] for first, end in pairwise(ends))
 
 
 def _place(call: str) -> str:

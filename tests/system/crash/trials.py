@@ -59,19 +59,20 @@ def start(
         run: run directory whose calls count.
         trial: what happens.
         output: where all that is printed is appended to.
-        trace: file for the calls of the trial's rank, one a line.
+        trace: `trace-0` and so on get the calls of each rank, one a line.
         ranks: processes that train together.
     """
     children = [
-        _fork(
-            words, run, trial if rank == trial.rank else Trial(), output, world, trace if rank == trial.rank else None
-        )
+        _fork(words, run, trial if rank == trial.rank else Trial(), output, world, trace and Path(f"{trace}-{rank}"))
         for rank, world in enumerate(_worlds(ranks))
     ]
     codes: dict[int, int] = {}
-    signal.signal(
-        signal.SIGALRM, lambda *_: [os.kill(child, signal.SIGKILL) for child in children if child not in codes]
-    )
+
+    def kill(*_: object) -> None:
+        for child in set(children) - set(codes):
+            os.kill(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
     signal.alarm(int(HANGS_S))
     while len(codes) < ranks:
         child, status = os.wait()
