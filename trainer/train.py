@@ -51,9 +51,11 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         SaveFailedError: A checkpoint cannot be written.
         TrackerError: A tracker cannot be opened.
         SharedGpuError: Two processes have the same GPU.
+        NotMetError: A process is missing.
         PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, site.threads, deterministic=site.deterministic)
+    stop.met = True
     if site.numa:
         runtime.keep_near()
     with ExitStack() as holding:

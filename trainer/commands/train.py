@@ -15,7 +15,8 @@ from trainer.recipe import smoke
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.rundir import RunDirectory
 from trainer.stopping import StopFlag
-from trainer.world import World
+from trainer.watcher import watching
+from trainer.world import World, launched
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -53,7 +54,8 @@ class Train:
         sleep_at_barriers()
         stop.install()
         begun()  # before torch is loaded and the processes meet: what ends a process there is no failure of the run
-        return _train(command, world, stop)
+        with watching(stop, launched=launched()):
+            return _train(command, world, stop)
 
 
 def default(words: Sequence[str]) -> Train:
