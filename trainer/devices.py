@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from trainer import cpus
 from trainer.exits import BAD_INPUT, RunEndedError
-from trainer.meeting import await_all
+from trainer.rendezvous import await_all
 from trainer.world import World
 
 if TYPE_CHECKING:

@@ -20,7 +20,6 @@ from torch.nn.parallel import DistributedDataParallel
 
 from data.types import Shard
 from trainer import cpus, devices, gpu, rendezvous
-from trainer.meeting import TIMEOUT, NotMetError, find_main
 from trainer.recipe.config import Precision
 from trainer.world import World
 
@@ -53,7 +52,7 @@ class Runtime:
 
         Raises:
             devices.SharedGpuError: Two processes have the same GPU.
-            NotMetError: A process is missing.
+            rendezvous.NotMetError: A process is missing.
         """
         self.world, self.device = world, gpu.device_of(world)
         on_gpu = self.device.type == "cuda"
@@ -218,13 +217,13 @@ class Runtime:
             os.environ.pop("LOCAL_RANK", None)  # with it accelerate would expect other processes
             return None
         os.environ.update(self.world.as_environment())
-        find_main(self.world)
+        rendezvous.find_main(self.world)
         try:  # of one process, or rank 0 would wait here for the others
-            store, _, _ = next(torch_rendezvous("env://", world_size=1, timeout=TIMEOUT))
+            store, _, _ = next(torch_rendezvous("env://", world_size=1, timeout=rendezvous.TIMEOUT))
         except dist.DistError as error:
             reason = str(error).splitlines()[0][:200]
-            raise NotMetError(f"no meeting at {self.world.address}:{self.world.port}: {reason}") from None
-        store.set_timeout(TIMEOUT)
+            raise rendezvous.NotMetError(f"no meeting at {self.world.address}:{self.world.port}: {reason}") from None
+        store.set_timeout(rendezvous.TIMEOUT)
         return store
 
     def _join(self, store: Store) -> None:
@@ -238,6 +237,6 @@ class Runtime:
             store=store,
             rank=self.world.rank,
             world_size=self.world.world_size,
-            timeout=TIMEOUT,
+            timeout=rendezvous.TIMEOUT,
             device_id=self.device if on_gpu else None,
         )

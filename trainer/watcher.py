@@ -47,8 +47,7 @@ def watching(stop: StopFlag, *, launched: bool) -> Iterator[None]:
 class _Watcher:
     def __init__(self, stop: StopFlag, arrivals: int, launched: bool) -> None:
         self._stop, self._arrivals, self._launched = stop, arrivals, launched
-        self._noticed = 0
-        self._unnoticed = 0
+        self._noticed = self._unnoticed = 0
 
     def run(self) -> None:
         while arrived := self._next():
@@ -56,10 +55,13 @@ class _Watcher:
             if stops and not self._stop.met:
                 _end(stops[-1], "before the first step; the same command starts again")
             self._unnoticed += len(stops)
-            self._forget_noticed()
-            while self._unnoticed > 1:
-                self._end_if_idle(stops[-1])
-                self._forget_noticed()
+            while not self._answered() and self._unnoticed > 1:
+                spent = time.process_time()
+                time.sleep(HANGS_S)
+                # a thread that waits for a GPU spins
+                idle = has_gpu() or time.process_time() - spent < _COMPUTES * HANGS_S
+                if idle and not self._answered():
+                    _end(stops[-1], "while it hung, as another process may: not saved; the same command goes on")
         os.close(self._arrivals)
 
     def _next(self) -> bytes:
@@ -75,17 +77,12 @@ class _Watcher:
             time.sleep(_ANSWER_S)
         return os.read(self._arrivals, 1024)
 
-    def _forget_noticed(self) -> None:
-        if self._noticed != self._stop.noticed:
-            self._noticed, self._unnoticed = self._stop.noticed, 0
-
-    def _end_if_idle(self, number: int) -> None:
-        spent = time.process_time()
-        time.sleep(HANGS_S)
-        # a thread that waits for a GPU spins
-        idle = has_gpu() or time.process_time() - spent < _COMPUTES * HANGS_S
-        if idle and self._noticed == self._stop.noticed:
-            _end(number, "while it hung, as another process may: not saved; the same command goes on from here")
+    def _answered(self) -> bool:
+        """Whether the main thread has noticed signals since the last look."""
+        before, self._noticed = self._noticed, self._stop.noticed
+        if answered := self._noticed != before:
+            self._unnoticed = 0
+        return answered
 
 
 def _end(number: int, when: str) -> NoReturn:
