@@ -14,6 +14,7 @@ from data.catalog.listing import manifest_file
 from data.durable import replace
 from data.schema import NewerSchemaError
 from trainer.checkpoint import files
+from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, differences, encode
 from trainer.recipe.recipes import dump, load
@@ -23,6 +24,12 @@ METRICS_SCHEMA = 1
 """In each `start` record: several versions may write to one run in turn."""
 
 _log = logging.getLogger(__name__)
+
+
+class UnusableOutputError(RunEndedError):
+    """The run directory cannot be made at this path; the message says why."""
+
+    code = BAD_INPUT
 
 
 class _Item:
@@ -85,14 +92,25 @@ class RunDirectory:
             return []
         if self.checkpoints.exists() and not self.checkpoints.is_dir():
             return [f"--output: {self.checkpoints} is a file, where the run keeps its checkpoints; remove it"]
-        if folder == Path.cwd() and not self.recipe.exists() and any(folder.iterdir()):
+        left = (self.holder, self.checkpoints, *folder.glob(".*.tmp"))  # by a start that was interrupted
+        foreign = {item.name for item in folder.iterdir()} - {item.name for item in left}
+        if folder == Path.cwd() and not self.recipe.exists() and foreign:
             return ["--output: is the current folder, which holds other files; name a folder for the run"]
         if not self.recipe.exists():
             return self._stray_problems()
         return self._newer() or self._recipe_problems(recipe)
 
     def make(self) -> None:
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        """Make the folder and that of the checkpoints.
+
+        Raises:
+            UnusableOutputError: They cannot be made at this path.
+            OSError: They cannot be made now: the disk is full, say.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise UnusableOutputError(f"--output: {error.filename}: {error.strerror}") from None
 
     def begin(self, recipe: Recipe) -> None:
         """Write the recipe, unless it is there."""

@@ -24,7 +24,7 @@ from trainer.engine.state import TrainState
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
 from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
-from trainer.rundir import RunDirectory, write_text
+from trainer.rundir import RunDirectory, UnusableOutputError, write_text
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
 from trainer.telemetry.telemetry import Telemetry, conclude
@@ -38,6 +38,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         Exit code: 0 finished, `START_AGAIN` stopped cleanly.
 
     Raises:
+        UnusableOutputError: The run directory cannot be made.
         HeldError: Another process trains in this run directory.
         FencedError: Another process took the directory over.
         StopRequestedError: Asked to stop before the first step.
@@ -78,9 +79,10 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:
-    """Make sure that no other process trains in this run directory; rank 0 holds it until `stack` closes (collective).
+    """Make the run directory, in which no other process may train; rank 0 holds it until `stack` closes (collective).
 
     Raises:
+        UnusableOutputError: It cannot be made.
         HeldError: Another process holds it.
         StopRequestedError: Asked to stop while waiting to see whether it lives.
         OSError: The directory cannot be written.
@@ -88,9 +90,11 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
     """
 
     def take() -> Hold:
-        return stack.enter_context(Hold.take(RunDirectory(site.output).holder, Console().say, stop.check))
+        run = RunDirectory(site.output)
+        run.make()  # now that all have met: what is refused or waits before leaves nothing
+        return stack.enter_context(Hold.take(run.holder, Console().say, stop.check))
 
-    return on_main(runtime, take, HeldError, StopRequestedError, OSError)
+    return on_main(runtime, take, UnusableOutputError, HeldError, StopRequestedError, OSError)
 
 
 def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:

@@ -86,16 +86,6 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
     from trainer.train import train
 
     settings, site = command.settings, command.site
-    if problems := preflight.machine_problems(settings, site, world) or _make_folder(site, world):
+    if problems := preflight.machine_problems(settings, site, world):
         return refuse(problems, world)
     return explained(lambda: train(settings, site, world, stop), world)
-
-
-def _make_folder(site: SiteConfig, world: World) -> list[str]:
-    """Make the run directory (rank 0 only); returns why it cannot be made."""
-    try:
-        if world.is_main:
-            RunDirectory(site.output).make()
-    except OSError as error:
-        return [f"--output: {error.filename}: {error.strerror}"]
-    return []
