@@ -14,7 +14,6 @@ from data.catalog.listing import manifest_file
 from data.durable import replace
 from data.schema import NewerSchemaError
 from trainer.checkpoint import files
-from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, differences, encode
 from trainer.recipe.recipes import dump, load
@@ -24,12 +23,6 @@ METRICS_SCHEMA = 1
 """In each `start` record: several versions may write to one run in turn."""
 
 _log = logging.getLogger(__name__)
-
-
-class UnusableOutputError(RunEndedError):
-    """The run directory cannot be made at this path; the message says why."""
-
-    code = BAD_INPUT
 
 
 class _Item:
@@ -104,13 +97,13 @@ class RunDirectory:
         """Make the folder and that of the checkpoints.
 
         Raises:
-            UnusableOutputError: They cannot be made at this path.
-            OSError: They cannot be made now: the disk is full, say.
+            InvalidConfigError: They cannot be made at this path.
+            OSError: They cannot be made now, as the disk is full.
         """
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
         except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
-            raise UnusableOutputError(f"--output: {error.filename}: {error.strerror}") from None
+            raise InvalidConfigError([f"--output: {error.filename}: {error.strerror}"]) from None
 
     def begin(self, recipe: Recipe) -> None:
         """Write the recipe, unless it is there."""

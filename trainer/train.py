@@ -24,7 +24,8 @@ from trainer.engine.state import TrainState
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
 from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
-from trainer.rundir import RunDirectory, UnusableOutputError, write_text
+from trainer.recipe.decode import InvalidConfigError
+from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
 from trainer.telemetry.telemetry import Telemetry, conclude
@@ -38,7 +39,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         Exit code: 0 finished, `START_AGAIN` stopped cleanly.
 
     Raises:
-        UnusableOutputError: The run directory cannot be made.
+        InvalidConfigError: The run directory cannot be made.
         HeldError: Another process trains in this run directory.
         FencedError: Another process took the directory over.
         StopRequestedError: Asked to stop before the first step.
@@ -82,7 +83,7 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
     """Make the run directory, in which no other process may train; rank 0 holds it until `stack` closes (collective).
 
     Raises:
-        UnusableOutputError: It cannot be made.
+        InvalidConfigError: It cannot be made.
         HeldError: Another process holds it.
         StopRequestedError: Asked to stop while waiting to see whether it lives.
         OSError: The directory cannot be written.
@@ -94,7 +95,7 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
         run.make()  # now that all have met: what is refused or waits before leaves nothing
         return stack.enter_context(Hold.take(run.holder, Console().say, stop.check))
 
-    return on_main(runtime, take, UnusableOutputError, HeldError, StopRequestedError, OSError)
+    return on_main(runtime, take, InvalidConfigError, HeldError, StopRequestedError, OSError)
 
 
 def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
