@@ -88,14 +88,25 @@ class RunDirectory:
             return []
         if self.checkpoints.exists() and not self.checkpoints.is_dir():
             return [f"--output: {self.checkpoints} is a file, where the run keeps its checkpoints; remove it"]
-        if folder == Path.cwd() and not self.recipe.exists() and any(folder.iterdir()):
+        left = (self.holder, self.checkpoints, *folder.glob(".*.tmp"))  # by a start that was interrupted
+        foreign = {item.name for item in folder.iterdir()} - {item.name for item in left}
+        if folder == Path.cwd() and not self.recipe.exists() and foreign:
             return ["--output: is the current folder, which holds other files; name a folder for the run"]
         if not self.recipe.exists():
             return self._stray_problems()
         return self._newer() or self._recipe_problems(recipe)
 
     def make(self) -> None:
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        """Make the folder and that of the checkpoints.
+
+        Raises:
+            InvalidConfigError: They cannot be made at this path.
+            OSError: They cannot be made now, as the disk is full.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise InvalidConfigError([f"--output: {error.filename}: {error.strerror}"]) from None
 
     def begin(self, recipe: Recipe) -> None:
         """Write the recipe, unless it is there."""
