@@ -63,6 +63,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--kinds", nargs="+", default=["kill", "torn", "errors"], choices=["kill", "torn", "errors"])
     parser.add_argument("--sample", type=int, help="that many trials of each kind, drawn; all by default")
     parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--errno", nargs="+", default=[*map(errno.errorcode.get, ERRORS)], help="which errors")
     parser.add_argument("--last", type=int, help="only that many of the last calls; all by default")
     return parser.parse_args()
 
@@ -102,6 +103,7 @@ def _trials(calls: Sequence[str], first: int, arguments: argparse.Namespace) -> 
             Trial(how=how, call=number, error=error)
             for number in sorted(places.values())
             for error in ERRORS
+            if errno.errorcode[error] in arguments.errno
             for how in ("fail once", "fail on")
         ],
     }
@@ -123,14 +125,15 @@ def _tried(words: Sequence[str], root: Path, whole: Path, trial: Trial) -> list[
         path.unlink(missing_ok=True)
     command = [*words, "--output", str(run)]
     codes = [start(command, run, trial, log)]
+    said = judge.ending(codes[0], log.read_text(errors="replace"), run, trial.error) if trial.error else []
     codes.append(start(command, run, Trial(), log))
     if codes[1]:
         last = log.read_text(errors="replace").strip().splitlines()[-3:]
-        return [f"exit codes {codes}", *last]
+        return [f"exit codes {codes}", *said, *last]
     try:
-        return judge.faults(run, whole)
+        return [*said, *judge.faults(run, whole)]
     except Exception as error:  # whatever cannot be read back
-        return [f"exit codes {codes}", repr(error)]
+        return [f"exit codes {codes}", *said, repr(error)]
 
 
 def _show(table: Counter[tuple[str, str]]) -> None:

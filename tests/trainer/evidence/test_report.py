@@ -80,7 +80,7 @@ def test_a_run_that_was_stopped_before_its_first_point_has_a_report(tmp_path: Pa
 
 
 def test_left_out_images_are_named_the_first_twenty(tmp_path: Path) -> None:
-    run = write(tmp_path, Recipe(), [START, *train_records(2, broken=4)])
+    run = write(tmp_path, Recipe(), [START, *train_records(2, replaced=4)])
     images = imagined(np.full(10, 64), np.full(10, 48))
     broken = tuple(BrokenImage(f"a/{number:02}.JPEG", "truncated | cut") for number in range(19))
     replace(images, broken=broken).save(run.manifest("train"))

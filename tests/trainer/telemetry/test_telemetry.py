@@ -44,7 +44,7 @@ def test_a_restart_leaves_one_curve_without_overlap_or_gap(tmp_path: Path) -> No
     stretch(run, 0, 0, last=25, offset=0.5)
     stretch(run, 15, 1, last=30, offset=0.0)
 
-    records = run.records()
+    records = list(run.records())
     assert [r["step"] for r in records if r["kind"] == "train"] == list(range(1, 31))
     assert [r["loss"] for r in records if r["kind"] == "train"] == [*(s + 0.5 for s in range(1, 16)), *range(16, 31)]
     assert [r["restarts"] for r in records if r["kind"] == "train"] == [0] * 15 + [1] * 15
