@@ -33,8 +33,9 @@ def trace_crashes() -> None:
 
 
 def say(text: str, code: int) -> int:
-    """Write to stderr why the command ends; returns `code`, its exit code."""
+    """Write why the command ends to stderr, the first line also for the launcher; returns `code`, its exit code."""
     sys.stderr.write(f"{text}\n")
+    _write(f"{code}\n{text.splitlines()[0]}", os.environ)
     return code
 
 
@@ -62,6 +63,7 @@ def refuse(problems: list[str], world: World | None = None) -> int:
     lines = "".join(f"  {problem}\n" for problem in problems[:12])
     more = f"  and {len(problems) - 12} more\n" if len(problems) > 12 else ""
     sys.stderr.write(f"cannot start; nothing was written\n{lines}{more}")
+    _write(f"{BAD_INPUT}\n{problems[0].splitlines()[0]}", os.environ)
     return BAD_INPUT
 
 
@@ -97,4 +99,5 @@ def _write(text: str, environment: Mapping[str, str]) -> None:
     is_first = local_rank == "0" or environment.get("WORLD_SIZE") == "1"
     if name and is_first and Path(name).exists():  # on other machines it does not exist
         with suppress(OSError):  # the process still ends with the code
-            Path(name).write_text(text)
+            if not Path(name).read_text().startswith(f"{text}\n"):  # the code with its reason
+                Path(name).write_text(text)

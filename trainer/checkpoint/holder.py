@@ -162,8 +162,10 @@ class _Newcomer:
                     write(lock, self.ours)
                     self._settle(0 if locked else 5 * _LOOK_S)
                     return lock
-            except BaseException:
+            except BaseException as error:
                 os.close(lock)
+                if isinstance(error, OSError):
+                    raise OSError(error.errno, error.strerror, str(self.file)) from None
                 raise
             os.close(lock)
 
