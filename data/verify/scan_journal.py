@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from data.durable import naming
 from data.verify.inspection import Facts
 
 HEAD = b"images found usable, version 1\n"
@@ -29,7 +30,8 @@ class Journal:
             for size, records in _whole_lines(file):
                 end += size
                 yield from records
-        self._file.truncate(end)
+        with naming(self._path):
+            self._file.truncate(end)
         if not end:
             self._write(HEAD)
 
@@ -43,10 +45,8 @@ class Journal:
         self._write(json.dumps(rows, separators=(",", ":")).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
-        try:
+        with naming(self._path):
             self._file.write(line)
-        except OSError as error:  # which lacks the file's name
-            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
 @contextmanager

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from data.durable import naming
 from trainer.checkpoint.holder_file import Holder, is_at, look, open_file, ourselves, write
 from trainer.exits import BAD_INPUT, RunEndedError
 
@@ -159,13 +160,12 @@ class _Newcomer:
                 locked = self._lock(lock)
                 self._outlive()
                 if is_at(lock, self.file):  # else its holder has removed it meanwhile, and another may be created
-                    write(lock, self.ours)
+                    with naming(self.file):
+                        write(lock, self.ours)
                     self._settle(0 if locked else 5 * _LOOK_S)
                     return lock
-            except BaseException as error:
+            except BaseException:
                 os.close(lock)
-                if isinstance(error, OSError):
-                    raise OSError(error.errno, error.strerror, str(self.file)) from None
                 raise
             os.close(lock)
 

@@ -42,7 +42,7 @@ def draw(told: History) -> Figure:
                 if (records := told.of_kind(kind)) or kind == "eval":
                     steps, values = ([record[key] for record in records] for key in ("step", name))
                     _line(axes, steps, values, label, color, marker=marker)
-            axes.legend()
+            axes.legend(loc="upper right" if name == "loss" else "lower right")  # the best place takes long to find
         axes.set(xlabel="optimizer step", ylabel=_LABELS[name])
         axes.grid(alpha=0.3)
         for step in restarts:
