@@ -8,7 +8,6 @@ from contextlib import suppress
 from pathlib import Path
 
 from data.durable import opened
-from data.durable import opened
 from trainer.checkpoint.holder_file import is_at
 
 Say = Callable[[str], None]
