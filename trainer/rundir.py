@@ -92,7 +92,7 @@ class RunDirectory:
         return self._newer() or self._recipe_problems(recipe)
 
     def make(self) -> None:
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(parents=True, exist_ok=True)
 
     def begin(self, recipe: Recipe) -> None:
         """Write the recipe, unless it is there."""
