@@ -23,7 +23,7 @@ from trainer.checkpoint import files
 from trainer.checkpoint.files import EMA, MANIFEST, MODEL, STATE, Manifest
 
 _log = logging.getLogger(__name__)
-_APART = ("model", "ema", "network")  # entries of the tree that go into the files of weights
+_APART = ("model", "ema", "about")  # entries of the tree that go into the files of weights
 
 
 def write(
@@ -39,8 +39,8 @@ def write(
     Args:
         folder: Of the checkpoints.
         step: Optimizer steps done.
-        tree: `model` and, where there is an average, `ema`: the network's tensors by name; `network`: its config;
-            anything else, of tensors and plain data.
+        tree: `model` and, where there is an average, `ema`: the network's tensors by name; `about`: the
+            metadata of the files of weights, texts by name; anything else, of tensors and plain data.
         top1: Top-1 of these weights, percent, where it is known.
         token: Of the writing process.
         guard: Called before the checkpoint is published, which it prevents by raising.
@@ -82,15 +82,15 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
 def load(path: Path) -> dict[str, Any]:
     """The tree of a valid checkpoint, on the CPU, as passed to `write`."""
     with safe_open(path / MODEL, "pt") as stream:
-        network = json.loads(stream.metadata()["model"])
-    weights = {"model": _read_weights(path / MODEL), "network": network}
+        about = {name: text for name, text in stream.metadata().items() if name != "format"}
+    weights = {"model": _read_weights(path / MODEL), "about": about}
     if (path / EMA).exists():
         weights["ema"] = _read_weights(path / EMA)
     return {**weights, **torch.load(path / STATE, map_location="cpu", weights_only=True)}
 
 
 def _write_files(folder: Path, tree: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    metadata = {"model": json.dumps(tree["network"]), "format": "pt"}
+    metadata = {**tree["about"], "format": "pt"}
     _write_weights(folder / MODEL, tree["model"], metadata)
     if "ema" in tree:
         _write_weights(folder / EMA, tree["ema"], metadata)

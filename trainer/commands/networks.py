@@ -4,9 +4,9 @@ import logging
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -16,6 +16,9 @@ from models.table import TABLE
 from trainer.exits import refuse
 from trainer.recipe.decode import range_problems
 from trainer.terminal import busy, progress, show
+
+if TYPE_CHECKING:
+    from models.weights import Origin
 
 DIFFERENT = 1
 
@@ -188,11 +191,15 @@ class Export(_Verb):
         from models.export import ParityError
         from models.export import export as write
 
+        origin = weights.Origin()
+        if self.weights not in weights.HUBS:
+            _, origin = weights.read(Path(self.weights))
+            config, size = _resolved(self._as_stored(origin), self.image_size or origin.image_size)
         network = factory.build(config)
         weights.load(network, self.weights, config)
         try:
             with busy(f"writing {path}, and comparing it with the network"):
-                difference = write(network, config, path, self.to, size)
+                difference = write(network, config, path, self.to, size, origin)
         except ParityError as error:
             sys.stderr.write(f"{error}\n")
             return DIFFERENT
@@ -202,6 +209,11 @@ class Export(_Verb):
             f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n"
         )
         return 0
+
+    def _as_stored(self, origin: "Origin") -> Model:
+        """The network with as many classes as the file says, where the user does not."""
+        stored = origin.model.num_classes if origin.model else 0
+        return replace(self.model, num_classes=self.model.num_classes or stored)
 
 
 def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
