@@ -43,7 +43,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         HeldError: Another process trains in this run directory.
         FencedError: Another process took the directory over.
         StopRequestedError: Asked to stop before the first step.
-        UnusableDataError: The images are not those listed, or too many are broken.
+        UnusableDataError: The images cannot be trained on, are not those listed, or too many are broken.
         UnusableBackendError: The chosen loader cannot be used here.
         DamagedManifestError: The stored list of images cannot be read.
         TooManyBrokenError: Too many images broke during training.
@@ -64,7 +64,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         hold = take_hold(runtime, site, stop, holding)
         if hold:
             RunDirectory(site.output).clear()
-        recipe = begin(recipe, runtime, site)
+        recipe = own_recipe(recipe, runtime, site)
         context = RunContext(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
@@ -102,8 +102,8 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
     return on_main(runtime, take, InvalidConfigError, HeldError, StopRequestedError, OSError)
 
 
-def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
-    """The recipe of this directory's run, written there if the run is new (collective).
+def own_recipe(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
+    """The recipe of this directory's run, before it is written there (collective).
 
     Raises:
         MemoryShortError: With `accumulate: auto`, not even one image fits into memory.
@@ -113,8 +113,6 @@ def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
         asked, recipe = recipe.micro_batch, fitted(recipe, runtime, channels_last=site.channels_last)
         if runtime.is_main and recipe.micro_batch < asked:
             Console().say(f"a micro_batch of {asked} does not fit into memory: going on with {recipe.micro_batch}")
-    if runtime.is_main:
-        run.begin(recipe)
     return recipe
 
 
