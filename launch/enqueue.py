@@ -2,7 +2,6 @@
 
 import shlex
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,10 +15,11 @@ from launch.run_state import Snapshot
 from launch.site import ClusterConfig, cluster_problems, path_problems
 from launch.submission import LaunchFolder, Submission
 from trainer import preflight
-from trainer.exits import FAILED, refuse
+from trainer.exits import FAILED, refuse, say
 from trainer.recipe.config import Recipe, SiteConfig, flags
 from trainer.recipe.decode import InvalidConfigError, encode, range_problems
 from trainer.rundir import RunDirectory
+from trainer.terminal import write
 from trainer.world import World
 
 
@@ -95,7 +95,7 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
     if runs[0].cluster.cluster == "slurm" and not slurm.available():
         return refuse(["sbatch: not on this machine; submit from a login node, or add --cluster local, or --dry-run"])
     if jobs := _queue(runs, LaunchFolder(sweep.root) if sweep else runs[0].folder, sweep):
-        sys.stdout.write(_guide(runs, jobs, sweep))
+        write(_guide(runs, jobs, sweep))
     return 0 if jobs else FAILED
 
 
@@ -116,7 +116,7 @@ def _queue(runs: list[Wanted], folder: LaunchFolder, sweep: Sweep | None) -> lis
     except slurm.RefusedError as error:
         for wanted in new:
             _withdraw(wanted)
-        sys.stderr.write(f"Slurm refused the job: {error}\n{_advice(str(error))}")
+        say(f"Slurm refused the job: {error}\n{_advice(str(error))}".rstrip("\n"), FAILED)
         return []
     for wanted, job in zip(runs, ids, strict=True):
         _record(wanted, job, code, folder.path)

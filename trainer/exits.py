@@ -10,6 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from data.names import lines, shown
 from trainer.world import World
 
 FAILED = 1
@@ -30,7 +31,7 @@ def trace_crashes() -> None:
 
 def say(text: str, code: int) -> int:
     """Write to stderr why the command ends; returns `code`, its exit code."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{lines(text)}\n")
     return code
 
 
@@ -48,11 +49,11 @@ def refuse(problems: list[str], world: World | None = None) -> int:
     world = world or World()
     if not world.is_main:
         if world.local_rank == 0:
-            sys.stderr.write(f"rank {world.rank} on {socket.gethostname()} cannot start: {problems[0]}\n")
+            sys.stderr.write(f"rank {world.rank} on {socket.gethostname()} cannot start: {shown(problems[0])}\n")
         return BAD_INPUT
-    lines = "".join(f"  {problem}\n" for problem in problems[:12])
+    listed = "".join(f"  {lines(problem)}\n" for problem in problems[:12])
     more = f"  and {len(problems) - 12} more\n" if len(problems) > 12 else ""
-    sys.stderr.write(f"cannot start; nothing was written\n{lines}{more}")
+    sys.stderr.write(f"cannot start; nothing was written\n{listed}{more}")
     return BAD_INPUT
 
 

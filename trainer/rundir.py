@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import re
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import Any
 from data import schema
 from data.catalog.listing import manifest_file
 from data.durable import replace
+from data.names import shown
 from data.schema import NewerSchemaError
 from trainer.checkpoint import files
 from trainer.recipe.config import Recipe
@@ -74,8 +76,8 @@ class RunDirectory:
     def problems(self, recipe: Recipe, data: Path) -> list[str]:
         """Why this recipe cannot be trained here on the images in `data`, one line each, for the user."""
         folder = self.path.resolve()
-        if folder == data.resolve() or data.resolve() in folder.parents:
-            return [f"--output: {self.path} lies in the images' folder {data}; name one outside it"]
+        if reason := _misplaced(folder, data):
+            return [f"--output: {self.path} {reason}"]
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if not existing.is_dir():
             return [f"--output: {existing} is a file; name a folder"]
@@ -146,7 +148,7 @@ class RunDirectory:
             *weights,
             f"  recipe       {self.recipe}",
         ]
-        return "\n".join(lines) + "\n"
+        return "".join(f"{shown(line)}\n" for line in lines)
 
     def records(self) -> list[dict[str, Any]]:
         """The records of `metrics.jsonl`, without a last line that a kill cut short, and without damaged ones (logged).
@@ -214,6 +216,13 @@ class RunDirectory:
         fix = "\n    name another --output, or give the values that are there to continue that run"
         fix += "\n    --smoke shortens a recipe: such a run needs a folder of its own"
         return [f"--output: {self.path} holds a run of another recipe{lines}{more}{fix}"]
+
+
+def _misplaced(folder: Path, data: Path) -> str | None:
+    if folder == data.resolve() or data.resolve() in folder.parents:
+        return f"lies in the images' folder {data}; name one outside it"
+    no_text = re.search("[\ud800-\udfff]", str(folder))
+    return "is not UTF-8, and safetensors opens no such path; name another folder" if no_text else None
 
 
 def write_text(file: Path, text: str) -> None:

@@ -9,6 +9,7 @@ from data.catalog import cifar, manifest, shards, tree
 from data.catalog.cifar import CifarError, Pickles
 from data.catalog.listing import SPLITS, Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
+from data.names import shown
 from data.types import Progress, unwatched
 
 
@@ -105,8 +106,8 @@ def has_manifests(folder: Path) -> bool:
 def counts(train: Manifest, val: Manifest, num_classes: int, global_batch: int) -> list[str]:
     """Why the numbers of classes and images do not fit a recipe, one line each, for the user."""
     if train.classes != val.classes:
-        odd = sorted(set(train.classes) ^ set(val.classes))
-        return [f"--data: train and val have other classes, such as {', '.join(odd[:3])}; {val.root}, {train.root}"]
+        odd = ", ".join(map(shown, sorted(set(train.classes) ^ set(val.classes))[:3]))
+        return [f"--data: train and val have other classes, such as {odd}; {val.root}, {train.root}"]
     return [
         *tree.other_classes(train.root, len(train.classes), num_classes),
         *tree.too_few(train.root, len(train), global_batch),

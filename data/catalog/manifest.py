@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from data import schema
 from data.durable import whole
+from data.names import shown
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 
@@ -99,7 +100,7 @@ class Manifest:
 
     def label(self, index: int) -> str:
         """Name of one image in messages."""
-        return f"{self.path(index)}: {self.name(index)}" if self.archives else str(self.path(index))
+        return shown(f"{self.path(index)}: {self.name(index)}" if self.archives else self.path(index))
 
     def fingerprint(self) -> str:
         """Hex digest of classes, names and contents: the same for a tree and for shards packed of it."""

@@ -7,6 +7,7 @@ from itertools import islice
 from pathlib import Path
 
 from data.catalog.listing import SPLITS, Entry, Listing
+from data.names import shown
 from data.types import Progress, unwatched
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
@@ -104,7 +105,7 @@ def problems(root: Path, num_classes: int, global_batch: int) -> list[str]:
     train, val = read(root, "train"), read(root, "val")
     unusable = [*_class_problems(train, val), *_empty(train), *_empty(val)]
     if not unusable and len(train.classes) == 1:
-        return [f"--data: {train.root} holds a single class, {train.classes[0]}; a classifier needs two"]
+        return [f"--data: {train.root} holds a single class, {shown(train.classes[0])}; a classifier needs two"]
     unusable = unusable or other_classes(train.root, len(train.classes), num_classes)
     return unusable or too_few(train.root, train.count(global_batch), global_batch)
 
@@ -159,5 +160,5 @@ def _empty(tree: Tree) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"class {shown}" if len(names) <= 3 else f"{len(names)} classes ({shown}, ...)"
+    first = ", ".join(map(shown, names[:3]))
+    return f"class {first}" if len(names) <= 3 else f"{len(names)} classes ({first}, ...)"

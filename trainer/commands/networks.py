@@ -1,7 +1,6 @@
 """`provenet models`: list, summary, validate, export. Loads torch once one of them runs."""
 
 import logging
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
@@ -13,9 +12,9 @@ import tyro
 from models import registry
 from models.config import ModelConfig
 from models.table import TABLE
-from trainer.exits import refuse
+from trainer.exits import refuse, say
 from trainer.recipe.decode import range_problems
-from trainer.terminal import busy, progress, show
+from trainer.terminal import busy, progress, show, write
 
 DIFFERENT = 1
 
@@ -109,7 +108,7 @@ class Summary(_Verb):
             images = f"{self.batch} images of {size} px (--batch, --image-size)"
             raise ValueError(f"{config.name} does not take {images}: {str(error).splitlines()[0]}") from error
         pages = {"table": summary.as_table, "csv": summary.as_csv, "keras": keras.as_keras}
-        sys.stdout.write(pages[self.format](result))
+        write(pages[self.format](result))
         return 0
 
 
@@ -185,22 +184,18 @@ class Export(_Verb):
         from safetensors import SafetensorError
 
         from models import factory, weights
-        from models.export import ParityError
-        from models.export import export as write
+        from models.export import ParityError, export
 
         network = factory.build(config)
         weights.load(network, self.weights, config)
         try:
             with busy(f"writing {path}, and comparing it with the network"):
-                difference = write(network, config, path, self.to, size)
+                difference = export(network, config, path, self.to, size)
         except ParityError as error:
-            sys.stderr.write(f"{error}\n")
-            return DIFFERENT
+            return say(str(error), DIFFERENT)
         except (OSError, SafetensorError) as error:
             raise ValueError(f"--output: {path} cannot be written: {error}") from error
-        sys.stdout.write(
-            f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n"
-        )
+        write(f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n")
         return 0
 
 

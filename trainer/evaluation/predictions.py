@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from data import schema
 from data.durable import whole
+from data.names import cell
 from data.schema import NewerSchemaError
 from trainer.evaluation import statistics
 from trainer.rundir import write_text
@@ -192,7 +193,11 @@ def differences(first: Predictions, second: Predictions) -> list[tuple[Any, ...]
     right = {(True, False): "first", (False, True): "second", (False, False): "neither", (True, True): "both"}
     return [
         (
-            *(str(first.names[row]), int(first.targets[row]), right[bool(first.top1[row]), bool(second.top1[row])]),
+            *(
+                cell(str(first.names[row])),
+                int(first.targets[row]),
+                right[bool(first.top1[row]), bool(second.top1[row])],
+            ),
             *(int(first.answers[row, 0]), f"{first.confidence[row]:.4f}"),
             *(int(second.answers[row, 0]), f"{second.confidence[row]:.4f}"),
         )
