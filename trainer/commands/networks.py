@@ -3,7 +3,7 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -17,6 +17,7 @@ from trainer.recipe.decode import range_problems
 from trainer.terminal import busy, progress, show, write
 
 DIFFERENT = 1
+_SIDE = {"min": 8, "max": 65_536}
 
 
 class _Verb(ABC):
@@ -88,16 +89,16 @@ class Summary(_Verb):
     """
 
     model: Annotated[Model, tyro.conf.arg(name="")]
-    batch: int = 64
-    """Images, at least 1; they scale the memory."""
-    image_size: int | None = None
+    batch: int = field(default=64, metadata={"min": 1, "max": 65_536})
+    """Images; they scale the memory."""
+    image_size: int | None = field(default=None, metadata=_SIDE)
     """Side of the images, pixels, from the least that the network takes. None: the paper's."""
     format: Literal["table", "csv", "keras"] = "table"
     """table and csv as torchsummary counts, keras as Keras does (ResNet family)."""
 
     def _run(self) -> int:
-        _at_least(1, self.batch)
         config, size = _resolved(self.model, self.image_size)
+        _refuse_any(range_problems(self, flags=True))
         from models import keras, summary
         from models.trace import skeleton
 
@@ -121,15 +122,15 @@ class Validate(_Verb):
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """A name of `provenet models list`, or all."""
-    image_size: int | None = None
+    image_size: int | None = field(default=None, metadata=_SIDE)
     """Side of the images, pixels, from the least that the network takes. None: the paper's."""
-    batch: int = 2
-    """Images, at least 2."""
+    batch: int = field(default=2, metadata={"min": 2, "max": 65_536})
+    """Images; one alone has no variance to normalise by."""
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
     def _run(self) -> int:
-        _at_least(2, self.batch)  # a batch of one has no variance to normalise by
+        _refuse_any(range_problems(self, flags=True))
         names = registry.names() if self.name == "all" else [self.name]
         for name in names:
             size = registry.entry(name).image_size if self.image_size is None else self.image_size
@@ -169,13 +170,14 @@ class Export(_Verb):
     """onnx: ONNX program. pt2: torch.export. safetensors: weights alone."""
     output: Path | None = None
     """The file to write. None: NAME with the format as suffix, in the current folder."""
-    image_size: int | None = None
+    image_size: int | None = field(default=None, metadata=_SIDE)
     """Side of the images, pixels, from the least that the network takes. None: the paper's."""
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
     def _run(self) -> int:
         config, size = _resolved(self.model, self.image_size)
+        _refuse_any(range_problems(self, flags=True))
         path = self.output or Path(f"{config.name.replace('/', '_')}.{self.to}")
         if not path.parent.is_dir():
             raise ValueError(f"--output: {path.parent} is not a folder")
@@ -206,7 +208,7 @@ def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
         ValueError: Something is wrong with either.
     """
     row = TABLE.get(model.name)
-    values = {field.name: getattr(model, field.name) for field in fields(ModelConfig)}
+    values = {own.name: getattr(model, own.name) for own in fields(ModelConfig)}
     values["num_classes"] = model.num_classes or (row.num_classes if row else 1000)
     config = ModelConfig(**values)
     size = row.image_size if row and image_size is None else image_size
@@ -220,11 +222,6 @@ def _package_image_size(name: str) -> int:
     from models import reference
 
     return reference.image_size(name)
-
-
-def _at_least(least: int, batch: int) -> None:
-    if batch < least:
-        raise ValueError(f"--batch: {batch} is below {least}")
 
 
 def _refuse_any(problems: Sequence[str]) -> None:
