@@ -1,13 +1,14 @@
 """What all that fill a folder share: records, refusals, and one writer at a time. Standard library only."""
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from data import schema
 
 ADVICE = "name another folder, or delete it"
 SHOWN = 10
@@ -60,7 +61,7 @@ def read_record(file: Path) -> dict[str, Any] | None:
         RefusedError: The file holds something else.
     """
     try:
-        return dict(json.loads(file.read_bytes())) if os.path.lexists(file) else None
+        return dict(schema.parse(file.read_bytes())) if os.path.lexists(file) else None
     except (ValueError, TypeError) as error:
         raise RefusedError(f"{file} cannot be read: {error}; {ADVICE}") from None
 

@@ -91,7 +91,7 @@ class LaunchFolder:
             DamagedRecordError: It cannot be read.
         """
         try:
-            content = json.loads(self._submission.read_text(encoding="utf-8"))
+            content = schema.parse(self._submission.read_text(encoding="utf-8"))
             schema.check(content["schema"], SCHEMA, self._submission)
             return Submission(**schema.known_fields(Submission, content))
         except (FileNotFoundError, NotADirectoryError):

@@ -122,7 +122,7 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], object]:
             origin = (file.metadata() or {}).get("model")
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping, it has only keys
         return state, json.loads(origin) if origin else None
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"weights: {path} is not a whole safetensors file: {error}") from error
 
 

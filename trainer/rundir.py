@@ -1,6 +1,5 @@
 """The run directory: one recipe at one site, in one folder, over any number of restarts. Loads no torch."""
 
-import json
 import logging
 import os
 import re
@@ -110,7 +109,7 @@ class RunDirectory:
         if not self.result.exists():
             return None
         try:
-            result = dict(json.loads(self.result.read_text(encoding="utf-8")))
+            result = dict(schema.parse(self.result.read_text(encoding="utf-8")))
             schema.check(result.get("schema"), RESULT_SCHEMA, self.result)
             return result
         except NewerSchemaError as error:
@@ -162,7 +161,7 @@ class RunDirectory:
         lines = self.metrics.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
         for number, line in enumerate(lines, start=1):
             try:
-                record = json.loads(line)
+                record = schema.parse(line)
                 schema.check(record.get("schema"), METRICS_SCHEMA, self.metrics)
                 records.append({"kind": record["kind"], "step": record["step"], **record})
             except NewerSchemaError as error:
@@ -192,7 +191,7 @@ class RunDirectory:
             for line in lines:
                 with suppress(ValueError):
                     if line.startswith('{"kind": "start"'):
-                        yield json.loads(line).get("schema")
+                        yield schema.parse(line).get("schema")
 
     def _stray_problems(self) -> list[str]:
         """Items in a folder that is no run directory yet which would be mixed up with the run's."""

@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from errno import EACCES, ENAMETOOLONG
 from importlib import import_module
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -72,6 +73,10 @@ def main(arguments: Sequence[str] | None = None, verbs: Mapping[str, Verb] = VER
         return refuse(str(error).splitlines())
     except BrokenPipeError:  # the reader of --help has closed the pipe
         return 0
+    except OSError as error:  # of a name that was typed: Path.exists() raises these two
+        if error.errno not in (ENAMETOOLONG, EACCES):
+            raise
+        return refuse([f"{str(error.filename)[:200]}: {error.strerror}"])
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data import schema
 from data.catalog.manifest import Manifest
 from data.names import cell, shown
 from models import class_names
@@ -135,7 +136,7 @@ def free(folder: Path, answers: Predictions) -> Path:
     if not summary.exists():
         return folder
     try:
-        there: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+        there: dict[str, Any] = schema.parse(summary.read_text(encoding="utf-8"))
     except ValueError:  # damaged: to be overwritten
         return folder
     if all(there.get(key) == answers.about[key] for key in ("val_sha256", "label_set", "precision")):

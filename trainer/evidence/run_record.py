@@ -1,6 +1,5 @@
 """The contents of a run directory: recipe, records, result, later evaluations, images. Loads no torch."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -154,7 +153,7 @@ def _of_result(file: Path, content: dict[str, Any], recipe: Recipe) -> Accuracy:
 
 def _evaluation(file: Path, recipe: Recipe) -> Accuracy:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = schema.parse(file.read_text(encoding="utf-8"))
         schema.check(content.get("schema"), outcome.SCHEMA, file)
         low, high = content["top1_interval"]
         own = {name: str(content[name]) for name in ("protocol", "weights", "weights_sha256")}
