@@ -11,7 +11,7 @@ from typing import IO, NamedTuple, Self
 
 AGAIN = "copy or download it again"
 # of gzip files, which may unpack to a thousand times their size: no archive that is prepared here comes near
-MOST_MEMBER, MOST_BYTES = 1 << 28, 10 << 30
+MOST_MEMBER, MOST_BYTES, MOST_BEHIND_MB = 1 << 28, 10 << 30, 64
 MOST_HEADER = 1 << 20  # bytes of a long name or other attributes, which `tarfile` reads at once
 KINDS = {
     tarfile.SYMTYPE: "a symbolic link",
@@ -63,7 +63,7 @@ def members(stream: IO[bytes] | gzip.GzipFile, label: str, end: int | None = Non
     except ArchiveError:
         raise
     except (tarfile.TarError, ValueError, RecursionError) as error:  # the last two of headers that no program writes
-        remedy = AGAIN if names else f"unpack it if it is compressed, or {AGAIN}"
+        remedy = AGAIN if names or end is None else f"unpack it if it is compressed, or {AGAIN}"
         raise ArchiveError(f"{label}: no tar archive, or a damaged one: {error}; {remedy}") from None
 
 
@@ -97,9 +97,9 @@ def drain(stream: gzip.GzipFile) -> None:
     """Read to the end, where gzip's checksum is.
 
     Raises:
-        ArchiveError: It goes on for longer than a member may be.
+        ArchiveError: It goes on for longer than any program fills up an archive.
     """
-    for _ in range(MOST_MEMBER >> 20):
+    for _ in range(MOST_BEHIND_MB):
         if not stream.read(1 << 20):
             return
     raise ArchiveError(f"{stream.name}: goes on behind the end of the archive; {AGAIN}")

@@ -139,7 +139,7 @@ def _batch(folder: Path, kind: Kind, batches: tuple[str, ...], number: int, num_
     if not isinstance(targets, list) or len(targets) != count:
         raise CifarError(f"{path} lacks {kind.labels!r}, one for each of {count:,} images; unpack it again")
     if wrong := [target for target in targets if not isinstance(target, int) or not 0 <= target < num_classes]:
-        label = wrong[0] if wrong[0] in range(-(1 << 31), 1 << 31) else type(wrong[0]).__name__
+        label = wrong[0] if isinstance(wrong[0], int) and abs(wrong[0]) < 1 << 31 else type(wrong[0]).__name__
         raise CifarError(f"{path} has the label {label!r}, but there are {num_classes} classes; unpack it again")
     names = _names(batch.get("filenames"), count)
     return [

@@ -110,4 +110,4 @@ def html(title: str, markdown: str, tone: Tone, pictures: Mapping[str, bytes]) -
 
 
 def _line(text: str) -> str:
-    return shown(" ".join(text.split()))
+    return shown(" ".join(str(text).split()))  # a damaged file may hold a number in place of a text

@@ -142,12 +142,13 @@ def _weights_kind(recipe: Recipe) -> str:
 
 
 def _of_result(file: Path, content: dict[str, Any], recipe: Recipe) -> Accuracy:
-    if missing := REPORTED - content.keys():
+    kinds = {name: str if name == "protocol" else (int, float) for name in REPORTED}
+    if missing := [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]:
         raise InvalidConfigError([f"{file}: damaged (no {', '.join(sorted(missing))})"])
     name, seen = own_protocol(recipe).name, content["images_seen"]
     try:
         return accuracy(content, recipe, protocol=name, weights=_weights_kind(recipe), images_seen=seen)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidConfigError([f"{file}: damaged ({error})"]) from None
 
 
@@ -161,7 +162,7 @@ def _evaluation(file: Path, recipe: Recipe) -> Accuracy:
         return accuracy(content, recipe, **own, labels=labels, interval=interval)
     except NewerSchemaError as error:
         raise InvalidConfigError([str(error)]) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         fix = "remove its folder, and evaluate again"
         raise InvalidConfigError([f"{file}: damaged ({error!r}); {fix}"]) from None
 
