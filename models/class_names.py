@@ -5,6 +5,7 @@ import json
 from pathlib import Path
 
 REAL = "real"  # what a user calls `real_labels`
+IMAGENET = "imagenet"  # what a user calls `wnids`
 
 
 def wnids() -> tuple[str, ...]:

@@ -1,10 +1,9 @@
 """A network as a file for other programs, checked against the network before the file gets its name."""
 
 import importlib.util
-import json
 import warnings
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from models import factory, weights
 from models.config import ModelConfig
+from models.weights import Origin
 
 Format = Literal["onnx", "pt2", "safetensors"]
 Forward = Callable[[Tensor], Tensor]
@@ -27,7 +27,9 @@ class ParityError(RuntimeError):
     """The exported network computes something else."""
 
 
-def export(network: nn.Module, config: ModelConfig, path: Path, to: Format, image_size: int) -> float:
+def export(
+    network: nn.Module, config: ModelConfig, path: Path, to: Format, image_size: int, origin: Origin | None = None
+) -> float:
     """Writes a network in evaluation mode, any batch size, images of one size; then compares file and network.
 
     Args:
@@ -36,6 +38,7 @@ def export(network: nn.Module, config: ModelConfig, path: Path, to: Format, imag
         path: Where the file goes; one that is there is replaced.
         to: onnx (ONNX program), pt2 (`torch.export`) or safetensors (weights alone).
         image_size: Side of the images, pixels.
+        origin: Where the weights come from; a safetensors file keeps its classes and input settings.
 
     Returns:
         The largest difference of a logit, as a fraction of the largest logit.
@@ -48,7 +51,7 @@ def export(network: nn.Module, config: ModelConfig, path: Path, to: Format, imag
     partial = path.with_name(f"partial-{path.name}")  # keeps the suffix, which torch.export insists on
     example = torch.zeros(EXAMPLE_BATCH, config.in_channels, image_size, image_size)
     try:
-        forward = _WRITERS[to](network, config, partial, example)
+        forward = _WRITERS[to](network, replace(origin or Origin(), model=config), partial, example)
         difference = _difference(network, forward, example.shape[1:])
         if not difference <= LIMIT:
             raise ParityError(
@@ -72,15 +75,17 @@ def _difference(network: nn.Module, forward: Forward, shape: Iterable[int]) -> f
     return torch.tensor(differences).max().item()  # unlike Python's max, NaN where one is
 
 
-def _write_safetensors(network: nn.Module, config: ModelConfig, path: Path, _example: Tensor) -> Forward:
+def _write_safetensors(network: nn.Module, origin: Origin, path: Path, _example: Tensor) -> Forward:
+    config = origin.model
+    assert config
     state = {name: value.contiguous() for name, value in network.state_dict().items()}
-    safetensors.torch.save_file(state, path, metadata={"model": json.dumps(asdict(config))})
+    safetensors.torch.save_file(state, path, metadata=origin.metadata())
     again = factory.build(config).eval()
     weights.load(again, str(path), config)
     return again
 
 
-def _write_pt2(network: nn.Module, _config: ModelConfig, path: Path, example: Tensor) -> Forward:
+def _write_pt2(network: nn.Module, _origin: Origin, path: Path, example: Tensor) -> Forward:
     program = torch.export.export(network, (example,), dynamic_shapes=_free_batch())
     torch.export.save(program, path)
     with warnings.catch_warnings():
@@ -88,7 +93,7 @@ def _write_pt2(network: nn.Module, _config: ModelConfig, path: Path, example: Te
         return torch.export.load(path).module()
 
 
-def _write_onnx(network: nn.Module, _config: ModelConfig, path: Path, example: Tensor) -> Forward:
+def _write_onnx(network: nn.Module, _origin: Origin, path: Path, example: Tensor) -> Forward:
     needed = ("onnx", "onnxscript", "onnxruntime")
     missing = [package for package in needed if importlib.util.find_spec(package) is None]
     if missing:
@@ -119,7 +124,7 @@ def _free_batch() -> tuple[dict[int, Any]]:
     return ({0: torch.export.Dim("batch", min=1)},)
 
 
-_WRITERS: dict[Format, Callable[[nn.Module, ModelConfig, Path, Tensor], Forward]] = {
+_WRITERS: dict[Format, Callable[[nn.Module, Origin, Path, Tensor], Forward]] = {
     "onnx": _write_onnx,
     "pt2": _write_pt2,
     "safetensors": _write_safetensors,

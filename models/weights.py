@@ -5,9 +5,10 @@ import logging
 import struct
 from collections import defaultdict
 from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -36,6 +37,28 @@ MODULES_SHOWN = 12  # an error fills one screen
 UNSEEN = ("shortcut", "blur_pool", "deep_stem", "avg_down", "ghost")
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Origin:
+    """What a file says of its weights: ours all of it, other programs' nothing."""
+
+    model: ModelConfig | None = None
+    classes: tuple[str, ...] | None = None
+    """Names in the order of the logits."""
+    input: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """Settings of the images that the network was trained for."""
+
+    @property
+    def image_size(self) -> int | None:
+        """Side of the images, pixels."""
+        side = self.input.get("eval_crop")
+        return side if isinstance(side, int) else None
+
+    def metadata(self) -> dict[str, str]:
+        """The metadata of a safetensors file, from which `read` makes it again."""
+        said = {"model": self.model and asdict(self.model), "classes": self.classes, "input": self.input}
+        return {name: json.dumps(value) for name, value in said.items() if value}
+
+
 def load(network: nn.Module, source: str, config: ModelConfig) -> None:
     """Puts trained weights into a network.
 
@@ -52,14 +75,14 @@ def load(network: nn.Module, source: str, config: ModelConfig) -> None:
         fit(network, _from_hub(source, config.name), config.name)
         return
     state, origin = read(Path(source))
-    other = _contradiction(origin, config) if origin else None
+    other = _contradiction(origin.model, config) if origin.model else None
     if other:
         raise ValueError(f"weights: {source} holds another network: {other}")
     fit(network, state, config.name)
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
-    """A file's state dict, wrappers' prefixes stripped, and the network's config where the file is ours and says it.
+def read(path: Path) -> tuple[dict[str, Tensor], Origin]:
+    """A file's state dict, wrappers' prefixes stripped, and what the file says of it.
 
     Takes safetensors and torch files of plain data, distinguished by their content.
 
@@ -69,14 +92,14 @@ def read(path: Path) -> tuple[dict[str, Tensor], ModelConfig | None]:
     if not path.is_file():
         raise ValueError(f"weights: {path} is not a file; nor is it a hub ({', '.join(HUBS)})")
     try:
-        content, origin = _torch_file(path) if _is_torch_file(path) else _safetensors(path)
+        content, said = _torch_file(path) if _is_torch_file(path) else _safetensors(path)
     except OSError as error:
         raise ValueError(f"weights: {path}: {error.strerror or error}") from error
     state = _stripped(_state_dict(content, path))
     broken = [key for key, value in state.items() if not value.isfinite().all()]
     if broken:
         raise ValueError(f"weights: {path} holds values that are no numbers, in {', '.join(broken[:3])}; it diverged")
-    return state, _origin(origin)
+    return state, _origin(said)
 
 
 def fit(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
@@ -116,17 +139,17 @@ def _is_torch_file(path: Path) -> bool:
     return start[8:] != b"{"
 
 
-def _safetensors(path: Path) -> tuple[dict[str, Tensor], object]:
+def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
     try:
         with safe_open(path, "pt") as file:
-            origin = (file.metadata() or {}).get("model")
+            metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping, it has only keys
-        return state, json.loads(origin) if origin else None
+        return state, {name: json.loads(metadata[name]) for name in ("model", "classes", "input") if name in metadata}
     except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"weights: {path} is not a whole safetensors file: {error}") from error
 
 
-def _torch_file(path: Path) -> tuple[Any, object]:
+def _torch_file(path: Path) -> tuple[Any, dict[str, Any]]:
     try:
         with path.open("rb") as stream:  # of a path, torch would go by the suffix
             content = torch.load(stream, map_location="cpu", weights_only=True)
@@ -137,14 +160,22 @@ def _torch_file(path: Path) -> tuple[Any, object]:
         ) from error
     except UNREADABLE as error:
         raise ValueError(f"weights: {path} is no torch or safetensors file, or a damaged one: {error!r}") from error
-    return content, content.get("network") if isinstance(content, dict) else None
+    return content, {"model": content.get("network")} if isinstance(content, dict) else {}
 
 
-def _origin(described: object) -> ModelConfig | None:
+def _origin(said: Mapping[str, Any]) -> Origin:
+    """Entries of these names by another program count for nothing."""
+    model, classes, images = said.get("model"), said.get("classes"), said.get("input")
     try:
-        return ModelConfig(**described) if isinstance(described, dict) else None
-    except TypeError:  # an entry of that name by another program
-        return None
+        config = ModelConfig(**model) if isinstance(model, dict) else None
+    except TypeError:
+        config = None
+    is_named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)
+    return Origin(
+        model=config,
+        classes=tuple(cast("list[str]", classes)) if is_named else None,
+        input=images if isinstance(images, dict) else {},
+    )
 
 
 def _contradiction(origin: ModelConfig, config: ModelConfig) -> str | None:

@@ -1,8 +1,10 @@
 """The run directory: one recipe at one site, in one folder, over any number of restarts. Loads no torch."""
 
+import grp
 import logging
 import os
-import re
+import pwd
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -75,8 +77,8 @@ class RunDirectory:
     def problems(self, recipe: Recipe, data: Path) -> list[str]:
         """Why this recipe cannot be trained here on the images in `data`, one line each, for the user."""
         folder = self.path.resolve()
-        if reason := _misplaced(folder, data):
-            return [f"--output: {self.path} {reason}"]
+        if folder == data.resolve() or data.resolve() in folder.parents:
+            return [f"--output: {self.path} lies in the images' folder {data}; name one outside it"]
         existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
         if not existing.is_dir():
             return [f"--output: {existing} is a file; name a folder"]
@@ -86,14 +88,25 @@ class RunDirectory:
             return []
         if self.checkpoints.exists() and not self.checkpoints.is_dir():
             return [f"--output: {self.checkpoints} is a file, where the run keeps its checkpoints; remove it"]
-        if folder == Path.cwd() and not self.recipe.exists() and any(folder.iterdir()):
+        left = (self.holder, self.checkpoints, *folder.glob(".*.tmp"))  # by a start that was interrupted
+        foreign = {item.name for item in folder.iterdir()} - {item.name for item in left}
+        if folder == Path.cwd() and not self.recipe.exists() and foreign:
             return ["--output: is the current folder, which holds other files; name a folder for the run"]
         if not self.recipe.exists():
             return self._stray_problems()
         return self._newer() or self._recipe_problems(recipe)
 
     def make(self) -> None:
-        self.checkpoints.mkdir(parents=True, exist_ok=True)
+        """Make the folder and that of the checkpoints.
+
+        Raises:
+            InvalidConfigError: They cannot be made at this path.
+            OSError: They cannot be made now, as the disk is full.
+        """
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise InvalidConfigError([f"--output: {error.filename}: {error.strerror}"]) from None
 
     def begin(self, recipe: Recipe) -> None:
         """Write the recipe, unless it is there."""
@@ -124,6 +137,17 @@ class RunDirectory:
             return True
         return self.page.stat().st_mtime_ns < self.result.stat().st_mtime_ns
 
+    def exposed(self) -> list[str]:
+        """A warning if others than the directory's owner can write it; a group of the owner's name is the owner's."""
+        status, private = self.path.stat(), False
+        with suppress(KeyError):  # a user or group without a name
+            private = grp.getgrgid(status.st_gid).gr_name == pwd.getpwuid(status.st_uid).pw_name
+        if not status.st_mode & (0o002 if private else 0o022):
+            return []
+        others = "everybody" if status.st_mode & 0o002 else "its group"
+        advice = f"to keep them from replacing the run's files: chmod go-w {shlex.quote(str(self.path))}"
+        return [f"warning: {self.path} can be written by {others}; {advice}"]
+
     def clear(self) -> None:
         """Remove the temporary files of killed processes; only the process that holds the directory may."""
         for file in self.path.glob(".*.tmp"):
@@ -141,7 +165,7 @@ class RunDirectory:
             f"  report       {self.report}",
             f"  page         {self.page}",
             f"  curves       {self.curves}",
-            f"  TensorBoard  tensorboard --logdir {self.path}",
+            f"  TensorBoard  tensorboard --logdir {shlex.quote(str(self.path))}",
             f"  metrics      {self.metrics}",
             f"  checkpoints  {self.checkpoints}",
             *weights,
@@ -215,13 +239,6 @@ class RunDirectory:
         fix = "\n    name another --output, or give the values that are there to continue that run"
         fix += "\n    --smoke shortens a recipe: such a run needs a folder of its own"
         return [f"--output: {self.path} holds a run of another recipe{lines}{more}{fix}"]
-
-
-def _misplaced(folder: Path, data: Path) -> str | None:
-    if folder == data.resolve() or data.resolve() in folder.parents:
-        return f"lies in the images' folder {data}; name one outside it"
-    no_text = re.search("[\ud800-\udfff]", str(folder))
-    return "is not UTF-8, and safetensors opens no such path; name another folder" if no_text else None
 
 
 def write_text(file: Path, text: str) -> None:

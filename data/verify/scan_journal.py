@@ -2,12 +2,13 @@
 
 import fcntl
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from data import schema
+from data import durable, schema
 from data.verify.inspection import Facts
 
 HEAD = b"images found usable, version 1\n"
@@ -57,7 +58,7 @@ def opened(path: Path) -> Iterator[Journal]:
     Raises:
         OSError: It cannot be written, or another process has locked it.
     """
-    with path.open("ab", buffering=0) as file:
+    with os.fdopen(durable.opened(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -26,7 +26,7 @@ from trainer.checkpoint.files import EMA, MANIFEST, MODEL, STATE, Manifest
 
 _log = logging.getLogger(__name__)
 UNREADABLE = (UnpicklingError, SafetensorError, ValueError, LookupError, TypeError, AttributeError, EOFError)
-_APART = ("model", "ema", "network")  # entries of the tree that go into the files of weights
+_APART = ("model", "ema", "about")  # entries of the tree that go into the files of weights
 
 
 def write(
@@ -42,8 +42,8 @@ def write(
     Args:
         folder: Of the checkpoints.
         step: Optimizer steps done.
-        tree: `model` and, where there is an average, `ema`: the network's tensors by name; `network`: its config;
-            anything else, of tensors and plain data.
+        tree: `model` and, where there is an average, `ema`: the network's tensors by name; `about`: the
+            metadata of the files of weights, texts by name; anything else, of tensors and plain data.
         top1: Top-1 of these weights, percent, where it is known.
         token: Of the writing process.
         guard: Called before the checkpoint is published, which it prevents by raising.
@@ -59,7 +59,7 @@ def write(
         temporary.mkdir()
         listed = _write_files(temporary, tree)
         manifest = Manifest(step=step, files=listed, top1=top1, time=time.time(), token=token)
-        with (temporary / MANIFEST).open("w", encoding="utf-8") as stream:
+        with (temporary / MANIFEST).open("x", encoding="utf-8") as stream:
             stream.write(manifest.text())
             flush(stream)
         files.flush_folder(temporary)
@@ -88,15 +88,15 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
 def load(path: Path) -> dict[str, Any]:
     """The tree of a valid checkpoint, on the CPU, as passed to `write`."""
     with safe_open(path / MODEL, "pt") as stream:
-        network = schema.parse(stream.metadata()["model"])
-    weights = {"model": _read_weights(path / MODEL), "network": network}
+        about = {name: text for name, text in stream.metadata().items() if name != "format"}
+    weights = {"model": _read_weights(path / MODEL), "about": about}
     if (path / EMA).exists():
         weights["ema"] = _read_weights(path / EMA)
     return {**weights, **torch.load(path / STATE, map_location="cpu", weights_only=True)}
 
 
 def _write_files(folder: Path, tree: dict[str, Any]) -> dict[str, dict[str, Any]]:
-    metadata = {"model": json.dumps(tree["network"]), "format": "pt"}
+    metadata = {**tree["about"], "format": "pt"}
     _write_weights(folder / MODEL, tree["model"], metadata)
     if "ema" in tree:
         _write_weights(folder / EMA, tree["ema"], metadata)
@@ -107,7 +107,7 @@ def _write_files(folder: Path, tree: dict[str, Any]) -> dict[str, dict[str, Any]
 def _write_weights(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     # through memory: safetensors makes files that only their owner can read, and hides the system's errors
     content = _ordered(safetensors.torch.save(_separate(tensors), metadata))
-    with file.open("wb") as stream:
+    with file.open("xb") as stream:
         stream.write(content)
         flush(stream)
 
@@ -135,7 +135,7 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write_state(file: Path, state: dict[str, Any]) -> None:
-    with file.open("wb") as stream:
+    with file.open("xb") as stream:
         try:
             torch.save(state, stream)
         except RuntimeError as error:  # torch's archive raises its own after the system's error

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 from trainer.exits import INTERRUPTED, refuse
 from trainer.recipe.decode import InvalidConfigError
+from trainer.terminal import until_reader_leaves
 from trainer.world import WorldError, from_environment, speaks
 
 HELP = ("-h", "--help")
@@ -63,6 +64,10 @@ def main(arguments: Sequence[str] | None = None, verbs: Mapping[str, Verb] = VER
         130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return until_reader_leaves(lambda: _main(words, verbs, prog))
+
+
+def _main(words: list[str], verbs: Mapping[str, Verb], prog: str) -> int:
     try:
         before = list(takewhile(lambda word: word not in HELP, words))
         if len(before) < len(words) and (overview := _overview(before, verbs, prog)):
@@ -71,8 +76,6 @@ def main(arguments: Sequence[str] | None = None, verbs: Mapping[str, Verb] = VER
         return _run(words, verbs, prog)
     except (InvalidConfigError, WorldError) as error:
         return refuse(str(error).splitlines())
-    except BrokenPipeError:  # the reader of --help has closed the pipe
-        return 0
     except OSError as error:  # of a name that was typed: Path.exists() raises these two
         if error.errno not in (ENAMETOOLONG, EACCES):
             raise

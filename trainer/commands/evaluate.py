@@ -6,7 +6,8 @@ from typing import Annotated
 
 import tyro
 
-from models.class_names import REAL
+from data.output_folder import dangling
+from models.class_names import IMAGENET, REAL
 from trainer import rendezvous
 from trainer.cpus import sleep_at_barriers
 from trainer.evaluation.protocol import UnknownProtocolError, parse
@@ -92,8 +93,11 @@ class Evaluate(Request):
             return [*problems, "--data: missing; name the data set, or compare two files of predictions"]
         if self.labels not in (None, REAL) and not Path(str(self.labels)).is_file():
             problems.append(f"--labels: {self.labels} is no file; name a JSON file, or {REAL}")
+        if self.classes not in (None, IMAGENET) and not Path(str(self.classes)).is_file():
+            problems.append(f"--classes: {self.classes} is no file; name a text file, or {IMAGENET}")
         if self.output and self.output.exists() and not self.output.is_dir():
             problems.append(f"--output: {self.output} is a file; name a folder")
+        problems += dangling(self.output or Path())
         return [*problems, *image_set.problems(self.data)]
 
     def _unused(self, sources: list[Source]) -> list[str]:
@@ -104,7 +108,7 @@ class Evaluate(Request):
         if self.raw and not any(source.run and Path(source.text).is_dir() for source in sources):
             problems.append("--raw: is for a run directory, and none is named")
         if self.compare and all(source.kind == "predictions" for source in sources):
-            flags = {"protocol": self.protocol, "labels": self.labels, "precision": self.precision}
+            flags = {name: getattr(self, name) for name in ("protocol", "labels", "classes", "precision")}
             problems += [f"--{name}: does not apply to stored answers; leave it out" for name in flags if flags[name]]
         return problems
 

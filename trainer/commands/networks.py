@@ -3,9 +3,9 @@
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 
@@ -15,6 +15,9 @@ from models.table import TABLE
 from trainer.exits import refuse, say
 from trainer.recipe.decode import range_problems
 from trainer.terminal import busy, progress, show, write
+
+if TYPE_CHECKING:
+    from models.weights import Origin
 
 DIFFERENT = 1
 _SIDE = {"min": 8, "max": 65_536}
@@ -188,17 +191,26 @@ class Export(_Verb):
         from models import factory, weights
         from models.export import ParityError, export
 
+        origin = weights.Origin()
+        if self.weights not in weights.HUBS:
+            _, origin = weights.read(Path(self.weights))
+            config, size = _resolved(self._as_stored(origin), self.image_size or origin.image_size)
         network = factory.build(config)
         weights.load(network, self.weights, config)
         try:
             with busy(f"writing {path}, and comparing it with the network"):
-                difference = export(network, config, path, self.to, size)
+                difference = export(network, config, path, self.to, size, origin)
         except ParityError as error:
             return say(str(error), DIFFERENT)
         except (OSError, SafetensorError) as error:
             raise ValueError(f"--output: {path} cannot be written: {error}") from error
         write(f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n")
         return 0
+
+    def _as_stored(self, origin: "Origin") -> Model:
+        """The network with as many classes as the file says, where the user does not."""
+        stored = origin.model.num_classes if origin.model else 0
+        return replace(self.model, num_classes=self.model.num_classes or stored)
 
 
 def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:

@@ -13,6 +13,7 @@ import tyro
 
 from data.catalog.listing import SPLITS, manifest_file
 from data.names import shown
+from data.output_folder import dangling
 from trainer.exits import refuse, resumable, say
 from trainer.terminal import write
 
@@ -80,6 +81,8 @@ class VerifyCommand:
 
     def _unwritable(self) -> str | None:
         folder = self.output or self.root
+        if links := dangling(folder):
+            return links[0]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder):

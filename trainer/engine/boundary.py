@@ -1,11 +1,11 @@
 """What follows a step: stopping, saving, or the end of a run that cannot be saved or has lost its directory."""
 
 from contextlib import suppress
-from dataclasses import asdict
 from typing import Any
 
 from torch import Tensor
 
+from models.weights import Origin
 from trainer.checkpoint import grace
 from trainer.checkpoint.holder import FencedError, Hold
 from trainer.checkpoint.saving import Saver
@@ -23,9 +23,19 @@ class SaveFailedError(RunEndedError):
 class Keeper:
     """Lets all ranks agree on what follows a step, and rank 0 write checkpoints."""
 
-    def __init__(self, context: RunContext, state: TrainState, saver: Saver | None, hold: Hold | None) -> None:
-        """`saver` and `hold` are None on all ranks but 0."""
+    def __init__(
+        self,
+        context: RunContext,
+        state: TrainState,
+        saver: Saver | None,
+        hold: Hold | None,
+        classes: tuple[str, ...] = (),
+    ) -> None:
+        """`saver` and `hold` are None on all ranks but 0; `classes` are the names that the files of weights carry."""
         self._setup, self._state, self._saver, self._hold = context, state, saver, hold
+        # a file of weights can be used by itself
+        images = {name: getattr(context.recipe.input, name) for name in ("mean", "std", "eval_resize", "eval_crop")}
+        self._about = Origin(model=context.recipe.model, classes=classes, input=images).metadata()
         self._said: str | None = None
         self._fault: Exception | None = None
         self._grace_s = grace.grace_s()
@@ -71,8 +81,7 @@ class Keeper:
         `top1`: of an evaluation of these very weights, percent.
         """
         if self._saver:
-            network = asdict(self._setup.recipe.model)  # the config goes into the file of weights
-            tree = self._state.tree(rows, network)
+            tree = self._state.tree(rows, self._about)
             self._say_slow(self._saver.write_s, tree)
             self._saver.begin(self._state.step, tree, top1)
 

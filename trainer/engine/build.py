@@ -92,7 +92,7 @@ def build(
     if saver:
         stack.callback(saver.finish)
         saver.reserve(count, runtime.device)
-    fit = assemble(context, built, opened, Keeper(context, state, saver, hold), stack)
+    fit = assemble(context, built, opened, Keeper(context, state, saver, hold, images[0].classes), stack)
     if open_telemetry and runtime.is_main:
         fit = replace(fit, telemetry=open_telemetry(context, state, opened, stack))
     return fit

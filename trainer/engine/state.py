@@ -56,19 +56,19 @@ class TrainState:
         """What differs between ranks; BatchNorm's statistics are of this rank's images."""
         return {"sums": self.sums, "faults": self.faults, "statistics": batchnorm.flat(self.networks)}
 
-    def tree(self, ranks: dict[str, Tensor], network: dict[str, Any]) -> dict[str, Any]:
+    def tree(self, ranks: dict[str, Tensor], about: dict[str, str]) -> dict[str, Any]:
         """A checkpoint: tensors and plain data only. Networks get the mean of the ranks' statistics.
 
         Args:
             ranks: `own` of all ranks, stacked.
-            network: The network's own settings.
+            about: Metadata of the files of weights.
         """
         shared = batchnorm.split(self.networks, ranks["statistics"].mean(0))
         averaged = {"ema": {**self.ema.network.state_dict(), **shared[1]}} if self.ema else {}
         return {
             "model": {**self.model.state_dict(), **shared[0]},
             **averaged,
-            "network": network,
+            "about": about,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
             "ema_updates": self.ema.updates if self.ema else 0,

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from data import schema
 from data.catalog.manifest import Manifest
 from models import class_names
-from models.class_names import REAL
+from models.class_names import IMAGENET, REAL
 
 VAL_IMAGES = 50_000
 _NUMBERED = re.compile(r"_val_(\d{8})")  # ILSVRC2012_val_00000001.JPEG
@@ -43,6 +43,8 @@ class Labels:
     """Of the network."""
     accepted: Sequence[frozenset[int]]
     """For each image all right classes; an image without any is left out."""
+    assumption: str | None = None
+    """How the folders were matched with the classes, for the user, where no name decides it."""
 
     @property
     def words(self) -> str:
@@ -62,7 +64,9 @@ class Labels:
         return np.array(rows, bool).reshape(answers.shape)
 
 
-def of(images: Manifest, folder: str, num_classes: int, names: tuple[str, ...] | None) -> Labels:
+def of(
+    images: Manifest, folder: str, num_classes: int, names: tuple[str, ...] | None, *, guessed: bool = False
+) -> Labels:
     """Labels from the images' folders.
 
     Args:
@@ -70,11 +74,13 @@ def of(images: Manifest, folder: str, num_classes: int, names: tuple[str, ...] |
         folder: Name of the set.
         num_classes: Length of a row of logits.
         names: The network's classes in their order, where they are known.
+        guessed: They are ImageNet's by their number alone.
 
     Raises:
-        UnknownLabelsError: The folders are other classes than the network's.
+        UnknownLabelsError: The folders are other classes than the network's, or their order is not known.
     """
-    numbers = np.array(_numbers(images, num_classes, names), np.int64)
+    matched, assumption = _numbers(images, num_classes, names, guessed=guessed)
+    numbers = np.array(matched, np.int64)
     targets = numbers[images.targets]
     return Labels(
         name=folder,
@@ -83,6 +89,7 @@ def of(images: Manifest, folder: str, num_classes: int, names: tuple[str, ...] |
         columns=np.sort(numbers),
         num_classes=num_classes,
         accepted=[frozenset({target}) for target in targets.tolist()],
+        assumption=assumption,
     )
 
 
@@ -116,21 +123,61 @@ def with_file(labels: Labels, images: Manifest, source: str) -> Labels:
     return replace(labels, name=name, columns=np.arange(labels.num_classes), accepted=accepted)
 
 
-def _numbers(images: Manifest, num_classes: int, names: tuple[str, ...] | None) -> list[int]:
+def _numbers(
+    images: Manifest, num_classes: int, names: tuple[str, ...] | None, *, guessed: bool
+) -> tuple[list[int], str | None]:
+    """The class number of each folder, and what was assumed."""
     folders = images.classes
     if names and set(folders) <= set(names):
         number_of = {name: number for number, name in enumerate(names)}
-        return [number_of[folder] for folder in folders]
+        return [number_of[folder] for folder in folders], None
     if all(folder.isdecimal() for folder in folders) and max(map(int, folders)) < num_classes:
-        return [int(folder) for folder in folders]  # ImageNet-V2 has the numbers themselves
+        numbers = [int(folder) for folder in folders]  # ImageNet-V2 has the numbers themselves
+        if (names is None or guessed) and numbers != _as_sorted(folders, num_classes):
+            raise UnknownLabelsError(
+                f"--data: {images.root} has classes named by numbers, such as {folders[-1]}, and the weights name "
+                "none: sorted as text, as in training, they have another order than as numbers. Evaluate the run "
+                "directory, or name the network's classes by --classes"
+            )
+        return numbers, "class folders are taken for the numbers of the network's classes"
     if names is None and len(folders) == num_classes:
-        return list(range(num_classes))
+        return list(range(num_classes)), "the weights name no classes: class folders are taken in sorted order"
     unknown = [folder for folder in folders if names is None or folder not in names]
     known = f"such as {', '.join(names[:3])}" if names else f"{num_classes:,} that it does not name"
     raise UnknownLabelsError(
         f"--data: {images.root} has {len(folders):,} classes, among them {', '.join(unknown[:3])}; the network's are "
         f"others, {known}"
     )
+
+
+def _as_sorted(folders: Sequence[str], num_classes: int) -> list[int]:
+    """The class numbers if the network was trained on folders of such names, of which these may be some."""
+    width = min(map(len, folders))
+    every = folders if len(folders) == num_classes else sorted(f"{number:0{width}}" for number in range(num_classes))
+    number_of = {name: number for number, name in enumerate(every)}
+    return [number_of.get(folder, -1) for folder in folders]
+
+
+def named(source: str, num_classes: int) -> tuple[str, ...]:
+    """The network's classes in the order of its logits, as `--classes` names them.
+
+    Args:
+        source: `imagenet`, or a text file with a name a line.
+        num_classes: Length of a row of logits.
+
+    Raises:
+        UnknownLabelsError: The file cannot be read, or names another number of classes.
+    """
+    try:
+        text = None if source == IMAGENET else Path(source).read_text(encoding="utf-8", errors="surrogateescape")
+    except OSError as error:
+        raise UnknownLabelsError(f"--classes: {source}: {error.strerror}") from None
+    names = class_names.wnids() if text is None else tuple(text.splitlines())
+    if len(set(names)) != num_classes:
+        raise UnknownLabelsError(
+            f"--classes: {source} names {len(set(names)):,} classes; the network has {num_classes:,}"
+        )
+    return names
 
 
 def _content(file: Path) -> Any:

@@ -89,6 +89,7 @@ def _protocol(task: Task) -> dict[str, Any]:
         "label_set": task.truth.name,
         "label_words": task.truth.words,
         "labels": task.request.labels,
+        "class_order": task.truth.assumption,
         "classes": len(task.truth.columns),
         "num_classes": task.truth.num_classes,
         "data": str(task.images.root),

@@ -54,6 +54,9 @@ class Request:
     None: the protocol that belongs to the weights."""
     labels: str | None = None
     """real for ReaL's labels, or a JSON file of labels. None: the names of the class folders."""
+    classes: str | None = None
+    """Names of the network's classes, for weights that do not say them: imagenet, or a text file with a name a line in
+    the order of the logits."""
     output: Path | None = None
     """Folder to write to. None: RUN/evaluations/..., or ./evaluations/... for weights that belong to no run."""
     precision: Precision | None = None

@@ -71,7 +71,11 @@ def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predicti
     where, protocol = image_set.find(request.data), parse(request.protocol) if request.protocol else subject.protocol
     folder = request.folder(subject.source, where.name, protocol)
     images = _images(request, subject, where, folder if request.output else folder.parent, runtime)
-    truth = labels.of(images, where.name, subject.num_classes, subject.classes)
+    names = labels.named(request.classes, subject.num_classes) if request.classes else subject.classes
+    guessed = subject.guessed and not request.classes
+    truth = labels.of(images, where.name, subject.num_classes, names, guessed=guessed)
+    if runtime.is_main and truth.assumption:
+        _say([truth.assumption])
     task = Task(
         request=request,
         subject=subject,

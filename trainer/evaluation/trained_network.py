@@ -1,6 +1,7 @@
 """A trained network, with the input settings and the protocol that belong to it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from typing import Any
 
 import torch
 from torch import nn
@@ -9,10 +10,11 @@ from data.catalog.manifest import Manifest, load
 from data.plan.config import EvalViews, InputConfig
 from models import class_names, factory, weights
 from models.config import ModelConfig
+from models.weights import Origin
 from trainer.evaluation.protocol import Protocol
 from trainer.evaluation.request import Source, own_protocol, usual_input
 from trainer.recipe.config import Precision, Recipe
-from trainer.recipe.decode import encode
+from trainer.recipe.decode import InvalidConfigError, decode, encode
 from trainer.recipe.identity import digest
 
 IMAGENET_CLASSES = 1000
@@ -37,6 +39,8 @@ class Subject:
     precision: Precision
     classes: tuple[str, ...] | None
     """Names of its classes in the order of its logits; None where they are not known."""
+    guessed: bool
+    """Whether the names are ImageNet's because there are 1,000."""
     weights_sha256: str
     train_sha256: str | None = None
     """Of the images that it was trained on, where its run says so."""
@@ -58,19 +62,24 @@ def load_subject(source: Source) -> Subject:
 
 def _stored(source: Source) -> Subject:
     assert source.file
-    model = source.recipe.model if source.recipe else weights.read(source.file)[1]
+    _, origin = weights.read(source.file)
+    model = source.recipe.model if source.recipe else origin.model
     if model is None:
         raise UnusableWeightsError(f"weights: {source.text} does not say which network it is of; name it by --recipe")
     network = factory.build(model)
     weights.load(network, str(source.file), model)
     run = source.run
     train = load(run.manifest("train"), run.path) if run and run.manifest("train").exists() else None
-    return subject(source, network, model, train)
+    return subject(source, network, model, train, origin)
 
 
-def subject(source: Source, network: nn.Module, model: ModelConfig, train: Manifest | None) -> Subject:
+def subject(
+    source: Source, network: nn.Module, model: ModelConfig, train: Manifest | None, origin: Origin | None = None
+) -> Subject:
     """One of our networks; `train` are the images that it was trained on, where they are known."""
-    recipe = source.recipe or Recipe(input=usual_input(model.name))
+    origin = origin or Origin()
+    recipe = source.recipe or Recipe(input=replace(usual_input(model.name), **_input(origin, source)))
+    names = train.classes if train else origin.classes
     return Subject(
         source=source,
         model=model.name,
@@ -79,7 +88,8 @@ def subject(source: Source, network: nn.Module, model: ModelConfig, train: Manif
         input=recipe.input,
         protocol=own_protocol(recipe),
         precision=recipe.precision if source.recipe else "fp32",
-        classes=train.classes if train else _usual_classes(model.num_classes),
+        classes=names or _usual_classes(model.num_classes),
+        guessed=names is None,
         weights_sha256=fingerprint(network),
         train_sha256=train.fingerprint() if train else None,
     )
@@ -108,9 +118,21 @@ def _packaged(source: Source) -> Subject:
         protocol=Protocol(squares=squares),
         precision="fp32",
         classes=_usual_classes(num_classes),
+        guessed=False,
         weights_sha256=fingerprint(network),
         published_top1=published.top1,
     )
+
+
+def _input(origin: Origin, source: Source) -> dict[str, Any]:
+    """The settings in a file of weights that this version knows."""
+    known = {one.name for one in fields(InputConfig)}
+    settings = {name: value for name, value in origin.input.items() if name in known}
+    try:
+        decoded = decode(InputConfig, settings)
+    except InvalidConfigError as error:
+        raise UnusableWeightsError(f"weights: {source.text}: damaged settings: {'; '.join(error.problems)}") from None
+    return {name: getattr(decoded, name) for name in settings}
 
 
 def _usual_classes(count: int) -> tuple[str, ...] | None:

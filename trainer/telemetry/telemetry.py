@@ -4,6 +4,7 @@ metrics.jsonl, one JSON object a line, is the record; the others show the same f
 """
 
 import json
+import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,7 @@ from typing import Any
 
 from torch import Tensor
 
+from data.durable import opened
 from data.plan.plan import TrainPlan
 from trainer.context import RunContext
 from trainer.metrics import Scores
@@ -128,7 +130,7 @@ class Journal:
         write_text(run.metrics, "".join(json.dumps(record) + "\n" for record in kept))
         self.starts = sum(record["kind"] == "start" for record in kept)
         """Starts of this run before this one."""
-        self._stream = run.metrics.open("a", encoding="utf-8")
+        self._stream = os.fdopen(opened(run.metrics, os.O_WRONLY | os.O_APPEND), "a", encoding="utf-8")
 
     def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
         """Add a record, and flush it."""

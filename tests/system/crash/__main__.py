@@ -11,6 +11,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from pathlib import Path
 
 from tests.system.crash import judge
@@ -20,7 +21,7 @@ SHIM = Path(__file__).with_name("shim.c")
 ERRORS = (errno.ENOSPC, errno.EIO, errno.EDQUOT, errno.EROFS)
 TINY = (
     *("train", "demo", "--model.name", "resnet20", "--model.num-classes", "2", "--global-batch", "4"),
-    *("--micro-batch", "4", "--input.train-size", "8", "--input.eval-resize", "8", "--input.eval-crop", "8"),
+    *("--micro-batch", "2", "--input.train-size", "8", "--input.eval-resize", "8", "--input.eval-crop", "8"),
     *("--epochs", "2", "--threads", "1", "--loader", "threads", "--log-every", "1", "--save-steps", "1"),
     *("--keep-checkpoints", "1"),
 )
@@ -38,21 +39,22 @@ def main() -> int:
 def _try_all(root: Path, arguments: argparse.Namespace) -> int:
     words = [*TINY, "--data", str(_images(root))]
     whole, trace = root / "whole", root / "trace"
-    code = start([*words, "--output", str(whole)], whole, Trial(), root / "whole.log", trace)
-    if code or judge.faults(whole, whole):
+    codes = start([*words, "--output", str(whole)], whole, Trial(), root / "whole.log", trace, arguments.ranks)
+    if any(codes) or judge.faults(whole, whole):
         sys.stderr.write((root / "whole.log").read_text())
         return 1
-    calls = trace.read_text().splitlines()
-    first = len(calls) - arguments.last if arguments.last else 0
-    chosen = list(_trials(calls, first, arguments))
-    sys.stdout.write(f"{len(calls)} calls from {len({*map(_place, calls)})} places; {len(chosen)} trials\n")
+    calls = [Path(f"{trace}-{rank}").read_text().splitlines() for rank in range(arguments.ranks)]
+    chosen = [trial for rank, own in enumerate(calls) for trial in _trials(own, rank, arguments)]
+    places = {_place(call) for own in calls for call in own}
+    sys.stdout.write(f"{sum(map(len, calls))} calls from {len(places)} places; {len(chosen)} trials\n")
     table: Counter[tuple[str, str]] = Counter()
     for trial in chosen:
-        wrong = _tried(words, root, whole, trial)
+        wrong = _tried(words, root, whole, trial, arguments.ranks)
         kind = trial.how if not trial.error else f"{errno.errorcode[trial.error]}, {trial.how.removeprefix('fail ')}"
         table[kind, "otherwise" if wrong else "identical"] += 1
         if wrong:
-            sys.stdout.write(f"{kind} at call {trial.call} ({calls[trial.call - 1]}): {'; '.join(wrong)}\n")
+            call = f"{trial.call} of rank {trial.rank} ({calls[trial.rank][trial.call - 1]})"
+            sys.stdout.write(f"{kind} at call {call}: {'; '.join(wrong)}\n")
             sys.stdout.flush()
     _show(table)
     return int(any(outcome == "otherwise" for _, outcome in table))
@@ -61,9 +63,11 @@ def _try_all(root: Path, arguments: argparse.Namespace) -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make crash", description=__doc__)
     parser.add_argument("--kinds", nargs="+", default=["kill", "torn", "errors"], choices=["kill", "torn", "errors"])
-    parser.add_argument("--sample", type=int, help="that many trials of each kind, drawn; all by default")
+    parser.add_argument(
+        "--sample", type=int, help="that many trials of each kind, one drawn of each stretch of the run"
+    )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--last", type=int, help="only that many of the last calls; all by default")
+    parser.add_argument("--ranks", type=int, default=1, help="processes that train together; each is tried")
     return parser.parse_args()
 
 
@@ -91,23 +95,28 @@ def _images(root: Path) -> Path:
     return root / "images"
 
 
-def _trials(calls: Sequence[str], first: int, arguments: argparse.Namespace) -> Iterator[Trial]:
+def _trials(calls: Sequence[str], rank: int, arguments: argparse.Namespace) -> Iterator[Trial]:
     """Kill before each call; tear each write; for each place in the code, each error, passing and lasting."""
-    every = range(first + 1, len(calls) + 1)
+    every = range(1, len(calls) + 1)
     places = {_place(calls[number - 1]): number for number in reversed(every)}
     lists = {
-        "kill": [Trial(how="kill", call=number) for number in every],
-        "torn": [Trial(how="torn", call=number) for number in every if calls[number - 1].startswith("write")],
+        "kill": [Trial(how="kill", call=number, rank=rank) for number in every],
+        "torn": [
+            Trial(how="torn", call=number, rank=rank) for number in every if calls[number - 1].startswith("write")
+        ],
         "errors": [
-            Trial(how=how, call=number, error=error)
+            Trial(how=how, call=number, error=error, rank=rank)
             for number in sorted(places.values())
             for error in ERRORS
             for how in ("fail once", "fail on")
         ],
     }
+    drawn = random.Random(arguments.seed)
     for kind in arguments.kinds:
-        trials, drawn = lists[kind], random.Random(arguments.seed)
-        yield from trials if arguments.sample is None else drawn.sample(trials, min(arguments.sample, len(trials)))
+        trials = lists[kind]
+        count = min(arguments.sample or len(trials), len(trials))
+        ends = [len(trials) * stretch // count for stretch in range(count + 1)]
+        yield from (trials[drawn.randrange(first, end)] for first, end in pairwise(ends))
 
 
 def _place(call: str) -> str:
@@ -115,16 +124,15 @@ def _place(call: str) -> str:
     return re.sub(r"\d+", "N", call)
 
 
-def _tried(words: Sequence[str], root: Path, whole: Path, trial: Trial) -> list[str]:
+def _tried(words: Sequence[str], root: Path, whole: Path, trial: Trial, ranks: int) -> list[str]:
     """What was wrong after the trial and the same command again."""
     run, log = root / "run", root / "log"
     for path in (run, log):
         shutil.rmtree(path, ignore_errors=True)
         path.unlink(missing_ok=True)
     command = [*words, "--output", str(run)]
-    codes = [start(command, run, trial, log)]
-    codes.append(start(command, run, Trial(), log))
-    if codes[1]:
+    codes = [start(command, run, each, log, ranks=ranks) for each in (trial, Trial())]
+    if any(codes[1]):
         last = log.read_text(errors="replace").strip().splitlines()[-3:]
         return [f"exit codes {codes}", *last]
     try:

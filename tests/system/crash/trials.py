@@ -6,6 +6,7 @@ Each trial is a fork of a process that has loaded everything and computed nothin
 import ctypes
 import os
 import signal
+import socket
 import sys
 import traceback
 from collections.abc import Sequence
@@ -16,6 +17,7 @@ from typing import Literal
 from tests.commands import HANGS_S
 
 How = Literal["count", "kill", "torn", "fail once", "fail on"]
+GRACE_S = 30  # as torchrun, which ends the others so long after the death of one
 HOW: Sequence[How] = ("count", "kill", "torn", "fail once", "fail on")
 
 
@@ -28,6 +30,8 @@ class Trial:
     """Which of the calls that change the run directory, from 1."""
     error: int = 0
     """`errno` of the calls that fail."""
+    rank: int = 0
+    """Which process it happens to."""
 
 
 def preload() -> None:
@@ -45,20 +49,63 @@ def preload() -> None:
     assert torch and matplotlib and PIL and data and trainer
 
 
-def start(words: Sequence[str], run: Path, trial: Trial, output: Path, trace: Path | None = None) -> int:
-    """Run a command in a fork: its exit code, or the negative number of the signal that ended it."""
+def start(
+    words: Sequence[str], run: Path, trial: Trial, output: Path, trace: Path | None = None, ranks: int = 1
+) -> list[int]:
+    """Run a command in a fork for each rank: their exit codes, or the negative numbers of the signals that ended them.
+
+    Args:
+        words: what follows `provenet`.
+        run: run directory whose calls count.
+        trial: what happens.
+        output: where all that is printed is appended to.
+        trace: `trace-0` and so on get the calls of each rank, one a line.
+        ranks: processes that train together.
+    """
+    children = [
+        _fork(words, run, trial if rank == trial.rank else Trial(), output, world, trace and Path(f"{trace}-{rank}"))
+        for rank, world in enumerate(_worlds(ranks))
+    ]
+    codes: dict[int, int] = {}
+
+    def kill(*_: object) -> None:
+        for child in set(children) - set(codes):
+            os.kill(child, signal.SIGKILL)
+
+    signal.signal(signal.SIGALRM, kill)
+    signal.alarm(int(HANGS_S))
+    while len(codes) < ranks:
+        child, status = os.wait()
+        codes[child] = os.waitstatus_to_exitcode(status)
+        if codes[child]:
+            signal.alarm(GRACE_S)
+    signal.alarm(0)
+    return [codes[child] for child in children]
+
+
+def _worlds(ranks: int) -> list[dict[str, str]]:
+    """What torchrun would set; nothing for a process by itself."""
+    if ranks == 1:
+        return [{}]
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        address, port = probe.getsockname()
+    same = {"WORLD_SIZE": f"{ranks}", "LOCAL_WORLD_SIZE": f"{ranks}", "MASTER_ADDR": address, "MASTER_PORT": f"{port}"}
+    return [{**same, "RANK": f"{rank}", "LOCAL_RANK": f"{rank}"} for rank in range(ranks)]
+
+
+def _fork(
+    words: Sequence[str], run: Path, trial: Trial, output: Path, world: dict[str, str], trace: Path | None
+) -> int:
     if (child := os.fork()) == 0:
         try:
+            os.environ.update(world)
             code = _child(words, run, trial, output, trace)
         except BaseException:
             traceback.print_exc()
             code = 99
         os._exit(code)
-    signal.signal(signal.SIGALRM, lambda *_: os.kill(child, signal.SIGKILL))
-    signal.alarm(int(HANGS_S))
-    _, status = os.waitpid(child, 0)
-    signal.alarm(0)
-    return os.waitstatus_to_exitcode(status)
+    return child
 
 
 def _child(words: Sequence[str], run: Path, trial: Trial, output: Path, trace: Path | None) -> int:

@@ -22,7 +22,7 @@ def ended(path: Path, *, weight: float = 1.0, momentum: float = 0.5, time: float
     path.mkdir()
     tree = {
         "model": {"weight": torch.tensor([weight])},
-        "network": {"name": "resnet20"},
+        "about": {"model": "resnet20"},
         "optimizer": {"momentum": torch.tensor([momentum])},
         "step": 2,
     }

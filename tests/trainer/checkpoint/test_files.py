@@ -7,7 +7,7 @@ from trainer.checkpoint import files, store
 
 
 def write(folder: Path, step: int, value: float = 0.0) -> Path:
-    return store.write(folder, step, {"model": {"w": torch.tensor(value)}, "network": {}, "value": value})
+    return store.write(folder, step, {"model": {"w": torch.tensor(value)}, "about": {}, "value": value})
 
 
 def loaded(folder: Path) -> float | None:

@@ -55,7 +55,7 @@ def saver(folder: Path, guard: Callable[[], None] = free, token: str | None = No
 
 
 def tree(step: int, numbers: int = NUMBERS) -> dict[str, Any]:
-    return {"model": {"w": torch.full((numbers,), float(step))}, "network": {"name": "resnet18"}, "step": step}
+    return {"model": {"w": torch.full((numbers,), float(step))}, "about": {"model": "resnet18"}, "step": step}
 
 
 def save(saver: Saver, *steps: int, top1: float | None = None) -> None:
@@ -264,7 +264,7 @@ from trainer.recipe.config import SiteConfig
 from trainer.checkpoint.saving import Saver
 folder = Path({str(tmp_path)!r})
 saver = Saver(folder, SiteConfig(data=folder, output=folder), lambda: None)
-saver.begin(1, {{"model": {{"w": torch.ones(2_000_000)}}, "network": {{}}, "step": 1}})
+saver.begin(1, {{"model": {{"w": torch.ones(2_000_000)}}, "about": {{}}, "step": 1}})
 raise SystemExit("failed")
 """
     done = subprocess.run([sys.executable, "-c", code], timeout=HANGS_S, capture_output=True, text=True)

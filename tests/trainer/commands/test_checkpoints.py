@@ -23,7 +23,7 @@ def run(tmp_path: Path) -> RunDirectory:
     run.begin(Recipe())
     for step, top1 in ((10, 61.25), (20, None)):
         network = {"model": {"w": torch.tensor([float(step)])}, "ema": {"w": torch.tensor([step + 0.5])}}
-        store.write(run.checkpoints, step, {**network, "network": {"name": "resnet50"}, "step": step}, top1)
+        store.write(run.checkpoints, step, {**network, "about": {"model": "resnet50"}, "step": step}, top1)
     run.metrics.write_text(json.dumps({"kind": "eval", "step": 10, "epoch": 1}) + "\n")
     return run
 
@@ -111,7 +111,7 @@ def test_what_cannot_be_exported_is_refused(
     run: RunDirectory, capsys: pytest.CaptureFixture[str], flags: list[str], problem: str
 ) -> None:
     os.truncate(run.checkpoints / "step-0000000020" / "state.pt", 100)
-    store.write(run.checkpoints, 10, {"model": {"w": torch.zeros(1)}, "network": {}})
+    store.write(run.checkpoints, 10, {"model": {"w": torch.zeros(1)}, "about": {}})
     (run.path / "there.safetensors").write_text("mine")
     assert command(run, *(flag.format(run=run.path) for flag in flags)) == 2
     assert problem in capsys.readouterr().err

@@ -66,6 +66,6 @@ def test_sums_that_are_not_finite_end_it_at_the_newest_step(field: int, value: f
 def test_the_checkpoint_to_go_back_to_is_named(parts: Fit) -> None:
     folder = parts.context.run.checkpoints
     for step in (4, 8):
-        store.write(folder, step, {"model": {"w": torch.zeros(1)}, "network": {"name": "none"}, "step": step})
+        store.write(folder, step, {"model": {"w": torch.zeros(1)}, "about": {"model": "none"}, "step": step})
     (folder / "step-0000000008" / "state.pt").unlink()
     assert str(diverged(parts, "x", 9)).endswith(f"last good checkpoint: {folder / 'step-0000000004'}")

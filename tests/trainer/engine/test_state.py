@@ -53,9 +53,9 @@ def rows(state: TrainState, *others: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: torch.stack([rank[name] for rank in ranks]) for name in ranks[0]}
 
 
-def stored(state: TrainState, *others: dict[str, Tensor], network: dict[str, Any] | None = None) -> dict[str, Any]:
+def stored(state: TrainState, *others: dict[str, Tensor], about: dict[str, str] | None = None) -> dict[str, Any]:
     """A checkpoint of it, which as a file does shares no memory with it."""
-    return deepcopy(state.tree(rows(state, *others), network or {}))
+    return deepcopy(state.tree(rows(state, *others), about or {}))
 
 
 def tensors(state: TrainState) -> list[Tensor]:
@@ -141,12 +141,12 @@ def test_networks_of_a_checkpoint_have_the_mean_statistics_of_the_ranks() -> Non
     given = trained(0)
     assert given.ema is not None
     second = {"statistics": given.own()["statistics"] + 2}
-    tree = stored(given, second, network={"name": "resnet20"})
+    tree = stored(given, second, about={"model": "resnet20"})
     for kind, network in (("model", given.model), ("ema", given.ema.network)):
         torch.testing.assert_close(tree[kind]["1.running_mean"], network.state_dict()["1.running_mean"] + 1)
         torch.testing.assert_close(tree[kind]["1.running_var"], network.state_dict()["1.running_var"] + 1)
         assert torch.equal(tree[kind]["0.weight"], network.state_dict()["0.weight"])
-    assert tree["network"] == {"name": "resnet20"}
+    assert tree["about"] == {"model": "resnet20"}
 
 
 def test_weights_of_another_network_are_refused() -> None:

@@ -14,10 +14,10 @@ WNIDS = class_names.wnids()
 OWN = ("ant", "bee", "cat", "dog")
 
 
-def of(classes: list[str], names: tuple[str, ...] | None, num_classes: int = 1000) -> Labels:
+def of(classes: list[str], names: tuple[str, ...] | None, num_classes: int = 1000, *, guessed: bool = False) -> Labels:
     """Of two images of each class."""
     images = listed([f"{name}/{place}.JPEG" for name in classes for place in range(2)])
-    return labels.of(images, "set", num_classes, names)
+    return labels.of(images, "set", num_classes, names, guessed=guessed)
 
 
 def test_folders_named_by_synsets_are_found_among_the_classes() -> None:
@@ -34,6 +34,54 @@ def test_folders_named_by_numbers_are_the_numbers_as_in_imagenet_v2() -> None:
     assert found.targets.reshape(-1, 2)[:3].tolist() == [[0, 0], [1, 1], [10, 10]]
     assert sorted(found.targets.tolist()) == sorted([*range(1000)] * 2)
     assert found.words == "set labels"
+    assert found.assumption == "class folders are taken for the numbers of the network's classes"
+
+
+TWELVE = sorted(str(number) for number in range(12))  # as a data set lists them: 0, 1, 10, 11, 2, ...
+
+
+def test_the_names_that_weights_carry_decide_the_order_of_numbered_folders() -> None:
+    found = of(TWELVE, tuple(TWELVE), 12)
+    assert found.targets.tolist() == sorted([*range(12)] * 2)
+    assert found.assumption is None
+    assert of(["10", "2"], tuple(TWELVE), 12).targets.tolist() == [2, 2, 4, 4]
+
+
+@pytest.mark.parametrize(
+    ("folders", "names", "count"),
+    [
+        (TWELVE, None, 12),
+        (["2", "3"], None, 12),  # some of twelve
+        (["007", "10"], None, 12),
+        ([str(number) for number in range(1000)], WNIDS, 1000),  # ImageNet's only because there are 1,000
+    ],
+)
+def test_numbered_folders_have_two_orders_where_no_name_decides(
+    folders: list[str], names: tuple[str, ...] | None, count: int
+) -> None:
+    with pytest.raises(UnknownLabelsError, match=r"another order than as numbers.*--classes"):
+        of(folders, names, count, guessed=names is not None)
+
+
+@pytest.mark.parametrize("folders", [["0", "1", "9"], ["00", "05", "11"], [f"{number:02}" for number in range(12)]])
+def test_numbered_folders_have_one_order_where_text_and_numbers_agree(folders: list[str]) -> None:
+    count = 10 if "9" in folders else 12
+    found = of(folders, None, count)
+    assert found.targets[::2].tolist() == [int(folder) for folder in folders]
+
+
+def test_classes_without_names_are_taken_in_sorted_order_and_this_is_said() -> None:
+    found = of(list(OWN), None, 4)
+    assert found.assumption == "the weights name no classes: class folders are taken in sorted order"
+
+
+def test_a_user_names_the_classes_of_weights_that_do_not(tmp_path: Path) -> None:
+    assert labels.named("imagenet", 1000) == WNIDS
+    (tmp_path / "names.txt").write_bytes("two words\nä\n".encode() + b"\xe4\n")
+    assert labels.named(str(tmp_path / "names.txt"), 3) == ("two words", "ä", "\udce4")
+    for source, reason in (("imagenet", "names 1,000 classes; the network has 3"), (str(tmp_path), "Is a directory")):
+        with pytest.raises(UnknownLabelsError, match=reason):
+            labels.named(source, 3)
 
 
 def test_a_subset_of_200_classes_leaves_the_others_out_of_every_answer() -> None:

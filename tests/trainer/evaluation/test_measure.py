@@ -51,6 +51,7 @@ def task(tmp_path: Path) -> Task:
         protocol=parse("center-16/16"),
         precision="fp32",
         classes=tuple("abcde"),
+        guessed=False,
         weights_sha256="w",
     )
     return Task(

@@ -26,7 +26,7 @@ def run(folder: Path, *, ema: bool = False, finished: bool = True, steps: tuple[
     for step in steps:
         kinds = ("model", "ema") if ema else ("model",)
         weights = {kind: {"fc.bias": torch.zeros(4)} for kind in kinds}
-        store.write(made.checkpoints, step, {**weights, "network": {}})
+        store.write(made.checkpoints, step, {**weights, "about": {}})
     if finished:
         made.weights.write_bytes(b"weights")
     return made

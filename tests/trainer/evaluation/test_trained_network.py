@@ -5,6 +5,7 @@ import torch
 
 from models import class_names, export, factory
 from models.config import ModelConfig
+from models.weights import Origin
 from trainer.evaluation.protocol import parse
 from trainer.evaluation.request import Source, locate
 from trainer.evaluation.trained_network import UnusableWeightsError, description, fingerprint, load_subject
@@ -23,8 +24,26 @@ def test_a_file_that_names_its_network_needs_no_recipe(file: Path) -> None:
     found = load_subject(locate(str(file), None))
     assert (found.model, found.num_classes, found.precision, found.source.which) == ("resnet20", 1000, "fp32", "raw")
     assert found.protocol == parse("center-32/32")
-    assert found.classes == class_names.wnids()  # a thousand classes are taken for ImageNet's
+    assert (found.classes, found.guessed) == (class_names.wnids(), True)  # a thousand are taken for ImageNet's
     assert not found.network.training
+
+
+def test_a_file_says_what_its_classes_are_and_which_images_it_takes(tmp_path: Path) -> None:
+    config = ModelConfig(name="resnet20", num_classes=3)
+    settings = {"mean": (0.1, 0.2, 0.3), "std": (0.4, 0.5, 0.6), "eval_resize": 40, "eval_crop": 36, "later": "unknown"}
+    origin = Origin(model=config, classes=("2", "10", "\udce4"), input=settings)
+    export.export(factory.build(config), config, tmp_path / "net.safetensors", "safetensors", 32, origin)
+    found = load_subject(locate(str(tmp_path / "net.safetensors"), None))
+    assert (found.classes, found.guessed, found.protocol) == (origin.classes, False, parse("center-36/40"))
+    assert (found.input.mean, found.input.std) == ((0.1, 0.2, 0.3), (0.4, 0.5, 0.6))
+
+
+def test_settings_out_of_range_in_a_file_of_weights_are_refused(tmp_path: Path) -> None:
+    config = ModelConfig(name="resnet20", num_classes=3)
+    origin = Origin(model=config, input={"eval_crop": "wide", "std": [0, 0, 0]})
+    export.export(factory.build(config), config, tmp_path / "net.safetensors", "safetensors", 32, origin)
+    with pytest.raises(UnusableWeightsError, match=r"net\.safetensors: damaged settings: eval_crop: 'wide'"):
+        load_subject(locate(str(tmp_path / "net.safetensors"), None))
 
 
 def test_weights_have_one_fingerprint_in_every_format(file: Path, tmp_path: Path) -> None:
