@@ -15,7 +15,7 @@ from launch.run_state import Snapshot
 from launch.site import ClusterConfig, cluster_problems, path_problems
 from launch.submission import LaunchFolder, Submission
 from trainer import preflight
-from trainer.exits import FAILED, refuse, say
+from trainer.exits import FAILED, note, refuse, say
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, encode, range_problems
 from trainer.rundir import RunDirectory
@@ -93,7 +93,7 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
     if jobs := _queue(runs, folder, sweep):
         write(_guide(runs, jobs, sweep))
         for warning in RunDirectory(folder.run).exposed():
-            say(warning, 0)
+            note(warning)
     return 0 if jobs else FAILED
 
 

@@ -74,8 +74,10 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         with ExitStack() as stack, advising(recipe):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
+            on_main(runtime, lambda: training.telemetry and training.telemetry.settle(), OSError)
         finished = finished and measure_as_aimed(context, training.state, images)
-        if runtime.is_main:
+        if hold:
+            hold.check()
             _conclude(context, images, training.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
@@ -131,7 +133,7 @@ def open_telemetry(context: RunContext, state: TrainState, data: Data, stack: Ex
     context.console.narrate(f"going on after step {state.step}" if state.step else "starting")
     if change := other_threads(context.run.records(), facts):
         context.console.say(change)
-    telemetry = Telemetry(context, plans[0], state.step, state.evaluated, facts)
+    telemetry = Telemetry(context, plans[0], state.step, state.evaluated, facts, state.records)
     stack.callback(telemetry.close)
     return telemetry
 
@@ -181,5 +183,5 @@ def complete_end(run: RunDirectory, stop: StopFlag) -> int:
         run.clear()
         at_work.report(run, say)
         hold.check()
-        _report(run, run.records()[-1]["step"], say)
+        _report(run, max((record["step"] for record in run.records()), default=0), say)
     return 0

@@ -11,7 +11,7 @@ import tyro
 from data.catalog.listing import SPLITS, Listing
 from data.catalog.pack_record import PackOptions
 from data.names import shown
-from trainer.exits import FAILED, refuse, resumable, say
+from trainer.exits import FAILED, note, refuse, resumable, say
 from trainer.recipe.decode import range_problems
 from trainer.terminal import write
 
@@ -91,7 +91,7 @@ class PackCommand:
         if written.broken:
             named = [f"\n  {shown(name)}: {reason}" for name, reason in written.broken[:SHOWN]]
             count = f"{len(written.broken):,}; pack.json names all"
-            say(f"left out, as they cannot be decoded: {count}{''.join(named)}", 0)
+            note(f"left out, as they cannot be decoded: {count}{''.join(named)}")
         with counting(f"verify {split}", "images") as progress:
             pack.write_manifest(self.out, split, written.images, workers, progress)
 

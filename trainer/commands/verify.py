@@ -14,7 +14,7 @@ import tyro
 from data.catalog.listing import SPLITS, manifest_file
 from data.names import shown
 from data.output_folder import dangling
-from trainer.exits import refuse, resumable, say
+from trainer.exits import note, refuse, resumable
 from trainer.terminal import write
 
 if TYPE_CHECKING:
@@ -110,7 +110,7 @@ class VerifyCommand:
         try:
             return data.manifest(self._file(split).parent, split) if self._file(split).exists() else None
         except DamagedManifestError as error:
-            say(f"{error}: every image of {split} is read again", 0)
+            note(f"{error}: every image of {split} is read again")
             return None
 
     def _file(self, split: str) -> Path:
