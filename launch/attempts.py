@@ -64,7 +64,7 @@ def read(file: Path) -> list[Attempt]:
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
     for line in lines:
         try:
-            content = json.loads(line)
+            content = schema.parse(line)
             if content.pop("event") == "begin":
                 schema.check(content.get("schema"), SCHEMA, file)
                 attempts[content["number"]] = Attempt(**schema.known_fields(Attempt, content))
