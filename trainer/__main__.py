@@ -8,7 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = str(Path(__file__).resolve().parents[1])
+ROOT = str(Path(__file__).absolute().parents[1])
 if __name__ == "__main__" and sys.path[0] != ROOT:
     sys.path.insert(0, ROOT)  # before the working directory, which may hold a data.py or a folder models
 
@@ -51,7 +51,7 @@ def start() -> NoReturn:
     """Run this process: with the allocator's settings for `train` and `doctor`, and with tracebacks of crashes."""
     if sys.argv[1:2] in (["train"], ["doctor"]):
         restart_with_allocator()
-    if sys.argv[1:2] == ["train"] and not {"-h", "--help"} & {*sys.argv}:
+    if sys.argv[1:2] in (["train"], ["evaluate"]) and not {"-h", "--help"} & {*sys.argv}:
         protect()
     trace_crashes()
     leave(run())
