@@ -30,6 +30,17 @@ def opened(path: Path, flags: int, mode: int = 0o644) -> int:
 
 
 @contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Let errors of the system name the file, which those of open files do not."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            error.filename = str(path)
+        raise
+
+
+@contextmanager
 def whole(path: Path, *, flushed: bool = True, shared: bool = False) -> Iterator[IO[bytes]]:
     """Open a temporary file that becomes `path` where the block ends without an error, and is removed otherwise.
 

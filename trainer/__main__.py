@@ -13,19 +13,21 @@ if __name__ == "__main__" and sys.path[0] != ROOT:
     sys.path.insert(0, ROOT)  # before the working directory, which may hold a data.py or a folder models
 
 from trainer.cpus import restart_with_allocator  # noqa: E402
-from trainer.exits import ABORTED, record, trace_crashes  # noqa: E402
+from trainer.exits import ABORTED, INTERRUPTED, record, trace_crashes  # noqa: E402
 from trainer.stopping import ignore_signals  # noqa: E402
 from trainer.streams import protect  # noqa: E402
 
 
 def run() -> int:
     """Run one command, and record its exit code for the launcher."""
-    from trainer.commands.cli import main  # slow; and not needed by a process that starts itself again
-
     try:
+        from trainer.commands.cli import main  # slow; and not needed by a process that starts itself again
+
         code = main()
     except SystemExit as end:  # of tyro, which has printed why
         code = int(end.code or 0)
+    except KeyboardInterrupt:  # while it was imported
+        code = INTERRUPTED
     except Exception:  # a bug, or a fault of the machine
         traceback.print_exc()
         code = ABORTED

@@ -31,7 +31,8 @@ class Journal:
             for size, records in _whole_lines(file):
                 end += size
                 yield from records
-        self._file.truncate(end)
+        with durable.naming(self._path):
+            self._file.truncate(end)
         if not end:
             self._write(HEAD)
 
@@ -45,10 +46,8 @@ class Journal:
         self._write(json.dumps(rows, separators=(",", ":")).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
-        try:
+        with durable.naming(self._path):
             self._file.write(line)
-        except OSError as error:  # which lacks the file's name
-            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import HANGS_S
-from tests.system.running import await_step, curves, last_step, points, same_bits, start, state
+from tests.system.running import await_step, curves, last_step, points, records, same_bits, start, state
 from trainer.stopping import START_AGAIN
 
 pytestmark = pytest.mark.slow
@@ -31,6 +31,9 @@ def test_a_run_outlives_its_terminal_and_the_readers_of_its_output(images: Path,
     process.send_signal(signal.SIGHUP)  # as a terminal that is closed
     assert process.wait(HANGS_S) == START_AGAIN
     assert state(tmp_path)["step"] == last_step(tmp_path) >= 20
+    lost = [text for record in records(tmp_path) for text in record.get("lost_output", ())]
+    assert lost[0] == "stdout cannot be written: Broken pipe"
+    assert len(lost) == len({*lost})
 
     process = start(images, tmp_path, before=no_output_and_no_hangup)
     await_step(process, tmp_path, last_step(tmp_path) + 1)

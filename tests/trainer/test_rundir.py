@@ -50,11 +50,16 @@ def test_parts_of_a_run_without_its_recipe_are_refused(tmp_path: Path) -> None:
     assert "holds checkpoints but no recipe.yaml" in problem
 
 
-def test_what_a_start_leaves_that_was_stopped_before_its_recipe_was_written_is_taken(tmp_path: Path) -> None:
+def test_what_a_start_leaves_that_was_stopped_before_its_recipe_was_written_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = RunDirectory(tmp_path)
     run.make()
     run.holder.touch()
+    (tmp_path / ".recipe.yaml.tmp").touch()
     assert not run.problems(Recipe(), IMAGES)
+    monkeypatch.chdir(tmp_path)
+    assert not RunDirectory(Path()).problems(Recipe(), IMAGES)
 
 
 def test_a_damaged_recipe_is_refused(tmp_path: Path) -> None:
@@ -116,7 +121,6 @@ def test_a_file_for_checkpoints_is_refused(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.make()
     run.begin(Recipe())
-    run.checkpoints.rmdir()
     run.checkpoints.touch()
     (problem,) = run.problems(Recipe(), IMAGES)
     assert "checkpoints is a file" in problem

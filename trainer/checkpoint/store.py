@@ -50,12 +50,13 @@ def write(
     """
     final = files.place(folder, step)
     temporary = final.with_name(f"{final.name}.tmp")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     files.settle(folder)
     try:
         temporary.mkdir()
         listed = _write_files(temporary, tree)
-        manifest = Manifest(step=step, files=listed, top1=top1, time=time.time(), token=token)
+        count = tree.get("records")
+        manifest = Manifest(step=step, files=listed, top1=top1, time=time.time(), token=token, records=count)
         with (temporary / MANIFEST).open("x", encoding="utf-8") as stream:
             stream.write(manifest.text())
             flush(stream)

@@ -4,7 +4,7 @@ import copy
 import platform
 import shlex
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -52,7 +52,7 @@ def environment(runtime: Runtime, loader: str) -> dict[str, Any]:
     }
 
 
-def other_threads(records: list[dict[str, Any]], now: dict[str, Any]) -> str | None:
+def other_threads(records: Iterable[dict[str, Any]], now: dict[str, Any]) -> str | None:
     """Why a run that goes on may end with other bits than it would have: sums on a CPU follow its threads."""
     before = next((record["threads"] for record in records if record["kind"] == "start"), now["threads"])
     if before == now["threads"] or not now["device"].startswith("CPU"):
