@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data import schema
+from data.durable import opened
 from data.schema import NewerSchemaError
 from launch.submission import DamagedRecordError
 from trainer.checkpoint import files
@@ -148,7 +149,7 @@ def _append(file: Path, content: dict[str, Any]) -> None:
 
     A line that a lost node left incomplete is ended first.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = opened(file, os.O_RDWR | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

@@ -63,15 +63,15 @@ class Snapshot:
         return LaunchFolder(self.path).resume
 
 
-def read(run: RunDirectory) -> Snapshot:
-    """Look at a run directory.
+def read(run: RunDirectory, *, acts: bool = False) -> Snapshot:
+    """Look at a run directory; `acts`: in order to do something with its job.
 
     Raises:
         ValueError: A file in it is damaged: DamagedRecordError or InvalidConfigError.
         OSError: It cannot be read.
     """
     folder = LaunchFolder(run.path)
-    submission = folder.submission()
+    submission = folder.submission(acts=acts)
     held = look(run.holder)
     return Snapshot(
         path=run.path,

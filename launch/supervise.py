@@ -6,7 +6,6 @@ requeued, and may get other nodes.
 """
 
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -49,12 +48,6 @@ class _Job:
     run: Path
     command: tuple[str, ...]
     cluster: ClusterConfig
-
-
-def take_signals() -> None:
-    """Restore the default actions of signals: submitit's handlers requeue a job at USR2, and ignore TERM."""
-    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGCONT):
-        signal.signal(number, signal.SIG_DFL)
 
 
 def supervise(run: Path, command: tuple[str, ...], cluster: ClusterConfig) -> int:

@@ -24,6 +24,7 @@ from trainer.engine.state import TrainState
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
 from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
@@ -38,10 +39,11 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         Exit code: 0 finished, `START_AGAIN` stopped cleanly.
 
     Raises:
+        InvalidConfigError: The run directory cannot be made.
         HeldError: Another process trains in this run directory.
         FencedError: Another process took the directory over.
         StopRequestedError: Asked to stop before the first step.
-        UnusableDataError: The images are not those listed, or too many are broken.
+        UnusableDataError: The images cannot be trained on, are not those listed, or too many are broken.
         UnusableBackendError: The chosen loader cannot be used here.
         DamagedManifestError: The stored list of images cannot be read.
         TooManyBrokenError: Too many images broke during training.
@@ -51,20 +53,24 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         SaveFailedError: A checkpoint cannot be written.
         TrackerError: A tracker cannot be opened.
         SharedGpuError: Two processes have the same GPU.
+        NotMetError: A process is missing.
         PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, site.threads, deterministic=site.deterministic)
+    stop.met = True
     if site.numa:
         runtime.keep_near()
     with ExitStack() as holding:
         hold = take_hold(runtime, site, stop, holding)
         if hold:
             RunDirectory(site.output).clear()
-        recipe = begin(recipe, runtime, site)
+        recipe = own_recipe(recipe, runtime, site)
         context = RunContext(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
             at_work.report(context.run, context.console.say)
+            for warning in context.run.exposed():
+                context.console.say(warning)
         with ExitStack() as stack, advising(recipe):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
@@ -78,9 +84,10 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:
-    """Make sure that no other process trains in this run directory; rank 0 holds it until `stack` closes (collective).
+    """Make the run directory, in which no other process may train; rank 0 holds it until `stack` closes (collective).
 
     Raises:
+        InvalidConfigError: It cannot be made.
         HeldError: Another process holds it.
         StopRequestedError: Asked to stop while waiting to see whether it lives.
         OSError: The directory cannot be written.
@@ -88,13 +95,15 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
     """
 
     def take() -> Hold:
-        return stack.enter_context(Hold.take(RunDirectory(site.output).holder, Console().say, stop.check))
+        run = RunDirectory(site.output)
+        run.make()  # now that all have met: what is refused or waits before leaves nothing
+        return stack.enter_context(Hold.take(run.holder, Console().say, stop.check))
 
-    return on_main(runtime, take, HeldError, StopRequestedError, OSError)
+    return on_main(runtime, take, InvalidConfigError, HeldError, StopRequestedError, OSError)
 
 
-def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
-    """The recipe of this directory's run, written there if the run is new (collective).
+def own_recipe(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
+    """The recipe of this directory's run, before it is written there (collective).
 
     Raises:
         MemoryShortError: With `accumulate: auto`, not even one image fits into memory.
@@ -104,8 +113,6 @@ def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
         asked, recipe = recipe.micro_batch, fitted(recipe, runtime, channels_last=site.channels_last)
         if runtime.is_main and recipe.micro_batch < asked:
             Console().say(f"a micro_batch of {asked} does not fit into memory: going on with {recipe.micro_batch}")
-    if runtime.is_main:
-        run.begin(recipe)
     return recipe
 
 

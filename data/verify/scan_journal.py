@@ -2,12 +2,13 @@
 
 import fcntl
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from data.durable import naming
+from data import durable
 from data.verify.inspection import Facts
 
 HEAD = b"images found usable, version 1\n"
@@ -30,7 +31,7 @@ class Journal:
             for size, records in _whole_lines(file):
                 end += size
                 yield from records
-        with naming(self._path):
+        with durable.naming(self._path):
             self._file.truncate(end)
         if not end:
             self._write(HEAD)
@@ -45,7 +46,7 @@ class Journal:
         self._write(json.dumps(rows, separators=(",", ":")).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
-        with naming(self._path):
+        with durable.naming(self._path):
             self._file.write(line)
 
 
@@ -56,7 +57,7 @@ def opened(path: Path) -> Iterator[Journal]:
     Raises:
         OSError: It cannot be written, or another process has locked it.
     """
-    with path.open("ab", buffering=0) as file:
+    with os.fdopen(durable.opened(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

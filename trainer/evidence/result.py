@@ -2,6 +2,7 @@
 
 import copy
 import platform
+import shlex
 import socket
 from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -123,7 +124,8 @@ def measure_as_aimed(context: RunContext, state: TrainState, images: tuple[Manif
     except StopRequestedError:
         return False
     except (UnusableWeightsError, UnknownLabelsError) as error:  # which all processes meet, and every start would
-        again = f"provenet evaluate {context.run.path} --data {context.site.data} --protocol {wanted.name}"
+        places = (str(context.run.path), "--data", str(context.site.data))
+        again = shlex.join(("provenet", "evaluate", *places, "--protocol", wanted.name))
         context.console.say(f"not measured by {wanted.name}: {error}\n  try {again}")
     return True
 

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
+from data.durable import opened
 from trainer.checkpoint.holder_file import is_at
 
 Say = Callable[[str], None]
@@ -85,7 +86,7 @@ class Appender:
             self._file = None
         if self._file is None:
             self._path.parent.mkdir(exist_ok=True)  # not its parents: a run directory that was removed stays so
-            self._file = os.open(self._path, os.O_WRONLY | os.O_CREAT, 0o644)
+            self._file = opened(self._path, os.O_WRONLY)
         size = os.fstat(self._file).st_size
         if size < self._size:
             self._say(f"{self._path} was removed or cut short: {self._size - size:,} bytes that were written are gone")
