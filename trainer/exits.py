@@ -33,9 +33,9 @@ def trace_crashes() -> None:
 
 
 def say(text: str, code: int) -> int:
-    """Write why the command ends to stderr, the first line also for the launcher; returns `code`, its exit code."""
+    """Write why the command ends to stderr, and for the launcher; returns `code`, its exit code."""
     sys.stderr.write(f"{text}\n")
-    _write(f"{code}\n{text.splitlines()[0]}", os.environ)
+    _write(f"{code}\n{text}", os.environ)
     return code
 
 
@@ -63,7 +63,7 @@ def refuse(problems: list[str], world: World | None = None) -> int:
     lines = "".join(f"  {problem}\n" for problem in problems[:12])
     more = f"  and {len(problems) - 12} more\n" if len(problems) > 12 else ""
     sys.stderr.write(f"cannot start; nothing was written\n{lines}{more}")
-    _write(f"{BAD_INPUT}\n{problems[0].splitlines()[0]}", os.environ)
+    _write("\n".join([str(BAD_INPUT), *problems]), os.environ)
     return BAD_INPUT
 
 
