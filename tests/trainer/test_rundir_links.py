@@ -54,7 +54,7 @@ def compare(run: RunDirectory) -> None:
 
 
 def write_checkpoint(run: RunDirectory) -> None:
-    store.write(run.checkpoints, 1, {"model": {"w": torch.zeros(1)}, "network": {}})
+    store.write(run.checkpoints, 1, {"model": {"w": torch.zeros(1)}, "about": {}})
 
 
 def wait_for_a_slot(run: RunDirectory) -> None:
