@@ -71,7 +71,7 @@ Supervised = Callable[..., Ended]
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     folder = tmp_path / "it's a run"
-    RunDirectory(folder).make()
+    RunDirectory(folder).checkpoints.mkdir(parents=True)
     LaunchFolder(folder).make()
     return folder
 
