@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data.durable import opened
+
 ADVICE = "name another folder, or delete it"
 SHOWN = 10
 
@@ -45,9 +47,16 @@ def some(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
+def dangling(folder: Path, flag: str = "--output: ") -> list[str]:
+    """Why a folder cannot be made: it is or lies below a link to nothing, which the system calls an existing file."""
+    links = [each for each in (folder, *folder.parents) if each.is_symlink() and not each.exists()]
+    return [f"{flag}{link} is a link to {link.readlink()}, which does not exist; {ADVICE}" for link in links[-1:]]
+
+
 def entries(folder: Path) -> list[os.DirEntry[str]]:
     """Files and folders in a folder, but for hidden ones, which are ignored; none where there is no folder."""
     if not folder.is_dir():
+        refuse(dangling(folder, ""))
         return []
     with os.scandir(folder) as everything:
         return [entry for entry in everything if not entry.name.startswith(".")]
@@ -103,7 +112,7 @@ def alone(lock_file: Path) -> Iterator[None]:
     Raises:
         RefusedError: Another process holds it.
     """
-    with lock_file.open("w") as lock:
+    with os.fdopen(opened(lock_file, os.O_WRONLY), "w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data import schema
+from data.durable import opened
 from data.schema import NewerSchemaError
 from launch.submission import DamagedRecordError
 from trainer.checkpoint import files
@@ -97,7 +98,9 @@ def newest_step(checkpoints: Path) -> int:
     return next((files.step_of(path) for path in whole), 0)
 
 
-def verdict(code: int, history: list[Attempt], step: int, limit: int, *, cancelled: bool) -> tuple[Then, str]:
+def verdict(
+    code: int, history: list[Attempt], step: int, limit: int, *, cancelled: bool, said: str = ""
+) -> tuple[Then, str]:
     """What follows an attempt, and why.
 
     Args:
@@ -106,18 +109,19 @@ def verdict(code: int, history: list[Attempt], step: int, limit: int, *, cancell
         step: Step of the newest checkpoint.
         limit: Consecutive attempts that may end without a newer checkpoint.
         cancelled: Whether the user has cancelled the job.
+        said: Why it ended, in the trainer's words.
     """
     if code == 0:
         return "done", "finished"
     if cancelled:
         return "cancelled", f"cancelled at step {step:,}"
     if code == BAD_INPUT:
-        return "stopped", "it cannot start (exit code 2); the log says what to change"
+        return "stopped", f"it cannot start (exit code 2): {said or 'the log says what to change'}"
     if code == FAILED:
-        return "stopped", "it failed, and would fail again (exit code 1); the log says why"
+        return "stopped", f"it failed, and would fail again (exit code 1): {said or 'the log says why'}"
     ended = replace(history[-1], end=End(code=code, step=step, then="stopped", why="", time=time.time()))
     if problem := stuck([*history[:-1], ended], step, limit):
-        return "stopped", problem
+        return "stopped", problem + (f"; the last: {said}" if said else "")
     return "again", f"{meaning(code)}; goes on from step {step:,}"
 
 
@@ -145,11 +149,13 @@ def _append(file: Path, content: dict[str, Any]) -> None:
 
     A line that a lost node left incomplete is ended first.
     """
-    descriptor = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o600)
+    descriptor = opened(file, os.O_RDWR | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"
-        os.write(descriptor, ("\n" * torn + json.dumps(content) + "\n").encode())
+        rest = ("\n" * torn + json.dumps(content) + "\n").encode()
+        while rest:  # a disk that is nearly full takes a part, and says why only when asked for more
+            rest = rest[os.write(descriptor, rest) :]
         os.fsync(descriptor)
     finally:
         os.close(descriptor)

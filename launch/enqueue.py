@@ -17,7 +17,7 @@ from launch.site import ClusterConfig, cluster_problems, path_problems
 from launch.submission import LaunchFolder, Submission
 from trainer import preflight
 from trainer.exits import FAILED, refuse
-from trainer.recipe.config import Recipe, SiteConfig, flags
+from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, encode, range_problems
 from trainer.rundir import RunDirectory
 from trainer.world import World
@@ -31,7 +31,7 @@ class Wanted:
     site: SiteConfig
     cluster: ClusterConfig
     code: Path | None = None
-    """The copy of the code that an earlier submission made. None: the code as it is now."""
+    """The archive of the code that an earlier submission made. None: the code as it is now."""
 
     @property
     def run(self) -> RunDirectory:
@@ -48,13 +48,8 @@ class Wanted:
         manifests = self.site.manifests and self.site.manifests.absolute()
         return replace(self.site, data=self.site.data.absolute(), output=self.run.path, manifests=manifests)
 
-    def job(self, sweep: Sweep | None = None) -> TrainJob:
-        return TrainJob(
-            run=self.run.path,
-            arguments=("train", str(self.run.recipe), *flags(self.placed)),
-            cluster=self.cluster,
-            sweep=sweep,
-        )
+    def job(self, code: Path, sweep: Sweep | None = None) -> TrainJob:
+        return TrainJob(site=self.placed, cluster=self.cluster, code=code, sweep=sweep)
 
 
 def problems(wanted: Wanted) -> list[str]:
@@ -94,8 +89,10 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
 
     if runs[0].cluster.cluster == "slurm" and not slurm.available():
         return refuse(["sbatch: not on this machine; submit from a login node, or add --cluster local, or --dry-run"])
-    if jobs := _queue(runs, LaunchFolder(sweep.root) if sweep else runs[0].folder, sweep):
+    folder = LaunchFolder(sweep.root) if sweep else runs[0].folder
+    if jobs := _queue(runs, folder, sweep):
         sys.stdout.write(_guide(runs, jobs, sweep))
+        sys.stderr.writelines(f"{warning}\n" for warning in RunDirectory(folder.run).exposed())
     return 0 if jobs else FAILED
 
 
@@ -110,9 +107,9 @@ def _queue(runs: list[Wanted], folder: LaunchFolder, sweep: Sweep | None) -> lis
         wanted.run.begin(wanted.recipe)
         wanted.folder.make()
     code = runs[0].code or pinned.pin(folder.path)
-    jobs = [wanted.job(sweep) for wanted in runs]
+    jobs = [wanted.job(code, sweep) for wanted in runs]
     try:
-        ids = slurm.submit(jobs, folder.run.name, folder.path, code, sweep.parallel if sweep else 1)
+        ids = slurm.submit(jobs, folder.run.name, folder.path, sweep.parallel if sweep else 1)
     except slurm.RefusedError as error:
         for wanted in new:
             _withdraw(wanted)

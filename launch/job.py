@@ -1,16 +1,22 @@
 """A job and the command that starts its processes. Standard library only: the login node needs no torch."""
 
 import fcntl
+import json
 import os
 import sys
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
+from data.durable import opened
+from launch import pinned
 from launch.site import ClusterConfig
+from trainer.recipe.config import SiteConfig, flags
+from trainer.recipe.decode import decode, encode
+from trainer.rundir import RunDirectory
 from trainer.terminal import remark
 
 _POLL_S = 0.5
@@ -18,7 +24,7 @@ _POLL_S = 0.5
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Sweep:
-    """Runs that were queued together; submitit pickles it with each job."""
+    """Runs that were queued together."""
 
     root: Path
     """Folder of their run directories."""
@@ -42,40 +48,53 @@ class Sweep:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TrainJob:
-    """What a job does: it trains one run; submitit pickles it."""
+    """What a job does: it trains one run."""
 
-    run: Path
-    """Run directory."""
-    arguments: tuple[str, ...]
-    """What follows `python -m trainer`."""
+    site: SiteConfig
+    """With absolute paths."""
     cluster: ClusterConfig
+    code: Path
+    """The archive of the code."""
     sweep: "Sweep | None" = None
     """The sweep that the run is part of."""
 
     def __call__(self) -> None:
         """Train as far as this job can, and end the process with the code that Slurm is to see."""
-        from launch.supervise import supervise, take_signals
+        from launch.supervise import supervise
 
-        take_signals()  # before it waits for a slot: a stop must end that
-        work = partial(supervise, self.run, self.command(), self.cluster)
+        work = partial(supervise, self.site.output, self.command(), self.cluster)
         code = self.sweep.run_one(work) if self.sweep else work()
         if code:
             sys.exit(code)
 
     def command(self) -> tuple[str, ...]:
         """The command that starts the processes and labels each line of their output with its rank."""
-        trainer = ("-m", "trainer", *self.arguments)
+        recipe = str(RunDirectory(self.site.output).recipe)
+        trainer = (*pinned.command(self.code, "trainer"), "train", recipe, *flags(self.site))
         cluster = self.cluster
         if cluster.cluster == "local":
             # with no role, each line begins with [RANK]:
-            launcher = ("-m", "torch.distributed.run", "--standalone", "--tee", "3", "--role", "")
+            launcher = ("-m", "torch.distributed.run", "--standalone", "--tee", "3", "--role", "", "--no-python")
             return (sys.executable, *launcher, "--nproc-per-node", str(cluster.tasks_per_node), *trainer)
         return (
             *("srun", "--label", "--kill-on-bad-exit=1", f"--nodes={cluster.nodes}"),
             *(f"--ntasks={cluster.world_size}", f"--ntasks-per-node={cluster.tasks_per_node}"),
             f"--cpus-per-task={cluster.cpus_per_process}",  # which srun does not inherit from sbatch since 22.05
-            *(sys.executable, "-u", *trainer),
+            *trainer,
         )
+
+
+def together(jobs: Sequence[TrainJob]) -> str:
+    """Jobs of an array, which differ in their run directories, in a line of JSON for its script, or a single job."""
+    return json.dumps({"job": encode(jobs[0]), "runs": [str(job.site.output) for job in jobs]})
+
+
+def own(text: str, environment: Mapping[str, str]) -> TrainJob:
+    """The job of an array's task, or the only one, from what `together` returned."""
+    content = json.loads(text)
+    job, runs = decode(TrainJob, content["job"]), content["runs"]
+    task = int(environment["SLURM_ARRAY_TASK_ID"]) if len(runs) > 1 else 0
+    return replace(job, site=replace(job.site, output=Path(runs[task])))
 
 
 @contextmanager
@@ -92,7 +111,7 @@ def slot(folder: Path, count: int) -> Generator[None]:
 def _free(folder: Path, count: int) -> int | None:
     """The first lock that no process holds, locked now, or None."""
     for number in range(count):
-        file = os.open(folder / f"slot-{number}", os.O_RDWR | os.O_CREAT, 0o600)
+        file = opened(folder / f"slot-{number}", os.O_RDWR)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

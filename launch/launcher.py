@@ -39,6 +39,8 @@ class Ended:
     """Exit code of the trainer, or else of the command: 128 plus the signal's number if it died of a signal."""
     asked: bool
     """Whether it ended by itself after a signal to this process."""
+    why: str = ""
+    """The trainer's last words; empty where it had none."""
 
 
 def run(command: tuple[str, ...], grace_s: int) -> Ended:
@@ -56,7 +58,8 @@ def run(command: tuple[str, ...], grace_s: int) -> Ended:
         try:
             running.start()
             code = running.wait()
-            return Ended(_meant(code, codes.read_text().strip(), asked=running.asked), running.asked)
+            recorded, _, why = codes.read_text(errors="replace").strip().partition("\n")
+            return Ended(_meant(code, recorded, asked=running.asked), running.asked, why)
         except OSError as error:
             return Ended(refuse([f"COMMAND: {command[0]}: {error.strerror}"]), asked=False)
         finally:

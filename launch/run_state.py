@@ -1,5 +1,6 @@
 """The state of a run, from its directory and from what the scheduler says of its job. Loads no torch."""
 
+import shutil
 import socket
 import time
 from collections.abc import Iterable
@@ -48,6 +49,8 @@ class Snapshot:
     """The process that trains here, or that ended without removing its file."""
     touched_s: float
     """Seconds since the holder last touched its file, by this machine's clock."""
+    disk_is_full: bool = False
+    """Whether the end of an attempt may be missing as it could not be written."""
 
     @property
     def last(self) -> Attempt | None:
@@ -60,15 +63,15 @@ class Snapshot:
         return LaunchFolder(self.path).resume
 
 
-def read(run: RunDirectory) -> Snapshot:
-    """Look at a run directory.
+def read(run: RunDirectory, *, acts: bool = False) -> Snapshot:
+    """Look at a run directory; `acts`: in order to do something with its job.
 
     Raises:
         ValueError: A file in it is damaged: DamagedRecordError or InvalidConfigError.
         OSError: It cannot be read.
     """
     folder = LaunchFolder(run.path)
-    submission = folder.submission()
+    submission = folder.submission(acts=acts)
     held = look(run.holder)
     return Snapshot(
         path=run.path,
@@ -78,6 +81,7 @@ def read(run: RunDirectory) -> Snapshot:
         is_cancelled=submission is not None and folder.is_cancelled(submission.job),
         holder=held.holder,
         touched_s=time.time() - held.touched[1] / 1e9 if held.touched else 0.0,
+        disk_is_full=not shutil.disk_usage(run.path).free,
     )
 
 
@@ -112,7 +116,8 @@ def state_of(seen: Snapshot, job: JobState) -> RunState:
     assert seen.submission is not None
     kind = "process" if seen.submission.kind == "local" else "job"
     end = "" if job == JobState(GONE) else f" ({job.reason if job.state == GONE else job})"
-    return RunState("lost", f"{kind} {seen.submission.job} is gone{end}; {seen.resume}")
+    full = "; its disk is full" if seen.disk_is_full else ""
+    return RunState("lost", f"{kind} {seen.submission.job} is gone{end}{full}; {seen.resume}")
 
 
 def job_states(runs: Iterable[Snapshot]) -> dict[Path, JobState]:

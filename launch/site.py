@@ -70,11 +70,8 @@ def cluster_problems(cluster: ClusterConfig) -> list[str]:
 
 
 def path_problems(flag: str, path: str) -> list[str]:
-    """Why a job cannot have its log and its code below this path.
-
-    Slurm expands percent signs and backslashes in it, and a colon separates the folders of PYTHONPATH.
-    """
-    strange = sorted({character for character in path if character in "%\\:" or not character.isprintable()})
+    """Why a job cannot have its log below this path: Slurm expands percent signs and backslashes in it."""
+    strange = sorted({character for character in path if character in "%\\" or not character.isprintable()})
     names = ", ".join(repr(character) for character in strange)
     return [f"{flag}: {path!r} holds {names}, which a job's path cannot have; name another"] if strange else []
 
@@ -122,8 +119,8 @@ def _env_problems(entries: tuple[str, ...]) -> list[str]:
         name, has_value, _ = entry.partition("=")
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             problems.append(f"--env: {name!r} is not the name of a variable; expected NAME=VALUE or NAME")
-        elif name in ("PYTHONPATH", "PYTHONSAFEPATH"):
-            problems.append(f"--env: {name} is set to the folder of the job's copy of the code; export it beforehand")
+        elif name == "PYTHONSAFEPATH":
+            problems.append(f"--env: {name} is set for every job; leave it out")
         elif not has_value and name not in os.environ:
             problems.append(f"--env: {name} is not set here; give {name}=VALUE")
     return problems

@@ -1,4 +1,8 @@
-"""Submit jobs through submitit, and run them."""
+"""Submit jobs through submitit.
+
+The script holds the jobs themselves and the hash of their code, and Slurm keeps a copy of the script: whoever else can
+write the run directory changes neither. For the same reason sbatch reads it from a private folder.
+"""
 
 import io
 import math
@@ -7,19 +11,19 @@ import shlex
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
 from submitit import LocalExecutor, SlurmExecutor
-from submitit.core.submission import process_job
 from submitit.core.utils import FailedJobError, JobPaths
 from submitit.local.local import LocalJob
 from submitit.slurm.slurm import _make_sbatch_string  # pyright: ignore[reportPrivateUsage] - no public way to preview
 
-from launch import scheduler
-from launch.job import TrainJob
+from launch import pinned, scheduler
+from launch.job import TrainJob, together
 from launch.site import ClusterConfig
 
 NEVER_STARTS = ("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints")
@@ -41,20 +45,22 @@ class RefusedError(RuntimeError):
     """Slurm refused the job; the message is Slurm's."""
 
 
-class _Slurm(SlurmExecutor):
+class _Script:
+    command: str
+
     @property
     def _submitit_command_str(self) -> str:
-        return _worker(self.folder)
+        return self.command
 
 
-class _Local(LocalExecutor):
+class _Slurm(_Script, SlurmExecutor):
+    pass
+
+
+class _Local(_Script, LocalExecutor):
     """Starts submitit's controller in a session of its own, which no Ctrl-C and no hang-up of this terminal reaches."""
 
     variables: Mapping[str, str]
-
-    @property
-    def _submitit_command_str(self) -> str:
-        return _worker(self.folder)
 
     def _submit_command(self, command: str) -> LocalJob[Any]:
         # as submitit.local.local.start_controller, which leaves the controller in our process group
@@ -86,14 +92,13 @@ def available() -> bool:
     return shutil.which("sbatch") is not None and shutil.which("srun") is not None
 
 
-def submit(jobs: list[TrainJob], name: str, folder: Path, code: Path, parallel: int = 1) -> list[str]:
-    """Queue jobs, several as one array; submitit writes their scripts, pickles and logs to `folder`.
+def submit(jobs: list[TrainJob], name: str, folder: Path, parallel: int = 1) -> list[str]:
+    """Queue jobs, several as one array.
 
     Args:
-        jobs: All with the same cluster settings.
+        jobs: All with the same settings but for their run directories.
         name: Shown in the queue.
-        folder: Only its owner may write there.
-        code: Folder of the copy of the code.
+        folder: Of their logs.
         parallel: How many of an array may run at a time.
 
     Returns:
@@ -104,14 +109,16 @@ def submit(jobs: list[TrainJob], name: str, folder: Path, code: Path, parallel: 
     """
     cluster = jobs[0].cluster
     if cluster.cluster == "local":
-        return _submit_here(jobs, cluster, folder, code)
-    executor = _Slurm(folder=folder)
-    executor.update_parameters(**_parameters(cluster, name, code), array_parallelism=parallel)
-    try:
-        with _without_overrides(cluster), redirect_stderr(io.StringIO()):  # submitit also prints the error
-            ids = [job.job_id for job in executor.submit_array(jobs)]  # pyright: ignore[reportUnknownMemberType]
-    except FailedJobError as error:
-        raise RefusedError(str(error)) from error
+        return _submit_here(jobs, folder)
+    with tempfile.TemporaryDirectory(prefix="provenet-") as own:
+        executor = _Slurm(folder=own)
+        executor.command = _worker(jobs)
+        executor.update_parameters(**_parameters(jobs, name, folder), array_parallelism=parallel)
+        try:
+            with _without_overrides(cluster), redirect_stderr(io.StringIO()):  # submitit also prints the error
+                ids = [job.job_id for job in executor.submit_array(jobs)]  # pyright: ignore[reportUnknownMemberType]
+        except FailedJobError as error:
+            raise RefusedError(str(error)) from error
     _check_start(ids)
     return ids
 
@@ -128,19 +135,14 @@ def _check_start(ids: list[str]) -> None:
         raise RefusedError(f"{state.reason}: it would never start")
 
 
-def script(cluster: ClusterConfig, name: str, folder: Path, code: Path) -> str:
+def script(job: TrainJob, name: str, folder: Path) -> str:
     """The sbatch script that `submit` would queue for one job."""
-    return _make_sbatch_string(command=_worker(folder), folder=folder, **_parameters(cluster, name, code))
+    return _make_sbatch_string(command=_worker([job]), folder=folder, **_parameters([job], name, folder))
 
 
 def log(folder: Path, job: str) -> Path:
     """The file of a job's output."""
     return JobPaths(folder, job).stdout
-
-
-def work(folder: Path) -> None:
-    """Run the job that is pickled in the folder."""
-    process_job(folder)
 
 
 @contextmanager
@@ -156,15 +158,19 @@ def _without_overrides(cluster: ClusterConfig) -> Generator[None]:
         os.environ.update(before)
 
 
-def _worker(folder: Path) -> str:
-    return shlex.join([sys.executable, "-u", "-m", "launch.worker", str(folder)])
+def _worker(jobs: list[TrainJob]) -> str:
+    """The shell's command that runs the jobs, and its input."""
+    return f"{shlex.join(pinned.command(jobs[0].code, 'launch.worker'))} <<'JOBS'\n{together(jobs)}\nJOBS"
 
 
-def _submit_here(jobs: list[TrainJob], cluster: ClusterConfig, folder: Path, code: Path) -> list[str]:
-    executor = _Local(folder=folder)
+def _submit_here(jobs: list[TrainJob], folder: Path) -> list[str]:
+    executor, cluster, ids = _Local(folder=folder), jobs[0].cluster, list[str]()
     gpus = _visible(os.environ.get("CUDA_VISIBLE_DEVICES", ""), cluster.gpus_per_node)
-    executor.variables = {**_variables(cluster, code), "CUDA_VISIBLE_DEVICES": gpus}
-    return [executor.submit(job).job_id for job in jobs]
+    executor.variables = {**_variables(cluster), "CUDA_VISIBLE_DEVICES": gpus}
+    for job in jobs:
+        executor.command = shlex.join(["bash", "-c", f"exec {_worker([job])}"])
+        ids.append(executor.submit(job).job_id)
+    return ids
 
 
 def _visible(devices: str, count: int) -> str:
@@ -173,8 +179,9 @@ def _visible(devices: str, count: int) -> str:
     return ",".join(chosen if any(chosen) else map(str, range(count)))
 
 
-def _parameters(cluster: ClusterConfig, name: str, code: Path) -> dict[str, Any]:
-    exports = [f"export {name}={shlex.quote(value)}" for name, value in _variables(cluster, code).items()]
+def _parameters(jobs: list[TrainJob], name: str, folder: Path) -> dict[str, Any]:
+    cluster, task = jobs[0].cluster, "%j" if len(jobs) == 1 else "%A_%a"
+    exports = [f"export {name}={shlex.quote(value)}" for name, value in _variables(cluster).items()]
     parameters = {
         "job_name": name,
         "nodes": cluster.nodes,
@@ -191,8 +198,9 @@ def _parameters(cluster: ClusterConfig, name: str, code: Path) -> dict[str, Any]
         "exclude": cluster.exclude,
         "stderr_to_stdout": True,
         "use_srun": False,  # the script starts `supervise`, which starts the ranks by srun
-        "setup": [*exports[:-2], *cluster.setup, *exports[-2:]],  # a module's PYTHONPATH must not precede our code's
+        "setup": [*exports, *cluster.setup],
         "additional_parameters": {
+            "output": str(log(folder, task)),
             "requeue": True,  # after a node failure or a preemption, by Slurm itself
             **({"reservation": cluster.reservation} if cluster.reservation else {}),
         },
@@ -200,13 +208,12 @@ def _parameters(cluster: ClusterConfig, name: str, code: Path) -> dict[str, Any]
     return {key: value for key, value in parameters.items() if value is not None}
 
 
-def _variables(cluster: ClusterConfig, code: Path) -> dict[str, str]:
+def _variables(cluster: ClusterConfig) -> dict[str, str]:
     pairs = (entry.partition("=") for entry in cluster.env)
     named = {name: value if equals else os.environ[name] for name, equals, value in pairs}
     interfaces = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if cluster.interface else ()
     return {
         **named,
         **dict.fromkeys(interfaces, str(cluster.interface)),
-        "PYTHONPATH": os.pathsep.join([str(code), *filter(None, [os.environ.get("PYTHONPATH")])]),
         "PYTHONSAFEPATH": "1",  # the folder in which the job was submitted does not come first
     }

@@ -1,6 +1,6 @@
 """The folder that submitting a run makes in its directory, with settings, attempts and log. Standard library only.
 
-Only its owner can write there, as a job unpickles and imports files of it.
+Only its owner can write there. Who can write the run directory, though, can put a folder of their own in its place.
 """
 
 import json
@@ -35,7 +35,7 @@ class Submission:
     log: str
     """File of all output: the job's own lines, and those of each rank after `RANK: `."""
     code: str
-    """Folder of the copy of the code."""
+    """Archive of the code."""
     commit: str
     """Commit of that code."""
     request: dict[str, Any]
@@ -81,21 +81,27 @@ class LaunchFolder:
 
     def make(self) -> None:
         """Create the folder, readable by its owner only."""
-        self.path.mkdir(parents=True, exist_ok=True)
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        self.path.mkdir(mode=0o700, exist_ok=True)
         self.path.chmod(0o700)
 
-    def submission(self) -> Submission | None:
+    def submission(self, *, acts: bool = False) -> Submission | None:
         """The last submission, or None.
 
+        Args:
+            acts: The caller does what the record says: it must be from this user or root.
+
         Raises:
-            DamagedRecordError: It cannot be read.
+            DamagedRecordError: It cannot be read, or others could have written it.
         """
         try:
-            content = json.loads(self._submission.read_text(encoding="utf-8"))
-            schema.check(content["schema"], SCHEMA, self._submission)
-            return Submission(**schema.known_fields(Submission, content))
+            text = _read(self._submission, own=acts)
         except (FileNotFoundError, NotADirectoryError):
             return None
+        try:
+            content = json.loads(text)
+            schema.check(content["schema"], SCHEMA, self._submission)
+            return Submission(**schema.known_fields(Submission, content))
         except NewerSchemaError as error:
             raise DamagedRecordError(f"{error}, or remove it and submit again") from None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
@@ -116,14 +122,21 @@ class LaunchFolder:
             return False
 
 
-def unsafe(folder: Path) -> str | None:
-    """Why no file of the folder may be unpickled or imported: another user could have written it. None: it is safe."""
-    folder = folder.resolve()
-    is_closed = folder.stat().st_mode & 0o077 == 0  # then the modes of its files do not matter
-    for path in (folder, *(() if is_closed else folder.iterdir())):
-        status = path.lstat()
-        if status.st_uid not in (os.geteuid(), 0):
-            return f"{path} belongs to another user (uid {status.st_uid})"
-        if status.st_mode & 0o022 and not path.is_symlink():
-            return f"{path} can be written by others (mode {status.st_mode & 0o777:o}); chmod go-w it"
-    return None
+def _read(file: Path, *, own: bool) -> str:
+    """The text of a file; `own`: only if nobody but this user and root could have written it.
+
+    Raises:
+        DamagedRecordError: Others could.
+    """
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:  # by the open folder, as others may rename it meanwhile
+        with os.fdopen(os.open(file.name, os.O_RDONLY, dir_fd=folder), encoding="utf-8", errors="replace") as stream:
+            outer, inner = os.fstat(folder), os.fstat(stream.fileno())
+            if own and (others := {outer.st_uid, inner.st_uid} - {os.geteuid(), 0}):
+                raise DamagedRecordError(f"{file} or its folder belongs to another user (uid {others.pop()}); not used")
+            if own and (outer.st_mode & 0o022 or (outer.st_mode & 0o077 and inner.st_mode & 0o022)):
+                fix = f"if what it says is yours: chmod go-w {shlex.quote(str(file.parent))} {shlex.quote(str(file))}"
+                raise DamagedRecordError(f"{file} can be written by others; {fix}")
+            return stream.read()
+    finally:
+        os.close(folder)

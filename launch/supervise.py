@@ -6,7 +6,6 @@ requeued, and may get other nodes.
 """
 
 import os
-import signal
 import socket
 import subprocess
 import time
@@ -19,7 +18,7 @@ from launch.attempts import Attempt, End
 from launch.launcher import Ended, run
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
-from trainer.exits import ABORTED, FAILED
+from trainer.exits import ABORTED, FAILED, say
 from trainer.rundir import RunDirectory
 from trainer.stopping import START_AGAIN
 from trainer.terminal import remark
@@ -51,12 +50,6 @@ class _Job:
     cluster: ClusterConfig
 
 
-def take_signals() -> None:
-    """Restore the default actions of signals: submitit's handlers requeue a job at USR2, and ignore TERM."""
-    for number in (signal.SIGTERM, signal.SIGUSR2, signal.SIGCONT):
-        signal.signal(number, signal.SIG_DFL)
-
-
 def supervise(run: Path, command: tuple[str, ...], cluster: ClusterConfig) -> int:
     """Train a run as far as this job can.
 
@@ -70,7 +63,11 @@ def supervise(run: Path, command: tuple[str, ...], cluster: ClusterConfig) -> in
     """
     job, allocation = _Job(run, command, cluster), allocation_of(os.environ)
     while True:
-        begun, end = _attempt(job, allocation)
+        try:
+            begun, end = _attempt(job, allocation)
+        except OSError as error:  # of the run's disk, on which an attempt is not recorded
+            file = error.filename or LaunchFolder(run).attempts
+            return say(f"launch: failed: {file}: {error.strerror}", FAILED)
         if end.then != "again":
             return START_AGAIN if end.then == "cancelled" else end.code
         if not _has_its_nodes(job, allocation):
@@ -112,7 +109,7 @@ def _attempt(job: _Job, allocation: Allocation) -> tuple[Attempt, End]:
     history = [one for one in attempts.read(folder.attempts) if one.number <= attempt.number]
     step = attempts.newest_step(checkpoints)
     cancelled = folder.is_cancelled(job_id)
-    then, why = attempts.verdict(ended.code, history, step, job.cluster.retries, cancelled=cancelled)
+    then, why = attempts.verdict(ended.code, history, step, job.cluster.retries, cancelled=cancelled, said=ended.why)
     if reason and then != "cancelled":
         then, why = "stopped", reason
     if then == "again" and ended.asked and job.cluster.cluster == "local":

@@ -1,22 +1,17 @@
-"""`python -m launch.worker FOLDER`: what a job's script runs. Lets submitit run the job that FOLDER holds."""
+"""`python -m launch.worker`: what a job's script runs; the script holds the jobs, and passes them as its input."""
 
+import os
 import sys
-from pathlib import Path
 
-from launch.submission import unsafe
-from trainer.exits import refuse, trace_crashes
+from launch import job
+from trainer.exits import trace_crashes
 
 
-def main(folder: Path) -> int:
-    """Run the job that is pickled in the folder, unless another user could have written it."""
-    if problem := unsafe(folder):
-        return refuse([f"{problem}; the job in {folder} is not run"])
-    from launch import slurm
-
-    slurm.work(folder)
-    return 0
+def main() -> None:
+    """Run the job that is this process's."""
+    job.own(sys.stdin.read(), os.environ)()
 
 
 if __name__ == "__main__":
     trace_crashes()
-    sys.exit(main(Path(sys.argv[1])))
+    main()

@@ -8,24 +8,26 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = str(Path(__file__).resolve().parents[1])
+ROOT = str(Path(__file__).absolute().parents[1])
 if __name__ == "__main__" and sys.path[0] != ROOT:
     sys.path.insert(0, ROOT)  # before the working directory, which may hold a data.py or a folder models
 
 from trainer.cpus import restart_with_allocator  # noqa: E402
-from trainer.exits import ABORTED, record, trace_crashes  # noqa: E402
+from trainer.exits import ABORTED, INTERRUPTED, record, trace_crashes  # noqa: E402
 from trainer.stopping import ignore_signals  # noqa: E402
 from trainer.streams import protect  # noqa: E402
 
 
 def run() -> int:
     """Run one command, and record its exit code for the launcher."""
-    from trainer.commands.cli import main  # slow; and not needed by a process that starts itself again
-
     try:
+        from trainer.commands.cli import main  # slow; and not needed by a process that starts itself again
+
         code = main()
     except SystemExit as end:  # of tyro, which has printed why
         code = int(end.code or 0)
+    except KeyboardInterrupt:  # while it was imported
+        code = INTERRUPTED
     except Exception:  # a bug, or a fault of the machine
         traceback.print_exc()
         code = ABORTED
@@ -49,7 +51,7 @@ def start() -> NoReturn:
     """Run this process: with the allocator's settings for `train` and `doctor`, and with tracebacks of crashes."""
     if sys.argv[1:2] in (["train"], ["doctor"]):
         restart_with_allocator()
-    if sys.argv[1:2] == ["train"] and not {"-h", "--help"} & {*sys.argv}:
+    if sys.argv[1:2] in (["train"], ["evaluate"]) and not {"-h", "--help"} & {*sys.argv}:
         protect()
     trace_crashes()
     leave(run())

@@ -13,6 +13,7 @@ from functools import partial
 
 from data.catalog import manifest
 from data.catalog.listing import SPLITS
+from data.durable import opened
 from data.load import note
 from data.load.note import Note
 from trainer.rundir import RunDirectory
@@ -53,7 +54,7 @@ def begin(run: RunDirectory, rank: int, most: tuple[int, int], stack: ExitStack)
             notes[index] = note_ = Note(run.at_work / f"rank{rank}-{split}", most[index])
             stack.callback(note_.remove)
         trace = run.at_work / f"rank{rank}-trace.txt"
-        descriptor = os.open(trace, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        descriptor = opened(trace, os.O_WRONLY | os.O_TRUNC)
         stack.callback(partial(note.remove, descriptor, trace))
         faulthandler.enable(descriptor)
         stack.callback(lambda: faulthandler.enable(sys.__stderr__) if sys.__stderr__ else faulthandler.disable())
@@ -78,10 +79,11 @@ def report(run: RunDirectory, say: Callable[[str], None]) -> None:
     if dead := deaths(run):
         file = run.path / DEATHS
         say(f"{summary(dead)}; all are listed in {file}")
-        with suppress(OSError), file.open("a", encoding="utf-8", errors="backslashreplace") as stream:
+        flags = os.O_WRONLY | os.O_APPEND
+        with suppress(OSError), os.fdopen(opened(file, flags), "a", encoding="utf-8", errors="backslashreplace") as to:
             for death in dead[:_MOST_RANKS]:
                 lines = "".join(f"  {image}\n" for image in death.images)
-                stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {death}\n{lines}{death.trace}\n")
+                to.write(f"{time.strftime('%Y-%m-%d %H:%M:%S')}  {death}\n{lines}{death.trace}\n")
     shutil.rmtree(run.at_work, ignore_errors=True)
 
 

@@ -1,16 +1,17 @@
 """The commit of this code. Standard library only."""
 
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
-FILE = "COMMIT"  # holds the commit in a copy of the code without its git history
+FILE = "COMMIT"  # in this package: holds the commit in a copy of the code without its git history
 
 
 def commit() -> str:
     """The commit, with `+` where files were changed since; `unknown` outside a checkout."""
     root = Path(__file__).parents[1]
-    if (root / FILE).is_file():
-        return (root / FILE).read_text(encoding="utf-8").strip()
+    with suppress(OSError):
+        return __loader__.get_data(str(Path(__file__).with_name(FILE))).decode().strip()  # also of an archive
     try:
         _git(root, "ls-files", "--error-unmatch", "trainer/__init__.py")  # fails in another project's checkout
         hash_ = _git(root, "rev-parse", "HEAD")

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from trainer import cpus
 from trainer.exits import BAD_INPUT, RunEndedError
+from trainer.rendezvous import await_all
 from trainer.world import World
 
 if TYPE_CHECKING:
@@ -59,14 +60,13 @@ def exchanged(own: Place, world: World, store: "Store") -> list[Place]:
 
     Raises:
         SharedGpuError: Two processes have the same GPU. Raised in all of them, before NCCL fails in each.
+        NotMetError: A process is missing.
     """
-    ranks = range(world.world_size)
-    store.set(f"place/{world.rank}", own.to_json())
-    everyone = [Place.from_json(text) for text in store.multi_get([f"place/{rank}" for rank in ranks])]
+    everyone = [Place.from_json(text) for text in await_all(store, world, own.to_json())]
     if problems := shared_gpus(everyone):
         store.set(f"seen/{world.rank}", "")
         if world.is_main:  # whose end may close the store
-            store.wait([f"seen/{rank}" for rank in ranks])
+            store.wait([f"seen/{rank}" for rank in range(world.world_size)])
         raise SharedGpuError("\n".join(problems))
     return everyone
 

@@ -1,5 +1,6 @@
 """Exit codes of commands, and their messages. Standard library only."""
 
+import errno
 import faulthandler
 import os
 import socket
@@ -20,6 +21,9 @@ INTERRUPTED = 130  # 128 + SIGINT, as shells say
 BEGUN = "begun"  # in the file of the exit code, while the run goes on
 EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file from which `provenet run` reads the exit code
 
+# a full disk, a quota, a limit of sizes, a file system or folder that cannot be written: it would fail again
+_LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+
 
 def trace_crashes() -> None:
     """Let this process, and each Python that it starts, print its stack when a signal such as SIGSEGV ends it."""
@@ -29,18 +33,24 @@ def trace_crashes() -> None:
 
 
 def say(text: str, code: int) -> int:
-    """Write to stderr why the command ends; returns `code`, its exit code."""
+    """Write why the command ends to stderr, the first line also for the launcher; returns `code`, its exit code."""
     sys.stderr.write(f"{text}\n")
+    _write(f"{code}\n{text.splitlines()[0]}", os.environ)
     return code
 
 
 class RunEndedError(RuntimeError):
     """Ends a run with a message of a few lines, without a traceback."""
 
-    code: ClassVar[int] = FAILED
+    code: int = FAILED
     """Exit code; `BAD_INPUT` if nothing was begun."""
     said_by: ClassVar[Literal["each", "main", "none"]] = "each"
     """Who prints it: each process in which it is raised, rank 0 if it is raised in all, or none: another prints why."""
+
+
+def code_of(error: OSError) -> int:
+    """The exit code of a run that a disk, file or network has ended: `FAILED` where a person must act first."""
+    return FAILED if error.errno in _LASTING else ABORTED
 
 
 def refuse(problems: list[str], world: World | None = None) -> int:
@@ -53,6 +63,7 @@ def refuse(problems: list[str], world: World | None = None) -> int:
     lines = "".join(f"  {problem}\n" for problem in problems[:12])
     more = f"  and {len(problems) - 12} more\n" if len(problems) > 12 else ""
     sys.stderr.write(f"cannot start; nothing was written\n{lines}{more}")
+    _write(f"{BAD_INPUT}\n{problems[0].splitlines()[0]}", os.environ)
     return BAD_INPUT
 
 
@@ -88,4 +99,5 @@ def _write(text: str, environment: Mapping[str, str]) -> None:
     is_first = local_rank == "0" or environment.get("WORLD_SIZE") == "1"
     if name and is_first and Path(name).exists():  # on other machines it does not exist
         with suppress(OSError):  # the process still ends with the code
-            Path(name).write_text(text)
+            if not Path(name).read_text().startswith(f"{text}\n"):  # the code with its reason
+                Path(name).write_text(text)

@@ -9,7 +9,7 @@ from trainer.runtime import Runtime
 
 T = TypeVar("T")
 
-HEARTBEAT_S = 5.0
+HEARTBEAT_S = 1.0  # much less than a process may seem to hang, see trainer/watcher.py
 
 
 class PeerFailedError(RunEndedError):

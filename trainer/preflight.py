@@ -4,11 +4,13 @@
 """
 
 import importlib.util
+import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from data.output_folder import dangling
 from data.types import has_dali
 from models import registry
 from trainer import devices, rendezvous
@@ -35,7 +37,7 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
         *compile_problems(recipe, world.world_size, lowers=site.accumulate == "auto"),
         *_registry_problems(recipe),
         *(_on_disk("--data", lambda: _data_problems(recipe, site)) if with_data else []),
-        *_on_disk("--output", lambda: RunDirectory(site.output).problems(recipe, site.data)),
+        *_on_disk("--output", lambda: dangling(site.output) or RunDirectory(site.output).problems(recipe, site.data)),
         *_loader_problems(site),
         *_tracker_problems(site),
     ]
@@ -122,7 +124,7 @@ def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
 
     lists = site.manifests or site.data
     if site.manifests and not any(map(dataset.has_manifests, (site.output, lists))):
-        writer = f"provenet verify {site.data} --output {site.manifests}"
+        writer = shlex.join(("provenet", "verify", str(site.data), "--output", str(site.manifests)))
         return [f"--manifests: {site.manifests} holds no manifest-train.npz and manifest-val.npz; {writer} writes them"]
     return dataset.find(site.data).problems(site.output, lists, recipe.model.num_classes, recipe.global_batch)
 

@@ -1,8 +1,11 @@
 """The run directory: one recipe at one site, in one folder, over any number of restarts. Loads no torch."""
 
+import grp
 import json
 import logging
 import os
+import pwd
+import shlex
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -85,14 +88,25 @@ class RunDirectory:
             return []
         if self.checkpoints.exists() and not self.checkpoints.is_dir():
             return [f"--output: {self.checkpoints} is a file, where the run keeps its checkpoints; remove it"]
-        if folder == Path.cwd() and not self.recipe.exists() and any(folder.iterdir()):
+        left = (self.holder, self.checkpoints, *folder.glob(".*.tmp"))  # by a start that was interrupted
+        foreign = {item.name for item in folder.iterdir()} - {item.name for item in left}
+        if folder == Path.cwd() and not self.recipe.exists() and foreign:
             return ["--output: is the current folder, which holds other files; name a folder for the run"]
         if not self.recipe.exists():
             return self._stray_problems()
         return self._newer() or self._recipe_problems(recipe)
 
     def make(self) -> None:
-        self.path.mkdir(parents=True, exist_ok=True)
+        """Make the folder.
+
+        Raises:
+            InvalidConfigError: They cannot be made at this path.
+            OSError: They cannot be made now, as the disk is full.
+        """
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+        except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
+            raise InvalidConfigError([f"--output: {error.filename}: {error.strerror}"]) from None
 
     def begin(self, recipe: Recipe) -> None:
         """Write the recipe, unless it is there."""
@@ -123,6 +137,17 @@ class RunDirectory:
             return True
         return self.page.stat().st_mtime_ns < self.result.stat().st_mtime_ns
 
+    def exposed(self) -> list[str]:
+        """A warning if others than the directory's owner can write it; a group of the owner's name is the owner's."""
+        status, private = self.path.stat(), False
+        with suppress(KeyError):  # a user or group without a name
+            private = grp.getgrgid(status.st_gid).gr_name == pwd.getpwuid(status.st_uid).pw_name
+        if not status.st_mode & (0o002 if private else 0o022):
+            return []
+        others = "everybody" if status.st_mode & 0o002 else "its group"
+        advice = f"to keep them from replacing the run's files: chmod go-w {shlex.quote(str(self.path))}"
+        return [f"warning: {self.path} can be written by {others}; {advice}"]
+
     def clear(self) -> None:
         """Remove the temporary files of killed processes; only the process that holds the directory may."""
         for file in self.path.glob(".*.tmp"):
@@ -140,7 +165,7 @@ class RunDirectory:
             f"  report       {self.report}",
             f"  page         {self.page}",
             f"  curves       {self.curves}",
-            f"  TensorBoard  tensorboard --logdir {self.path}",
+            f"  TensorBoard  tensorboard --logdir {shlex.quote(str(self.path))}",
             f"  metrics      {self.metrics}",
             f"  checkpoints  {self.checkpoints}",
             *weights,
@@ -148,26 +173,30 @@ class RunDirectory:
         ]
         return "\n".join(lines) + "\n"
 
-    def records(self) -> list[dict[str, Any]]:
-        """The records of `metrics.jsonl`, without a last line that a kill cut short, and without damaged ones (logged).
+    def records(self) -> Iterator[dict[str, Any]]:
+        """The records of `metrics.jsonl`, as `lines` yields them."""
+        return (record for _, record in self.lines())
+
+    def lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
+        """The lines of `metrics.jsonl` and their records, one after the other, as there may be a million.
+
+        A last line that a kill cut short is passed over, and so are damaged ones, which are logged.
 
         Raises:
             InvalidConfigError: A newer version wrote it.
         """
         if not self.metrics.exists():
-            return []
-        records: list[dict[str, Any]] = []
-        lines = self.metrics.read_text(encoding="utf-8", errors="replace").split("\n")[:-1]
-        for number, line in enumerate(lines, start=1):
-            try:
-                record = json.loads(line)
-                schema.check(record.get("schema"), METRICS_SCHEMA, self.metrics)
-                records.append({"kind": record["kind"], "step": record["step"], **record})
-            except NewerSchemaError as error:
-                raise InvalidConfigError([str(error)]) from None
-            except (ValueError, TypeError, KeyError, AttributeError) as error:
-                _log.warning("%s: line %d is damaged and skipped: %r", self.metrics, number, error)
-        return records
+            return
+        with self.metrics.open("rb") as stream:
+            for number, line in enumerate(stream, start=1):
+                if not line.endswith(b"\n"):
+                    return
+                try:
+                    yield line, _record(line, self.metrics)
+                except NewerSchemaError as error:
+                    raise InvalidConfigError([str(error)]) from None
+                except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+                    _log.warning("%s: line %d is damaged and skipped: %r", self.metrics, number, error)
 
     def _newer(self) -> list[str]:
         """Problems of files that a newer version wrote: to go on without them would lose its work."""
@@ -219,6 +248,13 @@ class RunDirectory:
 def write_text(file: Path, text: str) -> None:
     """Write a file atomically, and flush it to the disk."""
     replace(file, text.encode(), flushed=True)
+
+
+def _record(line: bytes, file: Path) -> dict[str, Any]:
+    record = json.loads(line)
+    schema.check(record.get("schema"), METRICS_SCHEMA, file)
+    record["kind"], record["step"] = str(record["kind"]), int(record["step"])
+    return record
 
 
 def _show(value: Any) -> str:

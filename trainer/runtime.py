@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from copy import copy
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -23,8 +22,6 @@ from data.types import Shard
 from trainer import cpus, devices, gpu, rendezvous
 from trainer.recipe.config import Precision
 from trainer.world import World
-
-TIMEOUT = timedelta(minutes=10)  # of a wait for a missing rank
 
 _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -55,6 +52,7 @@ class Runtime:
 
         Raises:
             devices.SharedGpuError: Two processes have the same GPU.
+            rendezvous.NotMetError: A process is missing.
         """
         self.world, self.device = world, gpu.device_of(world)
         on_gpu = self.device.type == "cuda"
@@ -219,8 +217,13 @@ class Runtime:
             os.environ.pop("LOCAL_RANK", None)  # with it accelerate would expect other processes
             return None
         os.environ.update(self.world.as_environment())
-        store, _, _ = next(torch_rendezvous("env://", timeout=TIMEOUT))
-        store.set_timeout(TIMEOUT)
+        rendezvous.find_main(self.world)
+        try:  # of one process, or rank 0 would wait here for the others
+            store, _, _ = next(torch_rendezvous("env://", world_size=1, timeout=rendezvous.TIMEOUT))
+        except dist.DistError as error:
+            reason = str(error).splitlines()[0][:200]
+            raise rendezvous.NotMetError(f"no meeting at {self.world.address}:{self.world.port}: {reason}") from None
+        store.set_timeout(rendezvous.TIMEOUT)
         return store
 
     def _join(self, store: Store) -> None:
@@ -234,6 +237,6 @@ class Runtime:
             store=store,
             rank=self.world.rank,
             world_size=self.world.world_size,
-            timeout=TIMEOUT,
+            timeout=rendezvous.TIMEOUT,
             device_id=self.device if on_gpu else None,
         )

@@ -11,12 +11,12 @@ START_AGAIN = 75  # EX_TEMPFAIL of sysexits: stopped after saving; the same comm
 
 INTERRUPTS = 3  # Ctrl-C so many times ends the process at once: a step may hang; torchrun sends the first twice
 
-_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR2, signal.SIGHUP)
 
 
 def ignore_signals() -> None:
     """Ignore further stop signals: one that arrives while the interpreter shuts down would replace the exit code."""
-    for number in _SIGNALS:
+    for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 
 
@@ -30,10 +30,14 @@ class StopFlag:
     def __init__(self) -> None:
         self._signal: int | None = None
         self._interrupts = 0
+        self.met = False
+        """Whether the processes of the run have met: from then on all are saved and stop together."""
+        self.noticed = 0
+        """How often the main thread has noticed that signals arrived."""
 
     def install(self) -> None:
         """Install the signal handlers; only the main thread may call this."""
-        for number in _SIGNALS:
+        for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # which nohup ignores
                 signal.signal(number, self._raise)
 
@@ -53,6 +57,7 @@ class StopFlag:
     def _raise(self, number: int, frame: FrameType | None) -> None:
         del frame
         self._signal = number
+        self.noticed += 1
         self._interrupts += number == signal.SIGINT
         if self._interrupts >= INTERRUPTS:
             signal.signal(signal.SIGINT, signal.SIG_DFL)

@@ -18,7 +18,8 @@ class _Lossy(io.RawIOBase):
 
     def __init__(self, name: str, descriptor: int, other: int) -> None:
         """`other` is the descriptor that the failure is reported to."""
-        self._name, self._descriptor, self._other, self._failed = name, descriptor, other, False
+        self._name, self._descriptor, self._other = name, descriptor, other
+        self.failure: str | None = None
 
     def write(self, data: "ReadableBuffer", /) -> int:
         rest = memoryview(data).cast("B")
@@ -40,11 +41,17 @@ class _Lossy(io.RawIOBase):
         return True
 
     def _report(self, error: OSError) -> None:
-        if self._failed:
+        if self.failure:
             return
-        self._failed = True
+        self.failure = f"{self._name} cannot be written: {error.strerror}"
         with suppress(OSError):
-            os.write(self._other, f"{self._name} cannot be written: {error.strerror}; the run goes on\n".encode())
+            os.write(self._other, f"{self.failure}; the run goes on\n".encode())
+
+
+def lost() -> list[str]:
+    """Which of stdout and stderr could not be written, and why."""
+    buffers = (getattr(stream, "buffer", None) for stream in (sys.stdout, sys.stderr))
+    return [buffer.failure for buffer in buffers if isinstance(buffer, _Lossy) and buffer.failure]
 
 
 def protect() -> None:

@@ -50,15 +50,17 @@ def remark(text: str) -> None:
 
 def until_reader_leaves(run: Callable[[], int]) -> int:
     """Run a command whose reader, such as `head`, may close the pipe before the command ends: that is no failure."""
+    code = 0
     try:
-        code = run()
-        sys.stdout.flush()
-        return code
+        try:
+            code = run()
+        finally:  # tyro ends --help by an exception
+            sys.stdout.flush()
     except BrokenPipeError:
         nowhere = os.open(os.devnull, os.O_WRONLY)  # Python would complain of unwritten output at its exit
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-        return 0
+    return code
 
 
 def show(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:

@@ -24,6 +24,7 @@ from trainer.engine.state import TrainState
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
 from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
@@ -38,6 +39,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         Exit code: 0 finished, `START_AGAIN` stopped cleanly.
 
     Raises:
+        InvalidConfigError: The run directory cannot be made.
         HeldError: Another process trains in this run directory.
         FencedError: Another process took the directory over.
         StopRequestedError: Asked to stop before the first step.
@@ -51,9 +53,11 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         SaveFailedError: A checkpoint cannot be written.
         TrackerError: A tracker cannot be opened.
         SharedGpuError: Two processes have the same GPU.
+        NotMetError: A process is missing.
         PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, site.threads, deterministic=site.deterministic)
+    stop.met = True
     if site.numa:
         runtime.keep_near()
     with ExitStack() as holding:
@@ -65,20 +69,25 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
             at_work.report(context.run, context.console.say)
+            for warning in context.run.exposed():
+                context.console.say(warning)
         with ExitStack() as stack, advising(recipe):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
+            on_main(runtime, lambda: training.telemetry and training.telemetry.settle(), OSError)
         finished = finished and measure_as_aimed(context, training.state, images)
-        if runtime.is_main:
+        if hold:
+            hold.check()
             _conclude(context, images, training.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:
-    """Make sure that no other process trains in this run directory; rank 0 holds it until `stack` closes (collective).
+    """Make the run directory, in which no other process may train; rank 0 holds it until `stack` closes (collective).
 
     Raises:
+        InvalidConfigError: It cannot be made.
         HeldError: Another process holds it.
         StopRequestedError: Asked to stop while waiting to see whether it lives.
         OSError: The directory cannot be written.
@@ -86,9 +95,11 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
     """
 
     def take() -> Hold:
-        return stack.enter_context(Hold.take(RunDirectory(site.output).holder, Console().say, stop.check))
+        run = RunDirectory(site.output)
+        run.make()  # now that all have met: what is refused or waits before leaves nothing
+        return stack.enter_context(Hold.take(run.holder, Console().say, stop.check))
 
-    return on_main(runtime, take, HeldError, StopRequestedError, OSError)
+    return on_main(runtime, take, InvalidConfigError, HeldError, StopRequestedError, OSError)
 
 
 def own_recipe(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
@@ -120,7 +131,7 @@ def open_telemetry(context: RunContext, state: TrainState, data: Data, stack: Ex
     context.console.narrate(f"going on after step {state.step}" if state.step else "starting")
     if change := other_threads(context.run.records(), facts):
         context.console.say(change)
-    telemetry = Telemetry(context, plans[0], state.step, state.evaluated, facts)
+    telemetry = Telemetry(context, plans[0], state.step, state.evaluated, facts, state.records)
     stack.callback(telemetry.close)
     return telemetry
 
@@ -170,5 +181,5 @@ def complete_end(run: RunDirectory, stop: StopFlag) -> int:
         run.clear()
         at_work.report(run, say)
         hold.check()
-        _report(run, run.records()[-1]["step"], say)
+        _report(run, max((record["step"] for record in run.records()), default=0), say)
     return 0

@@ -12,7 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+PARENT = os.getppid()
+"""Of this process, before that can have died."""
+
 _TASKS = "SLURM_STEP_NUM_TASKS"  # set by srun only; a batch script has its job's variables, and those of task 0
+_ACCELERATE = r"\baccelerate(\.commands\.\w+)? launch\b|\baccelerate(-|\.commands\.)launch\b"
 
 
 class WorldError(ValueError):
@@ -99,6 +103,12 @@ def speaks(environment: Mapping[str, str] = os.environ) -> bool:
     return environment.get("RANK", environment.get("SLURM_PROCID", "0")) == "0"
 
 
+def launched(environment: Mapping[str, str] = os.environ, parent: Callable[[], Sequence[str]] = parent_command) -> bool:
+    """Whether a launcher started this process, which is not to outlive it; a shell may end, as under nohup."""
+    by = rf"{_ACCELERATE}|^slurmstepd"
+    return "TORCHELASTIC_RUN_ID" in environment or bool(re.search(by, " ".join(parent())))
+
+
 def _described(environment: Mapping[str, str]) -> World:
     if "RANK" in environment or "WORLD_SIZE" in environment:
         return _torchrun(environment)
@@ -141,7 +151,7 @@ def _refuse_part_of_accelerate(parent: Sequence[str], world: World) -> None:
 def _asked_of_accelerate(words: Sequence[str], flag: str) -> int:
     """The value of a flag of `accelerate launch`, spelt with _ or -; 1 without the flag."""
     line = " ".join(words)
-    if not re.search(r"\baccelerate(\.commands\.\w+)? launch\b|\baccelerate(-|\.commands\.)launch\b", line):
+    if not re.search(_ACCELERATE, line):
         return 1
     numbers = re.findall(rf"--{flag.replace('_', '[_-]')}[ =](\d+)\b", line)
     return int(numbers[-1]) if numbers else 1

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import version
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from data.catalog.listing import Listing
-from data.durable import flush, replace
+from data.durable import flush, opened, replace
 from data.output_folder import RefusedError, read_record, refuse_differences
 
 SCHEMA = 1  # of the record and of the shards: raise it when a change gives other bytes
@@ -89,7 +90,7 @@ class Record:
         self._write({"complete": False, "source": self.source})
 
     def append(self, shard: Packed) -> None:
-        with self.journal.open("a") as file:
+        with os.fdopen(opened(self.journal, os.O_WRONLY | os.O_APPEND), "a") as file:
             file.write(_line(shard))
             flush(file)
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from data import schema
+from data.durable import opened
 from data.plan.samples import Samples
 
 SCHEMA = 1
@@ -33,7 +34,7 @@ class Note:
         """
         self._file, self._begun, self._done = file, 0, 0
         self._slot = _SLOT.size + 4 * most
-        self._descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+        self._descriptor = opened(file, os.O_WRONLY | os.O_TRUNC)
         os.pwrite(self._descriptor, _HEAD.pack(SCHEMA, most, 0, 0), 0)
         os.ftruncate(self._descriptor, _HEAD.size + SLOTS * self._slot)
 

@@ -2,11 +2,13 @@
 
 import fcntl
 import json
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
+from data import durable
 from data.verify.inspection import Facts
 
 HEAD = b"images found usable, version 1\n"
@@ -29,7 +31,8 @@ class Journal:
             for size, records in _whole_lines(file):
                 end += size
                 yield from records
-        self._file.truncate(end)
+        with durable.naming(self._path):
+            self._file.truncate(end)
         if not end:
             self._write(HEAD)
 
@@ -43,10 +46,8 @@ class Journal:
         self._write(json.dumps(rows, separators=(",", ":")).encode() + b"\n")
 
     def _write(self, line: bytes) -> None:
-        try:
+        with durable.naming(self._path):
             self._file.write(line)
-        except OSError as error:  # which lacks the file's name
-            raise OSError(error.errno, error.strerror, str(self._path)) from None
 
 
 @contextmanager
@@ -56,7 +57,7 @@ def opened(path: Path) -> Iterator[Journal]:
     Raises:
         OSError: It cannot be written, or another process has locked it.
     """
-    with path.open("ab", buffering=0) as file:
+    with os.fdopen(durable.opened(path, os.O_WRONLY | os.O_APPEND), "ab", buffering=0) as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:

@@ -2,11 +2,13 @@
 
 import fcntl
 import json
+import os
 from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from data.durable import opened
 from launch.array.sweep import Member, Settings
 from launch.submission import LaunchFolder
 from trainer.evaluation.statistics import spread
@@ -48,7 +50,7 @@ def refresh(root: Path) -> None:
 @contextmanager
 def _locked(file: Path) -> Generator[None]:
     """Let runs that finish together write one after the other, if the file system has locks."""
-    with file.with_suffix(".lock").open("w") as lock:
+    with os.fdopen(opened(file.with_suffix(".lock"), os.O_WRONLY), "w") as lock:
         with suppress(OSError):
             fcntl.flock(lock, fcntl.LOCK_EX)
         yield

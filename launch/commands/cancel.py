@@ -40,7 +40,7 @@ class Cancel:
     def run(self) -> int:
         run = RunDirectory(self.run_directory)
         try:
-            seen = read(run)
+            seen = read(run, acts=True)
         except NotADirectoryError:
             return refuse([f"RUN: {run.path} is not a folder"])
         except ValueError as error:

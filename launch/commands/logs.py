@@ -1,5 +1,6 @@
 """`provenet logs`: the output of a run's job, of all ranks or of one. Loads no torch."""
 
+import shlex
 import sys
 import time
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from launch.submission import LaunchFolder, Submission
 from trainer.exits import refuse
 from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory
-from trainer.terminal import clean, remark, until_reader_leaves, write
+from trainer.terminal import clean, remark, write
 
 _POLL_S = 0.5
 
@@ -43,7 +44,7 @@ class Logs:
 
     def run(self) -> int:
         try:
-            return until_reader_leaves(self._run)
+            return self._run()
         except KeyboardInterrupt:
             return 0
 
@@ -96,7 +97,8 @@ def _reason(run: Path) -> str:
         return f"RUN: {run} is not a folder"
     if not RunDirectory(run).recipe.exists():
         return f"RUN: {run} is not a run directory: it holds no recipe.yaml"
-    return f"RUN: {run} was never queued, so it has no log; provenet submit RECIPE --output {run} queues it"
+    submit = f"provenet submit RECIPE --output {shlex.quote(str(run))}"
+    return f"RUN: {run} was never queued, so it has no log; {submit} queues it"
 
 
 def _log(folder: LaunchFolder, submission: Submission, job: str) -> Path:

@@ -1,6 +1,7 @@
 """`provenet reproduce`: a recipe over several seeds, from the queue to the verdict. Loads no torch."""
 
 import json
+import shlex
 import sys
 import time
 from contextlib import suppress
@@ -10,6 +11,7 @@ from typing import Annotated, Literal, get_args
 
 import tyro
 
+from data.output_folder import dangling
 from launch.commands import array, status
 from launch.commands.array import Array
 from launch.run_state import UnderWay
@@ -82,7 +84,7 @@ class Reproduce:
 
     def _problems(self) -> list[str]:
         recipes.load(self.recipe)
-        problems = range_problems(self, flags=True)
+        problems = [*range_problems(self, flags=True), *dangling(self.output)]
         if self.output.exists() and not self.output.is_dir():
             return [*problems, f"--output: {self.output} is a file; name a folder"]
         file = self.output / SWEEP
@@ -134,7 +136,6 @@ class Reproduce:
         if Report(runs=(self.output,)).run():
             return FAILED
         if unfinished:
-            sys.stdout.write(
-                f"{len(unfinished)} of {self.seeds} runs have not finished: provenet status {self.output}\n"
-            )
+            status = f"provenet status {shlex.quote(str(self.output))}"
+            sys.stdout.write(f"{len(unfinished)} of {self.seeds} runs have not finished: {status}\n")
         return START_AGAIN if unfinished else 0

@@ -21,7 +21,7 @@ from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, range_problems
 from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory
-from trainer.terminal import age, until_reader_leaves
+from trainer.terminal import age
 
 DEPTH = 4
 WATCH_S = 5.0
@@ -52,9 +52,6 @@ class Status:
 
     def run(self) -> int:
         """Show the runs, once or until Ctrl-C."""
-        return until_reader_leaves(self._run)
-
-    def _run(self) -> int:
         root = self.root or (Path("runs") if Path("runs").is_dir() else Path())
         if problems := self._problems(root):
             return refuse(problems)

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from launch import enqueue, run_state
+from launch import enqueue, pinned, run_state
 from launch.enqueue import Wanted
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
@@ -77,13 +77,14 @@ class Resume:
 
     def run(self) -> int:
         """Check everything, then queue the run or print its script."""
-        submission = LaunchFolder(self.run_directory).submission()
+        submission = LaunchFolder(self.run_directory).submission(acts=True)
         assert submission  # `stored` has read it
         if self.site.output.absolute() != self.run_directory.absolute():
             return refuse([f"--output: a run goes on in its own directory {self.run_directory}; leave it out"])
         code = Path(submission.code)
-        if not self.new_code and not code.is_dir():
-            return refuse([f"{code}: this run's copy of the code is gone; add --new-code to use the code as it is now"])
+        if not self.new_code and not pinned.is_whole(code):
+            gone = "this run's copy of the code is gone, changed, or an older version's"
+            return refuse([f"{code}: {gone}; add --new-code to use the code as it is now"])
         wanted = Wanted(
             recipe=load(str(RunDirectory(self.run_directory).recipe)),
             site=self.site,
@@ -123,7 +124,7 @@ def stored(run: Path) -> tuple[ClusterConfig, SiteConfig]:
     Raises:
         InvalidConfigError: It never was, or its record cannot be read.
     """
-    submission = LaunchFolder(run).submission()
+    submission = LaunchFolder(run).submission(acts=True)
     if submission is None:
         advice = "submit it first: provenet submit RECIPE --data D --output RUN"
         raise InvalidConfigError([f"RUN: {run} was never submitted: it holds no launch/submission.json; {advice}"])
@@ -150,9 +151,9 @@ def _submit(wanted: Wanted, *, dry_run: bool) -> int:
 
 
 def _preview(wanted: Wanted) -> str:
+    job = wanted.job(wanted.code or pinned.pin(wanted.folder.path, dry_run=True))
     if wanted.cluster.cluster == "local":
-        return f"{shlex.join(wanted.job().command())}\n"
+        return f"{shlex.join(job.command())}\n"
     from launch import slurm
 
-    code = wanted.code or wanted.folder.path / "code"
-    return slurm.script(wanted.cluster, wanted.run.path.name, wanted.folder.path, code)
+    return slurm.script(job, wanted.run.path.name, wanted.folder.path)

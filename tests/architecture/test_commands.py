@@ -152,7 +152,7 @@ import os, runpy, signal, sys
 sys.argv = ["{program}", *{words}]
 try:
     runpy.run_module("{program}", run_name="__main__")
-except (SystemExit, OSError, IndexError):
+except (SystemExit, OSError, ValueError):
     os.kill(os.getpid(), signal.SIGSEGV)
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)

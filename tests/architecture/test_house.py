@@ -54,3 +54,25 @@ def test_a_room_is_ours_and_not_another_distribution_s(room: str) -> None:
     file = importlib.import_module(room).__file__
     assert file is not None
     assert Path(file).parent == ROOT / room
+
+
+USERS = {"trainer/doctor/rig.py", "trainer/commands/doctor.py", "trainer/exits.py"}
+"""Files that write outside of run directories and data sets: where the user has named, or in a private folder."""
+
+
+def writes(node: ast.Call) -> bool:
+    """Whether it opens a file to write it, in a way that follows a symbolic link."""
+    if not isinstance(node.func, ast.Attribute):
+        return False
+    given = [value.value for value in node.args if isinstance(value, ast.Constant)]
+    modes = [text for text in given if isinstance(text, str) and set(text) <= set("rwaxbt+")]
+    flags = {each.attr for each in ast.walk(node) if isinstance(each, ast.Attribute)}
+    if node.func.attr == "open":
+        return any(set(mode) & set("wa+") for mode in modes) or ("O_CREAT" in flags and "O_NOFOLLOW" not in flags)
+    return node.func.attr in ("write_text", "write_bytes")
+
+
+@pytest.mark.parametrize("path", [path for path in FILES if name(path) not in USERS], ids=name)
+def test_no_file_is_written_through_a_symbolic_link(path: Path) -> None:
+    nodes = ast.walk(ast.parse(path.read_text()))
+    assert [node.lineno for node in nodes if isinstance(node, ast.Call) and writes(node)] == []

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,19 @@ def test_writers_of_one_shared_file_do_not_meet(tmp_path: Path) -> None:
         stream.write(b"ours")
         replace(tmp_path / "x", b"theirs")
     assert (tmp_path / "x").read_bytes() == b"ours"
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_what_a_killed_writer_has_left_does_not_stay(tmp_path: Path, shared: bool) -> None:
+    old, new, other = tmp_path / ".x[1].7.tmp", tmp_path / ".x[1].8.tmp", tmp_path / ".x1.7.tmp"
+    for file in (old, new, other, tmp_path / ".x[1].tmp", tmp_path / f".x[1].{os.getpid()}.tmp"):
+        file.touch()
+    os.utime(old, (0, 0))
+    os.utime(other, (0, 0))
+    with whole(tmp_path / "x[1]", shared=shared) as stream:
+        stream.write(b"new")
+    assert (tmp_path / "x[1]").read_bytes() == b"new"
+    assert old.exists() != shared
+    assert new.exists() and other.exists()  # a process writes it now; it is another file's
+    assert (tmp_path / ".x[1].tmp").exists() == shared
+    assert (tmp_path / f".x[1].{os.getpid()}.tmp").exists() != shared

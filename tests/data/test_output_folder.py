@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from data import output_folder
 from data.output_folder import RefusedError, refuse, refuse_strangers, room_problems
 
 HUGE = 1 << 60
@@ -38,3 +39,14 @@ def test_a_disk_that_is_too_small_is_told_before_it_is_full(tmp_path: Path) -> N
 def test_files_have_to_find_room_as_well_as_bytes(tmp_path: Path) -> None:
     (problem,) = room_problems(tmp_path, 0, HUGE)
     assert problem.startswith(f"{tmp_path}: needs 1,152,921,504,606,846,976 files, and its file system has room for ")
+
+
+def test_a_link_to_nothing_is_named_wherever_it_lies_on_the_way(tmp_path: Path) -> None:
+    link = tmp_path / "link"
+    link.symlink_to(tmp_path / "gone")
+    expected = f"{link} is a link to {tmp_path}/gone, which does not exist; name another folder, or delete it"
+    assert output_folder.dangling(link) == output_folder.dangling(link / "a" / "b") == [f"--output: {expected}"]
+    with pytest.raises(RefusedError, match=f"^{expected}"):
+        output_folder.entries(link)
+    (tmp_path / "gone").mkdir()
+    assert output_folder.dangling(link / "a") == output_folder.dangling(tmp_path / "none") == []

@@ -72,8 +72,8 @@ def test_what_two_processes_write_at_once_is_all_there(tmp_path: Path) -> None:
     [
         (0, False, "done", "finished"),
         (0, True, "done", "finished"),
-        (1, False, "stopped", "it failed, and would fail again (exit code 1); the log says why"),
-        (2, False, "stopped", "it cannot start (exit code 2); the log says what to change"),
+        (1, False, "stopped", "it failed, and would fail again (exit code 1): the log says why"),
+        (2, False, "stopped", "it cannot start (exit code 2): the log says what to change"),
         (70, False, "again", "aborted; goes on from step 1,040"),
         (75, False, "again", "stopped cleanly; goes on from step 1,040"),
         (75, True, "cancelled", "cancelled at step 1,040"),
@@ -84,6 +84,16 @@ def test_what_two_processes_write_at_once_is_all_there(tmp_path: Path) -> None:
 )
 def test_the_code_decides_what_follows(code: int, cancelled: bool, then: Then, why: str) -> None:
     assert verdict(code, [attempt(1000)], 1040, 3, cancelled=cancelled) == (then, why)
+
+
+def test_what_the_trainer_has_said_is_the_reason() -> None:
+    said = "failed: runs/a: No space left on device"
+    history = [attempt(1040, 70)] * 2 + [attempt(1040)]
+    for code, begin in ((1, "it failed"), (2, "it cannot start"), (70, "3 attempts in a row")):
+        then, why = verdict(code, history, 1040, 3, cancelled=False, said=said)
+        assert then == "stopped"
+        assert why.startswith(begin)
+        assert why.endswith(said)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,5 @@
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -56,8 +57,8 @@ def test_a_dry_run_prints_the_script_and_writes_nothing(images: Path, tmp_path: 
     for option in ("nodes=2", "ntasks-per-node=1", "cpus-per-task=4", "time=90", "mem=1536M", "partition=cpu"):
         assert f"#SBATCH --{option}" in lines
     assert {"#SBATCH --account=lab", "#SBATCH --qos=high"} <= set(lines)
-    assert "gpus" not in done.stdout
-    assert lines[-1].endswith(f"-m launch.worker '{out}/launch'")
+    assert "#SBATCH --gpus" not in done.stdout
+    assert re.fullmatch(rf"' '{out}/launch/code-[0-9a-f]{{64}}\.zip' launch\.worker <<'JOBS'", lines[-3])
     assert list(tmp_path.iterdir()) == []
 
 

@@ -104,3 +104,15 @@ def test_a_machine_without_slurm_says_what_to_do(images: Path, tmp_path: Path, m
     assert done.returncode == 2
     assert "submit from a login node, or add --cluster local, or --dry-run" in done.stderr
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_directory_that_others_can_write_is_queued_with_a_warning(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", stand_ins.slurm(tmp_path / "bin")[0])
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r").chmod(0o777)
+    done = commands.call(main, *DEMO, "--data", images, "--output", tmp_path / "r")
+    assert done.returncode == 0
+    assert done.stderr.startswith(f"warning: {tmp_path}/r can be written by everybody; to keep")
+    assert len(done.stderr.splitlines()) == 1

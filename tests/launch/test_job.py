@@ -1,4 +1,3 @@
-import pickle
 import signal
 import subprocess
 import sys
@@ -6,38 +5,48 @@ from pathlib import Path
 
 import pytest
 
+from launch import pinned
 from launch.array import results
 from launch.array.sweep import Member
-from launch.job import Sweep, TrainJob, slot
+from launch.job import Sweep, TrainJob, own, slot, together
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
 from tests.commands import HANGS_S
 from tests.launch import stand_ins
+from trainer.recipe.config import SiteConfig
 
-TRAIN = ("train", "/r/recipe.yaml", "--data", 'it\'s "here"')
+CODE = Path("/r/launch/code-12.zip")
+TRAIN = (*pinned.command(CODE, "trainer"), "train", "/r/recipe.yaml", "--data", 'it\'s "here"', "--output", "/r")
 
 
-def job(cluster: ClusterConfig) -> TrainJob:
-    return TrainJob(run=Path("/r"), arguments=TRAIN, cluster=cluster)
+def job(cluster: ClusterConfig, run: str = "/r", sweep: Sweep | None = None) -> TrainJob:
+    site = SiteConfig(data=Path('it\'s "here"'), output=Path(run))
+    return TrainJob(site=site, cluster=cluster, code=CODE, sweep=sweep)
 
 
 def test_srun_starts_a_process_for_each_rank() -> None:
     words = job(ClusterConfig(nodes=2, gpus_per_node=4, cpus_per_process=8)).command()
     assert words[0] == "srun"
     assert {"--nodes=2", "--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=8"} <= set(words)
-    assert words[-8:] == (sys.executable, "-u", "-m", "trainer", *TRAIN)
+    assert words[-len(TRAIN) :] == TRAIN
 
 
 def test_torchrun_starts_them_on_this_machine() -> None:
     words = job(ClusterConfig(cluster="local", processes_per_node=3)).command()
     assert words[:3] == (sys.executable, "-m", "torch.distributed.run")
     assert words[words.index("--nproc-per-node") + 1] == "3"
-    assert words[-6:] == ("-m", "trainer", *TRAIN)
+    assert words[-1 - len(TRAIN) :] == ("3", *TRAIN)
 
 
 def test_a_job_outlives_the_process_that_queued_it() -> None:
-    queued = job(ClusterConfig(env=("A=1",), setup=("x",)))
-    assert pickle.loads(pickle.dumps(queued)) == queued
+    queued = job(ClusterConfig(env=("A=1",), setup=("x",), memory_gb=1.5))
+    assert own(together([queued]), {"SLURM_ARRAY_TASK_ID": "3"}) == queued  # of a job that started a local one
+
+
+def test_a_task_of_an_array_has_the_run_of_its_number() -> None:
+    sweep = Sweep(root=Path("/r"), parallel=2, local=False)
+    jobs = [job(ClusterConfig(), f"/r/{name}", sweep) for name in ("a", "b\udcff", "it's")]
+    assert [own(together(jobs), {"SLURM_ARRAY_TASK_ID": str(task)}) for task in range(3)] == jobs
 
 
 @pytest.fixture
@@ -71,17 +80,18 @@ def test_a_run_that_does_not_finish_leaves_the_table_alone(sweep: Sweep) -> None
     assert (sweep.root / "summary.md").stat().st_mtime_ns == before
 
 
-# a job as submitit starts it, which ignores TERM; another run has its slot
+# another run has its slot
 WAITING = """
-import signal, sys
+import sys
 from pathlib import Path
 from launch import job
 from launch.job import Sweep, TrainJob
 from launch.site import ClusterConfig
-signal.signal(signal.SIGTERM, lambda number, frame: None)
+from trainer.recipe.config import SiteConfig
 locked, job._free = job._free, lambda folder, count: print("waits", flush=True) or locked(folder, count)
 root = Path(sys.argv[1])
-TrainJob(run=root, arguments=(), cluster=ClusterConfig(), sweep=Sweep(root=root, parallel=1, local=True))()
+sweep = Sweep(root=root, parallel=1, local=True)
+TrainJob(site=SiteConfig(data=root, output=root), cluster=ClusterConfig(), code=root, sweep=sweep)()
 """
 
 

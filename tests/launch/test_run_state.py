@@ -131,6 +131,11 @@ def test_a_local_job_is_its_process(controller: str) -> None:
     assert lost == RunState("lost", f"process 77 is gone; {RESUME}")
 
 
+def test_a_full_disk_is_named_where_the_end_of_a_job_is_missing() -> None:
+    seen = replace(evidence(queued=submission()), disk_is_full=True)
+    assert state_of(seen, JobState("FAILED")).note == f"job 12 is gone (FAILED); its disk is full; {RESUME}"
+
+
 def test_a_local_job_of_another_machine_cannot_be_seen() -> None:
     seen = evidence(attempt(nodes="elsewhere"), queued=submission(kind="local"))
     assert local_state(seen) == JobState("UNKNOWN", "a job of the machine elsewhere; ask there")

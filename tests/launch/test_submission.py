@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from launch.submission import DamagedRecordError, LaunchFolder, Submission, unsafe
+from launch.submission import DamagedRecordError, LaunchFolder, Submission
 
 SUBMISSION = Submission(
     job="12_3", kind="local", time=1.5, log="/l", code="/c", commit="abc+", request={"nodes": 2}, site={"data": "/d"}
@@ -63,7 +63,7 @@ def test_the_folder_is_its_owners_alone_whatever_it_was(tmp_path: Path, mode: in
 
 
 @pytest.mark.parametrize(
-    ("mode", "inside", "safe"),
+    ("mode", "inside", "is_ours"),
     [
         (0o700, 0o666, True),  # whom the folder keeps out, no file inside lets in
         (0o755, 0o644, True),
@@ -73,30 +73,35 @@ def test_the_folder_is_its_owners_alone_whatever_it_was(tmp_path: Path, mode: in
         (0o757, 0o600, False),
     ],
 )
-def test_what_others_can_write_is_unsafe(tmp_path: Path, mode: int, inside: int, safe: bool) -> None:
-    (tmp_path / "12_submitted.pkl").touch()
-    (tmp_path / "12_submitted.pkl").chmod(inside)
-    (tmp_path / "link").symlink_to("12_submitted.pkl")  # whose own mode means nothing
-    tmp_path.chmod(mode)
-    found = unsafe(tmp_path)
-    assert (
-        found is None if safe else (found and "can be written by others (mode " in found and "chmod go-w it" in found)
-    )
+def test_what_others_could_have_written_is_read_but_not_acted_upon(
+    folder: LaunchFolder, mode: int, inside: int, is_ours: bool
+) -> None:
+    folder.record(SUBMISSION)
+    (folder.path / "submission.json").chmod(inside)
+    folder.path.chmod(mode)
+    assert folder.submission() == SUBMISSION
+    if is_ours:
+        assert folder.submission(acts=True) == SUBMISSION
+        return
+    fix = f"submission.json can be written by others; if what it says is yours: chmod go-w {folder.path} "
+    with pytest.raises(DamagedRecordError, match=fix):
+        folder.submission(acts=True)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="gives files away, as root alone may")
-@pytest.mark.parametrize(("given", "mode"), [(".", 0o700), (".", 0o755), ("12_submitted.pkl", 0o755), ("link", 0o755)])
-def test_what_belongs_to_another_is_unsafe_also_behind_a_link(tmp_path: Path, given: str, mode: int) -> None:
-    folder = tmp_path / "real"
-    folder.mkdir()
-    (folder / "12_submitted.pkl").touch()
-    (folder / "link").symlink_to("12_submitted.pkl")
-    (tmp_path / "linked").symlink_to(folder)
-    folder.chmod(mode)
-    assert unsafe(folder) is None
-    os.chown(folder / given, 4711, 4711, follow_symlinks=False)
-    for place in (folder, tmp_path / "linked"):
-        assert "belongs to another user (uid 4711)" in str(unsafe(place))
+@pytest.mark.parametrize(("given", "mode"), [("", 0o700), ("", 0o755), ("submission.json", 0o755)])
+def test_what_belongs_to_another_is_not_acted_upon_also_behind_a_link(
+    folder: LaunchFolder, tmp_path: Path, given: str, mode: int
+) -> None:
+    folder.record(SUBMISSION)
+    folder.path.chmod(mode)
+    os.chown(folder.path / given, 4711, 4711)
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "linked" / "launch").symlink_to(folder.path)
+    for place in (folder, LaunchFolder(tmp_path / "linked")):
+        assert place.submission() == SUBMISSION
+        with pytest.raises(DamagedRecordError, match=r"belongs to another user \(uid 4711\); not used"):
+            place.submission(acts=True)
 
 
 def test_a_file_where_a_run_is_expected_was_never_submitted(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from launch.attempts import Attempt, End
 from launch.submission import LaunchFolder
 from launch.supervise import allocation_of
 from tests.launch import stand_ins
+from tests.limits import full_disk
 from trainer.rundir import RunDirectory
 
 # with a controller that is asked once, not for a minute
@@ -185,6 +186,26 @@ def test_what_no_start_mends_is_not_started_again(supervised: Supervised, code: 
     done = supervised(f"exit {code}")
     assert (done.code, done.ends, done.requeues) == (code, [(code, 0, "stopped")], [])
     assert words in done.why
+
+
+def test_the_trainer_s_last_words_are_the_reason_that_status_shows(supervised: Supervised) -> None:
+    words = "failed: runs/a/metrics.jsonl: No space left on device"
+    trainer = (
+        f"from trainer.exits import record, say; say({words + chr(10) + '  more'!r}, 1); record(1); raise SystemExit(1)"
+    )
+    done = supervised(f"{shlex.quote(sys.executable)} -c {shlex.quote(trainer)}")
+    assert (done.ends, done.requeues) == ([(1, 0, "stopped")], [])
+    assert done.why == f"it failed, and would fail again (exit code 1): {words}"
+
+
+def test_a_disk_that_does_not_take_the_end_of_an_attempt_ends_the_job_with_the_file_s_name(
+    supervised: Supervised, run: Path
+) -> None:
+    LaunchFolder(run).attempts.write_text("\n" * 4_000)
+    with full_disk(4_100):
+        done = supervised("exit 75")
+    assert (done.code, done.requeues) == (1, [])
+    assert done.said.splitlines()[-1] == f"launch: failed: {LaunchFolder(run).attempts}: File too large"
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ MEASURED = frozenset(
         *("images_per_s", "images_per_s_per_device", "tflops_per_s", "mfu"),
         *("step_p50_ms", "step_p95_ms", "step_max_ms", "evaluation_s", "epoch_s", "time"),
         *("data_wait", "forward", "backward", "all_reduce", "optimizer", "checkpoint", "other", "host_to_device"),
-        *("memory_gb", "device_memory_gb", "host_memory_gb", "power_w", "restarts"),
+        *("memory_gb", "device_memory_gb", "host_memory_gb", "power_w", "restarts", "lost_output"),
     }
 )
 """Fields of metrics.jsonl; all others are the same to the bit however often a run was stopped."""

@@ -11,7 +11,7 @@ from tests.commands import HANGS_S
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "flags",
-    ["--kinds kill torn --sample 6", "--kinds kill --ranks 2 --sample 2"],
+    ["--kinds kill torn --sample 4", "--kinds kill --ranks 2 --sample 2"],
 )
 def test_a_run_that_is_killed_at_any_call_ends_as_one_that_is_not(flags: str) -> None:
     command = [sys.executable, "-m", "tests.system.crash", *flags.split()]

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import resource
+import shutil
 import signal
 from pathlib import Path
 
@@ -58,6 +59,18 @@ def test_a_full_disk_keeps_the_last_checkpoint_and_the_run_goes_on(images: Path,
 
     assert f"going on after step {standing}" in train(images, tmp_path)
     ends_as(tmp_path, whole)
+
+
+def test_a_run_directory_that_is_removed_ends_the_run_and_stays_so(images: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    process = start(images, run, "--epochs", "1000", "--save-steps", "1")
+    await_step(process, run, 3)
+    while run.exists():
+        shutil.rmtree(run, ignore_errors=True)
+    output = finish(process, code=FAILED)
+    assert output.splitlines()[-1] == f"failed: {run} was removed while the run trained: all that it held is gone"
+    assert "nothing was written" not in output
+    assert not run.exists()
 
 
 def test_a_site_may_want_the_run_to_stop_where_it_cannot_be_saved(images: Path, whole: Path, tmp_path: Path) -> None:

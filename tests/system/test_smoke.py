@@ -49,7 +49,7 @@ def test_every_recipe_runs_through_all_its_phases(name: str, few_images: Path, t
         main, "train", name, "--smoke", "--data", few_images, "--output", run.path, *SMALL, *sizes(name)
     )
     assert done.returncode == 0, done.stderr
-    result, records = run.finished(), run.records()
+    result, records = run.finished(), list(run.records())
     assert result is not None
     shutil.rmtree(run.checkpoints)
     assert result["epochs"] == min(recipes.load(name).epochs, smoke.EPOCHS)

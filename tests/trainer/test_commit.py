@@ -51,7 +51,7 @@ def test_a_package_in_another_projects_checkout_has_not_that_ones_commit(root: P
 def test_a_copy_says_what_it_is_a_copy_of_before_any_checkout_around_it(root: Path) -> None:
     assert commit_of(root) == "unknown"
     git(root, "init", "-q")
-    (root / "COMMIT").write_text("abc+\n")
+    (root / "trainer" / "COMMIT").write_text("abc+\n")
     assert commit_of(root) == "abc+"
 
 

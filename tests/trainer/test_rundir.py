@@ -50,11 +50,16 @@ def test_parts_of_a_run_without_its_recipe_are_refused(tmp_path: Path) -> None:
     assert "holds checkpoints but no recipe.yaml" in problem
 
 
-def test_what_a_start_leaves_that_was_stopped_before_its_recipe_was_written_is_taken(tmp_path: Path) -> None:
+def test_what_a_start_leaves_that_was_stopped_before_its_recipe_was_written_is_taken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     run = RunDirectory(tmp_path)
     run.make()
     run.holder.touch()
+    (tmp_path / ".recipe.yaml.tmp").touch()
     assert not run.problems(Recipe(), IMAGES)
+    monkeypatch.chdir(tmp_path)
+    assert not RunDirectory(Path()).problems(Recipe(), IMAGES)
 
 
 def test_a_damaged_recipe_is_refused(tmp_path: Path) -> None:
@@ -160,3 +165,24 @@ def test_what_killed_writers_have_left_is_removed_and_nothing_else(tmp_path: Pat
         (tmp_path / name).touch()
     RunDirectory(tmp_path).clear()
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives folders to other groups, as root alone may")
+@pytest.mark.parametrize(
+    ("mode", "group", "others"),
+    [
+        (0o755, 4711, ""),
+        (0o775, 4711, "its group"),
+        (0o2775, 4711, "its group"),
+        (0o775, 0, ""),  # root's own group
+        (0o777, 0, "everybody"),
+    ],
+)
+def test_a_directory_that_others_can_write_brings_a_warning(tmp_path: Path, mode: int, group: int, others: str) -> None:
+    run = RunDirectory(tmp_path / "my run")
+    run.make()
+    os.chown(run.path, 0, group)
+    run.path.chmod(mode)
+    advice = f"to keep them from replacing the run's files: chmod go-w '{run.path}'"
+    expected = f"warning: {run.path} can be written by {others}; {advice}"
+    assert run.exposed() == ([expected] if others else [])

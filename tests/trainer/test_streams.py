@@ -21,6 +21,14 @@ def test_output_that_cannot_be_written_is_dropped_and_said_once(shell: str, reas
     assert (done.returncode, done.stderr) == (75, f"stdout cannot be written: {reason}; the run goes on\n")
 
 
+def test_a_program_can_ask_what_was_lost() -> None:
+    done = run(
+        "from trainer.streams import lost; a = lost(); print('x'); sys.stderr.write(f'{a} {lost()}')", "> /dev/full"
+    )
+    reason = "stdout cannot be written: No space left on device"
+    assert done.stderr == f"{reason}; the run goes on\n[] ['{reason}']"
+
+
 def test_errors_that_cannot_be_written_are_reported_where_the_results_go() -> None:
     done = run("sys.stderr.write('lost'); print('kept'); sys.exit(1)", "2> /dev/full")
     assert (done.returncode, done.stdout) == (

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.commands import HANGS_S
-from trainer.world import World, WorldError, first_host, from_environment, tasks_per_node
+from trainer.world import World, WorldError, first_host, from_environment, launched, tasks_per_node
 
 TORCHRUN = {
     "RANK": "3",
@@ -233,3 +233,20 @@ def test_accelerate_launch_with_cpu_is_refused_where_it_starts_one_of_two(
     assert done.returncode == code, done.stderr
     assert "asked for 2 processes" in done.stderr
     assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("environment", "parent", "by_launcher"),
+    [
+        ({"TORCHELASTIC_RUN_ID": "none"}, ("python", "torchrun"), True),
+        ({}, ACCELERATE, True),
+        (SRUN, ("slurmstepd: [12.0]", ""), True),
+        ({}, ("bash", "-l"), False),
+        (TORCHRUN, ("sshd: user",), False),  # the variables set by hand, under nohup
+        (SRUN, ("/bin/bash",), False),
+    ],
+)
+def test_what_a_process_is_not_to_outlive(
+    environment: dict[str, str], parent: tuple[str, ...], by_launcher: bool
+) -> None:
+    assert launched(environment, lambda: parent) is by_launcher

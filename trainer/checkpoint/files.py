@@ -42,9 +42,11 @@ class Manifest:
     """When it was written, seconds since 1970."""
     token: str | None
     """Token of the process that wrote it, which held the run directory."""
+    records: int | None = None
+    """Of metrics.jsonl up to here, starts apart; None: not counted."""
 
     def text(self) -> str:
-        fields = {name: getattr(self, name) for name in ("step", "files", "top1", "time", "token")}
+        fields = {name: getattr(self, name) for name in ("step", "files", "top1", "time", "token", "records")}
         return json.dumps({"schema": SCHEMA, **fields}, indent=2)
 
 

@@ -5,6 +5,7 @@ local to each, or missing: there the holder touches the file every few seconds, 
 Clocks of two machines are never compared. A touch writes no token, so it cannot overwrite another's.
 """
 
+import errno
 import fcntl
 import os
 import threading
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
+from data.durable import naming
 from trainer.checkpoint.holder_file import Holder, is_at, look, open_file, ourselves, write
 from trainer.exits import BAD_INPUT, RunEndedError
 
@@ -31,7 +33,7 @@ class HeldError(RunEndedError):
 
 
 class FencedError(RunEndedError):
-    """Another process took this run directory over; the message names it."""
+    """Another process took this run directory over, or it was removed; the message says which."""
 
 
 class Hold:
@@ -73,9 +75,12 @@ class Hold:
         """Read the file; call this before writing what another holder could be writing too.
 
         Raises:
-            FencedError: Another process holds the directory.
+            FencedError: Another process holds the directory, or it was removed.
         """
         holder = look(self._file).holder
+        if self._is_removed():
+            self.lost = True
+            raise FencedError(f"{self._file.parent} was removed while the run trained: all that it held is gone")
         if holder and holder.token != self.token:
             self.lost = True
             raise FencedError(
@@ -107,13 +112,24 @@ class Hold:
 
     def _beat(self) -> None:
         holder = look(self._file).holder
-        if holder is None:  # removed or damaged by a person: a newcomer would see no holder
+        if self._is_removed():
+            self.lost = True
+        elif holder is None:  # removed or damaged by a person: a newcomer would see no holder
             self._write_again()
         elif holder.token == self.token:
             os.utime(self._file)
         else:
             self.lost = True
             fcntl.flock(self._lock, fcntl.LOCK_UN)  # the new holder may be waiting for it
+
+    def _is_removed(self) -> bool:
+        """Whether the directory was removed, which a file system that is away for a while is not."""
+        if os.path.lexists(self._file.parent):
+            return False
+        try:
+            return os.fstat(self._lock).st_nlink == 0
+        except OSError as error:
+            return error.errno == errno.ESTALE  # removed by another machine
 
     def _write_again(self) -> None:
         if not is_at(self._lock, self._file):  # the locked file was removed
@@ -144,7 +160,8 @@ class _Newcomer:
                 locked = self._lock(lock)
                 self._outlive()
                 if is_at(lock, self.file):  # else its holder has removed it meanwhile, and another may be created
-                    write(lock, self.ours)
+                    with naming(self.file):
+                        write(lock, self.ours)
                     self._settle(0 if locked else 5 * _LOOK_S)
                     return lock
             except BaseException:

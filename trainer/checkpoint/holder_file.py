@@ -9,6 +9,7 @@ from datetime import datetime
 from pathlib import Path
 
 from data import schema
+from data.durable import opened
 
 SCHEMA = 1
 
@@ -88,7 +89,7 @@ def look(file: Path) -> Look:
 
 def open_file(file: Path) -> int:
     """Open the file to lock it and to write in place: after a rename the lock would stay with the old inode."""
-    return os.open(file, os.O_RDWR | os.O_CREAT, 0o644)
+    return opened(file, os.O_RDWR)
 
 
 def write(descriptor: int, holder: Holder) -> None:

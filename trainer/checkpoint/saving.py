@@ -15,6 +15,7 @@ from data.schema import NewerSchemaError
 from trainer.checkpoint import files, retention, store
 from trainer.checkpoint.retention import GB, Existing, Limits
 from trainer.checkpoint.snapshot import Snapshot, tree_bytes
+from trainer.exits import FAILED, code_of
 from trainer.recipe.config import SiteConfig
 
 _FIXES = {
@@ -37,6 +38,8 @@ class Saver:
     """Seconds that the newest `begin` blocked its caller: the snapshot, and a wait for an earlier write if any."""
     write_s: float | None = None
     """Seconds that the newest successful write took in the thread."""
+    failure_code: int = FAILED
+    """Exit code of a run that the newest failure ends."""
 
     def __init__(self, folder: Path, site: SiteConfig, guard: Callable[[], None], token: str | None = None) -> None:
         """Create a saver; nothing is written yet.
@@ -112,6 +115,7 @@ class Saver:
         except _GuardError as error:
             self._error = error.__cause__
         except OSError as error:
+            self.failure_code = code_of(error) if error.errno else FAILED
             self._failure = f"the checkpoint of step {step:,} was not written: {self._words(error)}"
         except BaseException as error:  # a bug: raised in the caller's thread
             self._error = error
@@ -120,12 +124,19 @@ class Saver:
 
     def _save(self, step: int, tree: dict[str, Any], top1: float | None) -> None:
         self._check()
-        self._folder.mkdir(parents=True, exist_ok=True)
+        self._make_folder()
         files.settle(self._folder)
         if not self._has(step, top1):
             self._evict(Existing(step=step, top1=top1, bytes=tree_bytes(tree)))
             store.write(self._folder, step, tree, top1, self._token, self._check)
         self._remove(retention.surplus(self._existing(), self._limits, step), "")
+
+    def _make_folder(self) -> None:
+        if self._folder.is_dir():
+            return
+        self._folder.mkdir()  # without the run directory: if that was removed, nothing is left to go on with
+        if self.write_s is not None:
+            _log.warning("%s was removed, with all checkpoints in it; it is made again", self._folder)
 
     def _check(self) -> None:
         try:

@@ -50,13 +50,14 @@ def write(
     """
     final = files.place(folder, step)
     temporary = final.with_name(f"{final.name}.tmp")
-    folder.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(exist_ok=True)
     files.settle(folder)
     try:
         temporary.mkdir()
         listed = _write_files(temporary, tree)
-        manifest = Manifest(step=step, files=listed, top1=top1, time=time.time(), token=token)
-        with (temporary / MANIFEST).open("w", encoding="utf-8") as stream:
+        count = tree.get("records")
+        manifest = Manifest(step=step, files=listed, top1=top1, time=time.time(), token=token, records=count)
+        with (temporary / MANIFEST).open("x", encoding="utf-8") as stream:
             stream.write(manifest.text())
             flush(stream)
         files.flush_folder(temporary)
@@ -101,7 +102,7 @@ def _write_files(folder: Path, tree: dict[str, Any]) -> dict[str, dict[str, Any]
 def _write_weights(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str, str]) -> None:
     # through memory: safetensors makes files that only their owner can read, and hides the system's errors
     content = _ordered(safetensors.torch.save(_separate(tensors), metadata))
-    with file.open("wb") as stream:
+    with file.open("xb") as stream:
         stream.write(content)
         flush(stream)
 
@@ -129,7 +130,7 @@ def _separate(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _write_state(file: Path, state: dict[str, Any]) -> None:
-    with file.open("wb") as stream:
+    with file.open("xb") as stream:
         try:
             torch.save(state, stream)
         except RuntimeError as error:  # torch's archive raises its own after the system's error

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 from trainer.exits import INTERRUPTED, refuse
 from trainer.recipe.decode import InvalidConfigError
+from trainer.terminal import until_reader_leaves
 from trainer.world import WorldError, from_environment, speaks
 
 HELP = ("-h", "--help")
@@ -62,6 +63,10 @@ def main(arguments: Sequence[str] | None = None, verbs: Mapping[str, Verb] = VER
         130 interrupted.
     """
     words = list(sys.argv[1:] if arguments is None else arguments)
+    return until_reader_leaves(lambda: _main(words, verbs, prog))
+
+
+def _main(words: list[str], verbs: Mapping[str, Verb], prog: str) -> int:
     try:
         before = list(takewhile(lambda word: word not in HELP, words))
         if len(before) < len(words) and (overview := _overview(before, verbs, prog)):
@@ -70,8 +75,6 @@ def main(arguments: Sequence[str] | None = None, verbs: Mapping[str, Verb] = VER
         return _run(words, verbs, prog)
     except (InvalidConfigError, WorldError) as error:
         return refuse(str(error).splitlines())
-    except BrokenPipeError:  # the reader of --help has closed the pipe
-        return 0
     except KeyboardInterrupt:
         return INTERRUPTED
 

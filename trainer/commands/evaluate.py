@@ -6,6 +6,7 @@ from typing import Annotated
 
 import tyro
 
+from data.output_folder import dangling
 from models.class_names import IMAGENET, REAL
 from trainer import rendezvous
 from trainer.cpus import sleep_at_barriers
@@ -96,6 +97,7 @@ class Evaluate(Request):
             problems.append(f"--classes: {self.classes} is no file; name a text file, or {IMAGENET}")
         if self.output and self.output.exists() and not self.output.is_dir():
             problems.append(f"--output: {self.output} is a file; name a folder")
+        problems += dangling(self.output or Path())
         return [*problems, *image_set.problems(self.data)]
 
     def _unused(self, sources: list[Source]) -> list[str]:

@@ -6,10 +6,12 @@ from data.catalog.manifest import DamagedManifestError
 from data.load.backends import UnusableBackendError
 from data.types import BrokenImageError, TooManyBrokenError
 from trainer import exits
-from trainer.exits import ABORTED, FAILED, RunEndedError, refuse, say
+from trainer.exits import ABORTED, FAILED, RunEndedError, code_of, refuse, say
 from trainer.runtime import lost_contact
 from trainer.stopping import START_AGAIN, StopRequestedError
 from trainer.world import World
+
+GO_ON = "once that is fixed, the same command goes on from here"
 
 
 def explain(error: Exception, world: World) -> int | None:
@@ -22,9 +24,13 @@ def explain(error: Exception, world: World) -> int | None:
         case RunEndedError(said_by=by):
             return _failed(error, error.code, by == "each" or (by == "main" and world.is_main))
         case BrokenImageError() | TooManyBrokenError():  # which one process meets alone
-            return _failed(error, _code(error), True)
-        case UnusableBackendError() | DamagedManifestError() | OSError():  # which all processes meet together
-            return _failed(error, _code(error), world.is_main)
+            # if all images of a class cannot be read, their disk is gone
+            return _failed(error, ABORTED if isinstance(error, BrokenImageError) else FAILED, True)
+        case UnusableBackendError() | DamagedManifestError():  # which all processes meet together
+            return _failed(error, FAILED, world.is_main)
+        case OSError():
+            reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
+            return _failed(f"{reason}; {GO_ON}", code_of(error), world.is_main)
         case RuntimeError() if lost_contact(error):
             first = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:200]
             return say(f"rank {world.rank} lost contact with another process: {first}", ABORTED)
@@ -42,10 +48,5 @@ def explained(work: Callable[[], int], world: World) -> int:
         return code
 
 
-def _failed(error: Exception, code: int, said: bool) -> int:
+def _failed(error: object, code: int, said: bool) -> int:
     return say(f"failed: {error}", code) if said else code
-
-
-def _code(error: Exception) -> int:
-    # if all images of a class cannot be read, their disk is gone
-    return ABORTED if isinstance(error, OSError | BrokenImageError) else FAILED

@@ -16,7 +16,8 @@ from trainer.recipe import smoke
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.rundir import RunDirectory
 from trainer.stopping import StopFlag
-from trainer.world import World
+from trainer.watcher import watching
+from trainer.world import World, launched
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,7 +55,8 @@ class Train:
         sleep_at_barriers()
         stop.install()
         begun()  # before torch is loaded and the processes meet: what ends a process there is no failure of the run
-        return _train(command, world, stop)
+        with watching(stop, launched=launched()):
+            return _train(command, world, stop)
 
 
 def default(words: Sequence[str]) -> Train:
@@ -85,19 +87,9 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
     from trainer.train import train
 
     settings, site = command.settings, command.site
-    if problems := preflight.machine_problems(settings, site, world) or _make_folder(site, world):
+    if problems := preflight.machine_problems(settings, site, world):
         return refuse(problems, world)
     code = explained(lambda: train(settings, site, world, stop), world)
     with suppress(OSError):
         site.output.rmdir()  # it is empty where the images were refused, and only there
     return code
-
-
-def _make_folder(site: SiteConfig, world: World) -> list[str]:
-    """Make the run directory (rank 0 only); returns why it cannot be made."""
-    try:
-        if world.is_main:
-            RunDirectory(site.output).make()
-    except OSError as error:
-        return [f"--output: {error.filename}: {error.strerror}"]
-    return []

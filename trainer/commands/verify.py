@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import tyro
 
 from data.catalog.listing import SPLITS, manifest_file
+from data.output_folder import dangling
 from trainer.exits import refuse, resumable
 
 if TYPE_CHECKING:
@@ -82,6 +83,8 @@ class VerifyCommand:
 
     def _unwritable(self) -> str | None:
         folder = self.output or self.root
+        if links := dangling(folder):
+            return links[0]
         try:
             folder.mkdir(parents=True, exist_ok=True)
             with TemporaryFile(dir=folder):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import shlex
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -101,7 +102,9 @@ def at(path: Path, mounts: Sequence[Mount]) -> Mount | None:
 def data_finding(data: Path, kind: str) -> Finding:
     """Whether images are read fast from that kind of file system."""
     if NETWORK.fullmatch(kind) and not any(data.glob("train/*.tar")):
-        fix = f"provenet pack {data} OUT writes them to a few large files; or copy them to a local disk"
+        fix = (
+            f"provenet pack {shlex.quote(str(data))} OUT writes them to a few large files; or copy them to a local disk"
+        )
         return Finding("data", "note", f"{data} lies on {kind}, where many small files are read slowly", fix)
     return Finding("data", "good", f"{data} lies on {kind}")
 

@@ -12,12 +12,16 @@ from trainer.checkpoint.saving import Saver
 from trainer.checkpoint.snapshot import tree_bytes
 from trainer.context import RunContext
 from trainer.engine.state import TrainState
-from trainer.exits import RunEndedError
+from trainer.exits import FAILED, RunEndedError
 from trainer.peers import PeerFailedError, agree
 
 
 class SaveFailedError(RunEndedError):
     """A checkpoint cannot be written; the message says why, and from where the run goes on."""
+
+    def __init__(self, message: str, code: int = FAILED) -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class Keeper:
@@ -121,7 +125,8 @@ class Keeper:
         return self._fault is not None
 
     def _failed(self, failure: str) -> SaveFailedError:
-        return SaveFailedError(f"{failure}\n  the same command goes on from the newest valid checkpoint")
+        text = f"{failure}\n  the same command goes on from the newest valid checkpoint"
+        return SaveFailedError(text, self._saver.failure_code if self._saver else FAILED)
 
 
 def _fenced(hold: Hold) -> FencedError:

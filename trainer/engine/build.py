@@ -156,7 +156,7 @@ def chosen_loader(context: RunContext, images: Manifest) -> Chosen:
         UnusableBackendError: The chosen loader cannot be used here.
     """
     runtime = context.runtime
-    records = context.run.records() if runtime.is_main else []
+    records = context.run.records() if runtime.is_main else ()
     begun = next((record.get("loader") for record in records if record["kind"] == "start"), None)
     chosen = backends.choose(context.site.loader, images, runtime.device, runtime.threads, begun)
     every = get_args(Backend)

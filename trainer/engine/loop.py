@@ -159,6 +159,8 @@ def save(training: Fit, top1: float | None = None) -> None:
         DivergedError: The loss or the weights are not finite.
     """
     training.context.runtime.meet()
+    if training.telemetry:
+        training.state.records = training.telemetry.records
     rows = training.keeper.rows()
     check(training, rows["sums"].sum(0), rows["faults"].amax(0))
     weights = [weight.detach() for weight in training.state.model.parameters()]

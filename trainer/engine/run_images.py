@@ -1,5 +1,6 @@
 """The lists of a run's images: made by its first start, and used by all later ones."""
 
+import shlex
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
@@ -127,5 +128,5 @@ def _problem(images: Manifest, context: RunContext, *, begun: bool = False) -> s
     change = changes.changed(images)
     if change and begun:  # one lost file must not end a run of days; the loaders count the images they replace
         context.console.say(f"{change}; what cannot be read as it was listed is replaced, up to --max-broken")
-    lister = f"provenet verify {context.site.data}"
+    lister = f"provenet verify {shlex.quote(str(context.site.data))}"
     return f"{change}\n  {lister} lists what is there now" if change and not begun else None

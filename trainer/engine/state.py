@@ -44,6 +44,8 @@ class TrainState:
     """Training images that could not be read or decoded and were replaced, up to the last logged point."""
     best_top1: float = 0.0
     """Highest evaluated top-1 so far, percent, of the averaged weights where there are such."""
+    records: int = 0
+    """Of metrics.jsonl so far, starts apart; counted by rank 0, at each checkpoint."""
     scores: dict[str, dict[str, float]] = field(default_factory=dict[str, dict[str, float]])
     """The newest evaluation of `raw` and perhaps `ema` weights: top1 and top5 in percent, loss, images, broken."""
 
@@ -76,6 +78,7 @@ class TrainState:
             "step": self.step,
             "evaluated": self.evaluated,
             "broken": self.broken,
+            "records": self.records,
             "best_top1": self.best_top1,
             "scores": self.scores,
         }
@@ -94,6 +97,7 @@ class TrainState:
         self.scaler.load_state_dict(tree["scaler"])
         self.step, self.evaluated, self.broken = tree["step"], tree["evaluated"], tree["broken"]
         self.best_top1, self.scores = tree["best_top1"], tree["scores"]
+        self.records = tree.get("records", 0)  # version 0.1.0 counted none
         ranks = tree["ranks"]
         sums = F.pad(ranks["sums"], (0, FIELDS - ranks["sums"].shape[1]))  # version 0.1.0 counted no refusals
         if len(ranks["sums"]) == world_size:

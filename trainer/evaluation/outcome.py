@@ -147,7 +147,8 @@ def write(answers: Predictions, labels: Labels, folder: Path) -> None:
     """Write predictions, table of classes and, last, the summary."""
     folder.mkdir(parents=True, exist_ok=True)
     answers.save(folder / PREDICTIONS)
-    with (folder / CLASSES).open("w", encoding="utf-8", newline="") as stream:
+    (folder / CLASSES).unlink(missing_ok=True)
+    with (folder / CLASSES).open("x", encoding="utf-8", newline="") as stream:
         writer = csv.writer(stream)
         writer.writerow(HEAD)
         rows = classes(answers, labels)

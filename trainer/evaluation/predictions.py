@@ -181,7 +181,8 @@ def caveats(first: Predictions, second: Predictions) -> list[str]:
 def write_comparison(comparison: Comparison, first: Predictions, second: Predictions, folder: Path) -> None:
     """Write the figures, and every image on which the answers differ, the surest first."""
     folder.mkdir(parents=True, exist_ok=True)
-    with (folder / DIFFERENCES).open("w", encoding="utf-8", newline="") as stream:
+    (folder / DIFFERENCES).unlink(missing_ok=True)
+    with (folder / DIFFERENCES).open("x", encoding="utf-8", newline="") as stream:
         csv.writer(stream).writerows([HEAD, *differences(first, second)])
     write_text(folder / COMPARISON, json.dumps({"schema": COMPARISON_SCHEMA, **asdict(comparison)}, indent=2) + "\n")
 

@@ -2,10 +2,8 @@
 
 import statistics
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import Any
 
-Records = list[dict[str, Any]]
+from trainer.evidence.history import History
 
 _HOUR_S = 3600.0
 
@@ -32,33 +30,24 @@ class Cost:
     """Median share of the time, 0 to 1."""
 
 
-def cost(records: Records) -> Cost:
+def cost(told: History) -> Cost:
     """The sums over the records; steps that were lost to a kill and done again are in no record, and not counted."""
-    starts = [index for index, record in enumerate(records) if record["kind"] == "start"]
-    each = (records[begin:end] for begin, end in pairwise([*starts, len(records)]))  # a start, and what follows it
-    stretches = [stretch for one in each if (stretch := [record for record in one if "time" in record])]
-    processes = [int(stretch[0].get("world_size", 1)) for stretch in stretches]
-    hours = [max(stretch[-1]["time"] - stretch[0]["time"], 0.0) / _HOUR_S for stretch in stretches]
-    on_cpu = any(str(stretch[0].get("device", "")).startswith("CPU") for stretch in stretches)
+    hours = [max(one.last - one.begun, 0.0) / _HOUR_S for one in told.stretches]
+    processes = [int(one.start.get("world_size", 1)) for one in told.stretches]
+    on_cpu = any(str(one.start.get("device", "")).startswith("CPU") for one in told.stretches)
     energies = [
-        record["power_w"] * max(record["time"] - before["time"], 0.0) * count
-        for stretch, count in zip(stretches, processes, strict=True)
-        for before, record in pairwise(stretch)
-        if "power_w" in record
+        one.watt_s * count for one, count in zip(told.stretches, processes, strict=True) if one.watt_s is not None
     ]
-    columns = {
-        name: [record[name] for record in records if record["kind"] == "train" and name in record]
-        for name in ("memory_gb", "device_memory_gb", "images_per_s", "data_wait")
-    }
+    rates, waits = told.known("images_per_s"), told.known("data_wait")
     return Cost(
         hours=sum(hours),
         device_hours=sum(time * count for time, count in zip(hours, processes, strict=True)),
         device_hour="CPU process-hours" if on_cpu else "GPU-hours",
         energy_kwh=sum(energies) / (1000 * _HOUR_S) if energies else None,
-        memory_gb=max(columns["memory_gb"], default=None),
-        device_memory_gb=max(columns["device_memory_gb"], default=None),
-        images_per_s=statistics.median(columns["images_per_s"]) if columns["images_per_s"] else None,
-        data_wait=statistics.median(columns["data_wait"]) if columns["data_wait"] else None,
+        memory_gb=max(told.known("memory_gb"), default=None),
+        device_memory_gb=max(told.known("device_memory_gb"), default=None),
+        images_per_s=statistics.median(rates) if rates else None,
+        data_wait=statistics.median(waits) if waits else None,
     )
 
 

@@ -1,12 +1,13 @@
 """The curves of a run, over its steps. Loads matplotlib, and no torch."""
 
 import io
-from typing import Any
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from numpy.typing import ArrayLike
 
-Records = list[dict[str, Any]]
+from trainer.evidence.history import History
 
 WORDS = "loss, top-1, learning rate, images/s, wait for data and memory over the steps"
 
@@ -22,24 +23,26 @@ _COLORS = {"lr": "C2", "images_per_s": "C3", "data_wait": "C5", "memory_gb": "C6
 _EVALUATED = (("eval", "evaluation", "C1", "o"), ("eval_ema", "evaluation, averaged weights", "C4", "s"))
 
 
-def png(records: Records) -> bytes:
+def png(told: History) -> bytes:
     stream = io.BytesIO()
-    draw(records).savefig(stream, format="png", dpi=120)
+    draw(told).savefig(stream, format="png", dpi=120)
     return stream.getvalue()
 
 
-def draw(records: Records) -> Figure:
+def draw(told: History) -> Figure:
     """Loss, top-1, learning rate, throughput, wait for data and memory; a dotted line at each start but the first."""
     figure = Figure(figsize=(11, 10), layout="constrained")
-    restarts = {record["step"] for record in records if record["kind"] == "start" and record["step"] > 0}
+    restarts = {record["step"] for record in told.of_kind("start") if record["step"] > 0}
     panels: dict[str, Axes] = dict(zip(_LABELS, figure.subplots(3, 2).flat, strict=True))
     for name, axes in panels.items():
-        _line(axes, _of(records, "train"), name, "training", _COLORS.get(name, "C0"))
+        unit = 100 if name == "data_wait" else 1
+        _line(axes, told.steps, unit * np.asarray(told.figures[name]), "training", _COLORS.get(name, "C0"))
         if name not in _COLORS:
             for kind, label, color, marker in _EVALUATED:
-                if (points := _of(records, kind)) or kind == "eval":
-                    _line(axes, points, name, label, color, marker=marker)
-            axes.legend()
+                if (records := told.of_kind(kind)) or kind == "eval":
+                    steps, values = ([record[key] for record in records] for key in ("step", name))
+                    _line(axes, steps, values, label, color, marker=marker)
+            axes.legend(loc="upper right" if name == "loss" else "lower right")  # the best place takes long to find
         axes.set(xlabel="optimizer step", ylabel=_LABELS[name])
         axes.grid(alpha=0.3)
         for step in restarts:
@@ -50,12 +53,8 @@ def draw(records: Records) -> Figure:
     return figure
 
 
-def _line(axes: Axes, records: Records, name: str, label: str, color: str, *, marker: str = "") -> None:
-    records = [record for record in records if name in record]
-    unit = 100 if name == "data_wait" else 1
-    steps, values = [r["step"] for r in records], [unit * r[name] for r in records]
-    axes.plot(steps, values, label=label, color=color, marker=marker, markersize=5 if len(records) <= 40 else 2)
-
-
-def _of(records: Records, kind: str) -> Records:
-    return [record for record in records if record["kind"] == kind]
+def _line(axes: Axes, steps: ArrayLike, values: ArrayLike, label: str, color: str, *, marker: str = "") -> None:
+    figures = np.asarray(values, dtype=float)
+    known = ~np.isnan(figures)
+    size = 5 if known.sum() <= 40 else 2
+    axes.plot(np.asarray(steps)[known], figures[known], label=label, color=color, marker=marker, markersize=size)

@@ -9,6 +9,7 @@ from trainer.evaluation.outcome import Accuracy
 from trainer.evaluation.request import own_protocol
 from trainer.evidence import page, plots
 from trainer.evidence.cost import cost, figure
+from trainer.evidence.history import EVALUATIONS
 from trainer.evidence.page import code, command, facts, plain, section, strong, table
 from trainer.evidence.run_record import Account, Departure, read
 from trainer.evidence.targets import TARGETS, Target
@@ -36,11 +37,12 @@ def write(run: RunDirectory) -> None:
 
 def write_files(account: Account, judged: Verdict, targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> None:
     """The same of a run that has been read and judged."""
-    curves, title = plots.png(account.records), f"{account.recipe.model.name} in {account.run.path.absolute().name}"
+    curves, title = plots.png(account.history), f"{account.recipe.model.name} in {account.run.path.absolute().name}"
     figures = targets.get(account.named.name, ()) if account.named else ()
     sections = [
         f"# {plain(title)}",
         _verdict(judged),
+        _gone(account),
         _result(account),
         _published(account, figures),
         section("Curves", f"![{plain(plots.WORDS)}]({account.run.curves.name})"),
@@ -62,6 +64,16 @@ def _verdict(judged: Verdict) -> str:
     return f"{text}\n\n{command(judged.fix)}" if judged.fix else text
 
 
+def _gone(account: Account) -> str | None:
+    """What was deleted or cut short, before a start of the run or since its end."""
+    before = [(start["time"], text) for start in account.history.of_kind("start") for text in start.get("gone", ())]
+    rows = [
+        *((f"at the start of {_utc(time)}", text) for time, text in before),
+        *(("now", text) for text in account.gone),
+    ]
+    return section("Missing", table(("when", "what"), rows)) if rows else None
+
+
 def _result(account: Account) -> str | None:
     stored, accuracy = account.result, account.accuracy
     if not stored or not accuracy:
@@ -80,7 +92,7 @@ def _result(account: Account) -> str | None:
 
 
 def _provenance(account: Account) -> str:
-    commits = dict.fromkeys(r["commit"] for r in account.of_kind("start") if r.get("commit"))
+    commits = dict.fromkeys(r["commit"] for r in account.history.of_kind("start") if r.get("commit"))
     commit = (account.accuracy and account.accuracy.commit) or ", ".join(commits)
     hashes = {split: account.sha256(split) for split in SPLITS}
     rows: list[tuple[str, str | None]] = [
@@ -119,8 +131,7 @@ def _evaluations(account: Account) -> str | None:
             *(str(r["epoch"]), str(r["step"]), "averaged" if r["kind"] == "eval_ema" else "raw"),
             *(f"{r['top1']:.2f}", f"{r['top5']:.2f}", f"{r['loss']:.4f}"),
         )
-        for r in account.records
-        if r["kind"] in ("eval", "eval_ema")
+        for r in account.history.of_kind(*EVALUATIONS)
     ]
     if during:
         blocks.append(table(("epoch", "step", "weights", "top-1, %", "top-5, %", "loss"), during))
@@ -128,9 +139,9 @@ def _evaluations(account: Account) -> str | None:
 
 
 def _time_and_energy(account: Account) -> str | None:
-    if not account.records:
+    if not account.history.records and not account.history.stretches:
         return None
-    spent = cost(account.records)
+    spent = cost(account.history)
     rows: list[tuple[str, str | None]] = [
         ("hours", f"{figure(spent.hours)} from each start to its last record"),
         (spent.device_hour, figure(spent.device_hours)),
@@ -154,8 +165,7 @@ def _images(account: Account) -> str:
         else:
             continue
         rows.append((_SPLITS[split], f"{count:,}{_left_out(broken)}"))
-    counted = [record["broken"] for record in account.of_kind("train") if "broken" in record]
-    replaced = stored["train_replaced"] if stored else next(reversed(counted), 0)
+    replaced = stored["train_replaced"] if stored else account.history.replaced
     rows.append(("images replaced in training", f"{replaced:,}, which could not be read or decoded"))
     return section("Images", facts("images", rows), *_quarantined(account))
 
@@ -164,14 +174,14 @@ def _starts(account: Account) -> str | None:
     """When, where and with what each stretch of the run began."""
     rows = [
         (
-            datetime.fromtimestamp(r["time"], UTC).strftime("%Y-%m-%d %H:%M:%S"),
+            _utc(r["time"]),
             str(r["step"]),
             f"{r['world_size']} x {r['device']} on {r['host']}",
             f"{r['launcher']}; threads: {r['threads']}; loader: {r['loader']}; Python {r['python']}",
             ", ".join(f"{name} {version}" for name, version in r["packages"].items()),
             _short(r.get("commit")),
         )
-        for r in account.of_kind("start")
+        for r in account.history.of_kind("start")
     ]
     head = ("time (UTC)", "after step", "devices", "started by", "packages", "commit")
     return section("Starts", table(head, rows)) if rows else None
@@ -212,6 +222,10 @@ def _later(accuracy: Accuracy) -> tuple[str, ...]:
     weights = "averaged" if accuracy.weights == "ema" else accuracy.weights
     shares = f"{accuracy.top1:.2f}", interval, f"{accuracy.top5:.2f}"
     return accuracy.labels, code(accuracy.protocol), weights, *shares, counted
+
+
+def _utc(time: float) -> str:
+    return datetime.fromtimestamp(time, UTC).strftime("%Y-%m-%d %H:%M:%S")
 
 
 def _short(commit: str | None) -> str:

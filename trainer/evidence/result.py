@@ -2,8 +2,9 @@
 
 import copy
 import platform
+import shlex
 import socket
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -51,7 +52,7 @@ def environment(runtime: Runtime, loader: str) -> dict[str, Any]:
     }
 
 
-def other_threads(records: list[dict[str, Any]], now: dict[str, Any]) -> str | None:
+def other_threads(records: Iterable[dict[str, Any]], now: dict[str, Any]) -> str | None:
     """Why a run that goes on may end with other bits than it would have: sums on a CPU follow its threads."""
     before = next((record["threads"] for record in records if record["kind"] == "start"), now["threads"])
     if before == now["threads"] or not now["device"].startswith("CPU"):
@@ -123,7 +124,8 @@ def measure_as_aimed(context: RunContext, state: TrainState, images: tuple[Manif
     except StopRequestedError:
         return False
     except (UnusableWeightsError, UnknownLabelsError) as error:  # which all processes meet, and every start would
-        again = f"provenet evaluate {context.run.path} --data {context.site.data} --protocol {wanted.name}"
+        places = (str(context.run.path), "--data", str(context.site.data))
+        again = shlex.join(("provenet", "evaluate", *places, "--protocol", wanted.name))
         context.console.say(f"not measured by {wanted.name}: {error}\n  try {again}")
     return True
 

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -14,17 +15,19 @@ from data.catalog import known, manifest
 from data.catalog.listing import SPLITS
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
+from trainer.checkpoint import files
 from trainer.evaluation import outcome
 from trainer.evaluation.image_set import SPLIT
 from trainer.evaluation.outcome import Accuracy, accuracy
 from trainer.evaluation.request import own_protocol
+from trainer.evidence.history import History, history
 from trainer.recipe import recipes
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, differences, encode
 from trainer.recipe.identity import weights_hash
 from trainer.rundir import RunDirectory
+from trainer.telemetry.journal import lacking
 
-Records = list[dict[str, Any]]
 Departure = tuple[str, Any, Any]
 
 REPORTED = {  # of result.json
@@ -70,7 +73,7 @@ class Account:
     recipe: Recipe
     named: Named | None
     """None where no recipe trains this network."""
-    records: Records
+    history: History
     result: dict[str, Any] | None
     """What result.json holds; None until the run is finished."""
     accuracy: Accuracy | None
@@ -78,6 +81,8 @@ class Account:
     evaluations: Sequence[Accuracy]
     """Those made later, newest first."""
     images: Images
+    gone: Sequence[str] = ()
+    """What the run directory lacks now, in words."""
     weights_sha256: str | None = None
     """Of the weights that the result is of; None where the run directory does not hold them."""
 
@@ -92,10 +97,6 @@ class Account:
         same = theirs == own if own and theirs else measured.weights == _weights_kind(self.recipe)
         return same and measured.labels == SPLIT and measured.val_sha256 == self.sha256(SPLIT)
 
-    def of_kind(self, kind: str) -> Records:
-        """The records of a kind: start, train, eval, eval_ema."""
-        return [record for record in self.records if record["kind"] == kind]
-
 
 def read(run: RunDirectory) -> Account:
     """Read a run directory.
@@ -105,14 +106,15 @@ def read(run: RunDirectory) -> Account:
     """
     if not run.recipe.exists():
         raise InvalidConfigError([f"RUN: {run.path} is not a run directory: it holds no {run.recipe.name}"])
-    recipe, result = recipes.load(str(run.recipe)), run.finished()
-    files = sorted(run.evaluations.glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file))
-    evaluations = [_evaluation(file, recipe) for file in reversed(files)]
+    recipe, result, told = recipes.load(str(run.recipe)), run.finished(), history(run.records())
+    found = sorted(run.evaluations.glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file))
+    evaluations = [_evaluation(file, recipe) for file in reversed(found)]
     return Account(
         run=run,
         recipe=recipe,
         named=follows(recipe),
-        records=run.records(),
+        history=told,
+        gone=_gone(run, told),
         result=result,
         accuracy=_of_result(run.result, result, recipe) if result is not None else None,
         evaluations=evaluations,
@@ -165,6 +167,15 @@ def _evaluation(file: Path, recipe: Recipe) -> Accuracy:
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         fix = "remove its folder, and evaluate again"
         raise InvalidConfigError([f"{file}: damaged ({error!r}); {fix}"]) from None
+
+
+def _gone(run: RunDirectory, told: History) -> list[str]:
+    """The records that the newest checkpoint counted and that are not there."""
+    with suppress(OSError, ValueError, IndexError):  # no checkpoint, or a damaged one
+        newest = files.read_manifest(files.newest_first(run.checkpoints)[0])
+        counted = newest.records or 0
+        return [lacking(counted, told.records, newest.step)] if told.records < counted else []
+    return []
 
 
 def _weights_hash(file: Path) -> str | None:

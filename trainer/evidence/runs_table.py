@@ -62,7 +62,7 @@ def groups(accounts: Sequence[Account], targets: Mapping[str, tuple[Target, ...]
     for account in accounts:
         by_recipe[recipe_hash(replace(account.recipe, seed=0))].append(account)
     return [
-        Group(accounts=runs, verdict=judge(runs, targets), costs=[cost(run.records) for run in runs])
+        Group(accounts=runs, verdict=judge(runs, targets), costs=[cost(run.history) for run in runs])
         for same in by_recipe.values()
         for runs in _by_images(same)
     ]

@@ -2,6 +2,8 @@
 
 import os
 import re
+from importlib.resources import files
+from importlib.resources.abc import Traversable
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +12,14 @@ import yaml
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, decode, encode, suggest
 
-FOLDER = Path(__file__).parent / "yaml"
+FOLDER = files("trainer.recipe") / "yaml"  # a job imports the code from an archive
 MOST_BYTES = 1_000_000  # of a file: a recipe has some thousand, and to parse 100 MB takes minutes and gigabytes
 MOST_VALUES = 100_000  # in a file, as often as aliases repeat them: a file of 1 KB can stand for a billion
 
 
 def names() -> list[str]:
     """Recipes that come with the project, sorted."""
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return sorted(file.name.removesuffix(".yaml") for file in FOLDER.iterdir() if file.name.endswith(".yaml"))
 
 
 def load(name: str) -> Recipe:
@@ -37,15 +39,16 @@ def load(name: str) -> Recipe:
         raise InvalidConfigError(f"{file}: {problem}" for problem in error.problems) from None
 
 
-def read(file: Path) -> Any:
+def read(file: Traversable) -> Any:
     """The content of a YAML file, read strictly: no key twice, and numbers as in YAML 1.2.
 
     Raises:
         InvalidConfigError: It cannot be read.
     """
     try:
-        if (size := file.stat().st_size) > MOST_BYTES:
-            raise InvalidConfigError([f"{size:,} bytes; a file of settings has at most {MOST_BYTES:,}"])
+        with file.open("rb") as stream:
+            if (size := stream.seek(0, os.SEEK_END)) > MOST_BYTES:
+                raise InvalidConfigError([f"{size:,} bytes; a file of settings has at most {MOST_BYTES:,}"])
         return yaml.load(file.read_text(encoding="utf-8"), Loader=_Loader)
     except InvalidConfigError as error:
         raise InvalidConfigError(f"{file}: {problem}" for problem in error.problems) from None
@@ -58,7 +61,7 @@ def dump(recipe: Recipe) -> str:
     return yaml.safe_dump(encode(recipe), sort_keys=False, default_flow_style=None, width=100)
 
 
-def _find(name: str) -> Path:
+def _find(name: str) -> Traversable:
     named, path = FOLDER / f"{name}.yaml", Path(name)
     if name in names():
         return named

@@ -4,7 +4,6 @@ metrics.jsonl, one JSON object a line, is the record; the others show the same f
 """
 
 import json
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,8 +14,9 @@ from data.plan.plan import TrainPlan
 from trainer.context import RunContext
 from trainer.metrics import Scores
 from trainer.recipe.recipes import dump
-from trainer.rundir import METRICS_SCHEMA, RunDirectory, write_text
+from trainer.rundir import METRICS_SCHEMA, RunDirectory
 from trainer.telemetry import pictures
+from trainer.telemetry.journal import Journal
 from trainer.telemetry.mistakes import Mistake
 from trainer.telemetry.point import Point, Values, flat
 from trainer.telemetry.tensorboard import Board, shown
@@ -38,19 +38,36 @@ class Telemetry:
     """Writes the figures of this start of a run."""
 
     def __init__(
-        self, context: RunContext, plan: TrainPlan, step: int, evaluated: int, environment: dict[str, Any]
+        self,
+        context: RunContext,
+        plan: TrainPlan,
+        step: int,
+        evaluated: int,
+        environment: dict[str, Any],
+        records: int = 0,
     ) -> None:
-        """Drop what was logged past `step`, from which training goes on, and record this start with its environment."""
+        """Drop what was logged past `step`, from which training goes on, and record this start with its environment.
+
+        `records`: how many the checkpoint counted in metrics.jsonl, starts apart.
+        """
         self._setup, self._plan = context, plan
         self._total_steps = context.recipe.epochs * plan.steps_per_epoch
         self._names = pictures.display_names(plan.manifest.classes)
         self._waits = _Waits(context.console.say)
-        self._journal = Journal(context.run, step, evaluated)
+        self._journal = Journal(context.run, step, evaluated, context.console.say)
         self._restarts = self._journal.starts
         # readers drop earlier points from this step on, so that a restart gives one curve without an overlap
         self._board = Board(context.run.path, context.console.say, step + 1, plan.images_seen(step) + 1)
         self._trackers = Trackers(context)
-        self._open(step, environment)
+        gone = self._journal.gone(step, records)
+        for text in gone:
+            context.console.say(text)
+        self._open(step, environment | ({"gone": gone} if gone else {}))
+
+    @property
+    def records(self) -> int:
+        """Records of metrics.jsonl so far, starts apart."""
+        return self._journal.records
 
     def train(self, point: Point) -> None:
         groups = {**point.groups(), "run": {"skipped": point.counts.skipped, "restarts": self._restarts}}
@@ -93,6 +110,14 @@ class Telemetry:
         if worst:
             self._board.picture("images/mistakes", step, pictures.mistakes(worst, self._names))
 
+    def settle(self) -> None:
+        """Make sure that metrics.jsonl holds all records.
+
+        Raises:
+            OSError: It does not; those that are held in memory would be lost with this process.
+        """
+        self._journal.settle()
+
     def close(self) -> None:
         self._journal.close()
         self._board.close()
@@ -117,33 +142,6 @@ def conclude(run: RunDirectory, step: int, say: Callable[[str], None]) -> None:
     board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # without its plot
     board.end()
     board.close()
-
-
-class Journal:
-    """Writes the records of this start to metrics.jsonl."""
-
-    def __init__(self, run: RunDirectory, step: int, evaluated: int) -> None:
-        """Drop what was logged past `step`, from which training goes on, and evaluations past the first `evaluated`."""
-        kept = [record for record in run.records() if _is_valid(record, step, evaluated)]
-        write_text(run.metrics, "".join(json.dumps(record) + "\n" for record in kept))
-        self.starts = sum(record["kind"] == "start" for record in kept)
-        """Starts of this run before this one."""
-        self._stream = run.metrics.open("a", encoding="utf-8")
-
-    def write(self, kind: str, step: int, values: dict[str, Any]) -> None:
-        """Add a record, and flush it."""
-        record = {"kind": kind, "step": step, **values, "time": round(time.time(), 3)}
-        self._stream.write(json.dumps(record, allow_nan=False) + "\n")
-        self._stream.flush()
-
-    def close(self) -> None:
-        self._stream.close()
-
-
-def _is_valid(record: dict[str, Any], step: int, evaluated: int) -> bool:
-    if record["kind"] in ("eval", "eval_ema"):
-        return record["epoch"] <= evaluated
-    return record["kind"] == "start" or record["step"] <= step
 
 
 class _Waits:

@@ -1,10 +1,10 @@
 """TensorBoard's files of a run: one curve over all restarts, small enough to be watched over a network."""
 
+import io
 import os
 import socket
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,8 @@ from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 from tensorboard.summary.writer.record_writer import RecordWriter
 from torch.utils.tensorboard.summary import custom_scalars, hparams, text
 
+from trainer.telemetry.appender import Appender, Say
 from trainer.telemetry.pictures import Picture
-
-Say = Callable[[str], None]
 
 FIRST = ("epochs", "global_batch", "model.name", "optimizer.lr", "seed")  # first columns of the HParams tab
 POINTS = 10_000  # of each curve: TensorBoard shows 1,000, and 90 epochs of ImageNet stay below 50 MB
@@ -53,7 +52,7 @@ class Board:
     """Writes what this start of a run adds to its TensorBoard files."""
 
     def __init__(self, folder: Path, say: Say, purge_step: int | None = None, purge_images: int | None = None) -> None:
-        """Open new files beside those of earlier starts; `say` is called once for each that cannot be written any more.
+        """Open new files beside those of earlier starts; `say` is called if one cannot be written.
 
         Readers drop earlier points of `purge_step`, or `purge_images` images seen, and later ones.
         """
@@ -98,23 +97,20 @@ class Board:
 
 
 class Events:
-    """One event file, flushed after each record; if it cannot be written, the run goes on without it.
+    """One event file, written after each record; see `Appender` for what becomes of a full disk.
 
     TensorBoard's own writer has a thread that raises its errors late and prints a traceback.
     """
 
-    def __init__(self, folder: Path, purge_step: int | None, say: Callable[[str], None]) -> None:
-        """Open the file.
+    def __init__(self, folder: Path, purge_step: int | None, say: Say) -> None:
+        """Begin a file.
 
         Args:
             folder: Created if missing.
             purge_step: Readers drop what earlier files hold of this step and later ones.
-            say: Called once if the file cannot be written any more.
+            say: Called if the file cannot be written.
         """
-        folder.mkdir(parents=True, exist_ok=True)
-        name = f"{_EVENTS}{_number(folder):010d}.{socket.gethostname()}.{os.getpid()}"
-        self._say = say
-        self._records: RecordWriter | None = RecordWriter((folder / name).open("xb"))
+        self._file = Appender(folder / f"{_EVENTS}{_number(folder):010d}.{socket.gethostname()}.{os.getpid()}", say)
         self._add(Event(file_version="brain.Event:2"))
         if purge_step is not None:
             self._add(Event(step=purge_step, session_log=SessionLog(status=SessionLog.START)))
@@ -123,27 +119,13 @@ class Events:
         self._add(Event(step=step, summary=summary))
 
     def close(self) -> None:
-        self._try(lambda records: records.close())
+        self._file.close()
 
     def _add(self, event: Event) -> None:
-        event.wall_time = time.time()
-        self._try(lambda records: records.write(event.SerializeToString()))
-        # a point lost in a kill would stay missing: the restart's checkpoint may be of a later step
-        self._try(lambda records: records.flush())
-
-    def _try(self, work: Callable[[RecordWriter], object]) -> None:
-        records = self._records
-        if records is None:
-            return
-        try:
-            work(records)
-        except OSError as error:
-            self._records = None
-            with suppress(OSError):  # its buffer cannot be written either
-                records.close()
-            self._say(
-                f"TensorBoard's file cannot be written: {error.strerror}; metrics.jsonl has what is missing there"
-            )
+        event.wall_time, record = time.time(), io.BytesIO()
+        RecordWriter(record).write(event.SerializeToString())
+        # at once: a point lost in a kill would stay missing, as the restart's checkpoint may be of a later step
+        self._file.add(record.getvalue())
 
 
 def _number(folder: Path) -> int:

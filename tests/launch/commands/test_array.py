@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from launch import job
 from launch.cli import main
 from launch.submission import LaunchFolder
 from tests import commands
@@ -34,10 +35,12 @@ def test_runs_are_queued_as_one_array_so_many_at_a_time(images: Path, tmp_path: 
     lines = (tmp_path / "script").read_text().splitlines()
     assert {"#SBATCH --array=0-3%3", "#SBATCH --partition=gpu", "#SBATCH --job-name=sweep"} <= set(lines)
     assert f"#SBATCH --output={tmp_path}/sweep/launch/%A_%a_0_log.out" in lines
+    (jobs,) = [line for line in lines if line.startswith("{")]
     for index, name in enumerate(NAMES):
         submission = LaunchFolder(tmp_path / "sweep" / name).submission()
         assert submission and submission.job == f"12_{index}"
-        assert (tmp_path / "sweep" / "launch" / f"12_{index}_submitted.pkl").exists()
+        task = {"SLURM_ARRAY_TASK_ID": str(index)}
+        assert job.own(jobs, task).site.output == tmp_path / "sweep" / name
         assert f"lr: {name[3:6]}" in (tmp_path / "sweep" / name / "recipe.yaml").read_text()
     assert "4 runs are queued, 3 at a time, as 12_0 to 12_3" in done.stdout
     assert "| optimizer.lr 0.1 | 0 of 2 |" in (tmp_path / "sweep" / "summary.md").read_text()

@@ -1,4 +1,3 @@
-import os
 import signal
 import subprocess
 import sys
@@ -235,13 +234,8 @@ def test_ctrl_c_ends_following_without_failing(run: Path, follow: Callable[..., 
 
 def test_a_reader_that_leaves_is_no_failure(run: Path) -> None:
     log(run).write_bytes(LOG * 20_000)
-    code = (
-        "from pathlib import Path; from launch.commands.logs import Logs; "
-        f"Logs(run_directory=Path({str(run)!r}), lines=0).run()"
-    )
-    with subprocess.Popen(
-        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env={**os.environ}
-    ) as process:
+    command = [sys.executable, "-m", "launch", "logs", str(run), "--lines", "0"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout
         assert process.stderr
         assert process.stdout.readline() == b"prolog\n"

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from launch import pinned
 from launch.cli import main
 from launch.submission import LaunchFolder
 from tests import commands
@@ -18,7 +19,8 @@ HOSTILE = ['it\'s $(touch pwned) "x" ;touch pwned', " -rf & | > pwned < *?[a]{b}
 # stands in for the pinned code: tells what reaches it
 WORKER = """
 import json, os, sys
-print(json.dumps([sys.argv[1:], {name: os.environ[name] for name in ("A", "B", "C", "PYTHONSAFEPATH")}]))
+variables = {name: os.environ[name] for name in ("A", "B", "C", "PYTHONSAFEPATH")}
+print(json.dumps([json.load(sys.stdin)["runs"], variables]))
 """
 
 
@@ -26,23 +28,27 @@ def launch(*arguments: object) -> subprocess.CompletedProcess[str]:
     return commands.call(main, *arguments)
 
 
-@pytest.mark.parametrize("name", HOSTILE)
+@pytest.mark.parametrize("name", [*HOSTILE, "a:b"])
 def test_no_name_is_executed_and_each_arrives_as_it_is(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     monkeypatch.setenv("C", f"{name}\nline two")
+    monkeypatch.setattr(pinned, "_ROOT", tmp_path / "code")
+    (tmp_path / "code" / "launch").mkdir(parents=True)
+    (tmp_path / "code" / "launch" / "__init__.py").touch()
+    (tmp_path / "code" / "launch" / "worker.py").write_text(WORKER)
     out, folder = tmp_path / name, tmp_path / name / "launch"
     done = launch(
         *(*DEMO, "--data", images, f"--output={out}", "--dry-run", f"--constraint={name}", f"--partition={name}"),
         *("--env", f"A={name}", "--env", 'B=it\'s "B" = $B', "--env", "C"),
     )
     assert done.returncode == 0, done.stderr
-    (folder / "code" / "launch").mkdir(parents=True)
-    (folder / "code" / "launch" / "worker.py").write_text(WORKER)
+    folder.mkdir(parents=True)
+    pinned.pin(folder)
     (tmp_path / "empty").mkdir()
     ran = subprocess.run(["bash"], cwd=tmp_path / "empty", input=done.stdout, capture_output=True, text=True)
     arrived = {"A": name, "B": 'it\'s "B" = $B', "C": f"{name}\nline two", "PYTHONSAFEPATH": "1"}
-    assert (json.loads(ran.stdout), ran.stderr) == ([[str(folder)], arrived], "")
+    assert (json.loads(ran.stdout), ran.stderr) == ([[str(out)], arrived], "")
     assert list((tmp_path / "empty").iterdir()) == []
     lines = [line.removeprefix("#SBATCH --").partition("=") for line in done.stdout.splitlines()]
     options = {option: value for option, _, value in lines}
@@ -59,17 +65,18 @@ def test_a_dry_run_of_a_local_job_shows_its_command(images: Path, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_job_starts_the_ranks_with_the_words_that_were_given(images: Path, tmp_path: Path, calls: Path) -> None:
+@pytest.mark.usefixtures("calls")
+def test_a_job_starts_the_ranks_with_the_words_that_were_given(images: Path, tmp_path: Path) -> None:
     (tmp_path / "bin" / "srun").write_text(f'#!/bin/bash\nprintf "%s\\0" "$@" > {tmp_path}/words\n')
+    (tmp_path / "bin" / "sbatch").write_text(f'#!/bin/bash\ncp "$1" {tmp_path}/script; echo Submitted batch job 12\n')
     name = HOSTILE[0]
     (tmp_path / "data").mkdir()
     data, out = tmp_path / "data" / name, tmp_path / name
     data.symlink_to(images)
     assert launch(*DEMO, f"--data={data}", f"--output={out}", "--nodes", 2, "--save-steps", 7).returncode == 0
-    assert stand_ins.called(calls, "sbatch") != []
     (tmp_path / "empty").mkdir()
     ran = subprocess.run(
-        ["bash", out / "launch" / "12_submission.sh"],
+        ["bash", tmp_path / "script"],
         cwd=tmp_path / "empty",
         env={**os.environ, "SLURM_JOB_ID": "12", "SLURM_JOB_NODELIST": "n[1-2]"},
         capture_output=True,
@@ -77,32 +84,36 @@ def test_a_job_starts_the_ranks_with_the_words_that_were_given(images: Path, tmp
     )
     assert ran.returncode == 0, ran.stderr
     words = (tmp_path / "words").read_text().split("\0")
+    (code,) = (out / "launch").glob("code-*.zip")
     assert words[words.index(sys.executable) : -1] == [
-        *(sys.executable, "-u", "-m", "trainer", "train", str(out / "recipe.yaml")),
+        *(*pinned.command(code, "trainer"), "train", str(out / "recipe.yaml")),
         *("--data", str(data), "--output", str(out), "--save-steps", "7"),
     ]
     assert {"--nodes=2", "--ntasks=2"} <= set(words)
     assert list((tmp_path / "empty").iterdir()) == []
 
 
-def test_nothing_of_the_environment_is_written_down_but_what_is_named(
-    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, calls: Path
+@pytest.mark.usefixtures("calls")
+def test_nothing_of_the_environment_is_written_down_but_what_is_named_and_that_in_the_script_alone(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("SECRET", "my-very-own-key")
+    script = tmp_path / "script"
+    (tmp_path / "bin" / "sbatch").write_text(f'#!/bin/bash\ncp "$1" {script}; echo Submitted batch job 12\n')
 
     def holders(run: Path) -> list[str]:
-        found = [file for file in run.rglob("*") if file.is_file() and not file.is_symlink()]
-        return [file.name for file in found if b"my-very-own-key" in file.read_bytes()]
+        return [file.name for file in run.rglob("*") if file.is_file() and b"my-very-own-key" in file.read_bytes()]
 
     flags = (*DEMO, "--data", images, "--output")
     assert launch(*flags, tmp_path / "a").returncode == 0
     assert holders(tmp_path / "a") == []
+    assert "my-very-own-key" not in script.read_text()
     assert launch(*flags, tmp_path / "b", "--env", "SECRET").returncode == 0
-    assert holders(tmp_path / "b") == ["12_submission.sh"]
+    assert holders(tmp_path / "b") == []
+    assert "my-very-own-key" in script.read_text()
     submission = LaunchFolder(tmp_path / "b").submission()
     assert submission and submission.request["env"] == ["SECRET"]
     assert (tmp_path / "b" / "launch").stat().st_mode & 0o777 == 0o700
-    assert len(stand_ins.called(calls, "sbatch")) == 2
 
 
 @pytest.mark.parametrize(
@@ -110,7 +121,6 @@ def test_nothing_of_the_environment_is_written_down_but_what_is_named(
     [
         (["--output", "OUT%j"], "OUT%j' holds '%', which a job's path cannot have; name another"),
         (["--output", "OUT\\x"], "holds '\\\\', which"),
-        (["--output", "OUT:1"], "holds ':', which"),
         (["--output", "OUT\nx"], "holds '\\n', which"),
         (
             ["--output", "OUT", "--partition", "a\n#SBATCH --uid=0"],

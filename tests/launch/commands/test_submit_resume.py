@@ -1,4 +1,5 @@
 import json
+import os
 import shutil
 import subprocess
 from dataclasses import fields, replace
@@ -73,7 +74,8 @@ def test_a_resume_goes_on_elsewhere_with_what_was_named_from_another_folder(
     monkeypatch.chdir(tmp_path)
     assert launch(*DEMO, "--data", "data", "--output", "r").returncode == 0
     monkeypatch.chdir(tmp_path / "elsewhere")
-    shutil.rmtree(next((tmp_path / "r" / "launch").glob("code-*")))
+    (code,) = (tmp_path / "r" / "launch").glob("code-*")
+    code.write_bytes(code.read_bytes() + b"x")
     assert launch("resume", "../r", "--hours", "9").returncode == 2
     (tmp_path / "r" / "launch" / "cancelled").write_text("12\n")  # as the job of the same number will be
     done = launch("resume", "../r", "--hours", "9", "--new-code")
@@ -98,7 +100,7 @@ def test_a_resume_goes_on_elsewhere_with_what_was_named_from_another_folder(
         ({"request": {"nodse": 2}}, [], "remove it and submit again: nodse: unknown; did you mean nodes?"),
         ({"site": {}}, [], "holds what this version does not read; remove it and submit again"),
         ({}, ["--output", "/elsewhere"], "--output: a run goes on in its own directory"),
-        ({}, [], "this run's copy of the code is gone; add --new-code to use the code as it is now"),
+        ({}, [], "this run's copy of the code is gone, changed, or an older version's; add --new-code to use the code"),
     ],
 )
 def test_a_resume_that_cannot_be_is_told_why(
@@ -116,3 +118,25 @@ def test_a_resume_that_cannot_be_is_told_why(
 
 def test_a_resume_comes_before_its_flags() -> None:
     assert "RUN: comes first, before --hours: resume RUN --hours ..." in launch("resume", "--hours", "2").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives files away, as root alone may")
+@pytest.mark.parametrize("words", [("resume",), ("resume", "--dry-run"), ("cancel",)])
+def test_nothing_is_done_by_a_record_that_another_user_has_put_there(
+    images: Path, tmp_path: Path, calls: Path, words: tuple[str, ...]
+) -> None:
+    """As one of the group does where the run directory lets him: the owner's folder away, his own in its place."""
+    run = tmp_path / "r"
+    assert launch(*DEMO, "--data", images, "--output", run).returncode == 0
+    (tmp_path / "queue").write_text("12|RUNNING|None|N/A\n" if words == ("cancel",) else "")
+    shutil.copytree(run / "launch", run / "theirs")
+    (run / "launch").rename(run / "ours")
+    (run / "theirs").rename(run / "launch")
+    before = calls.read_text()
+    for file in (run / "launch", *(run / "launch").iterdir()):
+        os.chown(file, 4711, 4711)
+    done = launch(words[0], run, *words[1:])
+    assert done.returncode == 2
+    file = f"{run}/launch/submission.json"
+    assert f"{file} or its folder belongs to another user (uid 4711); not used" in done.stderr
+    assert (done.stdout, calls.read_text()) == ("", before)

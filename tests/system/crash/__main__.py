@@ -131,14 +131,17 @@ def _tried(words: Sequence[str], root: Path, whole: Path, trial: Trial, ranks: i
         shutil.rmtree(path, ignore_errors=True)
         path.unlink(missing_ok=True)
     command = [*words, "--output", str(run)]
-    codes = [start(command, run, each, log, ranks=ranks) for each in (trial, Trial())]
+    codes = [start(command, run, trial, log, ranks=ranks)]
+    alone = trial.error and ranks == 1
+    said = judge.ending(codes[0][0], log.read_text(errors="replace"), run, trial.error) if alone else []
+    codes.append(start(command, run, Trial(), log, ranks=ranks))
     if any(codes[1]):
         last = log.read_text(errors="replace").strip().splitlines()[-3:]
-        return [f"exit codes {codes}", *last]
+        return [f"exit codes {codes}", *said, *last]
     try:
-        return judge.faults(run, whole)
+        return [*said, *judge.faults(run, whole)]
     except Exception as error:  # whatever cannot be read back
-        return [f"exit codes {codes}", repr(error)]
+        return [f"exit codes {codes}", *said, repr(error)]
 
 
 def _show(table: Counter[tuple[str, str]]) -> None:

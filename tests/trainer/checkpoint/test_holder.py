@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -256,3 +257,29 @@ def test_a_holder_s_unknown_fields_are_passed_over_and_a_newer_one_is_none_that_
     seen = holder_file.look(file)
     assert seen.holder is None
     assert seen.touched
+
+
+def test_a_holder_whose_directory_is_removed_notices_and_does_not_make_it_again(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    with take(run / "holder.json") as hold:
+        shutil.rmtree(run)
+        for _ in range(200):
+            if hold.lost:
+                break
+            time.sleep(BEAT_S / 3)
+        assert hold.lost
+        with pytest.raises(FencedError, match=r"run was removed while the run trained: all that it held is gone"):
+            hold.check()
+    assert not run.exists()
+
+
+def test_a_directory_that_is_away_for_a_while_is_not_removed(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    with take(run / "holder.json") as hold:
+        run.rename(tmp_path / "away")
+        time.sleep(2 * BEAT_S)
+        hold.check()
+        (tmp_path / "away").rename(run)
+        assert not hold.lost

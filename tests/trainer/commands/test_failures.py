@@ -39,7 +39,7 @@ def test_what_a_process_meets_alone_it_says_itself(
     ("error", "code"),
     [
         (UnusableBackendError("no DALI"), 1), (UnusableDataError("no images"), 1), (DamagedManifestError("damaged"), 1),
-        (DivergedError("not finite"), 1), (OSError(28, "No space left on device"), 70), (TimeoutError("too slow"), 70),
+        (DivergedError("not finite"), 1),
     ],
     ids=lambda value: getattr(type(value), "__name__", value),
 )  # fmt: skip
@@ -48,6 +48,28 @@ def test_what_all_processes_meet_rank_0_says(error: Exception, code: int, capsys
     assert capsys.readouterr().err == ""
     assert explain(error, MAIN) == code
     assert capsys.readouterr().err == f"failed: {error}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "code", "text"),
+    [
+        (
+            OSError(28, "No space left on device", "runs/a/result.json"),
+            1,
+            "runs/a/result.json: No space left on device",
+        ),
+        (OSError(30, "Read-only file system"), 1, "[Errno 30] Read-only file system"),
+        (OSError(5, "Input/output error", "runs/a"), 70, "runs/a: Input/output error"),
+        (TimeoutError("too slow"), 70, "too slow"),
+    ],
+)
+def test_what_a_disk_or_the_network_has_ended_is_said_with_the_file_and_goes_on_where_nobody_must_act(
+    error: OSError, code: int, text: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert explain(error, OTHER) == code
+    assert capsys.readouterr().err == ""
+    assert explain(error, MAIN) == code
+    assert capsys.readouterr().err == f"failed: {text}; once that is fixed, the same command goes on from here\n"
 
 
 @pytest.mark.parametrize("world", [MAIN, OTHER])

@@ -8,6 +8,7 @@ from typing import Any
 
 from trainer.evaluation.outcome import Accuracy
 from trainer.evaluation.request import own_protocol
+from trainer.evidence.history import History
 from trainer.evidence.run_record import Account, Images, follows
 from trainer.evidence.targets import Target
 from trainer.recipe import recipes
@@ -79,7 +80,7 @@ def account(
         run=RunDirectory(Path(path)),
         recipe=recipe,
         named=follows(recipe),
-        records=[],
+        history=History(),
         result=None if top1 is None else {**RESULT, "top1": top1},
         accuracy=next(iter(measured), None),
         evaluations=evaluations,

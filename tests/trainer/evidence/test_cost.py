@@ -1,7 +1,15 @@
+from typing import Any
+
 import pytest
 
 from tests.trainer.evidence.runs import EVALUATION, START, train_records
-from trainer.evidence.cost import cost, figure
+from trainer.evidence.cost import Cost, figure
+from trainer.evidence.cost import cost as cost_of
+from trainer.evidence.history import history
+
+
+def cost(records: list[dict[str, Any]]) -> Cost:
+    return cost_of(history(records))
 
 
 def test_hours_are_those_of_each_start_to_its_last_record() -> None:

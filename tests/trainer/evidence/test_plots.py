@@ -5,6 +5,7 @@ from PIL import Image
 
 from tests.trainer.evidence.runs import EVALUATION, START, train_records
 from trainer.evidence import plots
+from trainer.evidence.history import history
 
 AVERAGED = {**EVALUATION, "kind": "eval_ema", "top1": 60.25}
 BLUE, ORANGE, GREEN, RED = (31, 119, 180), (255, 127, 14), (44, 160, 44), (214, 39, 40)
@@ -13,7 +14,7 @@ PURPLE, BROWN, PINK = (148, 103, 189), (140, 86, 75), (227, 119, 194)
 
 def test_the_plot_shows_the_points() -> None:
     """Each panel holds pixels of its own line's colour."""
-    png = plots.png([START, *train_records(6), EVALUATION, AVERAGED])
+    png = plots.png(history([START, *train_records(6), EVALUATION, AVERAGED]))
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
     height, width = pixels.shape[0] // 3, pixels.shape[1] // 2
     panels = [pixels[y : y + height, x : x + width] for y in (0, height, 2 * height) for x in (0, width)]
@@ -26,7 +27,7 @@ def test_the_plot_shows_the_points() -> None:
 
 def test_a_line_marks_where_the_run_was_started_again() -> None:
     again = {**START, "step": 3}
-    figure = plots.draw([START, *train_records(3), again, again, *train_records(6)[3:]])
+    figure = plots.draw(history([START, *train_records(3), again, again, *train_records(6)[3:]]))
     marks = [
         [np.asarray(line.get_xdata())[0] for line in axes.lines if line.get_linestyle() == ":"] for axes in figure.axes
     ]
@@ -34,11 +35,11 @@ def test_a_line_marks_where_the_run_was_started_again() -> None:
 
 
 def test_shares_are_percent() -> None:
-    figure = plots.draw([START, *train_records(2)])
+    figure = plots.draw(history([START, *train_records(2)]))
     assert np.asarray(figure.axes[4].lines[0].get_ydata()).tolist() == [12.5, 12.5]
 
 
 def test_a_run_without_points_and_one_without_memory_have_a_plot() -> None:
     records = [{name: value for name, value in record.items() if name != "memory_gb"} for record in train_records(2)]
-    assert plots.png([])
-    assert plots.png([START, *records])
+    assert plots.png(history([]))
+    assert plots.png(history([START, *records]))

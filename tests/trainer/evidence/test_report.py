@@ -4,10 +4,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from data.types import BrokenImage
 from tests.data.making import imagined
 from tests.trainer.evidence.runs import EVALUATION, RESULT, START, TARGETS, evaluate, recipe, train_records, write
+from trainer.checkpoint import store
 from trainer.evidence import report
 from trainer.evidence.run_record import read
 from trainer.evidence.verdict import judge
@@ -79,8 +81,20 @@ def test_a_run_that_was_stopped_before_its_first_point_has_a_report(tmp_path: Pa
     assert "**Not finished.**" in text_of(write(tmp_path, Recipe()))
 
 
+def test_what_is_gone_of_a_run_is_said(tmp_path: Path) -> None:
+    run = write(tmp_path, Recipe(), [{**START, "gone": ["metrics.jsonl lacks 3 of the 9 records"]}, *train_records(6)])
+    store.write(run.checkpoints, 60, {"model": {"w": torch.zeros(1)}, "about": {}, "records": 6})
+    text = text_of(run)
+    assert "## Missing" in text
+    assert "| at the start of 1970-01-01 00:00:00 | metrics.jsonl lacks 3 of the 9 records |" in text
+    assert "| now |" not in text
+    store.write(run.checkpoints, 80, {"model": {"w": torch.zeros(1)}, "about": {}, "records": 8})
+    assert "| now | metrics.jsonl lacks 2 of the 8 records that it had up to step 80 |" in text_of(run)
+    assert "## Missing" not in text_of(write(tmp_path / "whole", Recipe(), [START, *train_records(6)]))
+
+
 def test_left_out_images_are_named_the_first_twenty(tmp_path: Path) -> None:
-    run = write(tmp_path, Recipe(), [START, *train_records(2, broken=4)])
+    run = write(tmp_path, Recipe(), [START, *train_records(2, replaced=4)])
     images = imagined(np.full(10, 64), np.full(10, 48))
     broken = tuple(BrokenImage(f"a/{number:02}.JPEG", "truncated | cut") for number in range(19))
     replace(images, broken=broken).save(run.manifest("train"))

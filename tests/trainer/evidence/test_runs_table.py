@@ -2,6 +2,7 @@ from dataclasses import replace
 
 from tests.trainer.evidence.runs import START, TARGETS, account, recipe, score, train_records
 from trainer.evidence import runs_table
+from trainer.evidence.history import history
 
 
 def groups(*accounts):
@@ -10,7 +11,10 @@ def groups(*accounts):
 
 def test_runs_that_differ_in_their_seed_alone_are_a_row_beside_the_published_figures() -> None:
     runs = [
-        replace(account(top1, recipe=recipe(seed=seed)), records=[START, *train_records(6 * (seed + 1), power_w=500.0)])
+        replace(
+            account(top1, recipe=recipe(seed=seed)),
+            history=history([START, *train_records(6 * (seed + 1), power_w=500.0)]),
+        )
         for seed, top1 in enumerate((76.1, 76.3))
     ]
     found = groups(*runs)

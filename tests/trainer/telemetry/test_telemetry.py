@@ -7,6 +7,7 @@ import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from tests.limits import full_disk
 from tests.system.measured import MEASURED
 from tests.trainer.telemetry import watched
 from tests.trainer.telemetry.watched import point
@@ -44,7 +45,7 @@ def test_a_restart_leaves_one_curve_without_overlap_or_gap(tmp_path: Path) -> No
     stretch(run, 0, 0, last=25, offset=0.5)
     stretch(run, 15, 1, last=30, offset=0.0)
 
-    records = run.records()
+    records = list(run.records())
     assert [r["step"] for r in records if r["kind"] == "train"] == list(range(1, 31))
     assert [r["loss"] for r in records if r["kind"] == "train"] == [*(s + 0.5 for s in range(1, 16)), *range(16, 31)]
     assert [r["restarts"] for r in records if r["kind"] == "train"] == [0] * 15 + [1] * 15
@@ -76,6 +77,37 @@ def test_an_evaluation_that_the_state_does_not_know_of_is_dropped(tmp_path: Path
     stretch(run, 0, 0, last=10, offset=0.0)
     opened(run, 10, 0).close()
     assert [r["kind"] for r in run.records()] == ["start", *["train"] * 10, "start"]
+
+
+def test_a_disk_that_is_full_for_a_while_leaves_no_gap(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDirectory(tmp_path)
+    telemetry = opened(run, 0, 0)
+    with full_disk(6_000):
+        for step in range(1, 21):
+            telemetry.train(point(step))
+        assert sum(1 for _ in run.records()) < 15
+        with pytest.raises(OSError, match=r"metrics.jsonl"):
+            telemetry.settle()
+    telemetry.train(point(21))
+    telemetry.settle()
+    assert telemetry.records == 21
+    telemetry.close()
+    steps = list(range(1, 22))
+    assert [record["step"] for record in run.records()] == [0, *steps]
+    assert [event.step for event in board(tmp_path).Scalars("train/loss")] == steps
+    output = capsys.readouterr().out
+    assert output.count("cannot be written: File too large") == output.count("can be written again") >= 2
+
+
+def test_what_is_gone_is_said_and_recorded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = RunDirectory(tmp_path)
+    stretch(run, 0, 0, last=5, offset=0.0)
+    run.metrics.unlink()
+    context = watched.context(tmp_path)
+    Telemetry(context, watched.plan(context), 5, 0, {"host": "here"}, records=5).close()
+    words = "metrics.jsonl lacks 5 of the 5 records that it had up to step 5"
+    assert words in capsys.readouterr().out
+    assert [record["gone"] for record in run.records()] == [[words]]
 
 
 def test_every_record_is_one_line_of_json_as_soon_as_it_is_logged(tmp_path: Path) -> None:
