@@ -83,7 +83,7 @@ def build(
     """
     built = network(context)
     state, run, runtime = built.state, context.run, context.runtime
-    restore(state, run.checkpoints, runtime)
+    restore(state, context.recipe, run.checkpoints, runtime)
     count = checkpoint_bytes(state, runtime.world.world_size)
     if runtime.is_main:
         advise_grace(context, count)

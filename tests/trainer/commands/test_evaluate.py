@@ -63,7 +63,7 @@ REFUSALS = {
     "output": (["net.safetensors", *DATA, "--output", "one.npz"], "--output: one.npz is a file; name a folder"),
     "begun": (["begun", *DATA], "WEIGHTS: begun holds no weights yet"),
     "no run": (["set", *DATA], "WEIGHTS: set is a folder without recipe.yaml; name a run directory, a file of"),
-    "unknown": (["resnet5O", *DATA], "WEIGHTS: 'resnet5O' is nothing that can be evaluated"),
+    "unknown": (["resnet5O", *DATA], "WEIGHTS: 'resnet5O' names no weights"),
     "answers": (["one.npz", *DATA], "WEIGHTS: one.npz holds answers, not weights; --compare takes two of them"),
     "torn": (["torn.safetensors", *DATA], "weights: torn.safetensors is not a whole safetensors file"),
     "other network": (

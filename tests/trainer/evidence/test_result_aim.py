@@ -16,11 +16,11 @@ from trainer.context import RunContext
 from trainer.engine import build
 from trainer.evaluation import predictions
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import PREDICTIONS
 from trainer.evidence import result
 from trainer.recipe import recipes
 from trainer.recipe.config import SiteConfig
 from trainer.runtime import Runtime
+from trainer.sources import PREDICTIONS
 from trainer.stopping import StopFlag, StopRequestedError
 from trainer.world import World
 
