@@ -81,6 +81,8 @@ def size_problems(recipe: Recipe) -> list[str]:
         network = skeleton(recipe.model)
     except ValueError as error:
         return str(error).splitlines()
+    if problems := [*_frozen_problems(network, recipe), *_layer_problems(network, recipe)]:
+        return problems
     side = min(sizes.train_size, sizes.start_size or sizes.train_size)
     trained = _refusal(network.train(), recipe.micro_batch, side)
     evaluated = _refusal(network.eval(), 1, sizes.eval_crop)
@@ -88,6 +90,22 @@ def size_problems(recipe: Recipe) -> list[str]:
     training = f"input.{setting}: {name} cannot train on micro-batches of {recipe.micro_batch} of {side} px: {trained}"
     evaluation = f"input.eval_crop: {name} cannot evaluate {sizes.eval_crop} px: {evaluated}"
     return [*([training] if trained else []), *([evaluation] if evaluated else [])]
+
+
+def _frozen_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
+    from trainer.optim import freezing
+
+    if recipe.init.freeze is None:
+        return []
+    if recipe.precise_bn:
+        return ["precise_bn: computes the statistics that init.freeze keeps; leave one of them out"]
+    return freezing.problems(network, recipe.init.freeze)
+
+
+def _layer_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
+    if recipe.optimizer.layer_decay is None or hasattr(network, "group_matcher"):
+        return []
+    return [f"optimizer.layer_decay: the layers of {recipe.model.name} are not known in their order; leave it out"]
 
 
 def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
@@ -139,7 +157,7 @@ def _init_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     """Why the weights to begin from cannot be found, where the run has not begun."""
     init = recipe.init
     if not init.weights:
-        unused = [name for name in ("head", "sha256") if getattr(init, name)]
+        unused = [name for name in ("head", "freeze", "sha256") if getattr(init, name)]
         return [f"init.{name}: belongs to init.weights, which is not given" for name in unused]
     if RunDirectory(site.output).recipe.exists():
         return []

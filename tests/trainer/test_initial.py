@@ -14,6 +14,7 @@ from models.trace import skeleton
 from models.weights import Origin
 from tests.trainer.engines import RECIPE, built
 from trainer import initial, preflight, sources
+from trainer.engine.loop import fit
 from trainer.initial import OtherWeightsError
 from trainer.recipe.config import InitConfig, Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, encode
@@ -52,14 +53,26 @@ def test_a_run_begins_from_the_weights_but_for_a_classifier_of_other_classes(
 ) -> None:
     torch.manual_seed(7)
     theirs = factory.build(SIX).state_dict()
-    with built(images, tmp_path / "run", begun(file)) as fit, built(images, tmp_path / "other") as other:
-        ours, fresh = fit.state.model.state_dict(), other.state.model.state_dict()
-        assert fit.state.ema
-        averaged = fit.state.ema.network.state_dict()
+    with built(images, tmp_path / "run", begun(file)) as one, built(images, tmp_path / "other") as other:
+        ours, fresh = one.state.model.state_dict(), other.state.model.state_dict()
+        assert one.state.ema
+        averaged = one.state.ema.network.state_dict()
         for name, value in ours.items():
             expected = fresh[name] if name.startswith("fc.") else theirs[name]
             assert torch.equal(value, expected), name
             assert torch.equal(averaged[name], value), name
+
+
+def test_a_frozen_backbone_is_that_of_the_weights_after_the_run_too(images: Path, file: Path, tmp_path: Path) -> None:
+    recipe = begun(file)
+    recipe = replace(recipe, init=replace(recipe.init, freeze=("backbone",)), global_batch=24, micro_batch=12)
+    with built(images, tmp_path / "run", recipe) as training:
+        before = {name: value.clone() for name, value in training.state.model.state_dict().items()}
+        assert fit(training)
+        after = training.state.model.state_dict()
+    theirs = stored(file)
+    assert {name for name in after if not torch.equal(after[name], before[name])} == {"fc.weight", "fc.bias"}
+    assert all(torch.equal(after[name], theirs[name]) for name in after if not name.startswith("fc."))
 
 
 def test_a_classifier_of_as_many_classes_is_kept_or_made_new(file: Path) -> None:

@@ -33,6 +33,9 @@ class InitConfig:
     head: Literal["keep", "new"] | None = None
     """Keep the classifier of these weights, or begin with a new one. None: a new one where the number of classes
     differs."""
+    freeze: tuple[str, ...] | None = None
+    """Weights that are not trained: backbone (all but the classifier), or patterns of their names, such as layer1.*.
+    BatchNorm keeps its statistics there."""
     sha256: str | None = None
     """SHA-256 of these weights (names, shapes, values), which the first start of a run fills in; given, they must have
     it."""
