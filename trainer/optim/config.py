@@ -20,7 +20,7 @@ class OptimizerConfig:
     """network: nor decay what the network names, as timm's transformers do with class tokens and position embeddings.
     None: decay these."""
     layer_decay: float | None = field(default=None, metadata={"above": 0, "max": 1})
-    """Factor of the learning rate from each layer of the network to the one before it, the classifier's being 1
+    """Factor of the learning rate from each layer of the network to the one before it; the classifier has the whole rate
     (2106.08254, as timm computes it). None: one rate for all."""
 
 
