@@ -1,7 +1,6 @@
 """One process of a run, from its start to its report."""
 
 import json
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -29,6 +28,7 @@ from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
 from trainer.telemetry.telemetry import Telemetry, conclude
+from trainer.terminal import write
 from trainer.world import World
 
 
@@ -70,7 +70,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         with ExitStack() as stack, advising(recipe):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
-            on_main(runtime, lambda: training.telemetry and training.telemetry.settle(), OSError)
+            on_main(runtime, lambda: training.telemetry and training.telemetry.journal.settle(), OSError)
         finished = finished and measure_as_aimed(context, training.state, images)
         if hold:
             hold.check()
@@ -159,7 +159,7 @@ def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: 
         files.copy(newest / (files.EMA if context.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     _report(run, finished.step if finished else None, context.console.say)
-    sys.stdout.write(run.guide())
+    write(run.guide())
 
 
 def _report(run: RunDirectory, finished: int | None, say: Callable[[str], None]) -> None:

@@ -1,6 +1,5 @@
 """`provenet train`: its flags and checks. Loads torch only for a run that passes the first of them."""
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,8 +13,10 @@ from trainer.cpus import sleep_at_barriers
 from trainer.exits import begun, refuse
 from trainer.recipe import smoke
 from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory
 from trainer.stopping import StopFlag
+from trainer.terminal import write
 from trainer.watcher import watching
 from trainer.world import World, launched
 
@@ -78,7 +79,7 @@ def _finished(run: RunDirectory, world: World, stop: StopFlag) -> int:
         stop.install()
         if code := explained(lambda: complete_end(run, stop), world):
             return code
-    sys.stdout.write(f"nothing to do, this run is {run.guide()}")
+    write(f"nothing to do, this run is {run.guide()}")
     return 0
 
 
@@ -87,6 +88,12 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
     from trainer.train import train
 
     settings, site = command.settings, command.site
+    try:
+        settings, notes = preflight.begun(settings, site)
+    except InvalidConfigError as error:
+        return refuse(error.problems, world)
+    if world.is_main and not site.quiet:
+        write("".join(f"{note}\n" for note in notes))
     if problems := preflight.machine_problems(settings, site, world):
         return refuse(problems, world)
     code = explained(lambda: train(settings, site, world, stop), world)

@@ -1,7 +1,6 @@
 """One process of an evaluation, from weights to files."""
 
 import hashlib
-import sys
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -18,12 +17,13 @@ from trainer.evaluation.labels import UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
 from trainer.evaluation.predictions import DamagedPredictionsError, OtherImagesError, Predictions
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import Request, Source
+from trainer.evaluation.request import Request
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
 from trainer.peers import on_main
 from trainer.recipe.config import Precision
 from trainer.runtime import Runtime
-from trainer.terminal import counting
+from trainer.sources import Source
+from trainer.terminal import counting, write
 from trainer.world import World
 
 REFUSED = (
@@ -159,4 +159,4 @@ def _compare(folder: Path, first: Predictions, second: Predictions, *, writes: b
 
 
 def _say(lines: list[str]) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    write("".join(f"{line}\n" for line in lines))

@@ -24,11 +24,31 @@ Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class InitConfig:
+    """The weights that a run begins from."""
+
+    weights: str | None = None
+    """Trained weights to begin from: a run directory, a file of weights, timm/NAME[.TAG] or torchvision/NAME[.WEIGHTS].
+    None: random ones."""
+    head: Literal["keep", "new"] | None = None
+    """Keep the classifier of these weights, or begin with a new one. None: a new one where the number of classes
+    differs."""
+    freeze: tuple[str, ...] | None = None
+    """Weights that are not trained: backbone (all but the classifier), or patterns of their names, such as layer1.*.
+    BatchNorm keeps its statistics there."""
+    sha256: str | None = None
+    """SHA-256 of these weights (names, shapes, values), which the first start of a run fills in; given, they must have
+    it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """What is learned. The same recipe is the same experiment, wherever it runs."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
+    init: InitConfig = field(default_factory=InitConfig)
+    """Trained weights to begin from."""
     input: InputConfig = field(default_factory=InputConfig)
     """Sizes, crops, augmentation and normalisation of the images."""
     optimizer: AnyOptimizer = field(default_factory=SgdConfig)
@@ -47,7 +67,7 @@ class Recipe:
     """Images per optimizer step, over all processes and accumulated micro-batches."""
     micro_batch: int = field(default=32, metadata={"min": 1, "max": 65_536})
     """Images per process and forward pass, over which BatchNorm computes its statistics."""
-    clip_norm: float | None = field(default=None, metadata={"above": 0})
+    clip_norm: float | None = field(default=None, metadata={"above": 0, "max": 1_000_000})
     """Largest norm of the gradient of all weights together; a longer gradient is scaled down. None: no limit."""
     max_skipped: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
     """Steps that a run may skip because their gradient is not finite; one more ends the run."""
@@ -105,7 +125,7 @@ class SiteConfig:
     """Newest checkpoints kept in the run directory."""
     keep_best: int = field(default=1, metadata={"min": 0, "max": 1_000_000})
     """Checkpoints of highest top-1 kept in addition."""
-    checkpoints_gb: float | None = field(default=None, metadata={"above": 0})
+    checkpoints_gb: float | None = field(default=None, metadata={"min": 0.001, "max": 1_000_000})
     """Most disk space for all checkpoints together, gigabytes. None: what is free there."""
     save_failure: Literal["go-on", "stop"] = "go-on"
     """If a checkpoint cannot be written: print that, go on and try again later, or stop the run."""
