@@ -1,7 +1,6 @@
 """The run directory: one recipe at one site, in one folder, over any number of restarts. Loads no torch."""
 
 import grp
-import logging
 import os
 import pwd
 import shlex
@@ -16,16 +15,13 @@ from data.catalog.listing import manifest_file
 from data.durable import replace
 from data.names import shown
 from data.schema import NewerSchemaError
+from trainer import records
 from trainer.checkpoint import files
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, differences, encode
 from trainer.recipe.recipes import dump, load
 
 RESULT_SCHEMA = 1
-METRICS_SCHEMA = 1
-"""In each `start` record: several versions may write to one run in turn."""
-
-_log = logging.getLogger(__name__)
 
 
 class _Item:
@@ -174,52 +170,20 @@ class RunDirectory:
         return "".join(f"{shown(line)}\n" for line in lines)
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The records of `metrics.jsonl`, as `lines` yields them."""
-        return (record for _, record in self.lines())
-
-    def lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
-        """The lines of `metrics.jsonl` and their records, one after the other, as there may be a million.
-
-        A last line that a kill cut short is passed over, and so are damaged ones, which are logged.
-
-        Raises:
-            InvalidConfigError: A newer version wrote it.
-        """
-        if not self.metrics.exists():
-            return
-        with self.metrics.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    yield line, _record(line, self.metrics)
-                except NewerSchemaError as error:
-                    raise InvalidConfigError([str(error)]) from None
-                except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
-                    _log.warning("%s: line %d is damaged and skipped: %r", self.metrics, number, error)
+        """The records of `metrics.jsonl`, as `records.lines` yields them."""
+        return (record for _, record in records.lines(self.metrics))
 
     def _newer(self) -> list[str]:
         """Problems of files that a newer version wrote: to go on without them would lose its work."""
         try:
             self.finished()
-            for number in self._schemas():
-                schema.check(number, METRICS_SCHEMA, self.metrics)
+            records.check_schemas(self.metrics)
         except InvalidConfigError as error:
             return [f"--output: {problem}" for problem in error.problems]
         except NewerSchemaError as error:
             return [f"--output: {error}"]
         checkpoints = files.newer(self.checkpoints)
         return [f"--output: {checkpoints}"] if checkpoints else []
-
-    def _schemas(self) -> Iterator[object]:
-        """The schemas of all `start` records; other records are not parsed, and damaged ones are skipped."""
-        if not self.metrics.exists():
-            return
-        with self.metrics.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                with suppress(ValueError):
-                    if line.startswith('{"kind": "start"'):
-                        yield schema.parse(line).get("schema")
 
     def _stray_problems(self) -> list[str]:
         """Items in a folder that is no run directory yet which would be mixed up with the run's."""
@@ -249,13 +213,6 @@ class RunDirectory:
 def write_text(file: Path, text: str) -> None:
     """Write a file atomically, and flush it to the disk."""
     replace(file, text.encode(), flushed=True)
-
-
-def _record(line: bytes, file: Path) -> dict[str, Any]:
-    record = schema.parse(line)
-    schema.check(record.get("schema"), METRICS_SCHEMA, file)
-    record["kind"], record["step"] = str(record["kind"]), int(record["step"])
-    return record
 
 
 def _show(value: Any) -> str:
