@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data.output_folder import exposed
 from launch import pinned, run_state
 from launch.array import results
 from launch.job import Sweep, TrainJob
@@ -96,7 +97,7 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
         return refuse(error.problems)
     if jobs := _queue(runs, folder, sweep):
         write(_guide(runs, jobs, sweep))
-        for warning in RunDirectory(folder.run).exposed():
+        for warning in exposed(folder.run):
             note(warning)
     return 0 if jobs else FAILED
 

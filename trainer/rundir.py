@@ -1,8 +1,6 @@
 """The run directory: one recipe at one site, in one folder, over any number of restarts. Loads no torch."""
 
-import grp
 import os
-import pwd
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
@@ -132,17 +130,6 @@ class RunDirectory:
         if self.holder.exists() or self.at_work.exists() or not self.page.exists():
             return True
         return self.page.stat().st_mtime_ns < self.result.stat().st_mtime_ns
-
-    def exposed(self) -> list[str]:
-        """A warning if others than the directory's owner can write it; a group of the owner's name is the owner's."""
-        status, private = self.path.stat(), False
-        with suppress(KeyError):  # a user or group without a name
-            private = grp.getgrgid(status.st_gid).gr_name == pwd.getpwuid(status.st_uid).pw_name
-        if not status.st_mode & (0o002 if private else 0o022):
-            return []
-        others = "everybody" if status.st_mode & 0o002 else "its group"
-        advice = f"to keep them from replacing the run's files: chmod go-w {shlex.quote(str(self.path))}"
-        return [f"warning: {self.path} can be written by {others}; {advice}"]
 
     def clear(self) -> None:
         """Remove the temporary files of killed processes; only the process that holds the directory may."""
