@@ -146,7 +146,6 @@ def _withdraw(wanted: Wanted) -> None:
     run.recipe.unlink()
     shutil.rmtree(wanted.folder.path, ignore_errors=True)
     with suppress(OSError):  # the folder holds other files
-        run.checkpoints.rmdir()
         run.path.rmdir()
 
 

@@ -124,11 +124,11 @@ def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     """Problems of the images, from their manifests, or without these from the folders."""
     from data.catalog import dataset
 
-    folders = (site.output, site.manifests or site.data)
-    if site.manifests and not any(dataset.has_manifests(folder) for folder in folders):
+    lists = site.manifests or site.data
+    if site.manifests and not any(map(dataset.has_manifests, (site.output, lists))):
         writer = shlex.join(("provenet", "verify", str(site.data), "--output", str(site.manifests)))
         return [f"--manifests: {site.manifests} holds no manifest-train.npz and manifest-val.npz; {writer} writes them"]
-    return dataset.find(site.data).problems(folders, recipe.model.num_classes, recipe.global_batch)
+    return dataset.find(site.data).problems(site.output, lists, recipe.model.num_classes, recipe.global_batch)
 
 
 def _output_problems(recipe: Recipe, site: SiteConfig) -> list[str]:

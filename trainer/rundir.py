@@ -97,14 +97,14 @@ class RunDirectory:
         return self._newer() or self._recipe_problems(recipe)
 
     def make(self) -> None:
-        """Make the folder and that of the checkpoints.
+        """Make the folder.
 
         Raises:
             InvalidConfigError: They cannot be made at this path.
             OSError: They cannot be made now, as the disk is full.
         """
         try:
-            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            self.path.mkdir(parents=True, exist_ok=True)
         except (FileNotFoundError, FileExistsError, NotADirectoryError, PermissionError) as error:
             raise InvalidConfigError([f"--output: {error.filename}: {error.strerror}"]) from None
 

@@ -40,14 +40,12 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 
     Raises:
         InvalidConfigError: The run directory cannot be made.
-        HeldError: Another process trains in this run directory.
-        FencedError: Another process took the directory over.
+        HeldError, FencedError: Another process trains in this run directory, or took it over.
         StopRequestedError: Asked to stop before the first step.
-        UnusableDataError: The images are not those listed, or too many are broken.
+        UnusableDataError: The images cannot be trained on, are not those listed, or too many are broken.
         UnusableBackendError: The chosen loader cannot be used here.
         DamagedManifestError: The stored list of images cannot be read.
-        TooManyBrokenError: Too many images broke during training.
-        BrokenImageError: An image is broken, and so are all that could replace it.
+        TooManyBrokenError, BrokenImageError: Too many images broke during training, or all that could replace one.
         DivergedError: The loss is not a number.
         MemoryShortError: A micro-batch does not fit into memory.
         SaveFailedError: A checkpoint cannot be written.
@@ -64,13 +62,11 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         hold = take_hold(runtime, site, stop, holding)
         if hold:
             RunDirectory(site.output).clear()
-        recipe = begin(recipe, runtime, site)
+        recipe = own_recipe(recipe, runtime, site)
         context = RunContext(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
-            at_work.report(context.run, context.console.say)
-            for warning in context.run.exposed():
-                context.console.say(warning)
+            _say_what_was(context)
         with ExitStack() as stack, advising(recipe):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
@@ -81,6 +77,13 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
             _conclude(context, images, training.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
+
+
+def _say_what_was(context: RunContext) -> None:
+    """Print which images dead processes were decoding, and whether others can write the run directory."""
+    at_work.report(context.run, context.console.say)
+    for warning in context.run.exposed():
+        context.console.say(warning)
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:
@@ -102,8 +105,8 @@ def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitSta
     return on_main(runtime, take, InvalidConfigError, HeldError, StopRequestedError, OSError)
 
 
-def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
-    """The recipe of this directory's run, written there if the run is new (collective).
+def own_recipe(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
+    """The recipe of this directory's run, before it is written there (collective).
 
     Raises:
         MemoryShortError: With `accumulate: auto`, not even one image fits into memory.
@@ -113,8 +116,6 @@ def begin(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
         asked, recipe = recipe.micro_batch, fitted(recipe, runtime, channels_last=site.channels_last)
         if runtime.is_main and recipe.micro_batch < asked:
             Console().say(f"a micro_batch of {asked} does not fit into memory: going on with {recipe.micro_batch}")
-    if runtime.is_main:
-        run.begin(recipe)
     return recipe
 
 

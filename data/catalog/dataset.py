@@ -1,16 +1,13 @@
 """What lies at the path that `--data` names: an image tree, tar shards or CIFAR's pickles. Loads no torch."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
-from data.catalog import cifar, manifest, shards, tree
+from data.catalog import checks, cifar, manifest, shards, tree
 from data.catalog.cifar import CifarError, Pickles
-from data.catalog.listing import SPLITS, Listing, manifest_file
+from data.catalog.listing import SPLITS, Contents, Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
-from data.names import shown
-from data.types import Progress, unwatched
+from data.types import Progress, Watch, unwatched
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +36,24 @@ class DataSet:
         """Where the images of a split lie; `progress` counts the classes of a tree.
 
         Raises:
-            OSError: A file or folder cannot be read.
-            ValueError: An archive is not as it should be; the message names it, and the remedy.
+            ValueError: An archive is not as it should be, or a file or folder cannot be read; the message names it.
         """
-        if self.pickles:
-            return cifar.listing(cifar.only(self.root, self.pickles), split)
-        return shards.listing(self.root, split) if split in self.sharded else tree.listing(self.root, split, progress)
+        try:
+            if self.pickles:
+                return cifar.listing(cifar.only(self.root, self.pickles), split)
+            if split in self.sharded:
+                return shards.listing(self.root, split)
+            return tree.listing(self.root, split, progress)
+        except OSError as error:
+            raise ValueError(f"{error.filename}: {error.strerror}") from None
+
+    def listings(self, watch: Watch) -> list[Listing]:
+        """Those of both splits, as `listing` gives them; `watch` shows the progress of each."""
+        listings: list[Listing] = []
+        for split in SPLITS:
+            with watch(f"listing {split}", "classes") as progress:
+                listings.append(self.listing(split, progress))
+        return listings
 
     def manifest(self, stored: Path, split: str) -> Manifest:
         """The manifest of a split that the folder `stored` holds.
@@ -60,32 +69,37 @@ class DataSet:
         """Why `root` is not the folder of a data set, for the user; None where it may be one."""
         return None if self.pickles else tree.misplaced(self.root)
 
-    def lacks(self, split: str) -> Literal["class folder", "image"] | None:
-        """What a split of a tree has none of; None where it has both, and for archives."""
-        if self.archived(split):
-            return None
-        classes = tree.read(self.root, split)
-        return "class folder" if not classes.classes else None if classes.count(1) else "image"
+    def glance(self, split: str, most: int) -> Contents | None:
+        """What a split of a tree holds, at most so many images counted; None for archives, which take long to read.
 
-    def problems(self, folders: Sequence[Path], num_classes: int, global_batch: int) -> list[str]:
-        """Why these images cannot be trained on, one line each, for the user.
-
-        Args:
-            folders: Where manifests may lie; the first folder that holds both is used. Without any, a tree's folders
-                are looked at, and archives only when they are listed.
-            num_classes: The network's.
-            global_batch: Fewest images to train on.
+        Raises:
+            CifarError: CIFAR-10 and CIFAR-100 are there.
+            OSError: A folder cannot be read.
         """
-        stored = next((folder for folder in folders if has_manifests(folder)), None)
+        if not self.archived(split):
+            return tree.read(self.root, split).contents(most)
+        self.folder(split)  # which raises where there are two
+        return None
+
+    def problems(self, run: Path, lists: Path, num_classes: int, global_batch: int) -> list[str]:
+        """Why these images cannot be trained on, one line each, for the user; archives without manifests are not read.
+
+        The manifests may lie in the folder `run`, which holds few images of a trial and was checked when it began, or
+        in the folder `lists`.
+        """
+        begun = has_manifests(run)
+        listed = begun or has_manifests(lists)
+        if not (listed and self.root.is_dir()) and (reason := self.misplaced()):
+            return [f"--data: {reason}"]
+        check, stored = (checks.misfits, run) if begun else (checks.all_problems, lists)
         try:
-            if self.root.is_dir() and stored:
-                train, val = (self.manifest(stored, split) for split in SPLITS)
-                return counts(train, val, num_classes, global_batch)
-            if self.pickles:
-                cifar.only(self.root, self.pickles)
+            seen = (
+                self.manifest(stored, one).contents() if listed else self.glance(one, global_batch) for one in SPLITS
+            )
+            train, val = seen
         except (DamagedManifestError, CifarError) as error:
             return [f"--data: {error}"]
-        return [] if all(map(self.archived, SPLITS)) else tree.problems(self.root, num_classes, global_batch)
+        return check(train, val, num_classes, global_batch) if train and val else []
 
 
 def find(root: Path) -> DataSet:
@@ -101,15 +115,3 @@ def journal_file(folder: Path, split: str) -> Path:
 def has_manifests(folder: Path) -> bool:
     """Whether those of both splits lie there."""
     return all(manifest_file(folder, split).exists() for split in SPLITS)
-
-
-def counts(train: Manifest, val: Manifest, num_classes: int, global_batch: int) -> list[str]:
-    """Why the numbers of classes and images do not fit a recipe, one line each, for the user."""
-    if train.classes != val.classes:
-        odd = ", ".join(map(shown, sorted(set(train.classes) ^ set(val.classes))[:3]))
-        return [f"--data: train and val have other classes, such as {odd}; {val.root}, {train.root}"]
-    return [
-        *tree.other_classes(train.root, len(train.classes), num_classes),
-        *tree.too_few(train.root, len(train), global_batch),
-        *([] if len(val) else [f"--data: {val.root} holds no image to evaluate"]),
-    ]

@@ -33,6 +33,18 @@ class Entry(NamedTuple):
     """Bytes; -1 for a file: all of it."""
 
 
+class Contents(NamedTuple):
+    """What there is of a split, for checks."""
+
+    root: Path
+    """Its folder."""
+    classes: tuple[str, ...]
+    """Sorted names."""
+    empty: list[str]
+    """Those of them without an image."""
+    images: int
+
+
 @dataclass(frozen=True, slots=True)
 class Listing:
     """The images of one split."""
@@ -50,6 +62,11 @@ class Listing:
     folders: dict[str, int] = field(default_factory=dict[str, int])
     """Folders below `root` (itself: the empty name) that were searched, each with the time of its last change, ns since
     1970; empty where the images lie in archives."""
+
+    def contents(self) -> Contents:
+        used = {entry.target for entry in self.entries}
+        empty = [name for target, name in enumerate(self.classes) if target not in used]
+        return Contents(self.root, self.classes, empty, len(self.entries))
 
     def spread(self, count: int) -> "Listing":
         """At most so many of the images, evenly spread."""

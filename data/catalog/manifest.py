@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import schema
-from data.catalog.listing import HASH_BYTES
+from data.catalog.listing import HASH_BYTES, Contents
 from data.durable import whole
 from data.names import shown
 from data.schema import NewerSchemaError
@@ -106,6 +106,12 @@ class Manifest:
     def label(self, index: int) -> str:
         """Name of one image in messages."""
         return shown(f"{self.path(index)}: {self.name(index)}" if self.archives else self.path(index))
+
+    def contents(self) -> Contents:
+        """Its usable images; no class counts as empty where images are broken, as these may be the class's."""
+        used = set[int]() if self.broken else set(np.unique(self.targets).tolist())
+        empty = [name for target, name in enumerate(self.classes) if target not in used and not self.broken]
+        return Contents(self.root, self.classes, empty, len(self))
 
     def fingerprint(self) -> str:
         """Hex digest of classes, names and contents: the same for a tree and for shards packed of it."""

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from data.catalog.listing import SPLITS, Entry, Listing
-from data.names import shown
+from data.catalog.listing import SPLITS, Contents, Entry, Listing
 from data.types import Progress, unwatched
 
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
@@ -24,6 +23,11 @@ class Tree:
     def count(self, most: int) -> int:
         """Number of image files, or `most` where there are more."""
         return sum(1 for _ in islice((file for name in self.classes for file in self._walk(name, {})), most))
+
+    def contents(self, most: int) -> Contents:
+        """Reads folders only as far as the first image of each class, and `most` images of all: no more are counted."""
+        empty = [name for name in self.classes if not Tree(self.root, (name,)).count(1)]
+        return Contents(self.root, self.classes, empty, self.count(most))
 
     def listing(self, progress: Progress = unwatched) -> Listing:
         """Every image of the split, sorted by class and name; `progress` counts the classes."""
@@ -95,70 +99,16 @@ def read(root: Path, split: str) -> Tree:
     return Tree(root=folder, classes=tuple(names))
 
 
-def problems(root: Path, num_classes: int, global_batch: int) -> list[str]:
-    """Why the tree at `root` cannot be trained on, one line each, for the user.
-
-    Reads folders only as far as the first image of each class and one global batch.
-    """
-    if reason := misplaced(root):
-        return [f"--data: {reason}"]
-    train, val = read(root, "train"), read(root, "val")
-    unusable = [*_class_problems(train, val), *_empty(train), *_empty(val)]
-    if not unusable and len(train.classes) == 1:
-        return [f"--data: {train.root} holds a single class, {shown(train.classes[0])}; a classifier needs two"]
-    unusable = unusable or other_classes(train.root, len(train.classes), num_classes)
-    return unusable or too_few(train.root, train.count(global_batch), global_batch)
-
-
-def other_classes(root: Path, classes: int, num_classes: int) -> list[str]:
-    """Why the number of classes at `root` does not fit a network, for the user."""
-    if classes == num_classes:
-        return []
-    return [f"model.num_classes: {num_classes}, but {root} holds {classes} classes; use --model.num-classes {classes}"]
-
-
-def too_few(root: Path, images: int, global_batch: int) -> list[str]:
-    """Why the images at `root` are too few to train on, for the user."""
-    if images >= global_batch:
-        return []
-    return [f"global_batch: {global_batch}, but {root} holds only {images} images; use --global-batch {images}"]
-
-
 def misplaced(root: Path) -> str | None:
     """Why `root` is not the folder of a data set, for the user; None where it may be one."""
     if not root.is_dir():
-        return f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {_EXPECTED}"
+        return f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {EXPECTED}"
     missing = [split for split in SPLITS if not (root / split).is_dir()]
     if missing:
         inner = [entry for entry in sorted(root.iterdir()) if all((entry / split).is_dir() for split in SPLITS)]
         nearby = f"; {inner[0]} has both" if inner else ""
-        return f"{root} has no folder {' and no folder '.join(missing)}; {_EXPECTED}{nearby}"
+        return f"{root} has no folder {' and no folder '.join(missing)}; {EXPECTED}{nearby}"
     return None
 
 
-_EXPECTED = "expected DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG"
-
-
-def _class_problems(train: Tree, val: Tree) -> list[str]:
-    if not train.classes:
-        return [f"--data: {train.root} holds no class folder; {_EXPECTED}"]
-    if not val.classes:
-        # ImageNet's own validation archive unpacks to 50,000 files in one folder
-        flat = any(is_image(entry.name) for entry in val.root.iterdir())
-        remedy = "its images must be sorted into class folders; " if flat else ""
-        return [f"--data: {val.root} holds no class folder; {remedy}{_EXPECTED}"]
-    extra, absent = sorted(set(val.classes) - set(train.classes)), sorted(set(train.classes) - set(val.classes))
-    return [
-        *([f"--data: {val.root} holds {_some(extra)}, which {train.root} lacks"] if extra else []),
-        *([f"--data: {train.root} holds {_some(absent)}, which {val.root} lacks"] if absent else []),
-    ]
-
-
-def _empty(tree: Tree) -> list[str]:
-    empty = [name for name in tree.classes if not Tree(tree.root, (name,)).count(1)]
-    return [f"--data: {tree.root} has no image in {_some(empty)}"] if empty else []
-
-
-def _some(names: list[str]) -> str:
-    first = ", ".join(map(shown, names[:3]))
-    return f"class {first}" if len(names) <= 3 else f"{len(names)} classes ({first}, ...)"
+EXPECTED = "expected DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG"

@@ -15,7 +15,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
 from data.catalog.decoding import decoding
-from data.catalog.listing import Entry, digest
+from data.catalog.listing import Entry, Listing, digest
 from data.catalog.manifest import FORMATS, MODES, RAW, RGB, number
 from data.types import BrokenImageError
 
@@ -54,12 +54,8 @@ Finding = Facts | str | None
 class Inspector:
     """Inspects images of one split, in a worker process."""
 
-    root: Path
-    """Folder that names are relative to."""
-    archives: tuple[str, ...]
-    """Files below `root` that hold many images."""
-    raw: tuple[int, int] | None
-    """Width and height where the images are raw pixels."""
+    listing: Listing
+    """The split, without its entries."""
 
     def __call__(self, chunk: Chunk) -> tuple[int, list[Finding]]:
         """The chunk's start, and one finding for each of its images."""
@@ -69,7 +65,7 @@ class Inspector:
             return chunk.start, [self._finding(entry, size, mtime) for entry, size, mtime in known]
 
     def _finding(self, entry: Entry, size: int, mtime: int) -> Finding:
-        path = self.root / (entry.name if entry.archive < 0 else self.archives[entry.archive])
+        path = self.listing.path(entry)
         try:
             with decoding():
                 if size >= 0 and _state(path.stat(), entry) == (size, mtime):
@@ -82,7 +78,8 @@ class Inspector:
     def _decode(self, content: bytes) -> tuple[int, int, int, int, int]:
         if not content:
             raise ValueError("the file is empty")
-        return decode(content) if self.raw is None else (*_raw_size(content, self.raw), RAW, RGB, 0)
+        raw = self.listing.raw
+        return decode(content) if raw is None else (*_raw_size(content, raw), RAW, RGB, 0)
 
 
 def decode(content: bytes) -> tuple[int, int, int, int, int]:

@@ -1,6 +1,7 @@
 """Decodes every image of a split once, and lists those that can be trained on."""
 
 from contextlib import ExitStack, closing
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -49,7 +50,7 @@ def scan(
         BrokenExecutor: A worker was killed. With a journal, the same call continues from there.
     """
     findings, done, read = Findings(listing), 0, 0
-    inspector = Inspector(listing.root, listing.archives, listing.raw)
+    inspector = Inspector(replace(listing, entries=[], folders={}))
     with ExitStack() as stack:
         saved = stack.enter_context(opened(journal)) if journal else None
         findings.remember(known, saved.records() if saved else ())

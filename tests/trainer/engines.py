@@ -25,7 +25,7 @@ from trainer.optim.config import EmaConfig
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.stopping import StopFlag
-from trainer.train import begin, open_telemetry, take_hold
+from trainer.train import open_telemetry, own_recipe, take_hold
 from trainer.world import World
 
 RECIPE = Recipe(
@@ -64,7 +64,7 @@ def built(
     made.run.make()
     with ExitStack() as stack:
         hold = take_hold(made.runtime, made.site, made.stop, stack)
-        made = replace(made, recipe=begin(recipe, made.runtime, made.site))
+        made = replace(made, recipe=own_recipe(recipe, made.runtime, made.site))
         yield build.build(made, list_images(made), hold, stack, open_telemetry)
     made.runtime.close()
 

@@ -142,7 +142,6 @@ def _parts(scenario: Scenario, world: World, stack: ExitStack) -> Fit:
             os.kill(os.getpid(), signal.SIGTERM if scenario.what == "stop" else signal.SIGKILL)
 
     if scenario.what == "full" and world.is_main:
-        parts.context.run.checkpoints.rmdir()
         parts.context.run.checkpoints.touch()  # a file, in which no folder can be made
     return replace(parts, train_loader=Struck(parts.train_loader, strike))
 

@@ -121,7 +121,6 @@ def test_a_file_for_checkpoints_is_refused(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path)
     run.make()
     run.begin(Recipe())
-    run.checkpoints.rmdir()
     run.checkpoints.touch()
     (problem,) = run.problems(Recipe(), IMAGES)
     assert "checkpoints is a file" in problem

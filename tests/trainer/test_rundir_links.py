@@ -22,13 +22,13 @@ from trainer.checkpoint import files, holder_file, store
 from trainer.evaluation import outcome, predictions
 from trainer.recipe.config import Recipe
 from trainer.rundir import RunDirectory, write_text
-from trainer.telemetry.telemetry import Journal
+from trainer.telemetry.journal import Journal
 
 ANSWERS = answered([0, 1, 2], [0, 1, 1], [0.9, 0.8, 0.7])
 
 
 def log(run: RunDirectory) -> None:
-    journal = Journal(run, 0, 0)
+    journal = Journal(run, 0, 0, print)
     journal.write("start", 0, {})
     journal.close()
 
@@ -54,7 +54,7 @@ def compare(run: RunDirectory) -> None:
 
 
 def write_checkpoint(run: RunDirectory) -> None:
-    store.write(run.checkpoints, 1, {"model": {"w": torch.zeros(1)}, "network": {}})
+    store.write(run.checkpoints, 1, {"model": {"w": torch.zeros(1)}, "about": {}})
 
 
 def wait_for_a_slot(run: RunDirectory) -> None:
@@ -95,7 +95,7 @@ WRITERS: list[tuple[str, Callable[[RunDirectory], object]]] = [
     (".report.md.tmp", lambda run: write_text(run.report, "x")),
     (".result.json.tmp", lambda run: replace(run.result, b"x")),
     (".model.safetensors.tmp", copy),
-    (".metrics.jsonl.tmp", lambda run: Journal(run, 0, 0).close()),
+    (".metrics.jsonl.tmp", lambda run: Journal(run, 0, 0, print).close()),
     ("metrics.jsonl", log),
     ("holder.json", lambda run: os.ftruncate(holder_file.open_file(run.holder), 0)),
     ("at_work/rank0-train", begin_work),

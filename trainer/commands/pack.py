@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
 from time import monotonic
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import tyro
 
@@ -14,9 +14,6 @@ from data.names import shown
 from trainer.exits import FAILED, note, refuse, resumable, say
 from trainer.recipe.decode import range_problems
 from trainer.terminal import write
-
-if TYPE_CHECKING:
-    from data.catalog.dataset import DataSet
 
 SHOWN = 10
 
@@ -52,13 +49,14 @@ class PackCommand:
         from data.catalog import dataset
         from data.pack import pack
         from data.workers import number
+        from trainer.terminal import counting
 
         workers = number(self.workers)
         if problems := self._problems(workers):
             return refuse(problems)
         try:
             data = dataset.find(self.source)
-            listings = [_listing(data, split) for split in SPLITS]  # both, before one is packed for an hour
+            listings = data.listings(counting)  # both, before one is packed for an hour
             for split, listing in zip(SPLITS, listings, strict=True):
                 self._pack(listing, split, workers)
         except ValueError as error:  # every refusal is one
@@ -94,10 +92,3 @@ class PackCommand:
             note(f"left out, as they cannot be decoded: {count}{''.join(named)}")
         with counting(f"verify {split}", "images") as progress:
             pack.write_manifest(self.out, split, written.images, workers, progress)
-
-
-def _listing(data: "DataSet", split: str) -> Listing:
-    from trainer.terminal import counting
-
-    with counting(f"listing {split}", "classes") as progress:
-        return data.listing(split, progress)

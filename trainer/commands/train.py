@@ -1,6 +1,7 @@
 """`provenet train`: its flags and checks. Loads torch only for a run that passes the first of them."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Annotated
 
@@ -88,4 +89,7 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
     settings, site = command.settings, command.site
     if problems := preflight.machine_problems(settings, site, world):
         return refuse(problems, world)
-    return explained(lambda: train(settings, site, world, stop), world)
+    code = explained(lambda: train(settings, site, world, stop), world)
+    with suppress(OSError):
+        site.output.rmdir()  # it is empty where the images were refused, and only there
+    return code

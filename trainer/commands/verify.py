@@ -39,7 +39,8 @@ class VerifyCommand:
     reason, and left out in training. Images of val that train has too, byte for byte, are named. If interrupted, the
     same command continues. A later scan reads only files whose size or time has changed.
 
-    Ends with 0 when every image decodes, with 1 when some are broken (the lists are written all the same).
+    Ends with 0 when every image decodes, with 1 when some are broken (the lists are written all the same),
+    with 2 and nothing written on what no recipe can train on, such as a class that one split lacks.
 
     Example: provenet verify /imagenet --output ~/manifests
     """
@@ -58,9 +59,9 @@ class VerifyCommand:
         return resumable(self._run)
 
     def _run(self) -> int:
-        from data.catalog import dataset
+        from data.catalog import checks, dataset
         from data.workers import bad_workers, number
-        from trainer.terminal import show
+        from trainer.terminal import counting, show
 
         data = dataset.find(self.root)
         if problems := bad_workers(number(self.workers)):
@@ -68,9 +69,11 @@ class VerifyCommand:
         if reason := data.misplaced():
             return refuse([f"ROOT: {reason}"])
         try:
-            listings = [_listing(data, split) for split in SPLITS]  # both, before one is scanned for an hour
+            listings = data.listings(counting)  # both, before one is scanned for an hour
         except ValueError as error:
             return refuse(f"ROOT: {error}".splitlines())
+        if problems := checks.problems(*(listing.contents() for listing in listings)):
+            return refuse([f"ROOT: {problem}" for problem in problems])
         if problem := self._unwritable():
             return refuse([problem])
         scans = [self._scan(data, split, listing) for split, listing in zip(SPLITS, listings, strict=True)]
@@ -122,16 +125,6 @@ class _Scan(NamedTuple):
     read: int
     """Images that were read; the others had not changed since an earlier scan."""
     seconds: float
-
-
-def _listing(data: DataSet, split: str) -> Listing:
-    from trainer.terminal import counting
-
-    with counting(f"listing {split}", "classes") as progress:
-        listing = data.listing(split, progress)
-    if not listing.entries:
-        raise ValueError(f"{listing.root} holds no image; expected {listing.root}/<class>/*.JPEG")
-    return listing
 
 
 def _volume(scan: _Scan) -> str:

@@ -4,7 +4,7 @@ import shlex
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
 
-from data.catalog import dataset
+from data.catalog import checks, dataset
 from data.catalog.dataset import DataSet
 from data.catalog.listing import SPLITS, Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
@@ -12,7 +12,7 @@ from data.types import Progress
 from data.verify import changes, verify
 from data.workers import cores
 from trainer.context import RunContext
-from trainer.exits import RunEndedError
+from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.peers import on_main
 from trainer.recipe import smoke
 from trainer.stopping import StopRequestedError
@@ -27,14 +27,21 @@ class UnusableDataError(RunEndedError):
     said_by = "main"
 
 
+class RefusedDataError(UnusableDataError):
+    """The images do not fit the recipe, or none could be trained on them; found before the run began."""
+
+    code = BAD_INPUT
+
+
 def list_images(context: RunContext) -> tuple[Manifest, Manifest]:
-    """The manifests of train and val; rank 0 makes and checks them (collective).
+    """The manifests of train and val; rank 0 makes and checks them, and begins the run in between (collective).
 
     A run uses the manifests that `provenet verify` wrote, or else makes its own; it stores them in its directory.
 
     Raises:
         PeerFailedError: Rank 0 raises one of the following.
-        UnusableDataError: The images cannot be listed, are not those listed, or too many are broken.
+        RefusedDataError: The images cannot be listed or trained on; the run has not begun.
+        UnusableDataError: The images are not those listed, or too many are broken.
         DamagedManifestError: A list that was stored cannot be read.
         trainer.stopping.StopRequestedError: Asked to stop while listing.
         OSError: A list cannot be read or written.
@@ -52,40 +59,60 @@ def list_images(context: RunContext) -> tuple[Manifest, Manifest]:
 
 
 def _prepare(context: RunContext, data: DataSet) -> None:
-    """Make the manifests that are missing, and check all."""
-    manifests: list[Manifest] = []
-    for split in SPLITS:
-        exists = context.run.manifest(split).exists()
-        images = data.manifest(context.run.path, split) if exists else _listed(context, data, split)
-        _check(images, context, begun=exists)
-        if not exists:
-            images.save(context.run.manifest(split))
-        dataset.journal_file(context.run.path, split).unlink(missing_ok=True)
-        manifests.append(images)
-    recipe, (train, val) = context.recipe, manifests
-    if problems := dataset.counts(train, val, recipe.model.num_classes, recipe.global_batch):
+    """Check what there is, begin the run, make the manifests that are missing, and check all."""
+    recipe, run = context.recipe, context.run
+    sizes = recipe.model.num_classes, recipe.global_batch
+    begun = any(run.manifest(split).exists() for split in SPLITS)
+    found = [_found(context, data, split) for split in SPLITS]
+    train, val = (images.contents() for images in found)
+    if not begun and (problems := checks.all_problems(train, val, *sizes)):
+        raise RefusedDataError("\n".join(problems))
+    run.begin(recipe)
+    train, val = (_listed(context, split, one).contents() for split, one in zip(SPLITS, found, strict=True))
+    if problems := checks.misfits(train, val, *sizes):
         raise UnusableDataError("\n  ".join(problems))
 
 
-def _listed(context: RunContext, data: DataSet, split: str) -> Manifest:
-    root, folder = context.site.data, context.site.manifests or context.site.data
-    few = smoke.images(context.recipe, split) if context.site.smoke else None
-    if manifest_file(folder, split).exists():
-        stored = data.manifest(folder, split)
-        return stored if few is None else stored.spread(few)
+def _found(context: RunContext, data: DataSet, split: str) -> Manifest | Listing:
+    """The run's own list, or that of `provenet verify`, or else what lies there."""
+    lists = context.site.manifests or context.site.data
+    if context.run.manifest(split).exists():
+        return data.manifest(context.run.path, split)
+    if manifest_file(lists, split).exists():
+        images = data.manifest(lists, split)
+        if problem := _problem(images, context):
+            raise RefusedDataError(f"--data: {problem}")
+        return images
     try:
-        with counting(f"listing {root / split}", "classes") as show:
-            listing = data.listing(split, show)
-        listing = listing if few is None else listing.spread(few)
-    except ValueError as error:  # a damaged archive
-        raise UnusableDataError(str(error)) from None
-    with counting(f"looking at the images of {root / split}", "images") as show:
+        with counting(f"listing {context.site.data / split}", "classes") as show:
+            return data.listing(split, show)
+    except ValueError as error:
+        raise RefusedDataError(f"--data: {error}") from None
+
+
+def _listed(context: RunContext, split: str, found: Manifest | Listing) -> Manifest:
+    """The manifest of a split, checked, and stored in the run's directory if it is not there."""
+    begun = context.run.manifest(split).exists()
+    if context.site.smoke and not begun:
+        found = found.spread(smoke.images(context.recipe, split))
+    journal = dataset.journal_file(context.run.path, split)
+    images = _looked_at(found, context, split, journal) if isinstance(found, Listing) else found
+    if problem := _problem(images, context, begun=begun):
+        raise UnusableDataError(problem)
+    if not begun:
+        images.save(context.run.manifest(split))
+    journal.unlink(missing_ok=True)
+    return images
+
+
+def _looked_at(listing: Listing, context: RunContext, split: str, journal: Path) -> Manifest:
+    with counting(f"looking at the images of {context.site.data / split}", "images") as show:
 
         def progress(done: int, total: int) -> None:
             context.stop.check()
             show(done, total)
 
-        return scanned(listing, dataset.journal_file(context.run.path, split), progress)
+        return scanned(listing, journal, progress)
 
 
 def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manifest:
@@ -94,12 +121,12 @@ def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manif
     return verify.scan(listing, journal=journal, workers=workers, progress=progress).manifest
 
 
-def _check(images: Manifest, context: RunContext, *, begun: bool) -> None:
+def _problem(images: Manifest, context: RunContext, *, begun: bool = False) -> str | None:
+    """Why a run cannot use these images; of a run that has begun, a change of them is only printed."""
     if problem := verify.problem(images, context.site.max_broken):
-        raise UnusableDataError(problem)
+        return problem
     change = changes.changed(images)
     if change and begun:  # one lost file must not end a run of days; the loaders count the images they replace
         context.console.say(f"{change}; what cannot be read as it was listed is replaced, up to --max-broken")
-    elif change:
-        lister = f"provenet verify {shlex.quote(str(context.site.data))}"
-        raise UnusableDataError(f"{change}\n  {lister} lists what is there now")
+    lister = f"provenet verify {shlex.quote(str(context.site.data))}"
+    return f"{change}\n  {lister} lists what is there now" if change and not begun else None

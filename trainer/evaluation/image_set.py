@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from data.catalog import dataset
+from data.catalog import checks, dataset
 from data.catalog.dataset import DataSet
 from data.catalog.listing import manifest_file
 
@@ -44,10 +44,11 @@ def problems(data: Path) -> list[str]:
         return [f"--data: {data} {'is not a folder' if data.exists() else 'does not exist'}; {EXPECTED}"]
     where = find(data)
     try:
-        folder, lacking = where.folder, where.data.lacks(where.name)
+        seen = where.data.glance(where.name, 1)
     except ValueError as error:
         return [f"--data: {error}"]
-    return [f"--data: {folder} holds no {lacking}; {EXPECTED}"] if lacking else []
+    problem = seen and checks.nothing(seen, EXPECTED)
+    return [f"--data: {problem}"] if problem else []
 
 
 def stored(where: ImageSet, run: Path | None) -> list[Path]:

@@ -123,7 +123,7 @@ def list_images(where: ImageSet, known: list[Path], folder: Path, max_broken: fl
     if problem := verify.problem(images, max_broken):
         raise UnusableDataError(problem)
     if not len(images):
-        raise UnusableDataError(f"{where.folder} holds no image; {EXPECTED}")
+        raise UnusableDataError(f"--data: {where.folder} holds no image; {EXPECTED}")
     folder.mkdir(parents=True, exist_ok=True)
     images.save(file)
 
@@ -143,7 +143,7 @@ def _scanned(where: ImageSet, show: Progress) -> Manifest:
     try:
         return scanned(where.data.listing(where.name), None, show)
     except (ValueError, BrokenExecutor) as error:  # a damaged archive, or a reading process that was killed
-        raise UnusableDataError(str(error)) from None
+        raise UnusableDataError(f"--data: {error}") from None
 
 
 def _compare(folder: Path, first: Predictions, second: Predictions, *, writes: bool) -> None:

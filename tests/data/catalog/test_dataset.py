@@ -40,16 +40,11 @@ def test_cifar_is_one_of_two_and_of_both_one_must_be_named(tmp_path: Path) -> No
     cifar10(tmp_path)
     data = dataset.find(tmp_path)
     assert (data.archived("val"), data.folder("val")) == (True, tmp_path / "cifar-10-batches-py")
-    assert (data.problems([], 10, 1), data.misplaced(), data.lacks("val")) == ([], None, None)
+    assert (data.problems(tmp_path, tmp_path, 10, 1), data.misplaced(), data.glance("val", 1)) == ([], None, None)
     cifar100(tmp_path)
     both = dataset.find(tmp_path)
     reason = f"{tmp_path} holds CIFAR-10 and CIFAR-100; name the folder of one, such as {tmp_path}/cifar-10-batches-py"
     for use in (lambda: both.listing("val"), lambda: both.folder("val"), lambda: both.manifest(tmp_path, "val")):
         with pytest.raises(CifarError, match=reason):
             use()
-    assert both.problems([], 10, 1) == [f"--data: {reason}"]
-
-
-def test_a_split_lacks_classes_or_images(tmp_path: Path) -> None:
-    touch(tmp_path / "flat/1.JPEG", tmp_path / "empty/a/readme", tmp_path / "full/a/1.JPEG")
-    assert [DataSet(tmp_path).lacks(split) for split in ("flat", "empty", "full")] == ["class folder", "image", None]
+    assert both.problems(tmp_path, tmp_path, 10, 1) == [f"--data: {reason}"]

@@ -15,6 +15,7 @@ def sweep(tmp_path: Path) -> Path:
     for seed, top1 in enumerate((76.1, 76.3, None)):
         result = None if top1 is None else {**RESULT, "top1": top1}
         write(tmp_path / f"seed={seed}", recipe(seed=seed), RECORDS, result)
+    (tmp_path / "seed=0" / "checkpoints").mkdir()
     return tmp_path
 
 

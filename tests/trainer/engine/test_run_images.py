@@ -10,7 +10,8 @@ from data.synth import synth
 from data.synth.config import Synth
 from tests.trainer.engines import RECIPE, ask_to_stop, context, together
 from trainer.context import RunContext
-from trainer.engine.run_images import UnusableDataError, list_images
+from trainer.engine.run_images import RefusedDataError, UnusableDataError, list_images
+from trainer.exits import FAILED
 from trainer.peers import PeerFailedError
 from trainer.stopping import StopRequestedError
 from trainer.world import World
@@ -76,10 +77,9 @@ def test_a_list_that_is_not_of_these_images_is_refused_at_the_first_start(run: R
     for split in SPLITS:
         shutil.move(run.run.manifest(split), tree)
     first_image(tree, "val").unlink()
-    with pytest.raises(UnusableDataError, match=r"no longer there\n  provenet verify .* lists what is there now"):
+    with pytest.raises(RefusedDataError, match=r"no longer there\n  provenet verify .* lists what is there now"):
         list_images(run)
-    assert run.run.manifest("train").exists()
-    assert not run.run.manifest("val").exists()
+    assert not run.run.manifest("train").exists()
 
 
 @pytest.mark.parametrize(("max_broken", "refused"), [(0.0, True), (1 / 96, False)])
@@ -99,9 +99,20 @@ def test_images_that_are_broken_are_left_out_up_to_a_share(
 def test_images_that_do_not_fit_the_recipe_are_refused(run: RunContext) -> None:
     recipe = replace(RECIPE, model=replace(RECIPE.model, num_classes=3), global_batch=120)
     with pytest.raises(
-        UnusableDataError, match=r"model.num_classes: 3, .* 4 classes(?s:.*)\n  global_batch: 120, .* 96 images"
+        RefusedDataError, match=r"model.num_classes: 3, .* 4 classes(?s:.*)\nglobal_batch: 120, .* 96 images"
     ):
         list_images(replace(run, recipe=recipe))
+    assert list(run.run.path.iterdir()) == []
+
+
+def test_images_that_break_after_the_check_may_be_too_few(run: RunContext, tree: Path) -> None:
+    """Which shows only once all are decoded, and the run has begun."""
+    first_image(tree).write_bytes(b"no image")
+    run = replace(run, recipe=replace(RECIPE, global_batch=96), site=replace(run.site, max_broken=1.0))
+    with pytest.raises(UnusableDataError, match=r"global_batch: 96, .* 95 images") as caught:
+        list_images(run)
+    assert caught.value.code == FAILED
+    assert run.run.recipe.exists()
 
 
 def test_a_stored_list_that_is_damaged_is_refused(run: RunContext) -> None:
