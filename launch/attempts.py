@@ -149,7 +149,7 @@ def _append(file: Path, content: dict[str, Any]) -> None:
 
     A line that a lost node left incomplete is ended first.
     """
-    descriptor = opened(file, os.O_RDWR | os.O_APPEND)
+    descriptor = opened(file, os.O_RDWR | os.O_APPEND, 0o600)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

@@ -39,9 +39,9 @@ def note(text: str) -> None:
 
 
 def say(text: str, code: int) -> int:
-    """Write why the command ends to stderr, the first line also for the launcher; returns `code`, its exit code."""
+    """Write why the command ends to stderr, and for the launcher; returns `code`, its exit code."""
     note(text)
-    _write(f"{code}\n{shown(text.splitlines()[0])}", os.environ)
+    _write(f"{code}\n{lines(text)}", os.environ)
     return code
 
 
@@ -69,7 +69,7 @@ def refuse(problems: list[str], world: World | None = None) -> int:
     listed = "".join(f"  {problem}\n" for problem in problems[:12])
     more = f"  and {len(problems) - 12} more\n" if len(problems) > 12 else ""
     note(f"cannot start; nothing was written\n{listed}{more}".rstrip("\n"))
-    _write(f"{BAD_INPUT}\n{shown(problems[0].splitlines()[0])}", os.environ)
+    _write("\n".join([str(BAD_INPUT), *map(lines, problems)]), os.environ)
     return BAD_INPUT
 
 

@@ -70,7 +70,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         with ExitStack() as stack, advising(recipe):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
-            on_main(runtime, lambda: training.telemetry and training.telemetry.settle(), OSError)
+            on_main(runtime, lambda: training.telemetry and training.telemetry.journal.settle(), OSError)
         finished = finished and measure_as_aimed(context, training.state, images)
         if hold:
             hold.check()

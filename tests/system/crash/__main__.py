@@ -30,14 +30,14 @@ TINY = (
 def main() -> int:
     arguments = _arguments()
     if "crash_shim" not in os.environ:
-        return _with_shim()
+        return with_shim()
     preload()
     with tempfile.TemporaryDirectory(prefix="crash-") as folder:
         return _try_all(Path(folder), arguments)
 
 
 def _try_all(root: Path, arguments: argparse.Namespace) -> int:
-    words = [*TINY, "--data", str(_images(root))]
+    words = [*TINY, "--data", str(images(root))]
     whole, trace = root / "whole", root / "trace"
     codes = start([*words, "--output", str(whole)], whole, Trial(), root / "whole.log", trace, arguments.ranks)
     if any(codes) or judge.faults(whole, whole):
@@ -71,7 +71,7 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _with_shim() -> int:
+def with_shim(module: str = "tests.system.crash") -> int:
     """Compile the shim and start again with it, and with the allocator's settings that a run has."""
     from trainer.cpus import ALLOCATOR
 
@@ -79,11 +79,11 @@ def _with_shim() -> int:
         shim = Path(folder) / "shim.so"
         subprocess.run(["cc", "-shared", "-fPIC", "-O1", "-o", shim, SHIM, "-ldl"], check=True)
         environment = {**os.environ, **ALLOCATOR, "LD_PRELOAD": str(shim), "crash_shim": "1"}
-        command = [sys.executable, "-m", "tests.system.crash", *sys.argv[1:]]
+        command = [sys.executable, "-m", module, *sys.argv[1:]]
         return subprocess.run(command, env={**environment, "ACCELERATE_USE_CPU": "true"}, check=False).returncode
 
 
-def _images(root: Path) -> Path:
+def images(root: Path) -> Path:
     from PIL import Image
 
     for split, count in (("train", 4), ("val", 2)):

@@ -18,9 +18,9 @@ Preloaded into a Python process, which calls `crash_arm` by ctypes. One counter 
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { COUNT, KILL, TORN, FAIL_ONCE, FAIL_ON };
+enum { COUNT, KILL, TORN, FAIL_ONCE, FAIL_ON, SIGNAL };
 
-static char root[PATH_MAX];
+static char root[PATH_MAX], place[PATH_MAX];
 static size_t root_length;
 static int mode, code, trace = -1;
 static long target;
@@ -33,6 +33,9 @@ void crash_arm(const char *folder, int how, long number, int error, const char *
     atomic_store(&calls, 0);
     trace = log ? (int)syscall(SYS_openat, AT_FDCWD, log, O_WRONLY | O_CREAT | O_TRUNC, 0600) : -1;
 }
+
+/* Only calls whose name and path begin like this count, opening a file to read it among them. */
+void crash_at(const char *text) { strncpy(place, text, sizeof place - 1); }
 
 static int below(const char *path) {
     return root_length && !strncmp(path, root, root_length) && (path[root_length] == '/' || !path[root_length]);
@@ -60,13 +63,13 @@ static void end(void) {
 
 /* Whether this call fails, with errno set; -1: it is torn, which only writes can be. */
 static int hit(const char *name, const char *path) {
+    char line[PATH_MAX + 64];
     if (!below(path)) return 0;
+    int length = snprintf(line, sizeof line, "%s %s\n", name, path + root_length);
+    if (strncmp(line, place, strlen(place))) return 0;
     long number = atomic_fetch_add(&calls, 1) + 1;
-    if (trace >= 0) {
-        char line[PATH_MAX + 64];
-        int length = snprintf(line, sizeof line, "%s %s\n", name, path + root_length);
-        syscall(SYS_write, trace, line, (size_t)length);
-    }
+    if (trace >= 0) syscall(SYS_write, trace, line, (size_t)length);
+    if (mode == SIGNAL && (number == target || !target)) syscall(SYS_kill, getpid(), code);
     if (mode == KILL && number == target) end();
     if (mode == TORN && number == target) return -1;
     if ((mode == FAIL_ONCE && number == target) || (mode == FAIL_ON && number >= target)) { errno = code; return 1; }
@@ -91,7 +94,7 @@ static int hit_file(const char *name, int file) {
 }
 
 #define REAL(type, name, ...) static type (*real)(__VA_ARGS__); if (!real) real = dlsym(RTLD_NEXT, name)
-#define CHANGES(flags) (((flags) & O_ACCMODE) != O_RDONLY || ((flags) & (O_CREAT | O_TRUNC)))
+#define CHANGES(flags) (*place || ((flags) & O_ACCMODE) != O_RDONLY || ((flags) & (O_CREAT | O_TRUNC)))
 #define MODE(flags) mode_t mode_ = 0; if ((flags) & (O_CREAT | O_TMPFILE)) { va_list more; va_start(more, flags); mode_ = va_arg(more, mode_t); va_end(more); }
 
 #define OPEN(name) \

@@ -16,9 +16,9 @@ from typing import Literal
 
 from tests.commands import HANGS_S
 
-How = Literal["count", "kill", "torn", "fail once", "fail on"]
+How = Literal["count", "kill", "torn", "fail once", "fail on", "signal"]
 GRACE_S = 30  # as torchrun, which ends the others so long after the death of one
-HOW: Sequence[How] = ("count", "kill", "torn", "fail once", "fail on")
+HOW: Sequence[How] = ("count", "kill", "torn", "fail once", "fail on", "signal")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -27,9 +27,11 @@ class Trial:
 
     how: How = "count"
     call: int = 0
-    """Which of the calls that change the run directory, from 1."""
+    """Which of the calls that change the run directory, from 1; 0 for signals: each."""
     error: int = 0
-    """`errno` of the calls that fail."""
+    """`errno` of the calls that fail, or the signal that this process gets, and goes on."""
+    place: str = ""
+    """Only calls whose name and path begin so count, such as `open /recipe.yaml`; reading counts, too."""
     rank: int = 0
     """Which process it happens to."""
 
@@ -113,11 +115,14 @@ def _child(words: Sequence[str], run: Path, trial: Trial, output: Path, trace: P
     os.dup2(file, 1)
     os.dup2(file, 2)
     sys.argv = ["provenet", *words]
-    from trainer.__main__ import run as command
+    from trainer.__main__ import start as program
 
     shim = ctypes.CDLL(None)
     log = str(trace).encode() if trace else None
+    shim.crash_at(trial.place.encode())
     shim.crash_arm(str(run).encode(), HOW.index(trial.how), ctypes.c_long(trial.call), trial.error, log)
-    code = command()
-    sys.stdout.flush()
-    return code
+    try:
+        program()
+    except SystemExit as end:
+        sys.stdout.flush()
+        return int(end.code or 0)

@@ -1,0 +1,94 @@
+"""Exit codes of a tiny run to which something happens in one of its phases; `Trial` says how.
+
+Reads cells of the table in `trainer/FORMATS.md` as JSON, a list of (event, phase), and prints their codes as another.
+"""
+
+import json
+import os
+import shutil
+import signal
+import sys
+import tempfile
+from pathlib import Path
+
+from tests.system.crash.__main__ import TINY, images, with_shim
+from tests.system.crash.trials import Trial, preload, start
+from trainer.recipe.recipes import FOLDER
+
+PLACES = {
+    "start": "open /recipe.yaml",
+    "begin": "open /run/.recipe.yaml.tmp",
+    "training": "write /run/at_work/rank0-train",
+    "evaluation": "write /run/at_work/rank0-val",
+    "end": "open /run/.report.md.tmp",
+    "finished": "open /run/result.json",
+}
+"""A call of each phase."""
+UNNOTICED = ("SIGHUP under `nohup`", "output cannot be written")
+STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
+
+
+def stop_in(phase: str) -> signal.Signals:
+    """The signal that this phase is tried with."""
+    return STOPS[[*PLACES].index(phase) % len(STOPS)]
+
+
+def main() -> int:
+    if "crash_shim" not in os.environ:
+        return with_shim("tests.system.crash.codes")
+    cells: list[tuple[str, str]] = [tuple(cell) for cell in json.load(sys.stdin)]
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    preload()
+    with tempfile.TemporaryDirectory(prefix="codes-") as folder:
+        root = Path(folder)
+        shutil.copy(FOLDER / "demo.yaml", root / "recipe.yaml")
+        images(root)
+        whole = undisturbed(root)
+        (root / "run").rename(root / "whole")
+        codes = [whole if event in UNNOTICED else code(event, phase, root) for event, phase in cells]
+    json.dump(codes, sys.stdout)
+    return 0
+
+
+def undisturbed(root: Path) -> int:
+    """How a run ends in all of whose phases `UNNOTICED` happens."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    ended = run(root, Trial(how="signal", error=signal.SIGHUP), output=Path("/dev/full"))
+    signal.signal(signal.SIGHUP, before)
+    return ended
+
+
+def code(event: str, phase: str, root: Path) -> int:
+    """How a run ends to which this happens."""
+    shutil.rmtree(root / "run", ignore_errors=True)
+    if phase == "finished":
+        shutil.copytree(root / "whole", root / "run")
+    match event:
+        case "none":
+            return run(root, Trial())
+        case "Ctrl-C, SIGTERM, SIGHUP, SIGUSR2":
+            return run(root, Trial(how="signal", call=1, error=stop_in(phase), place=PLACES[phase]))
+        case "SIGKILL":
+            return run(root, Trial(how="kill", call=1, place=PLACES[phase]))
+        case "a flag is wrong":
+            return run(root, Trial(), "--epochs", "0")
+        case "the folder holds something else":
+            (root / "run").mkdir()
+            (root / "run/metrics.jsonl").touch()
+            return run(root, Trial())
+        case "the loss is not finite":
+            return run(root, Trial(), "--optimizer.lr", "1e4", "--save-steps", "9")
+        case _:
+            raise ValueError(f"nobody knows how to do this: {event}")
+
+
+def run(root: Path, trial: Trial, *flags: str, output: Path | None = None) -> int:
+    """The exit code; 128 and the signal for one that a signal ends, as shells say."""
+    places = ("--data", str(root / "images"), "--output", str(root / "run"))
+    words = [TINY[0], str(root / "recipe.yaml"), *TINY[2:], *places, "--epochs", "1", *flags]
+    (ended,) = start(words, root, trial, output or root / "log")
+    return 128 - ended if ended < 0 else ended
+
+
+if __name__ == "__main__":
+    sys.exit(main())
