@@ -20,13 +20,13 @@ def flush(stream: IO[Any]) -> None:
     os.fsync(stream.fileno())
 
 
-def opened(path: Path, flags: int) -> int:
+def opened(path: Path, flags: int, mode: int = 0o644) -> int:
     """A descriptor of a file to write to, created if missing.
 
     Raises:
         OSError: Also where it is a symbolic link.
     """
-    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, 0o644)
+    return os.open(path, flags | os.O_CREAT | os.O_NOFOLLOW, mode)
 
 
 @contextmanager

@@ -1,7 +1,6 @@
 """What all that fill a folder share: records, refusals, and one writer at a time. Standard library only."""
 
 import fcntl
-import json
 import os
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
@@ -9,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data import schema
 from data.durable import opened
 
 ADVICE = "name another folder, or delete it"
@@ -69,7 +69,7 @@ def read_record(file: Path) -> dict[str, Any] | None:
         RefusedError: The file holds something else.
     """
     try:
-        return dict(json.loads(file.read_bytes())) if os.path.lexists(file) else None
+        return dict(schema.parse(file.read_bytes())) if os.path.lexists(file) else None
     except (ValueError, TypeError) as error:
         raise RefusedError(f"{file} cannot be read: {error}; {ADVICE}") from None
 

@@ -4,6 +4,8 @@ A reader ignores fields that it does not know. Any other change of a format rais
 reader refuses a number above its own.
 """
 
+import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -14,6 +16,23 @@ REMEDY = "use the version of Provenet that wrote it, or a newer one"
 
 class NewerSchemaError(ValueError):
     """A newer version wrote a file; the message names it, and the remedy."""
+
+
+def parse(text: str | bytes) -> Any:
+    """The content of a JSON file that anyone may have written.
+
+    Raises:
+        ValueError: It is no JSON, or nested so deeply that Python cannot read it.
+    """
+    try:
+        return json.loads(text)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+
+
+def reason(error: Exception) -> str:
+    """The first sentence of an error: what numpy and torch say after it is how to run what a file holds."""
+    return re.split(r"\. (?=[A-Z])|\n", str(error) or type(error).__name__)[0]
 
 
 def check(number: object, known: int, file: Path) -> None:

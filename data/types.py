@@ -8,6 +8,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
+from data.names import shown
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -53,7 +55,7 @@ class BrokenImage:
     """Why it cannot be read or decoded."""
 
     def __str__(self) -> str:
-        return f"{self.name}: {self.reason}"
+        return f"{shown(self.name)}: {shown(self.reason)}"
 
 
 @dataclass(frozen=True, slots=True)

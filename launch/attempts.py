@@ -64,7 +64,7 @@ def read(file: Path) -> list[Attempt]:
     lines = file.read_text(encoding="utf-8", errors="replace").splitlines() if file.exists() else []
     for line in lines:
         try:
-            content = json.loads(line)
+            content = schema.parse(line)
             if content.pop("event") == "begin":
                 schema.check(content.get("schema"), SCHEMA, file)
                 attempts[content["number"]] = Attempt(**schema.known_fields(Attempt, content))
@@ -149,7 +149,7 @@ def _append(file: Path, content: dict[str, Any]) -> None:
 
     A line that a lost node left incomplete is ended first.
     """
-    descriptor = opened(file, os.O_RDWR | os.O_APPEND)
+    descriptor = opened(file, os.O_RDWR | os.O_APPEND, 0o600)
     try:
         size = os.fstat(descriptor).st_size
         torn = size > 0 and os.pread(descriptor, 1, size - 1) != b"\n"

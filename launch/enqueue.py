@@ -2,7 +2,6 @@
 
 import shlex
 import shutil
-import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -16,10 +15,11 @@ from launch.run_state import Snapshot
 from launch.site import ClusterConfig, cluster_problems, path_problems
 from launch.submission import LaunchFolder, Submission
 from trainer import preflight
-from trainer.exits import FAILED, refuse
+from trainer.exits import FAILED, note, refuse, say
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, encode, range_problems
 from trainer.rundir import RunDirectory
+from trainer.terminal import write
 from trainer.world import World
 
 
@@ -91,8 +91,9 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
         return refuse(["sbatch: not on this machine; submit from a login node, or add --cluster local, or --dry-run"])
     folder = LaunchFolder(sweep.root) if sweep else runs[0].folder
     if jobs := _queue(runs, folder, sweep):
-        sys.stdout.write(_guide(runs, jobs, sweep))
-        sys.stderr.writelines(f"{warning}\n" for warning in RunDirectory(folder.run).exposed())
+        write(_guide(runs, jobs, sweep))
+        for warning in RunDirectory(folder.run).exposed():
+            note(warning)
     return 0 if jobs else FAILED
 
 
@@ -113,7 +114,7 @@ def _queue(runs: list[Wanted], folder: LaunchFolder, sweep: Sweep | None) -> lis
     except slurm.RefusedError as error:
         for wanted in new:
             _withdraw(wanted)
-        sys.stderr.write(f"Slurm refused the job: {error}\n{_advice(str(error))}")
+        say(f"Slurm refused the job: {error}\n{_advice(str(error))}".rstrip("\n"), FAILED)
         return []
     for wanted, job in zip(runs, ids, strict=True):
         _record(wanted, job, code, folder.path)

@@ -111,7 +111,7 @@ def slot(folder: Path, count: int) -> Generator[None]:
 def _free(folder: Path, count: int) -> int | None:
     """The first lock that no process holds, locked now, or None."""
     for number in range(count):
-        file = opened(folder / f"slot-{number}", os.O_RDWR)
+        file = opened(folder / f"slot-{number}", os.O_RDWR, 0o600)
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -40,7 +40,7 @@ class Ended:
     asked: bool
     """Whether it ended by itself after a signal to this process."""
     why: str = ""
-    """The trainer's last words; empty where it had none."""
+    """The first line of the trainer's last words; empty where it had none."""
 
 
 def run(command: tuple[str, ...], grace_s: int) -> Ended:
@@ -59,7 +59,7 @@ def run(command: tuple[str, ...], grace_s: int) -> Ended:
             running.start()
             code = running.wait()
             recorded, _, why = codes.read_text(errors="replace").strip().partition("\n")
-            return Ended(_meant(code, recorded, asked=running.asked), running.asked, why)
+            return Ended(_meant(code, recorded, asked=running.asked), running.asked, why.partition("\n")[0])
         except OSError as error:
             return Ended(refuse([f"COMMAND: {command[0]}: {error.strerror}"]), asked=False)
         finally:

@@ -1,6 +1,5 @@
 """The progress of a run, from the end of its metrics.jsonl, which may be large. Standard library only."""
 
-import json
 import math
 import os
 import re
@@ -90,7 +89,7 @@ def _newest(stream: BinaryIO) -> dict[str, Record]:
 
 def _record(line: bytes) -> Record | None:
     try:
-        content = json.loads(line)
+        content = schema.parse(line)
     except (ValueError, RecursionError):
         return None
     return cast(Record, content) if isinstance(content, dict) else None

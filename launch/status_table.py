@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
+from data.names import shown
 from launch.progress import Progress
 from launch.run_state import State, UnderWay
 from trainer import terminal
@@ -65,7 +66,7 @@ class Row:
         """As text, in the order of `HEAD`."""
         far = self.progress
         return (
-            in_one_line(self.run),
+            shown(self.run),
             self.state,
             in_one_line(self.job or "-"),
             _of(far.step, far.total_steps),
@@ -119,7 +120,7 @@ def picture(rows: list[Row], width: int, *, cut: bool = False) -> Group:
     """The runs with colours; what is too long is folded, or `cut`. On a narrow terminal the notes come below."""
     if width >= _WIDE:
         return Group(_table(rows, HEAD, cut=cut))
-    notes = (in_one_line(f"{row.run}: {row.note}") for row in rows if row.note)
+    notes = (in_one_line(f"{shown(row.run)}: {row.note}") for row in rows if row.note)
     names = tuple(name for name in HEAD if name not in ("job", "note"))
     return Group(_table(rows, names, cut=cut), *(Text(note, "dim", no_wrap=cut, overflow="ellipsis") for note in notes))
 

@@ -99,7 +99,7 @@ class LaunchFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         try:
-            content = json.loads(text)
+            content = schema.parse(text)
             schema.check(content["schema"], SCHEMA, self._submission)
             return Submission(**schema.known_fields(Submission, content))
         except NewerSchemaError as error:

@@ -145,7 +145,7 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
             metadata = file.metadata() or {}
             state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - no mapping, it has only keys
         return state, {name: json.loads(metadata[name]) for name in ("model", "classes", "input") if name in metadata}
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, ValueError, RecursionError) as error:
         raise ValueError(f"weights: {path} is not a whole safetensors file: {error}") from error
 
 

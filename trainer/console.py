@@ -5,6 +5,8 @@ import time
 from rich.console import Console as Terminal
 from rich.progress import BarColumn, Progress, TextColumn
 
+from data.names import lines
+
 LINE_EVERY_S = 10.0  # in a log file: a line for every point would be thousands of lines
 
 
@@ -28,7 +30,7 @@ class Console:
 
     def say(self, text: str) -> None:
         """Print a line above the bar: a result or a warning."""
-        self._terminal.print(text, markup=False)
+        self._terminal.print(lines(text), markup=False)
 
     def narrate(self, text: str) -> None:
         """Print a line above the bar, unless the run is quiet."""

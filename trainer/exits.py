@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import ClassVar, Literal
 
+from data.names import lines, shown
 from trainer.world import World
 
 FAILED = 1
@@ -32,10 +33,15 @@ def trace_crashes() -> None:
         faulthandler.enable()
 
 
+def note(text: str) -> None:
+    """Write to stderr, with names escaped."""
+    sys.stderr.write(f"{lines(text)}\n")
+
+
 def say(text: str, code: int) -> int:
-    """Write why the command ends to stderr, the first line also for the launcher; returns `code`, its exit code."""
-    sys.stderr.write(f"{text}\n")
-    _write(f"{code}\n{text.splitlines()[0]}", os.environ)
+    """Write why the command ends to stderr, and for the launcher; returns `code`, its exit code."""
+    note(text)
+    _write(f"{code}\n{lines(text)}", os.environ)
     return code
 
 
@@ -58,12 +64,12 @@ def refuse(problems: list[str], world: World | None = None) -> int:
     world = world or World()
     if not world.is_main:
         if world.local_rank == 0:
-            sys.stderr.write(f"rank {world.rank} on {socket.gethostname()} cannot start: {problems[0]}\n")
+            sys.stderr.write(f"rank {world.rank} on {socket.gethostname()} cannot start: {shown(problems[0])}\n")
         return BAD_INPUT
-    lines = "".join(f"  {problem}\n" for problem in problems[:12])
+    listed = "".join(f"  {problem}\n" for problem in problems[:12])
     more = f"  and {len(problems) - 12} more\n" if len(problems) > 12 else ""
-    sys.stderr.write(f"cannot start; nothing was written\n{lines}{more}")
-    _write(f"{BAD_INPUT}\n{problems[0].splitlines()[0]}", os.environ)
+    note(f"cannot start; nothing was written\n{listed}{more}".rstrip("\n"))
+    _write("\n".join([str(BAD_INPUT), *map(lines, problems)]), os.environ)
     return BAD_INPUT
 
 

@@ -4,12 +4,14 @@
 """
 
 import importlib.util
+import re
 import shlex
 import sys
 from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from data.names import shown
 from data.output_folder import dangling
 from data.types import has_dali
 from models import registry
@@ -37,7 +39,7 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
         *compile_problems(recipe, world.world_size, lowers=site.accumulate == "auto"),
         *_registry_problems(recipe),
         *(_on_disk("--data", lambda: _data_problems(recipe, site)) if with_data else []),
-        *_on_disk("--output", lambda: dangling(site.output) or RunDirectory(site.output).problems(recipe, site.data)),
+        *_on_disk("--output", lambda: _output_problems(recipe, site)),
         *_loader_problems(site),
         *_tracker_problems(site),
     ]
@@ -127,6 +129,12 @@ def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
         writer = shlex.join(("provenet", "verify", str(site.data), "--output", str(site.manifests)))
         return [f"--manifests: {site.manifests} holds no manifest-train.npz and manifest-val.npz; {writer} writes them"]
     return dataset.find(site.data).problems(site.output, lists, recipe.model.num_classes, recipe.global_batch)
+
+
+def _output_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
+    if re.search("[\ud800-\udfff]", str(site.output.absolute())):
+        return [f"--output: {shown(site.output)} is not UTF-8, and safetensors opens no such path; name another folder"]
+    return dangling(site.output) or RunDirectory(site.output).problems(recipe, site.data)
 
 
 def _tracker_problems(site: SiteConfig) -> list[str]:

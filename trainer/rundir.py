@@ -1,7 +1,6 @@
 """The run directory: one recipe at one site, in one folder, over any number of restarts. Loads no torch."""
 
 import grp
-import json
 import logging
 import os
 import pwd
@@ -15,6 +14,7 @@ from typing import Any
 from data import schema
 from data.catalog.listing import manifest_file
 from data.durable import replace
+from data.names import shown
 from data.schema import NewerSchemaError
 from trainer.checkpoint import files
 from trainer.recipe.config import Recipe
@@ -122,7 +122,7 @@ class RunDirectory:
         if not self.result.exists():
             return None
         try:
-            result = dict(json.loads(self.result.read_text(encoding="utf-8")))
+            result = dict(schema.parse(self.result.read_text(encoding="utf-8")))
             schema.check(result.get("schema"), RESULT_SCHEMA, self.result)
             return result
         except NewerSchemaError as error:
@@ -171,7 +171,7 @@ class RunDirectory:
             *weights,
             f"  recipe       {self.recipe}",
         ]
-        return "\n".join(lines) + "\n"
+        return "".join(f"{shown(line)}\n" for line in lines)
 
     def records(self) -> Iterator[dict[str, Any]]:
         """The records of `metrics.jsonl`, as `lines` yields them."""
@@ -219,7 +219,7 @@ class RunDirectory:
             for line in lines:
                 with suppress(ValueError):
                     if line.startswith('{"kind": "start"'):
-                        yield json.loads(line).get("schema")
+                        yield schema.parse(line).get("schema")
 
     def _stray_problems(self) -> list[str]:
         """Items in a folder that is no run directory yet which would be mixed up with the run's."""
@@ -251,7 +251,7 @@ def write_text(file: Path, text: str) -> None:
 
 
 def _record(line: bytes, file: Path) -> dict[str, Any]:
-    record = json.loads(line)
+    record = schema.parse(line)
     schema.check(record.get("schema"), METRICS_SCHEMA, file)
     record["kind"], record["step"] = str(record["kind"]), int(record["step"])
     return record

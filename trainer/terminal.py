@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, TypeVar
 
-from data import types
+from data import names, types
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -37,9 +37,9 @@ def in_one_line(text: str) -> str:
 
 
 def write(text: str) -> None:
-    """Write to stdout, with marks for characters that its encoding lacks."""
+    """Write text with names in it to stdout, escaped, and with marks for characters that its encoding lacks."""
     encoding = getattr(sys.stdout, "encoding", None) or "utf-8"
-    sys.stdout.write(text.encode(encoding, "replace").decode(encoding))
+    sys.stdout.write(names.lines(text).encode(encoding, "replace").decode(encoding))
 
 
 def remark(text: str) -> None:
@@ -65,14 +65,14 @@ def until_reader_leaves(run: Callable[[], int]) -> int:
 
 def show(head: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Write a table to stdout, one line a row whatever the terminal's width; at Ctrl-C, the rows that there are."""
-    lines = [head]
+    lines = [list(head)]
     try:
-        lines += rows
+        lines += (list(map(names.shown, row)) for row in rows)
     finally:
         widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
         for line in lines:
             cells = (cell.ljust(width) for cell, width in zip(line, widths, strict=True))
-            sys.stdout.write("  ".join(cells).rstrip() + "\n")
+            write("  ".join(cells).rstrip() + "\n")
 
 
 def hush(quiet: bool) -> None:

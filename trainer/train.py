@@ -1,7 +1,6 @@
 """One process of a run, from its start to its report."""
 
 import json
-import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -29,6 +28,7 @@ from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
 from trainer.telemetry.telemetry import Telemetry, conclude
+from trainer.terminal import write
 from trainer.world import World
 
 
@@ -40,14 +40,12 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 
     Raises:
         InvalidConfigError: The run directory cannot be made.
-        HeldError: Another process trains in this run directory.
-        FencedError: Another process took the directory over.
+        HeldError, FencedError: Another process trains in this run directory, or took it over.
         StopRequestedError: Asked to stop before the first step.
         UnusableDataError: The images cannot be trained on, are not those listed, or too many are broken.
         UnusableBackendError: The chosen loader cannot be used here.
         DamagedManifestError: The stored list of images cannot be read.
-        TooManyBrokenError: Too many images broke during training.
-        BrokenImageError: An image is broken, and so are all that could replace it.
+        TooManyBrokenError, BrokenImageError: Too many images broke during training, or all that could replace one.
         DivergedError: The loss is not a number.
         MemoryShortError: A micro-batch does not fit into memory.
         SaveFailedError: A checkpoint cannot be written.
@@ -68,19 +66,24 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         context = RunContext(recipe=recipe, site=site, runtime=runtime, stop=stop, console=Console(quiet=site.quiet))
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
-            at_work.report(context.run, context.console.say)
-            for warning in context.run.exposed():
-                context.console.say(warning)
+            _say_what_was(context)
         with ExitStack() as stack, advising(recipe):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
-            on_main(runtime, lambda: training.telemetry and training.telemetry.settle(), OSError)
+            on_main(runtime, lambda: training.telemetry and training.telemetry.journal.settle(), OSError)
         finished = finished and measure_as_aimed(context, training.state, images)
         if hold:
             hold.check()
             _conclude(context, images, training.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
+
+
+def _say_what_was(context: RunContext) -> None:
+    """Print which images dead processes were decoding, and whether others can write the run directory."""
+    at_work.report(context.run, context.console.say)
+    for warning in context.run.exposed():
+        context.console.say(warning)
 
 
 def take_hold(runtime: Runtime, site: SiteConfig, stop: StopFlag, stack: ExitStack) -> Hold | None:
@@ -156,7 +159,7 @@ def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: 
         files.copy(newest / (files.EMA if context.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     _report(run, finished.step if finished else None, context.console.say)
-    sys.stdout.write(run.guide())
+    write(run.guide())
 
 
 def _report(run: RunDirectory, finished: int | None, say: Callable[[str], None]) -> None:

@@ -10,6 +10,9 @@ from tarfile import EOFHeaderError, HeaderError, ReadError  # type: ignore[attr-
 from typing import IO, NamedTuple, Self
 
 AGAIN = "copy or download it again"
+# of gzip files, which may unpack to a thousand times their size: no archive that is prepared here comes near
+MOST_MEMBER, MOST_BYTES, MOST_BEHIND_MB = 1 << 28, 10 << 30, 64
+MOST_HEADER = 1 << 20  # bytes of a long name or other attributes, which `tarfile` reads at once
 KINDS = {
     tarfile.SYMTYPE: "a symbolic link",
     tarfile.LNKTYPE: "a hard link",
@@ -52,16 +55,15 @@ def members(stream: IO[bytes] | gzip.GzipFile, label: str, end: int | None = Non
     try:
         with tarfile.TarFile(fileobj=stream, tarinfo=_StrictHeader) as tar:
             while (header := tar.next()) is not None:
-                if header.size < 0:
-                    raise ReadError(f"{header.name} has a negative size")
-                if end is not None and header.offset_data + header.size > end:
-                    raise ArchiveError(f"{label}: {header.name}: the archive ends before this file does; {AGAIN}")
+                _check_size(header, label, end)
                 if not header.isdir():
                     yield _safe(header, names, label)
             if end is not None and tar.offset + tarfile.BLOCKSIZE > end:
                 raise ArchiveError(f"{label}: the mark of its end is missing, so files may be; {AGAIN}")
-    except tarfile.TarError as error:
-        remedy = AGAIN if names else f"unpack it if it is compressed, or {AGAIN}"
+    except ArchiveError:
+        raise
+    except (tarfile.TarError, ValueError, RecursionError) as error:  # the last two of headers that no program writes
+        remedy = AGAIN if names or end is None else f"unpack it if it is compressed, or {AGAIN}"
         raise ArchiveError(f"{label}: no tar archive, or a damaged one: {error}; {remedy}") from None
 
 
@@ -92,13 +94,26 @@ def unzipped(path: Path) -> Iterator[gzip.GzipFile]:
 
 
 def drain(stream: gzip.GzipFile) -> None:
-    """Read to the end, where gzip's checksum is."""
-    while stream.read(1 << 20):
-        pass
+    """Read to the end, where gzip's checksum is.
+
+    Raises:
+        ArchiveError: It goes on for longer than any program fills up an archive.
+    """
+    for _ in range(MOST_BEHIND_MB):
+        if not stream.read(1 << 20):
+            return
+    raise ArchiveError(f"{stream.name}: goes on behind the end of the archive; {AGAIN}")
 
 
 class _StrictHeader(tarfile.TarInfo):
     """`tarfile` takes a damaged or missing header for the archive's end; here only the end-of-archive block is one."""
+
+    @classmethod
+    def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> Self:
+        header = super().frombuf(buf, encoding, errors)
+        if header.type not in tarfile.SUPPORTED_TYPES[:8] and header.size > MOST_HEADER:
+            raise HeaderError(f"{header.size:,} bytes of attributes")
+        return header
 
     @classmethod
     def fromtarfile(cls, tarfile: tarfile.TarFile) -> Self:
@@ -108,6 +123,16 @@ class _StrictHeader(tarfile.TarInfo):
             raise
         except HeaderError as error:
             raise ReadError(str(error)) from None
+
+
+def _check_size(header: tarfile.TarInfo, label: str, end: int | None) -> None:
+    last = header.offset_data + header.size
+    if header.size < 0:
+        raise ReadError(f"{header.name} has a negative size")
+    if end is not None and last > end:
+        raise ArchiveError(f"{label}: {header.name}: the archive ends before this file does; {AGAIN}")
+    if end is None and (header.size > MOST_MEMBER or last > MOST_BYTES):
+        raise ArchiveError(f"{label}: {header.name}: unpacks to more than any such archive; {AGAIN}")
 
 
 def _safe(header: tarfile.TarInfo, names: set[str], label: str) -> Member:

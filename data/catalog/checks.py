@@ -2,6 +2,7 @@
 
 from data.catalog.listing import Contents
 from data.catalog.tree import EXPECTED, is_image
+from data.names import shown
 
 
 def problems(train: Contents, val: Contents) -> list[str]:
@@ -11,7 +12,7 @@ def problems(train: Contents, val: Contents) -> list[str]:
     unusable = [*_lacking(val, train), *_lacking(train, val)]
     unusable += [f"{split.root} has no image in {_some(split.empty)}" for split in (train, val) if split.empty]
     if not unusable and len(train.classes) == 1:
-        return [f"{train.root} holds a single class, {train.classes[0]}; a classifier needs two"]
+        return [f"{train.root} holds a single class, {shown(train.classes[0])}; a classifier needs two"]
     return list(dict.fromkeys(unusable))  # both splits of CIFAR lie in one folder
 
 
@@ -48,5 +49,5 @@ def _lacking(split: Contents, other: Contents) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    shown = ", ".join(names[:3])
-    return f"class {shown}" if len(names) <= 3 else f"{len(names)} classes ({shown}, ...)"
+    first = ", ".join(map(shown, names[:3]))
+    return f"class {first}" if len(names) <= 3 else f"{len(names)} classes ({first}, ...)"

@@ -5,12 +5,14 @@ Reference: Krizhevsky, "Learning multiple layers of features from tiny images" (
 """
 
 import io
+import os
 import pickle
 import struct
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 import numpy as np
 
@@ -120,7 +122,7 @@ def listing(pickles: Pickles, split: str) -> Listing:
 
 def _classes(path: Path, kind: Kind) -> tuple[str, ...]:
     names = _load(path, path.read_bytes()).get(kind.names)
-    if not isinstance(names, list) or not names or not all(isinstance(name, str) for name in names):
+    if not _are_names(names):
         raise CifarError(f"{path} has no list of names {kind.names!r}; unpack the official archive again")
     return tuple(names)
 
@@ -137,7 +139,8 @@ def _batch(folder: Path, kind: Kind, batches: tuple[str, ...], number: int, num_
     if not isinstance(targets, list) or len(targets) != count:
         raise CifarError(f"{path} lacks {kind.labels!r}, one for each of {count:,} images; unpack it again")
     if wrong := [target for target in targets if not isinstance(target, int) or not 0 <= target < num_classes]:
-        raise CifarError(f"{path} has the label {wrong[0]!r}, but there are {num_classes} classes; unpack it again")
+        label = wrong[0] if isinstance(wrong[0], int) and abs(wrong[0]) < 1 << 31 else type(wrong[0]).__name__
+        raise CifarError(f"{path} has the label {label!r}, but there are {num_classes} classes; unpack it again")
     names = _names(batch.get("filenames"), count)
     return [
         Entry(target, f"{path.name}/{row:05d}{names[row]}", number, start + row * ROW, ROW)
@@ -147,16 +150,23 @@ def _batch(folder: Path, kind: Kind, batches: tuple[str, ...], number: int, num_
 
 def _names(names: object, count: int) -> list[str]:
     """What is added to each image's number: the name of its original file, where that is known."""
-    if not isinstance(names, list) or len(names) != count:
+    if not _are_names(names) or len(names) != count:
         return [".png"] * count
-    return [f"_{str(name).rpartition('/')[2]}" for name in names]
+    return [f"_{name.rpartition('/')[2]}" for name in names]
+
+
+def _are_names(names: object) -> TypeGuard[list[str]]:
+    """Whether it is a list of texts that can be names of files or classes."""
+    with suppress(TypeError, UnicodeEncodeError):
+        return isinstance(names, list) and bool(os.fsencode("".join(names)))
+    return False
 
 
 def _block(path: Path, content: bytes, data: Any) -> int:
     """Offset of the pixels in the file."""
     if not isinstance(data, np.ndarray) or data.dtype != np.uint8 or data.ndim != 2 or data.shape[1] != ROW:
         raise CifarError(f"{path} has no array 'data' of rows of {ROW:,} bytes; unpack the official archive again")
-    start = content.find(data.tobytes())
+    start = content.find(data.tobytes()) if data.size < len(content) else -1  # else it refers to one row many times
     if start < 0 or not data.size:
         raise CifarError(f"{path} does not hold its pixels in one block, as the official files do; unpack those again")
     return start

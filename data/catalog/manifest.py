@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -11,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import schema
-from data.catalog.listing import Contents
+from data.catalog.listing import HASH_BYTES, Contents
 from data.durable import whole
+from data.names import shown
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 
@@ -28,6 +30,9 @@ RAW = FORMATS.index("RAW")
 JPEG = FORMATS.index("JPEG")
 RGB = MODES.index("RGB")
 GREY = MODES.index("L")
+
+MOST_PIXELS = 1 << 30  # of a side: what three times a square of it needs fits into 63 bits
+MOST = 1 << 60  # bytes of a file
 
 Ints = NDArray[np.int64]
 Bytes = NDArray[np.uint8]
@@ -100,7 +105,7 @@ class Manifest:
 
     def label(self, index: int) -> str:
         """Name of one image in messages."""
-        return f"{self.path(index)}: {self.name(index)}" if self.archives else str(self.path(index))
+        return shown(f"{self.path(index)}: {self.name(index)}" if self.archives else self.path(index))
 
     def contents(self) -> Contents:
         """Its usable images; no class counts as empty where images are broken, as these may be the class's."""
@@ -160,22 +165,62 @@ def load(file: Path, root: Path) -> Manifest:
     """
     try:
         with file.open("rb") as stream, np.load(stream) as stored:
+            if any(part.compress_type for part in stored.zip.infolist()):  # a megabyte could become a gigabyte
+                raise ValueError("compressed, as no manifest is")
             schema.check(int(stored["schema"]), SCHEMA, file)
             if int(stored["schema"]) != SCHEMA:
                 raise ValueError(f"version {stored['schema']}, this program reads {SCHEMA}")
-            columns = {name: stored[name].astype(dtype) for name, dtype in COLUMNS.items()}
-            return Manifest(
+            columns = {name: stored[name].astype(dtype, casting="same_kind") for name, dtype in COLUMNS.items()}
+            images = Manifest(
                 root=root,
                 broken=tuple(BrokenImage(str(name), str(reason)) for name, reason in stored["broken"]),
-                **{name: tuple(stored[name].tolist()) for name in TEXTS},
+                **{name: tuple(map(str, stored[name].tolist())) for name in TEXTS},
                 **columns,
             )
+        _check_numbers(images)
+        _check_names(images)
+        return images
     except NewerSchemaError as error:
         raise DamagedManifestError(f"{error}, or delete it: it will be written again") from None
     except OSError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise errors of any kind on damaged files
-        raise DamagedManifestError(f"{file} is no manifest: {error}; delete it: it will be written again") from None
+        fix = "delete it: it will be written again"
+        raise DamagedManifestError(f"{file} is no manifest: {schema.reason(error)}; {fix}") from None
+
+
+def _check_numbers(images: Manifest) -> None:
+    """Make sure that no column is cut short, and that no number leads out of another column or of an archive."""
+    count, text = len(images), int(images.ends[-1]) if len(images.ends) else 0
+    shapes = dict.fromkeys(COLUMNS, (count,)) | {"hashes": (count, HASH_BYTES), "names": (text,)}
+    shapes |= {"archive_sizes": (len(images.archives),), "folder_mtimes": (len(images.folders),)}
+    if wrong := next((name for name, shape in shapes.items() if getattr(images, name).shape != shape), None):
+        raise ValueError(f"{wrong} has the shape {getattr(images, wrong).shape}, not {shapes[wrong]}")
+    ranges = {"targets": (0, len(images.classes) - 1), "archive": (0, max(len(images.archives) - 1, 0))}
+    ranges |= dict.fromkeys(("widths", "heights"), (1, MOST_PIXELS)) | dict.fromkeys(("sizes", "offsets"), (0, MOST))
+    for name, (least, most) in ranges.items():
+        column = getattr(images, name)
+        if count and not least <= column.min() <= column.max() <= most:
+            raise ValueError(f"{name} goes from {column.min()} to {column.max()}, beyond {least} to {most}")
+    ends = images.offsets + images.sizes
+    if images.archives and (ends > images.archive_sizes[images.archive]).any():
+        raise ValueError("an image ends behind its archive")
+    raw = images.formats == RAW
+    if (images.sizes[raw] != 3 * images.widths[raw] * images.heights[raw]).any():
+        raise ValueError("raw pixels have another size than their width and height")
+
+
+def _check_names(images: Manifest) -> None:
+    """Make sure that no name leads out of `root`, as one from another user's list might."""
+    starts = images.ends - np.diff(images.ends, prepend=0)
+    if (starts >= images.ends).any():
+        raise ValueError("ends do not rise")
+    os.fsencode("".join(images.classes))
+    dots = [match.start() for match in re.finditer(rb"\.\.|\0", images.names.tobytes())]
+    suspects = {*np.searchsorted(images.ends, dots, "right"), *np.flatnonzero(images.names[starts] == ord("/"))}
+    for name in (*images.archives, *images.folders, *(images.name(int(row)) for row in suspects)):
+        if name.startswith("/") or ".." in name.split("/") or "\0" in name:
+            raise ValueError(f"{shown(name)} leads out of the folder of the images")
 
 
 def names(file: Path, rows: Iterable[int]) -> list[str]:

@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from data import schema
 from data.catalog.listing import Listing
 from data.durable import flush, opened, replace
 from data.output_folder import RefusedError, read_record, refuse_differences
@@ -78,7 +79,7 @@ class Record:
         if split and not split.get("complete"):
             # a kill may have cut the last line short
             text = self.journal.read_text() if self.journal.exists() else ""
-            lines = [json.loads(line) for line in text.split("\n")[:-1]]
+            lines = [schema.parse(line) for line in text.split("\n")[:-1]]
         else:
             lines = split.get("shards", [])
         shards = [Packed(**{**line, "broken": tuple(map(tuple, line["broken"]))}) for line in lines]

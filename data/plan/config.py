@@ -47,7 +47,7 @@ class InputConfig:
     """Side of the square training image, pixels."""
     start_size: int | None = field(default=None, metadata={"min": 8, "max": 2048})
     """Side in the first epochs, pixels, which grows to `train_size` in steps of 32. None: `train_size`."""
-    growth_epochs: tuple[float, float] = field(default=(0.0, 0.0), metadata={"min": 0})
+    growth_epochs: tuple[float, float] = field(default=(0.0, 0.0), metadata={"min": 0, "max": 1_000_000})
     """Epochs at which the growth from `start_size` begins and ends."""
     crop: Literal["resized", "padded"] = "resized"
     """A random area, resized; or, as for CIFAR, a random square of the image with `crop_padding` around it."""

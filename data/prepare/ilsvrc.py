@@ -1,7 +1,6 @@
 """ImageNet's official archives (ILSVRC2012, classification): what they hold and where. Standard library only."""
 
 import re
-import tarfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,9 +45,11 @@ def read_devkit(path: Path) -> Devkit:
         OSError: It cannot be read.
     """
     try:
-        with archive.unzipped(path) as stream, tarfile.open(fileobj=stream, mode="r:") as tar:
-            meta, truth = (_content(tar, name) for name in (META, TRUTH))
+        with archive.unzipped(path) as stream:
+            files = archive.members(stream, str(path))
+            found = {file.name: stream.read(file.size) for file in files if file.name in (META, TRUTH)}
             archive.drain(stream)
+        meta, truth = found[META], found[TRUTH]
         leaves = [row for row in matlab.structures(meta, "synsets") if _number(row, "num_children") == 0]
         wnids = {_number(row, "ILSVRC2012_ID"): str(row["WNID"]) for row in leaves}
         counts = {str(row["WNID"]): _number(row, "num_train_images") for row in leaves}
@@ -57,7 +58,7 @@ def read_devkit(path: Path) -> Devkit:
         raise
     except KeyError as error:
         raise ArchiveError(f"{path}: no ILSVRC2012 devkit: lacks {error}; see {SITE}") from None
-    except (tarfile.TarError, ValueError) as error:
+    except (OverflowError, ValueError) as error:
         raise ArchiveError(f"{path}: no ILSVRC2012 devkit, or a damaged one: {error}; {AGAIN}") from None
 
 
@@ -120,13 +121,6 @@ def problems(devkit: Devkit, train: dict[str, int], val: Collection[int], *, par
     if not partial and (incomplete := [*_devkit(devkit), *_train(devkit, train), *_val(val)]):
         every += [*incomplete, "to prepare a part of ImageNet all the same, add --partial"]
     return every
-
-
-def _content(tar: tarfile.TarFile, name: str) -> bytes:
-    stream = tar.extractfile(name)
-    if stream is None:
-        raise KeyError(f"the file {name}")
-    return stream.read()
 
 
 def _number(row: dict[str, matlab.Value], field: str) -> int | None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 HEADER = 128
+MOST_BYTES = 1 << 24  # of an unpacked array: the devkit's has some million
 MATRIX, COMPRESSED = 14, 15  # kinds of elements
 NUMBERS = {1: "b", 2: "B", 3: "h", 4: "H", 5: "i", 6: "I", 7: "f", 9: "d", 12: "q", 13: "Q"}  # as `struct` calls them
 TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18: "utf-32"}
@@ -28,6 +29,8 @@ def structures(content: bytes, name: str) -> list[dict[str, Value]]:
     Raises:
         ValueError: There is none, or `content` is no such file, or a damaged one.
     """
+    if len(content) > MOST_BYTES:
+        raise ValueError(f"{len(content):,} bytes, where {MOST_BYTES:,} are plenty")
     order = {b"IM": "<", b"MI": ">"}.get(content[HEADER - 2 : HEADER])
     if order is None:
         raise ValueError("no MATLAB file of version 5")
@@ -44,9 +47,17 @@ def structures(content: bytes, name: str) -> list[dict[str, Value]]:
 def _matrices(content: bytes, order: str) -> Iterator[_Element]:
     for element in _elements(content, order):
         if element.kind == COMPRESSED:
-            yield from _matrices(zlib.decompress(element.body), order)
+            yield from (inner for inner in _elements(_unpacked(element.body), order) if inner.kind == MATRIX)
         elif element.kind == MATRIX:
             yield element
+
+
+def _unpacked(body: bytes) -> bytes:
+    stream = zlib.decompressobj()
+    content = stream.decompress(body, MOST_BYTES)
+    if not stream.eof:
+        raise ValueError(f"damaged: does not unpack to at most {MOST_BYTES:,} bytes")
+    return content
 
 
 def _elements(content: bytes, order: str) -> Iterator[_Element]:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from data.catalog.listing import digest, read
 from data.catalog.manifest import Manifest
 from data.catalog.tree import Tree, level
+from data.names import shown
 
 FILES = 64
 FOLDERS = 64
@@ -25,7 +26,8 @@ def changed(manifest: Manifest) -> str | None:
     if not manifest.root.is_dir():
         return f"{manifest.root}: no such folder"
     try:
-        return next(_archives(manifest) if manifest.archives else _tree(manifest), None)
+        change = next(_archives(manifest) if manifest.archives else _tree(manifest), None)
+        return change and shown(change)
     except OSError as error:
         return f"{error.filename or manifest.root}: {error.strerror}"
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
 
-from data import durable
+from data import durable, schema
 from data.verify.inspection import Facts
 
 HEAD = b"images found usable, version 1\n"
@@ -84,7 +84,7 @@ def _parsed(line: bytes) -> Sequence[Record] | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        rows = json.loads(line)
+        rows = schema.parse(line)
         return [(str(key), Facts._make([*map(int, numbers), bytes.fromhex(digest)])) for key, *numbers, digest in rows]
     except (ValueError, TypeError):
         return None

@@ -8,6 +8,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from data import schema
 from data.durable import opened
 from launch.array.sweep import Member, Settings
 from launch.submission import LaunchFolder
@@ -41,7 +42,7 @@ def refresh(root: Path) -> None:
     """Write the table beside the runs, from the results that exist so far."""
     file = LaunchFolder(root).path / _MEMBERS
     with _locked(file):
-        members: list[dict[str, Any]] = json.loads(file.read_text(encoding="utf-8")) if file.exists() else []
+        members: list[dict[str, Any]] = schema.parse(file.read_text(encoding="utf-8")) if file.exists() else []
         rows, note = summarize(root, [Member(**member) for member in members])
         lines = [HEAD, ("---",) * len(HEAD), *rows]
         write_text(root / FILE, "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note}\n")

@@ -1,6 +1,5 @@
 """`provenet array`: its flags and refusals. Loads submitit only to submit."""
 
-import sys
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -21,7 +20,7 @@ from trainer.recipe import smoke
 from trainer.recipe.config import SiteConfig
 from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory
-from trainer.terminal import show
+from trainer.terminal import show, write
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -59,9 +58,9 @@ class Array:
         if problems := [*range_problems(self, flags=True), *_problems(wanted)]:
             return refuse(problems)
         idle = self._idle(tasks)
-        sys.stdout.write(f"{len(tasks)} runs, {len(tasks) - len(idle)} of them finished, running or queued\n")
+        write(f"{len(tasks)} runs, {len(tasks) - len(idle)} of them finished, running or queued\n")
         if self.dry_run:
-            sys.stdout.write("".join(f"  {name}\n" for name in idle))
+            write("".join(f"  {name}\n" for name in idle))
             return 0
         if not idle:
             return self._summarize(tasks)
@@ -89,7 +88,7 @@ class Array:
     def _summarize(self, tasks: Sequence[Task]) -> int:
         rows, note = results.summarize(self._root, tasks)
         show(results.HEAD, rows)
-        sys.stdout.write(f"{note}\n")
+        write(f"{note}\n")
         return 0
 
 

@@ -18,6 +18,7 @@ from launch.scheduler import JobState
 from launch.submission import LaunchFolder, Submission
 from trainer.exits import FAILED, refuse, say
 from trainer.rundir import RunDirectory
+from trainer.terminal import write
 
 _REPEAT_S = 5.0  # a process that is only starting does not handle the first signal
 _POLL_S = 0.5
@@ -51,7 +52,7 @@ class Cancel:
         if not job.state().is_known:
             return refuse([f"the state of job {job.id} is unknown: {job.state().reason}"])
         if not job.may_run():
-            sys.stdout.write(f"job {job.id} has ended already\n")
+            write(f"job {job.id} has ended already\n")
             return 0
         LaunchFolder(run.path).cancel(job.id)
         return self._end(job, run)
@@ -65,8 +66,8 @@ class Cancel:
         if job.may_run():
             return say(f"job {job.id} has not ended; kill it: add --now", FAILED)
         step = attempts.newest_step(run.checkpoints)
-        sys.stdout.write(f"job {job.id} has ended; the newest checkpoint is of step {step:,}\n")
-        sys.stdout.write(f"  go on with   {LaunchFolder(run.path).resume}\n")
+        write(f"job {job.id} has ended; the newest checkpoint is of step {step:,}\n")
+        write(f"  go on with   {LaunchFolder(run.path).resume}\n")
         return 0
 
 

@@ -1,6 +1,5 @@
 """`provenet plan`: its flags and refusals. Loads torch only to count the network."""
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated
@@ -18,6 +17,7 @@ from trainer.exits import FAILED, refuse, say
 from trainer.recipe.checks import recipe_problems, world_problems
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import range_problems
+from trainer.terminal import write
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -77,10 +77,10 @@ class Plan:
         detail = (
             plan_table.detail(runs[asked], forecast) if asked in runs else f"{asked} GPUs: {impossible[asked][0]}\n"
         )
-        sys.stdout.write(f"{plan_table.head(forecast)}\n")
+        write(f"{plan_table.head(forecast)}\n")
         plan_table.show(list(runs.values()))
-        sys.stdout.write(plan_table.left_out(self.settings, list(impossible)))
-        sys.stdout.write(f"\n{detail}\n{plan_table.assumptions(forecast, sources)}")
+        write(plan_table.left_out(self.settings, list(impossible)))
+        write(f"\n{detail}\n{plan_table.assumptions(forecast, sources)}")
 
 
 def default(words: Sequence[str]) -> Plan:

@@ -2,7 +2,6 @@
 
 import json
 import shlex
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -17,12 +16,12 @@ from launch.commands.array import Array
 from launch.run_state import UnderWay
 from trainer.commands import parsing
 from trainer.commands.report import Report
-from trainer.exits import FAILED, INTERRUPTED, refuse
+from trainer.exits import FAILED, INTERRUPTED, refuse, say
 from trainer.recipe import recipes
 from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory, write_text
 from trainer.stopping import START_AGAIN
-from trainer.terminal import counting
+from trainer.terminal import counting, write
 
 SWEEP = "sweep.yaml"
 POLL_S = 5.0
@@ -69,8 +68,7 @@ class Reproduce:
             if self.wait:
                 self._await()
         except KeyboardInterrupt:
-            sys.stderr.write("the runs go on; the same command continues to watch them\n")
-            return INTERRUPTED
+            return say("the runs go on; the same command continues to watch them", INTERRUPTED)
         return self._report()
 
     def _await(self) -> None:
@@ -137,5 +135,5 @@ class Reproduce:
             return FAILED
         if unfinished:
             status = f"provenet status {shlex.quote(str(self.output))}"
-            sys.stdout.write(f"{len(unfinished)} of {self.seeds} runs have not finished: {status}\n")
+            write(f"{len(unfinished)} of {self.seeds} runs have not finished: {status}\n")
         return START_AGAIN if unfinished else 0

@@ -1,7 +1,6 @@
 """`provenet submit` and `resume`."""
 
 import shlex
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +19,7 @@ from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, decode
 from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory
+from trainer.terminal import write
 
 NOWHERE = SiteConfig(data=tyro.MISSING, output=tyro.MISSING)
 CLUSTER = (tyro.conf.OmitArgPrefixes, tyro.conf.UseAppendAction)
@@ -139,10 +139,10 @@ def _submit(wanted: Wanted, *, dry_run: bool) -> int:
     if problems := enqueue.problems(wanted):
         return refuse(problems)
     if wanted.run.finished():
-        sys.stdout.write(f"nothing to do, this run is {wanted.run.guide()}")
+        write(f"nothing to do, this run is {wanted.run.guide()}")
         return 0
     if dry_run:
-        sys.stdout.write(_preview(wanted))
+        write(_preview(wanted))
         return 0
     if job := enqueue.live_jobs([run_state.read(wanted.run)], wanted.cluster).get(wanted.run.path):
         advice = f"end it first: provenet cancel {shlex.quote(str(wanted.run.path))}"

@@ -1,11 +1,11 @@
 """Speeds of one process: measured by the doctor, from flags, or published. Standard library only."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from data import schema
 from launch.plan.config import GpuName, PlanConfig
 from launch.plan.forecast import Speeds
 from launch.plan.network_size import Network
@@ -118,7 +118,7 @@ def read(file: Path) -> Measured:
         InvalidConfigError: It cannot be read, or holds something else.
     """
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = schema.parse(file.read_text(encoding="utf-8"))
         measured = Measured(file, content["figures"], {**content["recipe"]})
         measured.speeds(PlanConfig(), Recipe())
         measured.problems(Recipe())

@@ -11,6 +11,11 @@ import pytest
 from data.catalog.pack_record import PackOptions
 from data.plan.config import AugmentConfig, InputConfig
 from data.synth.config import Synth
+from launch.commands.array import Array
+from launch.commands.logs import Logs
+from launch.commands.reproduce import Reproduce
+from launch.commands.run import Run
+from launch.commands.status import Status
 from launch.plan.config import PlanConfig
 from launch.site import ClusterConfig
 from models.config import ModelConfig
@@ -18,6 +23,7 @@ from tests.benchmarks import loaders_config
 from tests.benchmarks.config import BenchConfig, EquivalenceConfig
 from trainer.commands.doctor import DoctorSite
 from trainer.commands.evaluate import Evaluate
+from trainer.commands.networks import Export, Summary, Validate
 from trainer.commands.ranges import in_words
 from trainer.optim.config import (
     AnyOptimizer,
@@ -34,7 +40,8 @@ KINDS: list[Any] = [
     *(Recipe, OptimizerConfig, *get_args(AnyOptimizer), ScheduleConfig, *get_args(AnySchedule)),
     *(LossConfig, MixingConfig, EmaConfig, ModelConfig, InputConfig, AugmentConfig),
     *(SiteConfig, DoctorSite, Evaluate, BenchConfig, EquivalenceConfig, loaders_config.BenchConfig),
-    *(ClusterConfig, PlanConfig, Synth, PackOptions),
+    *(ClusterConfig, PlanConfig, Synth, PackOptions, Summary, Validate, Export),
+    *(Run, Status, Array, Reproduce, Logs),
 ]
 BOUNDED = [(kind, field) for kind in KINDS for field in dataclasses.fields(kind) if field.metadata]
 UNBOUNDED = [
@@ -64,3 +71,10 @@ def test_a_range_is_written_in_the_metadata_alone(kind: type, field: Any) -> Non
 
 def test_every_number_has_a_range() -> None:
     assert [f"{kind.__name__}.{field.name}" for kind, field in UNBOUNDED] == []
+
+
+def test_every_range_has_two_ends() -> None:
+    """A number with too many digits by a slip is refused, and not found in the curves a day later."""
+    ends = ({"min", "above"}, {"max", "below"})
+    open_ended = [(kind, field) for kind, field in BOUNDED if not all(field.metadata.keys() & end for end in ends)]
+    assert [f"{kind.__name__}.{field.name}" for kind, field in open_ended] == []

@@ -30,3 +30,15 @@ def test_fields_that_are_not_known_are_passed_over() -> None:
 def test_what_holds_no_fields_is_refused(content: object) -> None:
     with pytest.raises(TypeError):
         schema.known_fields(Kind, content)
+
+
+def test_json_that_python_cannot_read_is_damaged() -> None:
+    with pytest.raises(ValueError, match="nested too deeply"):
+        schema.parse('{"a":' * 100_000)
+
+
+def test_a_reason_is_no_advice_to_trust_a_file() -> None:
+    numpys = "This file contains pickled (object) data. If you trust the file you can load it unsafely"
+    assert schema.reason(ValueError(numpys)) == "This file contains pickled (object) data"
+    assert schema.reason(ValueError("a/.. leads out\nat length")) == "a/.. leads out"
+    assert schema.reason(MemoryError()) == "MemoryError"

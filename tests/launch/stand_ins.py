@@ -9,11 +9,11 @@ from trainer.rundir import RunDirectory, write_text
 
 
 def slurm(folder: Path, **scripts: str) -> tuple[str, Path]:
-    """A PATH with these commands first, and the file in which each writes down how it was called."""
+    """A PATH with these commands first, and the file in which each writes down how it was called, in a line."""
     folder.mkdir(exist_ok=True)
     calls = folder / "calls"
     for name, script in {"sbatch": "echo Submitted batch job 12", "srun": "exit 0", **scripts}.items():
-        (folder / name).write_text(f'#!/bin/bash\necho "{name} $*" >> {calls}\n{script}\n')
+        (folder / name).write_text(f"#!/bin/bash\necho \"{name} ${{*//$'\\n'/ }}\" >> {calls}\n{script}\n")
         (folder / name).chmod(0o755)
     return f"{folder}:{os.environ['PATH']}", calls
 

@@ -51,7 +51,7 @@ def test_cells_stand_below_the_head() -> None:
 
 def test_nothing_of_a_file_moves_the_cursor() -> None:
     row = replace(ROW, run="a\x1b[2Jb\n", job="\x07", note="x\ny\x1b]0;t\x07")
-    assert [row.cells()[place] for place in (0, 2, 9)] == ["ab", "\ufffd", "x y"]
+    assert [row.cells()[place] for place in (0, 2, 9)] == ["a\\x1b[2Jb\\n", "\ufffd", "x y"]
 
 
 def test_a_wide_terminal_has_the_note_beside_the_rest() -> None:

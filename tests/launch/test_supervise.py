@@ -26,10 +26,12 @@ from pathlib import Path
 from launch import supervise
 from launch.job import TrainJob
 from launch.site import ClusterConfig
+from trainer.recipe.config import SiteConfig
 supervise._REQUEUE_S = 0
 cluster = ClusterConfig(retries=3, cluster=sys.argv[2])
-job = TrainJob(run=Path(sys.argv[1]), arguments=("train", "it's"), cluster=cluster)
-sys.exit(supervise.supervise(job.run, job.command(), job.cluster))
+site = SiteConfig(data=Path("it's"), output=Path(sys.argv[1]))
+job = TrainJob(site=site, cluster=cluster, code=Path("code.zip"))
+sys.exit(supervise.supervise(site.output, job.command(), job.cluster))
 """
 BATCH = {"SLURM_JOB_ID": "12", "SLURM_JOB_NODELIST": "n[1-2]"}
 
@@ -69,7 +71,7 @@ Supervised = Callable[..., Ended]
 @pytest.fixture
 def run(tmp_path: Path) -> Path:
     folder = tmp_path / "it's a run"
-    RunDirectory(folder).make()
+    RunDirectory(folder).checkpoints.mkdir(parents=True)
     LaunchFolder(folder).make()
     return folder
 

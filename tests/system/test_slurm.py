@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from zipfile import ZipFile
 
 import pytest
 
@@ -109,6 +110,26 @@ def test_a_run_that_slurm_cancels_stays_cancelled(cluster: dict[str, str], image
     status = launch(cluster, "status", str(tmp_path)).stdout
     assert "cancelled" in status
     assert "provenet resume" in status
+
+
+def test_a_requeued_job_runs_no_code_that_was_put_in_the_place_of_its_own(
+    cluster: dict[str, str], images: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    launch(cluster, "submit", *SMALL[1:], *place(images, run), "--hours", "0.1", "--epochs", "1000")
+    wait_for(lambda: last_step(run) >= 3, run)
+    submission = LaunchFolder(run).submission()
+    assert submission
+    (run / "launch").rename(run / "ours")  # as others do who can write the run directory
+    shutil.copytree(run / "ours", run / "launch")
+    with ZipFile(submission.code, "w") as archive:
+        for module in ("launch/__init__.py", "launch/worker.py", "trainer/__init__.py", "trainer/__main__.py"):
+            archive.writestr(module, f"open({str(tmp_path / 'pwned')!r}, 'w')")
+    slurm(cluster, "scontrol", "requeue", submission.job)
+    log = Path(submission.log)
+    wait_for(lambda: "is not what was submitted; nothing of it is run" in log.read_text(), run)
+    wait_for(lambda: scheduler_state(cluster, submission.job) == "FAILED", run)
+    assert not (tmp_path / "pwned").exists()
 
 
 def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(

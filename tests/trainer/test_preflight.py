@@ -1,3 +1,4 @@
+import os
 import sys
 import sysconfig
 from dataclasses import replace
@@ -55,6 +56,14 @@ def test_all_that_is_wrong_is_said_at_once_and_in_order(site: SiteConfig, monkey
 def test_values_out_of_range_come_first_and_alone(site: SiteConfig) -> None:
     found = preflight.problems(replace(RECIPE, epochs=0, micro_batch=7), replace(site, log_every=0), World())
     assert [problem.partition(":")[0] for problem in found] == ["epochs", "--log-every"]
+
+
+def test_a_folder_whose_name_is_no_text_is_refused(site: SiteConfig) -> None:
+    """As safetensors would not open what the run has written there."""
+    output = site.output.with_name(os.fsdecode(b"caf\xe9"))
+    (problem,) = preflight.problems(RECIPE, replace(site, output=output), World())
+    assert problem.startswith("--output: ")
+    assert "/caf\\xe9 is not UTF-8" in problem
 
 
 @pytest.mark.parametrize(("accumulate", "count"), [("auto", 1), ("recipe", 0)])

@@ -4,6 +4,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -19,6 +20,8 @@ from trainer.rendezvous import NotMetError, await_all, find_main
 from trainer.rundir import RunDirectory
 from trainer.stopping import START_AGAIN
 from trainer.world import World
+
+IMPATIENT = "from trainer import rendezvous, __main__; rendezvous.PATIENCE_S = 0; __main__.start()"
 
 
 class Ranks:
@@ -50,6 +53,7 @@ def test_the_first_that_is_there_names_the_missing_once(
     early = ranks.come(1, 3)
     while "missing" not in text:
         text += capsys.readouterr().err
+    time.sleep(0.8)  # longer than between two looks
     for result in early + ranks.come(0, 2):
         assert result()[3] == b"note 3"
     text += capsys.readouterr().err
@@ -96,10 +100,11 @@ def test_ctrl_c_ends_the_first_of_two_that_waits_and_nothing_was_written(images:
     sizes = ("--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8")
     command = ["train", "demo", *sizes, "--data", str(images), "--output", str(run.path)]
     with subprocess.Popen(
-        [sys.executable, "-m", "trainer", *command], stderr=subprocess.PIPE, text=True, env={**os.environ, **given}
+        [sys.executable, "-c", IMPATIENT, *command], stderr=subprocess.PIPE, text=True, env={**os.environ, **given}
     ) as process:
         assert process.stderr
         assert process.stderr.readline() == f"waiting at 127.0.0.1:{port} for 2 processes\n"
+        assert process.stderr.readline() == "missing of 2: rank 1\n"
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=HANGS_S)
     assert process.returncode == START_AGAIN

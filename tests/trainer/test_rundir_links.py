@@ -54,7 +54,7 @@ def compare(run: RunDirectory) -> None:
 
 
 def write_checkpoint(run: RunDirectory) -> None:
-    store.write(run.checkpoints, 1, {"model": {"w": torch.zeros(1)}, "network": {}})
+    store.write(run.checkpoints, 1, {"model": {"w": torch.zeros(1)}, "about": {}})
 
 
 def wait_for_a_slot(run: RunDirectory) -> None:
@@ -103,7 +103,7 @@ WRITERS: list[tuple[str, Callable[[RunDirectory], object]]] = [
     ("at_work/rank0-trace.txt", begin_work),
     ("deaths.txt", report_death),
     ("checkpoints/step-0000000001.tmp", write_checkpoint),
-    (f"evaluations/.predictions.npz.{os.getpid()}.tmp", evaluate),
+    ("evaluations/.predictions.npz.PID.tmp", evaluate),
     ("evaluations/classes.csv", evaluate),
     ("evaluations/.evaluation.json.tmp", evaluate),
     ("evaluations/differences.csv", compare),
@@ -126,7 +126,8 @@ NOT_SAID = ("at_work/rank0-train", "at_work/rank0-val", "at_work/rank0-trace.txt
 def test_no_file_elsewhere_is_written_through_a_link(
     tmp_path: Path, name: str, write: Callable[[RunDirectory], object]
 ) -> None:
-    run, link, target = RunDirectory(tmp_path / "run"), tmp_path / "run" / name, tmp_path / "target"
+    run, link = RunDirectory(tmp_path / "run"), tmp_path / "run" / name.replace("PID", str(os.getpid()))
+    target = tmp_path / "target"
     target.write_text("mine")
     link.parent.mkdir(parents=True)
     link.symlink_to(target)

@@ -78,7 +78,7 @@ def read_manifest(path: Path) -> Manifest:
         ValueError: It is damaged.
         OSError: There is none.
     """
-    content = json.loads((path / MANIFEST).read_text(encoding="utf-8"))
+    content = schema.parse((path / MANIFEST).read_text(encoding="utf-8"))
     if not isinstance(content, dict) or "schema" not in content:
         raise ValueError(f"{MANIFEST} is damaged: it names no schema")
     schema.check(content["schema"], SCHEMA, path / MANIFEST)

@@ -79,7 +79,7 @@ def look(file: Path) -> Look:
         return Look()
     touched = (stat.st_ino, stat.st_mtime_ns)
     try:
-        content = json.loads(text)
+        content = schema.parse(text)
         known = schema.known_fields(Holder, content)
         schema.check(content.get("schema"), SCHEMA, file)
         return Look(holder=Holder(**known), touched=touched)

@@ -11,18 +11,21 @@ import shutil
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import safetensors.torch
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from data import schema
 from data.durable import flush
 from trainer.checkpoint import files
 from trainer.checkpoint.files import EMA, MANIFEST, MODEL, STATE, Manifest
 
 _log = logging.getLogger(__name__)
+UNREADABLE = (UnpicklingError, SafetensorError, ValueError, LookupError, TypeError, AttributeError, EOFError)
 _APART = ("model", "ema", "about")  # entries of the tree that go into the files of weights
 
 
@@ -74,8 +77,11 @@ def load_newest(folder: Path) -> dict[str, Any] | None:
     """The tree of the newest valid checkpoint, on the CPU, or None where there is none."""
     for path in files.newest_first(folder):
         damage = files.damage(path)
-        if damage is None:
-            return load(path)
+        try:
+            if damage is None:
+                return load(path)
+        except UNREADABLE as error:  # written by another program, with hashes that fit
+            damage = f"it holds more than tensors and plain data, which is not run, or less: {schema.reason(error)}"
         _log.warning("%s is skipped: %s", path, damage)
     return None
 
@@ -110,7 +116,7 @@ def _write_weights(file: Path, tensors: Mapping[str, Tensor], metadata: dict[str
 def _ordered(content: bytes) -> bytes:
     """The file with its metadata sorted, so that equal weights make equal files: safetensors writes any order."""
     size = int.from_bytes(content[:8], "little")
-    header = json.loads(content[8 : 8 + size])
+    header = schema.parse(content[8 : 8 + size])
     header["__metadata__"] = dict(sorted(header["__metadata__"].items()))
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     return content[:8] + text.ljust(size) + content[8 + size :]

@@ -1,6 +1,5 @@
 """`provenet checkpoints`: its flags, checks and table. Loads no torch."""
 
-import sys
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +10,9 @@ import tyro
 
 from trainer.checkpoint import files
 from trainer.checkpoint.files import EMA, MODEL
-from trainer.exits import FAILED, refuse
+from trainer.exits import FAILED, refuse, say
 from trainer.rundir import RunDirectory
-from trainer.terminal import age, progress, show
+from trainer.terminal import age, progress, show, write
 
 HEAD = ("checkpoint", "step", "epoch", "top-1, %", "MB", "age", "files", "valid")
 
@@ -69,10 +68,10 @@ class Checkpoints:
             epoch_steps = self._steps_per_epoch()
             show(HEAD, [_row(path, damage, epoch_steps) for path, damage in damages.items()])
         for unfinished in sorted(self._folder.glob("step-*.tmp")):
-            sys.stdout.write(f"{unfinished.name}: a write under way or cut short; the next write removes it\n")
+            write(f"{unfinished.name}: a write under way or cut short; the next write removes it\n")
         valid = [path for path, damage in damages.items() if damage is None]
         start = valid[0].name if valid else "step 0: there is no valid checkpoint"
-        sys.stdout.write(f"the run goes on from {start}\n")
+        write(f"the run goes on from {start}\n")
         return 0 if valid and len(valid) == len(damages) else FAILED
 
     def _steps_per_epoch(self) -> float | None:
@@ -90,10 +89,9 @@ class Checkpoints:
         try:
             files.copy(source, file)
         except OSError as error:
-            sys.stderr.write(f"failed: --export: {file}: {error.strerror}\n")
-            return FAILED
+            return say(f"failed: --export: {file}: {error.strerror}", FAILED)
         kind = "moving average of the weights" if self.ema else "weights"
-        sys.stdout.write(f"{file}: the {kind} at step {files.step_of(path):,}\n")
+        write(f"{file}: the {kind} at step {files.step_of(path):,}\n")
         return 0
 
     def _chosen(self) -> tuple[Path | None, str]:

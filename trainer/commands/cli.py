@@ -4,6 +4,7 @@ import inspect
 import sys
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
+from errno import EACCES, ENAMETOOLONG
 from importlib import import_module
 from itertools import takewhile
 from typing import Any, NamedTuple
@@ -75,6 +76,10 @@ def _main(words: list[str], verbs: Mapping[str, Verb], prog: str) -> int:
         return _run(words, verbs, prog)
     except (InvalidConfigError, WorldError) as error:
         return refuse(str(error).splitlines())
+    except OSError as error:  # of a name that was typed: Path.exists() raises these two
+        if error.errno not in (ENAMETOOLONG, EACCES):
+            raise
+        return refuse([f"{str(error.filename)[:200]}: {error.strerror}"])
     except KeyboardInterrupt:
         return INTERRUPTED
 

@@ -1,7 +1,6 @@
 """`provenet doctor`: its flags, its refusals and what it writes. Loads torch only to measure."""
 
 import json
-import sys
 import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, fields
@@ -95,9 +94,9 @@ class Doctor:
         if (saving := visit.figures.saving) and self.site.output:
             kept = self.site.keep_checkpoints + self.site.keep_best + 1  # and the one that is being written
             checks.append(machine.free_finding(self.site.output, saving.bytes * kept))
-        sys.stdout.writelines(f"{line}\n" for line in opening(visit, checks))
+        terminal.write("".join(f"{line}\n" for line in opening(visit, checks)))
         terminal.show(("what", "images/s", "CPU ms an image", ""), rows(visit.figures))
-        sys.stdout.writelines(f"{line}\n" for line in conclusions(visit))
+        terminal.write("".join(f"{line}\n" for line in conclusions(visit)))
         if self.json:
             content = plain(visit) | {"machine": [asdict(check) for check in checks]}
             self.json.write_text(json.dumps(content, indent=2, default=str) + "\n", encoding="utf-8")

@@ -1,10 +1,9 @@
 """`provenet models`: list, summary, validate, export. Loads torch once one of them runs."""
 
 import logging
-import sys
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -13,14 +12,15 @@ import tyro
 from models import registry
 from models.config import ModelConfig
 from models.table import TABLE
-from trainer.exits import refuse
+from trainer.exits import refuse, say
 from trainer.recipe.decode import range_problems
-from trainer.terminal import busy, progress, show
+from trainer.terminal import busy, progress, show, write
 
 if TYPE_CHECKING:
     from models.weights import Origin
 
 DIFFERENT = 1
+_SIDE = {"min": 8, "max": 65_536}
 
 
 class _Verb(ABC):
@@ -92,16 +92,16 @@ class Summary(_Verb):
     """
 
     model: Annotated[Model, tyro.conf.arg(name="")]
-    batch: int = 64
-    """Images, at least 1; they scale the memory."""
-    image_size: int | None = None
+    batch: int = field(default=64, metadata={"min": 1, "max": 65_536})
+    """Images; they scale the memory."""
+    image_size: int | None = field(default=None, metadata=_SIDE)
     """Side of the images, pixels, from the least that the network takes. None: the paper's."""
     format: Literal["table", "csv", "keras"] = "table"
     """table and csv as torchsummary counts, keras as Keras does (ResNet family)."""
 
     def _run(self) -> int:
-        _at_least(1, self.batch)
         config, size = _resolved(self.model, self.image_size)
+        _refuse_any(range_problems(self, flags=True))
         from models import keras, summary
         from models.trace import skeleton
 
@@ -112,7 +112,7 @@ class Summary(_Verb):
             images = f"{self.batch} images of {size} px (--batch, --image-size)"
             raise ValueError(f"{config.name} does not take {images}: {str(error).splitlines()[0]}") from error
         pages = {"table": summary.as_table, "csv": summary.as_csv, "keras": keras.as_keras}
-        sys.stdout.write(pages[self.format](result))
+        write(pages[self.format](result))
         return 0
 
 
@@ -125,15 +125,15 @@ class Validate(_Verb):
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")]
     """A name of `provenet models list`, or all."""
-    image_size: int | None = None
+    image_size: int | None = field(default=None, metadata=_SIDE)
     """Side of the images, pixels, from the least that the network takes. None: the paper's."""
-    batch: int = 2
-    """Images, at least 2."""
+    batch: int = field(default=2, metadata={"min": 2, "max": 65_536})
+    """Images; one alone has no variance to normalise by."""
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
     def _run(self) -> int:
-        _at_least(2, self.batch)  # a batch of one has no variance to normalise by
+        _refuse_any(range_problems(self, flags=True))
         names = registry.names() if self.name == "all" else [self.name]
         for name in names:
             size = registry.entry(name).image_size if self.image_size is None else self.image_size
@@ -173,13 +173,14 @@ class Export(_Verb):
     """onnx: ONNX program. pt2: torch.export. safetensors: weights alone."""
     output: Path | None = None
     """The file to write. None: NAME with the format as suffix, in the current folder."""
-    image_size: int | None = None
+    image_size: int | None = field(default=None, metadata=_SIDE)
     """Side of the images, pixels, from the least that the network takes. None: the paper's."""
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
     def _run(self) -> int:
         config, size = _resolved(self.model, self.image_size)
+        _refuse_any(range_problems(self, flags=True))
         path = self.output or Path(f"{config.name.replace('/', '_')}.{self.to}")
         if not path.parent.is_dir():
             raise ValueError(f"--output: {path.parent} is not a folder")
@@ -188,8 +189,7 @@ class Export(_Verb):
         from safetensors import SafetensorError
 
         from models import factory, weights
-        from models.export import ParityError
-        from models.export import export as write
+        from models.export import ParityError, export
 
         origin = weights.Origin()
         if self.weights not in weights.HUBS:
@@ -199,15 +199,12 @@ class Export(_Verb):
         weights.load(network, self.weights, config)
         try:
             with busy(f"writing {path}, and comparing it with the network"):
-                difference = write(network, config, path, self.to, size, origin)
+                difference = export(network, config, path, self.to, size, origin)
         except ParityError as error:
-            sys.stderr.write(f"{error}\n")
-            return DIFFERENT
+            return say(str(error), DIFFERENT)
         except (OSError, SafetensorError) as error:
             raise ValueError(f"--output: {path} cannot be written: {error}") from error
-        sys.stdout.write(
-            f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n"
-        )
+        write(f"{path}: logits within {difference:.1e} of the network's largest, batches 1 to 8, {size} px\n")
         return 0
 
     def _as_stored(self, origin: "Origin") -> Model:
@@ -223,7 +220,7 @@ def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
         ValueError: Something is wrong with either.
     """
     row = TABLE.get(model.name)
-    values = {field.name: getattr(model, field.name) for field in fields(ModelConfig)}
+    values = {own.name: getattr(model, own.name) for own in fields(ModelConfig)}
     values["num_classes"] = model.num_classes or (row.num_classes if row else 1000)
     config = ModelConfig(**values)
     size = row.image_size if row and image_size is None else image_size
@@ -237,11 +234,6 @@ def _package_image_size(name: str) -> int:
     from models import reference
 
     return reference.image_size(name)
-
-
-def _at_least(least: int, batch: int) -> None:
-    if batch < least:
-        raise ValueError(f"--batch: {batch} is below {least}")
 
 
 def _refuse_any(problems: Sequence[str]) -> None:

@@ -1,6 +1,5 @@
 """`provenet pack`: its flags and what it prints. Loads numpy and Pillow only once there is work."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from textwrap import indent
@@ -11,8 +10,10 @@ import tyro
 
 from data.catalog.listing import SPLITS, Listing
 from data.catalog.pack_record import PackOptions
-from trainer.exits import FAILED, refuse, resumable, say
+from data.names import shown
+from trainer.exits import FAILED, note, refuse, resumable, say
 from trainer.recipe.decode import range_problems
+from trainer.terminal import write
 
 SHOWN = 10
 
@@ -84,10 +85,10 @@ class PackCommand:
         made = f"{written.new:,} of them written in {monotonic() - start:.1f} s" if written.new else "all there before"
         scaled = f" ({written.resized:,} scaled down)" if written.resized else ""
         contents = f"{written.images:,} images{scaled} in {written.shards:,} shards, {written.bytes / 1e6:,.1f} MB"
-        sys.stdout.write(f"{self.out / split}: {contents}; {made}\n")
+        write(f"{self.out / split}: {contents}; {made}\n")
         if written.broken:
-            shown = "".join(f"  {name}: {reason}\n" for name, reason in written.broken[:SHOWN])
+            named = [f"\n  {shown(name)}: {reason}" for name, reason in written.broken[:SHOWN]]
             count = f"{len(written.broken):,}; pack.json names all"
-            sys.stderr.write(f"left out, as they cannot be decoded: {count}\n{shown}")
+            note(f"left out, as they cannot be decoded: {count}{''.join(named)}")
         with counting(f"verify {split}", "images") as progress:
             pack.write_manifest(self.out, split, written.images, workers, progress)

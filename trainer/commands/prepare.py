@@ -1,7 +1,6 @@
 """`provenet prepare`: its data sets, their flags, and what it prints. Loads little until there is work."""
 
 import shlex
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +16,7 @@ from data.output_folder import RefusedError
 from data.prepare.prepared import Prepared
 from trainer.exits import FAILED, refuse, resumable, say
 from trainer.recipe.decode import range_problems
+from trainer.terminal import write
 
 Out = Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
 Partial = Annotated[bool, tyro.conf.FlagCreatePairsOff]
@@ -185,7 +185,7 @@ def _run(prepare: Callable[[], Prepared], out: Path) -> int:
         return refuse(str(error).splitlines())
     except ValueError as error:  # an archive that has changed since it was checked
         return say(f"failed: {error}", FAILED)
-    sys.stdout.write(_summary(prepared, out, monotonic() - start))
+    write(_summary(prepared, out, monotonic() - start))
     return 0
 
 

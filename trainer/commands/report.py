@@ -1,6 +1,5 @@
 """`provenet report`: its flags, its refusals, what it prints. Loads no torch."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,7 +8,7 @@ import tyro
 
 from trainer.exits import FAILED, refuse, say
 from trainer.rundir import RunDirectory
-from trainer.terminal import progress, show
+from trainer.terminal import progress, show, write
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,12 +45,12 @@ class Report:
             return say(f"failed: {error.filename}: {error.strerror}", FAILED)
         groups = runs_table.groups(accounts)
         if self.markdown:
-            sys.stdout.write(runs_table.as_markdown(groups))
+            write(runs_table.as_markdown(groups))
         elif len(self.runs) == 1 and _is_run(self.runs[0]):
-            sys.stdout.write(f"{groups[0].verdict}\n{accounts[0].run.guide()}")
+            write(f"{groups[0].verdict}\n{accounts[0].run.guide()}")
         else:
             show(runs_table.HEAD, runs_table.rows(groups))
-            sys.stdout.write("\n" + "".join(f"{line}\n" for line in runs_table.notes(groups)))
+            write("\n" + "".join(f"{line}\n" for line in runs_table.notes(groups)))
         return 0
 
     def _problems(self) -> list[str]:

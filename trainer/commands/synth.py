@@ -1,6 +1,5 @@
 """`provenet synth`: its flags and what it prints. Loads numpy and Pillow only once there is work."""
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from time import monotonic
@@ -11,6 +10,7 @@ import tyro
 from data.synth.config import Synth
 from trainer.exits import refuse, resumable
 from trainer.recipe.decode import range_problems
+from trainer.terminal import write
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -54,5 +54,5 @@ class SynthCommand:
         made = f"{tree.drawn:,} drawn in {monotonic() - start:.1f} s" if tree.drawn else "all there before"
         splits = f"{self.options.train_per_class:,} train and {self.options.val_per_class:,} val"
         contents = f"{tree.images:,} images ({self.options.classes} classes of {splits}), {tree.bytes / 1e6:,.1f} MB"
-        sys.stdout.write(f"{self.out}: {contents}; {made}\n")
+        write(f"{self.out}: {contents}; {made}\n")
         return 0

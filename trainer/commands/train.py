@@ -1,6 +1,5 @@
 """`provenet train`: its flags and checks. Loads torch only for a run that passes the first of them."""
 
-import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -16,6 +15,7 @@ from trainer.recipe import smoke
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.rundir import RunDirectory
 from trainer.stopping import StopFlag
+from trainer.terminal import write
 from trainer.watcher import watching
 from trainer.world import World, launched
 
@@ -78,7 +78,7 @@ def _finished(run: RunDirectory, world: World, stop: StopFlag) -> int:
         stop.install()
         if code := explained(lambda: complete_end(run, stop), world):
             return code
-    sys.stdout.write(f"nothing to do, this run is {run.guide()}")
+    write(f"nothing to do, this run is {run.guide()}")
     return 0
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,8 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 import tyro
 
 from data.catalog.listing import SPLITS, manifest_file
+from data.names import shown
 from data.output_folder import dangling
-from trainer.exits import refuse, resumable
+from trainer.exits import note, refuse, resumable
+from trainer.terminal import write
 
 if TYPE_CHECKING:
     import numpy as np
@@ -78,7 +79,7 @@ class VerifyCommand:
         scans = [self._scan(data, split, listing) for split, listing in zip(SPLITS, listings, strict=True)]
         show(["", *SPLITS], _table(scans))
         lines = [*_broken(scans), *_duplicates(*scans), f"listed in {self._file('train')} and {self._file('val')}"]
-        sys.stdout.write("".join(f"{line}\n" for line in lines))
+        write("".join(f"{line}\n" for line in lines))
         return BROKEN if any(scan.manifest.broken for scan in scans) else 0
 
     def _unwritable(self) -> str | None:
@@ -112,7 +113,7 @@ class VerifyCommand:
         try:
             return data.manifest(self._file(split).parent, split) if self._file(split).exists() else None
         except DamagedManifestError as error:
-            sys.stderr.write(f"{error}: every image of {split} is read again\n")
+            note(f"{error}: every image of {split} is read again")
             return None
 
     def _file(self, split: str) -> Path:
@@ -170,7 +171,11 @@ def _table(scans: Sequence[_Scan]) -> list[list[str]]:
 
 
 def _broken(scans: Sequence[_Scan]) -> list[str]:
-    named = [f"  {scan.manifest.root / image.name}: {image.reason}" for scan in scans for image in scan.manifest.broken]
+    named = [
+        f"  {shown(scan.manifest.root / image.name)}: {image.reason}"
+        for scan in scans
+        for image in scan.manifest.broken
+    ]
     return _some("broken, and left out in training:", named, MOST_NAMED)
 
 

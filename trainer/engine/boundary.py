@@ -149,5 +149,5 @@ def advise_grace(context: RunContext, count: int) -> None:
     if (grace_s := grace.grace_s()) is None:
         return
     with suppress(OSError):  # the first checkpoint reports it
-        if slow := grace.warning(grace.measured_write_s(context.run.checkpoints, count), count, grace_s):
+        if slow := grace.warning(grace.measured_write_s(context.run.path, count), count, grace_s):
             context.console.say(slow)

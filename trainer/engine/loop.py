@@ -160,7 +160,7 @@ def save(training: Fit, top1: float | None = None) -> None:
     """
     training.context.runtime.meet()
     if training.telemetry:
-        training.state.records = training.telemetry.records
+        training.state.records = training.telemetry.journal.records
     rows = training.keeper.rows()
     check(training, rows["sums"].sum(0), rows["faults"].amax(0))
     weights = [weight.detach() for weight in training.state.model.parameters()]

@@ -1,7 +1,6 @@
 """The right classes of each image, by the network's class numbers. Loads no torch."""
 
 import hashlib
-import json
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -12,6 +11,7 @@ from typing import Any, cast
 import numpy as np
 from numpy.typing import NDArray
 
+from data import schema
 from data.catalog.manifest import Manifest
 from models import class_names
 from models.class_names import IMAGENET, REAL
@@ -182,7 +182,7 @@ def named(source: str, num_classes: int) -> tuple[str, ...]:
 
 def _content(file: Path) -> Any:
     try:
-        return json.loads(file.read_text(encoding="utf-8"))
+        return schema.parse(file.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else f"no JSON: {error}"
         raise UnknownLabelsError(f"--labels: {file}: {reason}") from None

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from data import schema
 from data.catalog.manifest import Manifest
+from data.names import cell, shown
 from models import class_names
 from trainer.evaluation import statistics
 from trainer.evaluation.image_set import SPLIT
@@ -134,7 +136,7 @@ def free(folder: Path, answers: Predictions) -> Path:
     if not summary.exists():
         return folder
     try:
-        there: dict[str, Any] = json.loads(summary.read_text(encoding="utf-8"))
+        there: dict[str, Any] = schema.parse(summary.read_text(encoding="utf-8"))
     except ValueError:  # damaged: to be overwritten
         return folder
     if all(there.get(key) == answers.about[key] for key in ("val_sha256", "label_set", "precision")):
@@ -152,7 +154,7 @@ def write(answers: Predictions, labels: Labels, folder: Path) -> None:
         writer = csv.writer(stream)
         writer.writerow(HEAD)
         rows = classes(answers, labels)
-        writer.writerows([f"{cell:.2f}" if isinstance(cell, float) else cell for cell in row] for row in rows)
+        writer.writerows([_cell(value) for value in row] for row in rows)
     content = {"schema": SCHEMA, **answers.about}
     write_text(folder / SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")
 
@@ -198,7 +200,7 @@ def lines(answers: Predictions, labels: Labels) -> list[str]:
         f"  top-1 {about['top1']:.3f} % (95 % interval {low:.2f} to {high:.2f}), top-5 {about['top5']:.3f} %, "
         f"loss {about['loss']:.4f}, calibration error {about['ece']:.4f}",
         *([f"  its package states top-1 {published:.3f} %"] if published is not None else []),
-        f"  lowest: {', '.join(f'{row.name} {row.top1:.1f} %' for row in worst)}",
+        f"  lowest: {', '.join(f'{shown(row.name)} {row.top1:.1f} %' for row in worst)}",
     ]
 
 
@@ -219,6 +221,11 @@ def named(number: int, names: Mapping[int, str]) -> str:
     folder = names.get(number, str(number))
     word = _words().get(folder)
     return f"{folder} ({word})" if word else folder
+
+
+def _cell(value: float | str | None) -> float | str | None:
+    """A value of a row of `classes.csv`."""
+    return f"{value:.2f}" if isinstance(value, float) else cell(value) if isinstance(value, str) else value
 
 
 _words = cache(class_names.names)

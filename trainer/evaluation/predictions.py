@@ -2,8 +2,6 @@
 
 import csv
 import json
-import zipfile
-import zlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +11,7 @@ from numpy.typing import NDArray
 
 from data import schema
 from data.durable import whole
+from data.names import cell
 from data.schema import NewerSchemaError
 from trainer.evaluation import statistics
 from trainer.rundir import write_text
@@ -76,6 +75,8 @@ class Predictions:
             np.savez_compressed(stream, schema=SCHEMA, about=json.dumps(self.about), **columns)
 
 
+MOST_BYTES = 1 << 30  # unpacked: of ten million images
+ABOUT = ("weights_of", "protocol", "weights", "label_set", "precision", "val_sha256")
 COLUMNS = ("names", "targets", "answers", "confidence", "losses", "right")
 
 
@@ -88,13 +89,29 @@ def load(file: Path) -> Predictions:
     """
     try:
         with file.open("rb") as stream, np.load(stream) as stored:
+            if (size := sum(part.file_size for part in stored.zip.infolist())) > MOST_BYTES:
+                raise ValueError(f"{size:,} bytes unpacked; predictions have at most {MOST_BYTES:,}")
             schema.check(int(stored["schema"]), SCHEMA, file)
-            about = json.loads(str(stored["about"]))
-            return Predictions(about=about, **{name: stored[name] for name in COLUMNS})
+            about = schema.parse(str(stored["about"]))
+            loaded = Predictions(about=about, **{name: stored[name] for name in COLUMNS})
+        _check(loaded)
+        return loaded
     except NewerSchemaError as error:
         raise DamagedPredictionsError(f"{error}, or evaluate again") from None
-    except (ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DamagedPredictionsError(f"{file} holds no predictions: {error}; evaluate again to write them") from None
+    except OSError:
+        raise
+    except Exception as error:  # zipfile, zlib and numpy raise errors of any kind on damaged files
+        fix = "evaluate again to write them"
+        raise DamagedPredictionsError(f"{file} holds no predictions: {schema.reason(error)}; {fix}") from None
+
+
+def _check(loaded: Predictions) -> None:
+    if lacking := [key for key in ABOUT if key not in loaded.about]:
+        raise ValueError(f"it does not say its {lacking[0]}")
+    shapes = [getattr(loaded, name).shape for name in COLUMNS]
+    rows, answers = shapes[0], loaded.answers.shape
+    if not len(rows) == 1 < len(answers) or any(shape not in (rows, (*rows, answers[-1])) for shape in shapes):
+        raise ValueError(f"its columns have the shapes {shapes}")
 
 
 class OtherImagesError(ValueError):
@@ -193,7 +210,11 @@ def differences(first: Predictions, second: Predictions) -> list[tuple[Any, ...]
     right = {(True, False): "first", (False, True): "second", (False, False): "neither", (True, True): "both"}
     return [
         (
-            *(str(first.names[row]), int(first.targets[row]), right[bool(first.top1[row]), bool(second.top1[row])]),
+            *(
+                cell(str(first.names[row])),
+                int(first.targets[row]),
+                right[bool(first.top1[row]), bool(second.top1[row])],
+            ),
             *(int(first.answers[row, 0]), f"{first.confidence[row]:.4f}"),
             *(int(second.answers[row, 0]), f"{second.confidence[row]:.4f}"),
         )

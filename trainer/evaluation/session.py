@@ -1,7 +1,6 @@
 """One process of an evaluation, from weights to files."""
 
 import hashlib
-import sys
 from concurrent.futures import BrokenExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from trainer.evaluation.trained_network import Subject, UnusableWeightsError, lo
 from trainer.peers import on_main
 from trainer.recipe.config import Precision
 from trainer.runtime import Runtime
-from trainer.terminal import counting
+from trainer.terminal import counting, write
 from trainer.world import World
 
 REFUSED = (
@@ -159,4 +158,4 @@ def _compare(folder: Path, first: Predictions, second: Predictions, *, writes: b
 
 
 def _say(lines: list[str]) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    write("".join(f"{line}\n" for line in lines))

@@ -8,6 +8,8 @@ from typing import Literal
 
 from markdown_it import MarkdownIt
 
+from data.names import shown
+
 Tone = Literal["good", "bad", "open"]
 
 # what begins markup within a line; underscores within a word, as in file names, do not
@@ -102,10 +104,10 @@ def html(title: str, markdown: str, tone: Tone, pictures: Mapping[str, bytes]) -
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         '<meta http-equiv="Content-Security-Policy" content="default-src \'none\'; img-src data:; style-src '
         "'unsafe-inline'\">\n"
-        f"<title>{escape(title)}</title>\n<style>{_STYLE}</style>\n</head>\n"
+        f"<title>{escape(shown(title))}</title>\n<style>{_STYLE}</style>\n</head>\n"
         f'<body class="{tone}">\n{body}</body>\n</html>\n'
     )
 
 
 def _line(text: str) -> str:
-    return " ".join(text.split())
+    return shown(" ".join(str(text).split()))  # a damaged file may hold a number in place of a text

@@ -5,6 +5,7 @@ from datetime import UTC, datetime
 
 from data.catalog.listing import SPLITS
 from data.durable import replace
+from data.names import shown
 from trainer.evaluation.outcome import Accuracy
 from trainer.evaluation.request import own_protocol
 from trainer.evidence import page, plots
@@ -212,7 +213,7 @@ def _quarantined(account: Account) -> list[str]:
     if not broken:
         return []
     more = [plain(f"and {len(broken) - SHOWN_BROKEN:,} more")] if len(broken) > SHOWN_BROKEN else []
-    rows = [(split, code(image.name), image.reason) for split, image in broken[:SHOWN_BROKEN]]
+    rows = [(split, code(shown(image.name)), image.reason) for split, image in broken[:SHOWN_BROKEN]]
     return [table(("split", "left out", "why"), rows), *more]
 
 

@@ -1,6 +1,5 @@
 """The contents of a run directory: recipe, records, result, later evaluations, images. Loads no torch."""
 
-import json
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -145,18 +144,19 @@ def _weights_kind(recipe: Recipe) -> str:
 
 
 def _of_result(file: Path, content: dict[str, Any], recipe: Recipe) -> Accuracy:
-    if missing := REPORTED - content.keys():
+    kinds = {name: str if name == "protocol" else (int, float) for name in REPORTED}
+    if missing := [name for name, kind in kinds.items() if not isinstance(content.get(name), kind)]:
         raise InvalidConfigError([f"{file}: damaged (no {', '.join(sorted(missing))})"])
     name, seen = own_protocol(recipe).name, content["images_seen"]
     try:
         return accuracy(content, recipe, protocol=name, weights=_weights_kind(recipe), images_seen=seen)
-    except (ValueError, TypeError) as error:
+    except (ValueError, TypeError, OverflowError) as error:
         raise InvalidConfigError([f"{file}: damaged ({error})"]) from None
 
 
 def _evaluation(file: Path, recipe: Recipe) -> Accuracy:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = schema.parse(file.read_text(encoding="utf-8"))
         schema.check(content.get("schema"), outcome.SCHEMA, file)
         low, high = content["top1_interval"]
         own = {name: str(content[name]) for name in ("protocol", "weights", "weights_sha256")}
@@ -164,7 +164,7 @@ def _evaluation(file: Path, recipe: Recipe) -> Accuracy:
         return accuracy(content, recipe, **own, labels=labels, interval=interval)
     except NewerSchemaError as error:
         raise InvalidConfigError([str(error)]) from None
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError) as error:
         fix = "remove its folder, and evaluate again"
         raise InvalidConfigError([f"{file}: damaged ({error!r}); {fix}"]) from None
 

@@ -8,11 +8,11 @@ from typing import Literal
 class OptimizerConfig:
     """Settings that all optimizers share."""
 
-    lr: float = field(default=0.1, metadata={"above": 0})
+    lr: float = field(default=0.1, metadata={"above": 0, "max": 1000})
     """Peak learning rate for a step of `base_batch` images."""
     base_batch: int | None = field(default=None, metadata={"min": 1, "max": 1_000_000})
     """Batch size for which `lr` is meant: lr is scaled by global_batch / base_batch. None: not scaled."""
-    weight_decay: float = field(default=0.0, metadata={"min": 0})
+    weight_decay: float = field(default=0.0, metadata={"min": 0, "max": 10})
     """Strength of the decay."""
     decay_norm_and_bias: bool = False
     """Decay normalisation weights and biases too."""
@@ -23,7 +23,7 @@ class SgdConfig(OptimizerConfig):
     """Stochastic gradient descent with momentum; its decay is an L2 penalty, added to the gradient."""
 
     name: Literal["sgd"] = "sgd"
-    weight_decay: float = field(default=1e-4, metadata={"min": 0})
+    weight_decay: float = field(default=1e-4, metadata={"min": 0, "max": 10})
     """L2 penalty, added to the gradient."""
     decay_norm_and_bias: bool = True
     """Decay normalisation weights and biases too, as the ResNet paper did; later recipes leave them out."""
@@ -38,13 +38,13 @@ class AdamWConfig(OptimizerConfig):
     """Adam with decoupled weight decay (1711.05101)."""
 
     name: Literal["adamw"] = "adamw"
-    lr: float = field(default=1e-3, metadata={"above": 0})
+    lr: float = field(default=1e-3, metadata={"above": 0, "max": 1000})
     """Peak learning rate for a step of `base_batch` images."""
-    weight_decay: float = field(default=0.05, metadata={"min": 0})
+    weight_decay: float = field(default=0.05, metadata={"min": 0, "max": 10})
     """Share of a weight that each step takes off, times the learning rate."""
     betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"min": 0, "below": 1})
     """Decay of the running means of the gradient and of its square."""
-    eps: float = field(default=1e-8, metadata={"above": 0})
+    eps: float = field(default=1e-8, metadata={"above": 0, "max": 10})
     """Added to the root of the squares."""
 
 
@@ -53,15 +53,15 @@ class LarsConfig(OptimizerConfig):
     """SGD for large batches, its rate scaled by each layer's norm (1708.03888), but not of weights without decay."""
 
     name: Literal["lars"] = "lars"
-    lr: float = field(default=1.0, metadata={"above": 0})
+    lr: float = field(default=1.0, metadata={"above": 0, "max": 1000})
     """Peak learning rate for a step of `base_batch` images."""
-    weight_decay: float = field(default=1e-4, metadata={"min": 0})
+    weight_decay: float = field(default=1e-4, metadata={"min": 0, "max": 10})
     """L2 penalty, added to the gradient."""
     momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
     """Factor of the last update that is added to the next."""
     nesterov: bool = False
     """Use Nesterov's momentum."""
-    trust_coefficient: float = field(default=0.001, metadata={"above": 0})
+    trust_coefficient: float = field(default=0.001, metadata={"above": 0, "max": 10})
     """How far a layer may move, relative to its norm."""
 
 
@@ -70,13 +70,13 @@ class LambConfig(OptimizerConfig):
     """Adam for large batches, its rate scaled by each layer's norm (1904.00962), but not of weights without decay."""
 
     name: Literal["lamb"] = "lamb"
-    lr: float = field(default=5e-3, metadata={"above": 0})
+    lr: float = field(default=5e-3, metadata={"above": 0, "max": 1000})
     """Peak learning rate for a step of `base_batch` images."""
-    weight_decay: float = field(default=0.02, metadata={"min": 0})
+    weight_decay: float = field(default=0.02, metadata={"min": 0, "max": 10})
     """Decay: this share of a weight is added to its update."""
     betas: tuple[float, float] = field(default=(0.9, 0.999), metadata={"min": 0, "below": 1})
     """Decay of the running means of the gradient and of its square."""
-    eps: float = field(default=1e-6, metadata={"above": 0})
+    eps: float = field(default=1e-6, metadata={"above": 0, "max": 10})
     """Added to the root of the squares."""
 
 
@@ -85,13 +85,13 @@ class RmspropTfConfig(OptimizerConfig):
     """TensorFlow's RMSprop, which trained Inception-v3: `eps` is under the root, and the mean square starts at 1."""
 
     name: Literal["rmsprop_tf"] = "rmsprop_tf"
-    lr: float = field(default=0.045, metadata={"above": 0})
+    lr: float = field(default=0.045, metadata={"above": 0, "max": 1000})
     """Peak learning rate for a step of `base_batch` images."""
-    weight_decay: float = field(default=4e-5, metadata={"min": 0})
+    weight_decay: float = field(default=4e-5, metadata={"min": 0, "max": 10})
     """L2 penalty, added to the gradient."""
     alpha: float = field(default=0.9, metadata={"min": 0, "below": 1})
     """Decay of the running mean of the squared gradient (1512.00567, section 8)."""
-    eps: float = field(default=1.0, metadata={"above": 0})
+    eps: float = field(default=1.0, metadata={"above": 0, "max": 10})
     """Added to the squares (1512.00567, section 8)."""
     momentum: float = field(default=0.9, metadata={"min": 0, "below": 1})
     """Factor of the last update that is added to the next."""
@@ -104,9 +104,9 @@ AnyOptimizer = SgdConfig | AdamWConfig | LarsConfig | LambConfig | RmspropTfConf
 class ScheduleConfig:
     """Settings that all schedules share: a linear warm-up from zero (1706.02677, section 2.2)."""
 
-    warmup_epochs: float = field(default=0.0, metadata={"min": 0})
+    warmup_epochs: float = field(default=0.0, metadata={"min": 0, "max": 1_000_000})
     """Epochs in which the learning rate rises to its peak."""
-    warmup_steps: int = field(default=0, metadata={"min": 0})
+    warmup_steps: int = field(default=0, metadata={"min": 0, "max": 1_000_000_000})
     """Length of the warm-up in optimizer steps; set this or `warmup_epochs`, not both."""
 
 
@@ -115,7 +115,7 @@ class StepScheduleConfig(ScheduleConfig):
     """Divide the learning rate at fixed epochs."""
 
     name: Literal["step"] = "step"
-    milestones: tuple[float, ...] = field(default=(30.0, 60.0, 80.0), metadata={"above": 0})
+    milestones: tuple[float, ...] = field(default=(30.0, 60.0, 80.0), metadata={"above": 0, "max": 1_000_000})
     """Epochs, in rising order, at which the learning rate is multiplied by `gamma`."""
     gamma: float = field(default=0.1, metadata={"above": 0, "below": 1})
     """Factor at each milestone."""
@@ -126,7 +126,7 @@ class CosineScheduleConfig(ScheduleConfig):
     """Half a cosine from the peak, after the warm-up, to `final_lr` (1608.03983, without restarts)."""
 
     name: Literal["cosine"] = "cosine"
-    final_lr: float = field(default=0.0, metadata={"min": 0})
+    final_lr: float = field(default=0.0, metadata={"min": 0, "max": 1000})
     """Learning rate after the last step, at most the peak."""
 
 
@@ -135,7 +135,7 @@ class LinearScheduleConfig(ScheduleConfig):
     """A straight line from the peak, after the warm-up, to `final_lr`."""
 
     name: Literal["linear"] = "linear"
-    final_lr: float = field(default=0.0, metadata={"min": 0})
+    final_lr: float = field(default=0.0, metadata={"min": 0, "max": 1000})
     """Learning rate after the last step, at most the peak."""
 
 
@@ -151,9 +151,9 @@ class PolynomialScheduleConfig(ScheduleConfig):
     """From the peak, after the warm-up, to `final_lr` by a power of the share of steps left."""
 
     name: Literal["polynomial"] = "polynomial"
-    final_lr: float = field(default=0.0, metadata={"min": 0})
+    final_lr: float = field(default=0.0, metadata={"min": 0, "max": 1000})
     """Learning rate after the last step, at most the peak."""
-    power: float = field(default=2.0, metadata={"above": 0})
+    power: float = field(default=2.0, metadata={"above": 0, "max": 100})
     """Exponent: 2 in recipes with LARS (1709.05011), 1 for a straight line."""
 
 
@@ -162,7 +162,7 @@ class PiecewiseScheduleConfig(ScheduleConfig):
     """Straight lines between points, evaluated at every step; the points contain the warm-up."""
 
     name: Literal["piecewise"] = "piecewise"
-    points: tuple[float, ...] = field(default=(0.0, 2.0, 90.0), metadata={"min": 0})
+    points: tuple[float, ...] = field(default=(0.0, 2.0, 90.0), metadata={"min": 0, "max": 1_000_000})
     """Epochs, rising from 0; after the last point its factor holds."""
     factors: tuple[float, ...] = field(default=(0.0, 1.0, 0.0), metadata={"min": 0, "max": 1})
     """Share of the peak at each of the points."""

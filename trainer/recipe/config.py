@@ -47,7 +47,7 @@ class Recipe:
     """Images per optimizer step, over all processes and accumulated micro-batches."""
     micro_batch: int = field(default=32, metadata={"min": 1, "max": 65_536})
     """Images per process and forward pass, over which BatchNorm computes its statistics."""
-    clip_norm: float | None = field(default=None, metadata={"above": 0})
+    clip_norm: float | None = field(default=None, metadata={"above": 0, "max": 1_000_000})
     """Largest norm of the gradient of all weights together; a longer gradient is scaled down. None: no limit."""
     max_skipped: int = field(default=0, metadata={"min": 0, "max": 1_000_000})
     """Steps that a run may skip because their gradient is not finite; one more ends the run."""
@@ -105,7 +105,7 @@ class SiteConfig:
     """Newest checkpoints kept in the run directory."""
     keep_best: int = field(default=1, metadata={"min": 0, "max": 1_000_000})
     """Checkpoints of highest top-1 kept in addition."""
-    checkpoints_gb: float | None = field(default=None, metadata={"above": 0})
+    checkpoints_gb: float | None = field(default=None, metadata={"min": 0.001, "max": 1_000_000})
     """Most disk space for all checkpoints together, gigabytes. None: what is free there."""
     save_failure: Literal["go-on", "stop"] = "go-on"
     """If a checkpoint cannot be written: print that, go on and try again later, or stop the run."""

@@ -43,7 +43,11 @@ class Journal:
         self._count(kind)
 
     def settle(self) -> None:
-        """As `Telemetry.settle`."""
+        """Make sure that the file holds all records.
+
+        Raises:
+            OSError: It does not; those that are held in memory would be lost with this process.
+        """
         if error := self._file.flush():
             raise error
 

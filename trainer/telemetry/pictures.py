@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
+from data.names import shown
 from data.plan.config import InputConfig
 from models import class_names
 from trainer.telemetry.mistakes import Mistake
@@ -42,9 +43,9 @@ def wanted(epoch: int, epochs: int) -> bool:
 
 
 def display_names(classes: Sequence[str]) -> list[str]:
-    """The names of the classes, with ImageNet's synsets replaced by their English words."""
+    """The names of the classes, escaped, with ImageNet's synsets replaced by their English words."""
     known = class_names.names() if all(name[:1] == "n" and name[1:].isdigit() for name in classes) else {}
-    return [known.get(name, name) for name in classes]
+    return [shown(known.get(name, name)) for name in classes]
 
 
 def batch(images: Tensor, targets: Tensor, config: InputConfig, names: Sequence[str]) -> Picture:

@@ -54,24 +54,19 @@ class Telemetry:
         self._total_steps = context.recipe.epochs * plan.steps_per_epoch
         self._names = pictures.display_names(plan.manifest.classes)
         self._waits = _Waits(context.console.say)
-        self._journal = Journal(context.run, step, evaluated, context.console.say)
-        self._restarts = self._journal.starts
+        self.journal = Journal(context.run, step, evaluated, context.console.say)
+        self._restarts = self.journal.starts
         # readers drop earlier points from this step on, so that a restart gives one curve without an overlap
         self._board = Board(context.run.path, context.console.say, step + 1, plan.images_seen(step) + 1)
         self._trackers = Trackers(context)
-        gone = self._journal.gone(step, records)
+        gone = self.journal.gone(step, records)
         for text in gone:
             context.console.say(text)
         self._open(step, environment | ({"gone": gone} if gone else {}))
 
-    @property
-    def records(self) -> int:
-        """Records of metrics.jsonl so far, starts apart."""
-        return self._journal.records
-
     def train(self, point: Point) -> None:
         groups = {**point.groups(), "run": {"skipped": point.counts.skipped, "restarts": self._restarts}}
-        self._journal.write("train", point.step, {"epoch": point.epoch, **dict(flat(groups))})
+        self.journal.write("train", point.step, {"epoch": point.epoch, **dict(flat(groups))})
         scalars = {f"{group}/{name}": value for group, values in groups.items() for name, value in values.items()}
         if shown(point.step, self._setup.site.log_every, self._plan.steps_per_epoch, self._total_steps):
             self._board.scalars(point.step, scalars)
@@ -92,7 +87,7 @@ class Telemetry:
         for kind, scores in zip(("eval", "eval_ema"), results, strict=False):
             figures = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
             counts = {"images": scores.images, "broken": scores.broken, "images_seen": images_seen}
-            self._journal.write(kind, step, {"epoch": epoch, **figures, **counts, **times})
+            self.journal.write(kind, step, {"epoch": epoch, **figures, **counts, **times})
             scalars |= {f"{kind}/{name}": value for name, value in figures.items()}
             self._board.by_images(images_seen, {f"{kind}_{name}": value for name, value in figures.items()})
         self._board.scalars(step, scalars)
@@ -110,16 +105,8 @@ class Telemetry:
         if worst:
             self._board.picture("images/mistakes", step, pictures.mistakes(worst, self._names))
 
-    def settle(self) -> None:
-        """Make sure that metrics.jsonl holds all records.
-
-        Raises:
-            OSError: It does not; those that are held in memory would be lost with this process.
-        """
-        self._journal.settle()
-
     def close(self) -> None:
-        self._journal.close()
+        self.journal.close()
         self._board.close()
         self._trackers.close()
         self._setup.console.close()
@@ -132,7 +119,7 @@ class Telemetry:
             self._board.describe(settings(recipe), (*metrics, "throughput/images_per_s"))
             self._board.text("recipe", 0, f"```yaml\n{dump(recipe)}```")
         self._board.text("environment", step, f"```json\n{json.dumps(environment, indent=2)}\n```")
-        self._journal.write("start", step, {"schema": METRICS_SCHEMA, **environment})
+        self.journal.write("start", step, {"schema": METRICS_SCHEMA, **environment})
 
 
 def conclude(run: RunDirectory, step: int, say: Callable[[str], None]) -> None:

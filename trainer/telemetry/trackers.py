@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+from data import schema
 from trainer.context import RunContext
 from trainer.exits import RunEndedError
 from trainer.recipe.config import Recipe
@@ -31,7 +32,7 @@ class Trackers:
             TrackerError: One cannot be opened.
         """
         self._say, self._file = context.console.say, context.run.trackers
-        known = json.loads(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
+        known = schema.parse(self._file.read_text(encoding="utf-8")) if self._file.exists() else {}
         self._open: dict[str, Any] = {}
         for name in context.site.trackers:
             options = _options(name, context, known.get(name))

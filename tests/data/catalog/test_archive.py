@@ -9,7 +9,7 @@ from typing import Literal
 
 import pytest
 
-from data.catalog.archive import ArchiveError, Member, drain, members, plain, unzipped
+from data.catalog.archive import MOST_BEHIND_MB, MOST_MEMBER, ArchiveError, Member, drain, members, plain, unzipped
 from tests.data.archives import tar
 
 END = bytes(1024)
@@ -166,6 +166,27 @@ def test_an_extension_of_nonsense_is_told(text: bytes) -> None:
         listed(tar({"a.jpg": b"1"})[:1024] + bad + tar({"b.jpg": b"1"}))
 
 
+def extension(kind: bytes, content: bytes, size: int | None = None) -> bytes:
+    header = tarfile.TarInfo("x")
+    header.type, header.size = kind, len(content) if size is None else size
+    return header.tobuf(tarfile.USTAR_FORMAT) + content + bytes(-len(content) % 512)
+
+
+@pytest.mark.parametrize(
+    ("headers", "reason"),
+    [
+        (extension(b"L", b"name", 1 << 32), "4,294,967,296 bytes of attributes"),
+        (extension(b"x", b"", 1 << 32), "4,294,967,296 bytes of attributes"),
+        (extension(b"L", b"name") * 3000, "maximum recursion depth"),
+        (extension(b"x", b"22 GNU.sparse.major=1\n22 GNU.sparse.minor=0\n"), "(invalid literal|not enough values)"),
+    ],
+    ids=["long name", "many attributes", "thousands of names", "sparse"],
+)
+def test_headers_that_no_program_writes_take_no_memory(headers: bytes, reason: str) -> None:
+    with pytest.raises(ArchiveError, match=rf"x\.tar: no tar archive, or a damaged one: .*{reason}"):
+        listed(headers + tar({"b.jpg": b"\xff\xd8" * 512}))
+
+
 @pytest.mark.parametrize("content", [gzip.compress(os.urandom(2000)), b"\xff\xd8\xff\xe0" + bytes(600), b""])
 def test_what_is_no_archive_is_told_with_the_mend(content: bytes) -> None:
     with pytest.raises(ArchiveError, match=r"x\.tar: no tar archive.*; unpack it if it is compressed, or copy or down"):
@@ -184,6 +205,21 @@ def contents(path: Path) -> Iterator[tuple[str, bytes]]:
         for member in members(stream, str(path)):
             yield member.name, stream.read(member.size)
         drain(stream)
+
+
+def test_a_gzip_file_does_not_unpack_to_all_there_is(tmp_path: Path) -> None:
+    file = tmp_path / "x.tgz"
+    header = tarfile.TarInfo("zeros")
+    header.size = MOST_MEMBER + 1
+    file.write_bytes(gzip.compress(header.tobuf() + bytes(1024)))
+    with pytest.raises(ArchiveError, match=r"x\.tgz: zeros: unpacks to more than any such archive"):
+        dict(contents(file))
+    with gzip.open(file, "wb", compresslevel=1) as stream:
+        stream.write(tar(FILES))
+        for _ in range(MOST_BEHIND_MB + 1):
+            stream.write(bytes(1 << 20))
+    with pytest.raises(ArchiveError, match=r"x\.tgz: goes on behind the end of the archive"):
+        dict(contents(file))
 
 
 def test_members_of_a_gzip_file_are_read_while_they_are_listed(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 import hashlib
 import pickle
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -100,6 +100,13 @@ def test_images_without_file_names_are_numbered(tmp_path: Path) -> None:
     assert names == [f"test_batch/0000{row}.png" for row in range(3)]
 
 
+def test_names_that_are_no_text_are_not_written_out(tmp_path: Path) -> None:
+    cifar10(tmp_path)
+    file = tmp_path / "cifar-10-batches-py" / "test_batch"
+    file.write_bytes(python3(batch(0, 4, "labels", 10) | {"filenames": [nested()] * 4}))
+    assert next(entry.name for entry in dataset.find(tmp_path).listing("val").entries).startswith("test_batch/0000")
+
+
 def test_a_file_name_cannot_lead_elsewhere(tmp_path: Path) -> None:
     cifar10(tmp_path)
     images = batch(0, 1, "labels", 10) | {"filenames": ["../../etc/passwd"]}
@@ -151,6 +158,18 @@ def shuffled() -> bytes:
     return python3(images | {"data": np.asfortranarray(images["data"])})
 
 
+def nested() -> list[Any]:
+    """To write it out would take all memory."""
+    return reduce(lambda inner, _: [inner] * 10, range(40), ["x"])
+
+
+def one_row_many_times() -> bytes:
+    """A pickle of 100 bytes that makes an array of a gigabyte."""
+    shape = b"J\x00\x00\x05\x00M\x00\x0c\x86"
+    array = b"cnumpy\nndarray\n" + shape + b"cnumpy\ndtype\nU\x02u1\x85R\x86R"
+    return b"\x80\x02}(U\x04data" + array + b"U\x06labels]u."
+
+
 @pytest.mark.parametrize(
     ("file", "make", "reason"),
     [
@@ -165,7 +184,19 @@ def shuffled() -> bytes:
         ("test_batch", changed(labels="none"), "test_batch lacks 'labels', one for each of 4 images; unpack it again"),
         ("test_batch", changed(labels=[1, 2]), "test_batch lacks 'labels', one for each of 4 images"),
         ("test_batch", changed(labels=[1, 2, 3, 10]), "test_batch has the label 10, but there are 10 classes"),
-        ("test_batch", changed(labels=[1, 2, 3, "cat"]), "test_batch has the label 'cat', but there are 10 classes"),
+        ("test_batch", changed(labels=[1, 2, 3, "cat"]), "test_batch has the label 'str', but there are 10 classes"),
+        (
+            "test_batch",
+            lambda: python3(batch(0, 4, "labels", 10) | {"labels": [1, 2, 3, nested()]}),
+            "test_batch has the label 'list', but there are 10 classes",
+        ),
+        (
+            "test_batch",
+            lambda: python3(batch(0, 4, "labels", 10) | {"labels": [10**5000] * 4}),
+            "has the label 'int', but",
+        ),
+        ("test_batch", one_row_many_times, "test_batch does not hold its pixels in one block"),
+        ("batches.meta", lambda: python3({"label_names": ["\ud800"] * 10}), "batches.meta has no list of names"),
         ("batches.meta", lambda: python2({"num_vis": 3072}), "batches.meta has no list of names 'label_names'"),
         ("batches.meta", lambda: python2({"label_names": [1]}), "batches.meta has no list of names 'label_names'"),
     ],

@@ -2,6 +2,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from PIL import Image
 
 from data.catalog import manifest, tree
-from data.catalog.manifest import COLUMNS, JPEG, RGB, DamagedManifestError, Manifest
+from data.catalog.manifest import COLUMNS, JPEG, RAW, RGB, DamagedManifestError, Manifest
 from data.types import BrokenImage
 from data.verify import verify
 
@@ -105,6 +106,72 @@ def test_a_damaged_table_of_contents_is_noticed_whatever_zipfile_raises(root: Pa
 def test_another_kind_of_file_is_refused(root: Path, content: bytes) -> None:
     (root / "m.npz").write_bytes(content)
     with pytest.raises(DamagedManifestError, match="is no manifest"):
+        manifest.load(root / "m.npz", root / "train")
+
+
+def text(*names: bytes) -> dict[str, Any]:
+    """The columns of the names of nine images."""
+    every = [*names, *(b"n%d" % number for number in range(9 - len(names)))]
+    return {"names": np.frombuffer(b"".join(every), np.uint8), "ends": np.cumsum([len(name) for name in every])}
+
+
+def changed(column: str, row: int, value: int) -> Callable[[dict[str, Any]], dict[str, Any]]:
+    def change(stored: dict[str, Any]) -> dict[str, Any]:
+        values = stored[column].astype(np.int64)
+        values[row] = value
+        return {column: values}
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        (lambda stored: {"targets": stored["targets"][:-1]}, r"widths has the shape \(9,\), not \(8,\)"),
+        (lambda stored: {"hashes": stored["hashes"][:, :3]}, "hashes has the shape"),
+        (lambda stored: {"folder_mtimes": stored["folder_mtimes"][1:]}, "folder_mtimes has the shape"),
+        (changed("targets", 8, 3), "targets goes from 0 to 3, beyond 0 to 2"),
+        (changed("targets", 0, -1), "targets goes from -1 to 2, beyond 0 to 2"),
+        (changed("widths", 4, 0), "widths goes from 0 "),
+        (changed("sizes", 4, 1 << 62), "sizes goes from "),
+        (changed("archive", 4, 1), "archive goes from 0 to 1, beyond 0 to 0"),
+        (changed("formats", 4, RAW), "raw pixels have another size"),
+        (changed("ends", 4, 1), "ends do not rise"),
+        (lambda _: text(b"../../etc/passwd.JPEG"), r"\.\./\.\./etc/passwd.JPEG leads out"),
+        (lambda _: text(b"cat/0.JPEG", b"cat/x/.."), r"cat/x/\.\. leads out"),
+        (lambda _: text(b"a", b"/etc/passwd.JPEG"), "/etc/passwd.JPEG leads out"),
+        (lambda _: text(b"a\0b"), r"a\\x00b leads out"),
+        (lambda _: {"folders": np.array(["", "/etc", "a", "b"])}, "/etc leads out"),
+        (lambda _: {"archives": np.array(["../a.tar"]), "archive_sizes": np.array([1 << 40])}, r"\.\./a.tar leads out"),
+        (lambda _: {"archives": np.array(["a.tar"]), "archive_sizes": np.array([1])}, "ends behind its archive"),
+        (lambda _: {"classes": np.array(["a", "b", "\ud800"])}, "surrogates not allowed"),
+        (lambda stored: {"targets": stored["targets"].astype(float)}, "Cannot cast"),
+        (lambda _: {"targets": np.array([None] * 9)}, "Object arrays cannot be loaded when allow_pickle=False;"),
+    ],
+)
+def test_columns_that_contradict_each_other_or_lead_elsewhere_are_refused(
+    root: Path, change: Callable[[dict[str, Any]], dict[str, Any]], reason: str
+) -> None:
+    file = root / "m.npz"
+    scan(root).save(file)
+    with np.load(file) as whole:
+        stored = dict(whole)
+    np.savez(file, **{**stored, **change(stored)})
+    with pytest.raises(DamagedManifestError, match=rf"{file} is no manifest: .*{reason}"):
+        manifest.load(file, root / "train")
+
+
+def test_two_dots_in_a_name_are_no_way_out(root: Path) -> None:
+    (root / "train/cat/0.JPEG").rename(root / "train/cat/..0..JPEG")
+    scan(root).save(root / "m.npz")
+    assert manifest.load(root / "m.npz", root / "train").name(0) == "cat/..0..JPEG"
+
+
+def test_a_small_file_unpacks_to_no_gigabyte(root: Path) -> None:
+    scan(root).save(root / "m.npz")
+    with np.load(root / "m.npz") as whole:
+        np.savez_compressed(root / "m.npz", **dict(whole))
+    with pytest.raises(DamagedManifestError, match="compressed, as no manifest is"):
         manifest.load(root / "m.npz", root / "train")
 
 

@@ -1,9 +1,12 @@
 import base64
 import itertools
+import struct
+import zlib
+from functools import reduce
 
 import pytest
 
-from data.prepare.matlab import structures
+from data.prepare.matlab import MOST_BYTES, structures
 from tests.data.archives import entity, leaf, meta_mat
 
 # written by scipy 1.17: a vector called `other`, two structures called `synsets`, both compressed; less the first line
@@ -45,6 +48,26 @@ def test_a_file_that_is_cut_is_refused_wherever_it_is(compressed: bool) -> None:
     for length in range(len(whole) - 1):
         with pytest.raises(ValueError, match=r"^(damaged|no MATLAB file|holds no array)"):
             structures(whole[:length], "synsets")
+
+
+def packed(body: bytes) -> bytes:
+    content = zlib.compress(body)
+    return struct.pack("<II", 15, len(content)) + content
+
+
+def test_a_small_file_unpacks_to_no_gigabyte() -> None:
+    head = meta_mat(ROWS[1:])[:128]
+    with pytest.raises(ValueError, match="does not unpack to at most 16,777,216 bytes"):
+        structures(head + packed(bytes(MOST_BYTES + 1)), "synsets")
+    with pytest.raises(ValueError, match="16,777,217 bytes, where 16,777,216 are plenty"):
+        structures(bytes(MOST_BYTES + 1), "synsets")
+
+
+def test_what_is_packed_a_thousand_times_is_not_unpacked_to_its_end() -> None:
+    whole = meta_mat([leaf("n01440764", 1)], compressed=False)
+    body = reduce(lambda content, _: packed(content), range(1100), whole[128:])
+    with pytest.raises(ValueError, match="holds no array of structures"):
+        structures(whole[:128] + body, "synsets")
 
 
 def test_damage_gives_no_other_error() -> None:

@@ -14,7 +14,7 @@ from torch import nn
 
 from models import factory, weights
 from models.config import ModelConfig
-from trainer.checkpoint import store
+from trainer.checkpoint import files, store
 from trainer.checkpoint.files import MODEL, STATE
 
 
@@ -200,6 +200,37 @@ def test_a_damaged_one_is_passed_over_for_the_next_older_and_said(
     with caplog.at_level(logging.WARNING):
         assert newest(tmp_path) == 1
     assert "step-0000000002 is skipped" in caplog.text
+
+
+class Planted:
+    """Runs a command where it is unpickled."""
+
+    def __init__(self, command: str) -> None:
+        self._command = command
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.system, (self._command,)
+
+
+@pytest.mark.parametrize("planted", [True, False])
+def test_what_another_program_put_there_is_not_run_and_no_one_is_told_how_to(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, planted: bool
+) -> None:
+    """Whether it is a pickle that runs a command, or weights that say nothing of their network."""
+    save(tmp_path, 1, 2)
+    path = tmp_path / "step-0000000002"
+    if planted:
+        torch.save({"step": 2, "optimizer": Planted(f"touch {tmp_path}/ran")}, path / STATE)
+    else:
+        safetensors.torch.save_file({"w": torch.zeros(3)}, path / MODEL)
+    manifest = json.loads((path / "manifest.json").read_text())
+    manifest["files"] = {name: files.describe(path / name) for name in manifest["files"]}
+    (path / "manifest.json").write_text(json.dumps(manifest))
+    with caplog.at_level(logging.WARNING):
+        assert newest(tmp_path) == 1
+    assert f"{path} is skipped: it holds more than tensors" in caplog.text
+    assert not (tmp_path / "ran").exists()
+    assert "weights_only" not in caplog.text.partition("\n")[0]
 
 
 def test_a_damaged_one_of_the_same_step_is_written_again(tmp_path: Path) -> None:

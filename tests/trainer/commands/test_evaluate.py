@@ -28,6 +28,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     answered([1], [0], [0.5]).save(root / "other.npz")
     (root / "bad.npz").write_bytes(b"nothing")
     (root / "labels.json").write_text(json.dumps({"a/1.JPEG": 5, "b/1.JPEG": 5}))
+    (root / "deep.json").write_text("[" * 100_000)
     (root / "torn.safetensors").write_bytes(b"\x00" * 8 + b"{")
     RunDirectory(root / "begun").make()
     (root / "begun" / "recipe.yaml").write_text("{model: {name: resnet20, num_classes: 2}}")
@@ -64,6 +65,11 @@ REFUSALS = {
     "begun": (["begun", *DATA], "WEIGHTS: begun holds no weights yet"),
     "no run": (["set", *DATA], "WEIGHTS: set is a folder without recipe.yaml; name a run directory, a file of"),
     "unknown": (["resnet5O", *DATA], "WEIGHTS: 'resnet5O' is nothing that can be evaluated"),
+    "long": (["x" * 300, *DATA], "xxx: File name too long"),
+    "long data": (["net.safetensors", "--data", "x" * 300], f"{'x' * 190}"),
+    "long output": (["net.safetensors", *DATA, "--output", "x" * 300], "xxx: File name too long"),
+    "long labels": (["net.safetensors", *DATA, "--labels", "x" * 300], "xxx: File name too long"),
+    "deep labels": (["net.safetensors", *DATA, "--labels", "deep.json"], "deep.json: no JSON: nested too deeply"),
     "answers": (["one.npz", *DATA], "WEIGHTS: one.npz holds answers, not weights; --compare takes two of them"),
     "torn": (["torn.safetensors", *DATA], "weights: torn.safetensors is not a whole safetensors file"),
     "other network": (

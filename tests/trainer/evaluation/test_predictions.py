@@ -47,7 +47,30 @@ def empty(file: Path) -> None:
     file.write_bytes(b"")
 
 
-@pytest.mark.parametrize("harm", [damaged, cut, foreign, lone, text, empty])
+def encrypted(file: Path) -> None:
+    content = bytearray(file.read_bytes())
+    content[content.index(b"PK\1\2") + 8] |= 1
+    file.write_bytes(content)
+
+
+def changed(file: Path, **columns: object) -> None:
+    with np.load(file) as stored:
+        np.savez(file, **{**stored, **columns})
+
+
+def short(file: Path) -> None:
+    changed(file, targets=np.zeros(499, np.int32))
+
+
+def deep(file: Path) -> None:
+    changed(file, about="[" * 100_000)
+
+
+def silent(file: Path) -> None:
+    changed(file, about="{}")
+
+
+@pytest.mark.parametrize("harm", [damaged, cut, foreign, lone, text, empty, encrypted, short, deep, silent])
 def test_a_file_that_holds_no_predictions_is_refused_by_its_name(harm, tmp_path: Path) -> None:
     file = tmp_path / "predictions.npz"
     many = np.random.default_rng(0).integers(0, 10, 500).tolist()

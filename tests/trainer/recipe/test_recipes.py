@@ -44,7 +44,7 @@ def test_an_empty_file_is_the_defaults(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "value"),
-    [("1e-4", 1e-4), ("5E3", 5e3), ("1.e-4", 1e-4), (".5", 0.5), ("3", 3.0), ("+2.5e+1", 25.0)],
+    [("1e-4", 1e-4), ("5E2", 5e2), ("1.e-4", 1e-4), (".5", 0.5), ("3", 3.0), ("+2.5e+1", 25.0)],
 )
 def test_numbers_are_read_as_yaml_1_2_reads_them(tmp_path: Path, text: str, value: float) -> None:
     assert load_text(tmp_path, f"optimizer: {{name: sgd, lr: {text}}}").optimizer == SgdConfig(lr=value)
@@ -57,6 +57,11 @@ def test_numbers_are_read_as_yaml_1_2_reads_them(tmp_path: Path, text: str, valu
         ("epochs: 1:30", "epochs: '1:30'; expected a whole number"),  # 90 in YAML 1.1
         ("sync_bn: no", "sync_bn: 'no'; expected true or false"),  # false in YAML 1.1
         ("optimizer: {name: sgd, lr: .inf}", "optimizer.lr: inf; must be finite and above 0"),
+        ("optimizer: {name: sgd, lr: 1e30}", "optimizer.lr: 1e+30; must be above 0 and at most 1000"),
+        (
+            "optimizer: {name: sgd, weight_decay: 1e18}",
+            "optimizer.weight_decay: 1e+18; must be at least 0 and at most 10",
+        ),
         ("epochs: 2021-01-01", "epochs: '2021-01-01'; expected a whole number"),
         ("epochs: 3\nseed: 1\nepochs: 4", "line 3: duplicate key epochs"),
         ("optimizer: {lr: 1, lr: 2}", "line 1: duplicate key lr"),

@@ -87,10 +87,10 @@ def test_a_disk_that_is_full_for_a_while_leaves_no_gap(tmp_path: Path, capsys: p
             telemetry.train(point(step))
         assert sum(1 for _ in run.records()) < 15
         with pytest.raises(OSError, match=r"metrics.jsonl"):
-            telemetry.settle()
+            telemetry.journal.settle()
     telemetry.train(point(21))
-    telemetry.settle()
-    assert telemetry.records == 21
+    telemetry.journal.settle()
+    assert telemetry.journal.records == 21
     telemetry.close()
     steps = list(range(1, 22))
     assert [record["step"] for record in run.records()] == [0, *steps]
