@@ -54,7 +54,7 @@ def main() -> int:
     preload()
     with tempfile.TemporaryDirectory(prefix="codes-") as folder:
         root = Path(folder)
-        shutil.copy(FOLDER / "demo.yaml", root / "recipe.yaml")
+        (root / "recipe.yaml").write_bytes((FOLDER / "demo.yaml").read_bytes())
         images(root)
         whole = undisturbed(root)
         (root / "run").rename(root / "whole")
