@@ -15,6 +15,7 @@ from data.catalog.archive import ArchiveError, Member
 from data.catalog.listing import Entry, Listing
 from data.catalog.pack_record import CLASSES, RECORD, unfinished
 from data.catalog.tree import EXTENSIONS
+from data.output_folder import some
 
 THREADS = 8  # on a network file system most of the time is spent waiting; on a local one they cost nothing
 MAX_DIGITS = 6  # a million classes, as many as a network may have: each gets a name
@@ -45,7 +46,7 @@ def listing(root: Path, split: str) -> Listing:
     with ThreadPoolExecutor(THREADS) as pool:
         entries = sorted(chain.from_iterable(pool.map(partial(_entries, folder), range(len(archives)), archives)))
     if not entries:
-        raise ShardError(f"{folder} holds no image in {_some(archives)}; expected files like a.jpg and a.cls in them")
+        raise ShardError(f"{folder} holds no image in {some([*archives])}; expected files like a.jpg and a.cls in them")
     classes = _classes(root, highest=entries[-1].target)
     return Listing(root=folder, classes=classes, entries=entries, archives=archives)
 
@@ -114,7 +115,3 @@ def _classes(root: Path, highest: int) -> tuple[str, ...]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ShardError(f"{file} names {twice!r} twice; each line must be another class")
     return names
-
-
-def _some(names: tuple[str, ...]) -> str:
-    return names[0] if len(names) == 1 else f"{names[0]} to {names[-1]}"

@@ -95,24 +95,17 @@ def _listed(context: RunContext, split: str, found: Manifest | Listing) -> Manif
     begun = context.run.manifest(split).exists()
     if context.site.smoke and not begun:
         found = found.spread(smoke.images(context.recipe, split))
-    journal = dataset.journal_file(context.run.path, split)
-    images = _looked_at(found, context, split, journal) if isinstance(found, Listing) else found
+    journal, images = dataset.journal_file(context.run.path, split), found
+    if isinstance(found, Listing):
+        with counting(f"looking at the images of {context.site.data / split}", "images") as show:
+            images = scanned(found, journal, lambda *counts: context.stop.check() or show(*counts))
+    assert isinstance(images, Manifest)
     if problem := _problem(images, context, begun=begun):
         raise UnusableDataError(problem)
     if not begun:
         images.save(context.run.manifest(split))
     journal.unlink(missing_ok=True)
     return images
-
-
-def _looked_at(listing: Listing, context: RunContext, split: str, journal: Path) -> Manifest:
-    with counting(f"looking at the images of {context.site.data / split}", "images") as show:
-
-        def progress(done: int, total: int) -> None:
-            context.stop.check()
-            show(done, total)
-
-        return scanned(listing, journal, progress)
 
 
 def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manifest:

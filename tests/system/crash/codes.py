@@ -3,6 +3,7 @@
 Reads cells of the table in `trainer/FORMATS.md` as JSON, a list of (event, phase), and prints their codes as another.
 """
 
+import errno
 import json
 import os
 import shutil
@@ -12,7 +13,7 @@ import tempfile
 from pathlib import Path
 
 from tests.system.crash.__main__ import TINY, images, with_shim
-from tests.system.crash.trials import Trial, preload, start
+from tests.system.crash.trials import How, Trial, preload, start
 from trainer.recipe.recipes import FOLDER
 
 PLACES = {
@@ -25,6 +26,18 @@ PLACES = {
 }
 """A call of each phase."""
 UNNOTICED = ("SIGHUP under `nohup`", "output cannot be written")
+FLAGS = {
+    "none": (),
+    "a flag is wrong": ("--epochs", "0"),
+    "the folder holds something else": (),
+    "the loss is not finite": ("--optimizer.lr", "1e4", "--save-steps", "9"),
+}
+HAPPENING: dict[str, tuple[How, int]] = {
+    "Ctrl-C, SIGTERM, SIGHUP, SIGUSR2": ("signal", 0),
+    "the disk is full": ("fail on", errno.ENOSPC),
+    "the disk fails": ("fail on", errno.EIO),
+    "SIGKILL": ("kill", 0),
+}
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
 
@@ -41,11 +54,11 @@ def main() -> int:
     preload()
     with tempfile.TemporaryDirectory(prefix="codes-") as folder:
         root = Path(folder)
-        (root / "recipe.yaml").write_text((FOLDER / "demo.yaml").read_text())
+        (root / "recipe.yaml").write_bytes((FOLDER / "demo.yaml").read_bytes())
         images(root)
         whole = undisturbed(root)
         (root / "run").rename(root / "whole")
-        codes = [whole if event in UNNOTICED else code(event, phase, root) for event, phase in cells]
+        codes = [whole if cell[0] in UNNOTICED or cell == ("none", "end") else code(*cell, root) for cell in cells]
     json.dump(codes, sys.stdout)
     return 0
 
@@ -63,23 +76,13 @@ def code(event: str, phase: str, root: Path) -> int:
     shutil.rmtree(root / "run", ignore_errors=True)
     if phase == "finished":
         shutil.copytree(root / "whole", root / "run")
-    match event:
-        case "none":
-            return run(root, Trial())
-        case "Ctrl-C, SIGTERM, SIGHUP, SIGUSR2":
-            return run(root, Trial(how="signal", call=1, error=stop_in(phase), place=PLACES[phase]))
-        case "SIGKILL":
-            return run(root, Trial(how="kill", call=1, place=PLACES[phase]))
-        case "a flag is wrong":
-            return run(root, Trial(), "--epochs", "0")
-        case "the folder holds something else":
-            (root / "run").mkdir()
-            (root / "run/metrics.jsonl").touch()
-            return run(root, Trial())
-        case "the loss is not finite":
-            return run(root, Trial(), "--optimizer.lr", "1e4", "--save-steps", "9")
-        case _:
-            raise ValueError(f"nobody knows how to do this: {event}")
+    if "folder" in event:
+        (root / "run").mkdir()
+        (root / "run/metrics.jsonl").touch()
+    if event in FLAGS:
+        return run(root, Trial(), *FLAGS[event])
+    how, error = HAPPENING[event]
+    return run(root, Trial(how=how, call=1, error=error or stop_in(phase), place=PLACES[phase]))
 
 
 def run(root: Path, trial: Trial, *flags: str, output: Path | None = None) -> int:
