@@ -205,6 +205,7 @@ class RunDirectory:
         lines = "".join(f"\n      {path}: {_show(old)} there, {_show(new)} asked for" for path, old, new in changed[:8])
         more = f"\n      and {len(changed) - 8} more" if len(changed) > 8 else ""
         fix = "\n    name another --output, or give the values that are there to continue that run"
+        fix += f"\n    to train that network on, name another --output, and --init.weights {self.path}"
         fix += "\n    --smoke shortens a recipe: such a run needs a folder of its own"
         return [f"--output: {self.path} holds a run of another recipe{lines}{more}{fix}"]
 

@@ -41,7 +41,7 @@ def main() -> int:
     preload()
     with tempfile.TemporaryDirectory(prefix="codes-") as folder:
         root = Path(folder)
-        shutil.copy(FOLDER / "demo.yaml", root / "recipe.yaml")
+        (root / "recipe.yaml").write_text((FOLDER / "demo.yaml").read_text())
         images(root)
         whole = undisturbed(root)
         (root / "run").rename(root / "whole")
