@@ -1,10 +1,13 @@
 """What all that fill a folder share: records, refusals, and one writer at a time. Standard library only."""
 
 import fcntl
+import grp
 import os
+import pwd
+import shlex
 import shutil
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +48,18 @@ def some(names: list[str]) -> str:
     """The first names, and how many more there are."""
     more = f" and {len(names) - SHOWN:,} more" if len(names) > SHOWN else ""
     return ", ".join(names[:SHOWN]) + more
+
+
+def exposed(folder: Path) -> list[str]:
+    """A warning if others than the folder's owner can write it; a group of the owner's name is the owner's."""
+    status, private = folder.stat(), False
+    with suppress(KeyError):  # a user or group without a name
+        private = grp.getgrgid(status.st_gid).gr_name == pwd.getpwuid(status.st_uid).pw_name
+    if not status.st_mode & (0o002 if private else 0o022):
+        return []
+    others = "everybody" if status.st_mode & 0o002 else "its group"
+    advice = f"to keep them from replacing the run's files: chmod go-w {shlex.quote(str(folder))}"
+    return [f"warning: {folder} can be written by {others}; {advice}"]
 
 
 def dangling(folder: Path, flag: str = "--output: ") -> list[str]:

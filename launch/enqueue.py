@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data.output_folder import exposed
 from launch import pinned, run_state
 from launch.array import results
 from launch.job import Sweep, TrainJob
@@ -90,11 +91,22 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
     if runs[0].cluster.cluster == "slurm" and not slurm.available():
         return refuse(["sbatch: not on this machine; submit from a login node, or add --cluster local, or --dry-run"])
     folder = LaunchFolder(sweep.root) if sweep else runs[0].folder
+    try:
+        runs = [replace(wanted, recipe=_begun(wanted)) for wanted in runs]
+    except InvalidConfigError as error:
+        return refuse(error.problems)
     if jobs := _queue(runs, folder, sweep):
         write(_guide(runs, jobs, sweep))
-        for warning in RunDirectory(folder.run).exposed():
+        for warning in exposed(folder.run):
             note(warning)
     return 0 if jobs else FAILED
+
+
+def _begun(wanted: Wanted) -> Recipe:
+    """The recipe with what follows from the weights that a new run begins from, which is printed."""
+    recipe, notes = preflight.begun(wanted.recipe, wanted.placed)
+    write("".join(f"{line}\n" for line in notes))
+    return recipe
 
 
 def _queue(runs: list[Wanted], folder: LaunchFolder, sweep: Sweep | None) -> list[str]:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from data import schema
-from trainer.rundir import METRICS_SCHEMA
+from trainer.records import SCHEMA
 
 Record = dict[str, Any]
 
@@ -53,7 +53,7 @@ def progress(file: Path) -> Progress:
     except FileNotFoundError:
         return Progress()
     for started in (first, newest.get("start", {})):
-        schema.check(started.get("schema"), METRICS_SCHEMA, file)
+        schema.check(started.get("schema"), SCHEMA, file)
     train, evaluated = newest.get("train", {}), newest.get("evaluation", {})
     written = (_number(record, "time") for record in newest.values())
     steps = (_whole(record, "step") for record in (train, evaluated))

@@ -81,7 +81,7 @@ def read(run: RunDirectory, *, acts: bool = False) -> Snapshot:
         is_cancelled=submission is not None and folder.is_cancelled(submission.job),
         holder=held.holder,
         touched_s=time.time() - held.touched[1] / 1e9 if held.touched else 0.0,
-        disk_is_full=not shutil.disk_usage(run.path).free,
+        disk_is_full=run.path.exists() and not shutil.disk_usage(run.path).free,
     )
 
 

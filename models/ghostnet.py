@@ -89,6 +89,10 @@ class GhostNet(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(HEAD, num_classes)
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:  # noqa: ARG002 - as timm calls it
+        """Stem and blocks, from front to back, for timm's groups of parameters."""
+        return {"stem": "^conv1|bn1", "blocks": [(r"^blocks\.(\d+)\.(\d+)", None), ("conv_head", (99999,))]}
+
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))  # (N, 3, 224, 224) -> (N, 16, 112, 112)
         x = self.blocks(x)  # -> (N, 960, 7, 7)

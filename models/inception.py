@@ -1,7 +1,7 @@
 """Inception-v3, its modules named by the paper's figures.
 
-Attribute names, the order of construction and the initialisation are torchvision's (which has them from TensorFlow's
-slim), so that its state dicts load and the same seed gives the same weights.
+Attribute names, the order of construction and the initialisation are torchvision's, which has them from slim, so that
+its state dicts load and the same seed gives the same weights.
 
 Reference:
     Rethinking the Inception Architecture for Computer Vision, arXiv 1512.00567; sections, tables and figures are its
@@ -15,10 +15,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+AUX_LOSS_WEIGHT = 0.4  # weight of the auxiliary head's loss in training (slim, train_image_classifier.py)
 Size = int | tuple[int, int]
-
-AUX_LOSS_WEIGHT = 0.4
-"""Weight of the auxiliary head's loss in training (slim, train_image_classifier.py)."""
 
 
 class InceptionOutputs(NamedTuple):
@@ -37,7 +35,7 @@ class Inception3(nn.Module):
 
     Args:
         num_classes: Length of a row of logits.
-        in_channels: Channels of an image.
+        in_channels: Of an image.
         aux_logits: Whether to have the auxiliary head; training then needs images of 299 px.
         dropout: Before the classifier; 0.5 in torchvision, 0.2 in slim.
     """
@@ -71,6 +69,11 @@ class Inception3(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.fc = nn.Linear(2048, num_classes)
         initialise(self)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, Any]:  # noqa: ARG002 - as timm calls it
+        """Stem and blocks, from front to back, for timm's groups of parameters."""
+        blocks = (name for name, _ in self.named_children() if name.startswith("Mixed"))
+        return {"stem": "^Conv2d", "blocks": [(name, (place,)) for place, name in enumerate(blocks)]}
 
     def forward(self, x: Tensor) -> Tensor | InceptionOutputs:
         x = self.Conv2d_1a_3x3(x)  # (N, 3, 299, 299) -> (N, 32, 149, 149)

@@ -39,6 +39,10 @@ class ResNet(nn.Module):
         self.fc = nn.Linear(features, design.num_classes)
         initialise(self, zero_last=design.zero_init_residual)
 
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:  # noqa: ARG002 - as timm calls it
+        """Stem and blocks, from front to back, for timm's groups of parameters."""
+        return {"stem": "^conv1|bn1", "blocks": r"^layer(\d+)\.(\d+)"}
+
     def forward(self, x: Tensor) -> Tensor:
         x = self.relu(self.bn1(self.conv1(x)))  # (N, 3, 224, 224) -> (N, 64, 112, 112)
         x = self.maxpool(x)  # -> (N, 64, 56, 56)

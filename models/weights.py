@@ -3,7 +3,6 @@
 import json
 import logging
 import struct
-from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -14,8 +13,8 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
-from models import mapping
 from models.config import ModelConfig
+from models.fitting import fit
 from models.table import TABLE
 
 _log = logging.getLogger(__name__)
@@ -26,11 +25,8 @@ ENTRIES = ("model", "state_dict", "module", "ema", "model_ema", "state_dict_ema"
 # What wrappers put before every key: DistributedDataParallel and AveragedModel, torch.compile, holders of an EMA.
 PREFIXES = ("module.", "_orig_mod.", "ema_model.", "ema.", "model.")
 UPDATES = "n_averaged"  # AveragedModel's counter, beside the keys
-AUXILIARY = "AuxLogits."
 # What torch.load gives on damaged bytes; with weights_only it has run nothing.
 UNREADABLE = (RuntimeError, EOFError, LookupError, TypeError, ValueError, AssertionError, AttributeError, struct.error)
-BATCHES = ".num_batches_tracked"  # a counter that nothing here reads, and old files lack
-MODULES_SHOWN = 12  # an error fills one screen
 
 
 # Options that change what a network computes and not the names of its weights: a file of another would load.
@@ -100,26 +96,6 @@ def read(path: Path) -> tuple[dict[str, Tensor], Origin]:
     if broken:
         raise ValueError(f"weights: {path} holds values that are no numbers, in {', '.join(broken[:3])}; it diverged")
     return state, _origin(said)
-
-
-def fit(network: nn.Module, state: Mapping[str, Tensor], name: str) -> None:
-    """Loads a state dict under our names or the reference's.
-
-    Raises:
-        ValueError: Keys are missing or unexpected, or shapes differ, listed by module; nothing is then loaded.
-    """
-    expected = network.state_dict()
-    stored = _renamed(state, name)
-    if not any(key.startswith(AUXILIARY) for key in expected):
-        stored = _without_auxiliary(stored)
-    counters = {key: value for key, value in expected.items() if key.endswith(BATCHES)}
-    stored = {**counters, **stored}
-    problems = _misfits(expected, stored)
-    if problems and all(line.startswith(AUXILIARY) and "missing" in line for line in problems):
-        problems.append("the file has no auxiliary head: build the network without one, --aux-logits False")
-    if problems:
-        raise ValueError("\n".join([f"weights: they do not fit {name}; nothing was loaded", *problems]))
-    network.load_state_dict(stored)
 
 
 def _from_hub(package: str, name: str) -> dict[str, Tensor]:
@@ -210,38 +186,3 @@ def _stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
             _log.info("weights: stripped the prefix %r", prefix)
             return _stripped({key.removeprefix(prefix): state[key] for key in keys})
     return state
-
-
-def _renamed(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
-    if name not in TABLE:
-        ours = [row.module for row in TABLE.values() if row.reference == name]
-        return mapping.to_reference(state, ours[0]) if ours else dict(state)
-    renamed = mapping.from_reference(state, TABLE[name].module)
-    if renamed.keys() != state.keys():
-        _log.info("weights: renamed from %s", TABLE[name].reference)
-    return renamed
-
-
-def _without_auxiliary(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    kept = {key: value for key, value in state.items() if not key.startswith(AUXILIARY)}
-    if len(kept) < len(state):
-        _log.info("weights: left out the auxiliary head, as this network has none")
-    return kept
-
-
-def _misfits(expected: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[str]:
-    """One line a module, at most a screen of them."""
-    leaves: dict[str, list[str]] = defaultdict(list)
-    for key in [*expected, *(key for key in stored if key not in expected)]:
-        module, _, leaf = key.rpartition(".")
-        if key not in stored:
-            leaves[module].append(f"{leaf} is missing")
-        elif key not in expected:
-            leaves[module].append(f"{leaf} is unexpected")
-        elif stored[key].shape != expected[key].shape:
-            leaves[module].append(f"{leaf} is {list(stored[key].shape)}, not {list(expected[key].shape)}")
-        elif stored[key].is_floating_point() != expected[key].is_floating_point():
-            leaves[module].append(f"{leaf} is {stored[key].dtype}, not {expected[key].dtype}")
-    lines = [f"{module}: {', '.join(what)}" for module, what in leaves.items()]
-    more = [f"and {len(lines) - MODULES_SHOWN} more modules"] if len(lines) > MODULES_SHOWN else []
-    return lines[:MODULES_SHOWN] + more

@@ -15,10 +15,10 @@ from data.names import shown
 from data.output_folder import dangling
 from data.types import has_dali
 from models import registry
-from trainer import devices, rendezvous
+from trainer import devices, rendezvous, sources
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
 from trainer.recipe.config import Precision, Recipe, SiteConfig
-from trainer.recipe.decode import range_problems
+from trainer.recipe.decode import InvalidConfigError, range_problems
 from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory
 from trainer.world import World
@@ -38,6 +38,7 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
         *world_problems(recipe, world.world_size),
         *compile_problems(recipe, world.world_size, lowers=site.accumulate == "auto"),
         *_registry_problems(recipe),
+        *_init_problems(recipe, site),
         *(_on_disk("--data", lambda: _data_problems(recipe, site)) if with_data else []),
         *_on_disk("--output", lambda: _output_problems(recipe, site)),
         *_loader_problems(site),
@@ -84,6 +85,8 @@ def size_problems(recipe: Recipe) -> list[str]:
         network = skeleton(recipe.model)
     except ValueError as error:
         return str(error).splitlines()
+    if problems := [*_frozen_problems(network, recipe), *_layer_problems(network, recipe)]:
+        return problems
     side = min(sizes.train_size, sizes.start_size or sizes.train_size)
     trained = _refusal(network.train(), recipe.micro_batch, side)
     evaluated = _refusal(network.eval(), 1, sizes.eval_crop)
@@ -93,17 +96,51 @@ def size_problems(recipe: Recipe) -> list[str]:
     return [*([training] if trained else []), *([evaluation] if evaluated else [])]
 
 
+def _frozen_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
+    from trainer.optim import freezing
+
+    if recipe.init.freeze is None:
+        return []
+    if recipe.precise_bn:
+        return ["precise_bn: computes the statistics that init.freeze keeps; leave one of them out"]
+    return freezing.problems(network, recipe.init.freeze)
+
+
+def _layer_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
+    if recipe.optimizer.layer_decay is None or hasattr(network, "group_matcher"):
+        return []
+    return [f"optimizer.layer_decay: the layers of {recipe.model.name} are not known in their order; leave it out"]
+
+
 def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
-    """The recipe with the `micro_batch` that the run was begun with by `accumulate: auto`, if nothing else differs.
+    """The recipe with what the run's first start has filled in, if nothing else differs.
+
+    That is the `micro_batch` of `accumulate: auto`, and what belongs to the weights of `init.weights`.
 
     Raises:
         InvalidConfigError: The directory's recipe is damaged.
     """
-    run = RunDirectory(site.output)
-    if site.accumulate == "recipe" or not run.recipe.exists():
+    run, begins = RunDirectory(site.output), recipe.init.weights
+    if (site.accumulate == "recipe" and not begins) or not run.recipe.exists():
         return recipe
     stored = load(str(run.recipe))
+    recipe = sources.adopted(recipe, stored)
+    if site.accumulate == "recipe":
+        return recipe
     return stored if replace(stored, micro_batch=recipe.micro_batch) == recipe else recipe
+
+
+def begun(recipe: Recipe, site: SiteConfig) -> tuple[Recipe, list[str]]:
+    """A run's recipe with what follows from the weights that it begins from, and what that is, if the run is new.
+
+    Raises:
+        InvalidConfigError: The weights cannot be used.
+    """
+    if not recipe.init.weights or RunDirectory(site.output).recipe.exists():
+        return recipe, []
+    from trainer import initial  # loads torch
+
+    return initial.resolved(recipe)
 
 
 def _on_disk(flag: str, check: Callable[[], list[str]]) -> list[str]:
@@ -118,6 +155,21 @@ def _registry_problems(recipe: Recipe) -> list[str]:
     trained = registry.problems(model, sizes.train_size, "input.train_size")
     evaluated = registry.problems(model, sizes.eval_crop, "input.eval_crop", training=False)
     return list(dict.fromkeys([*trained, *evaluated]))
+
+
+def _init_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
+    """Why the weights to begin from cannot be found, where the run has not begun."""
+    init = recipe.init
+    if not init.weights:
+        unused = [name for name in ("head", "freeze", "sha256") if getattr(init, name)]
+        return [f"init.{name}: belongs to init.weights, which is not given" for name in unused]
+    if RunDirectory(site.output).recipe.exists():
+        return []
+    try:
+        located = sources.locate(init.weights, None)
+    except InvalidConfigError as error:
+        return [problem.replace("WEIGHTS:", "init.weights:") for problem in error.problems]
+    return [f"init.weights: {init.weights} holds answers, not weights"] if located.kind == "predictions" else []
 
 
 def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:

@@ -1,9 +1,6 @@
 """The run directory: one recipe at one site, in one folder, over any number of restarts. Loads no torch."""
 
-import grp
-import logging
 import os
-import pwd
 import shlex
 from collections.abc import Iterator
 from contextlib import suppress
@@ -16,16 +13,13 @@ from data.catalog.listing import manifest_file
 from data.durable import replace
 from data.names import shown
 from data.schema import NewerSchemaError
+from trainer import records
 from trainer.checkpoint import files
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, differences, encode
 from trainer.recipe.recipes import dump, load
 
 RESULT_SCHEMA = 1
-METRICS_SCHEMA = 1
-"""In each `start` record: several versions may write to one run in turn."""
-
-_log = logging.getLogger(__name__)
 
 
 class _Item:
@@ -137,17 +131,6 @@ class RunDirectory:
             return True
         return self.page.stat().st_mtime_ns < self.result.stat().st_mtime_ns
 
-    def exposed(self) -> list[str]:
-        """A warning if others than the directory's owner can write it; a group of the owner's name is the owner's."""
-        status, private = self.path.stat(), False
-        with suppress(KeyError):  # a user or group without a name
-            private = grp.getgrgid(status.st_gid).gr_name == pwd.getpwuid(status.st_uid).pw_name
-        if not status.st_mode & (0o002 if private else 0o022):
-            return []
-        others = "everybody" if status.st_mode & 0o002 else "its group"
-        advice = f"to keep them from replacing the run's files: chmod go-w {shlex.quote(str(self.path))}"
-        return [f"warning: {self.path} can be written by {others}; {advice}"]
-
     def clear(self) -> None:
         """Remove the temporary files of killed processes; only the process that holds the directory may."""
         for file in self.path.glob(".*.tmp"):
@@ -174,52 +157,20 @@ class RunDirectory:
         return "".join(f"{shown(line)}\n" for line in lines)
 
     def records(self) -> Iterator[dict[str, Any]]:
-        """The records of `metrics.jsonl`, as `lines` yields them."""
-        return (record for _, record in self.lines())
-
-    def lines(self) -> Iterator[tuple[bytes, dict[str, Any]]]:
-        """The lines of `metrics.jsonl` and their records, one after the other, as there may be a million.
-
-        A last line that a kill cut short is passed over, and so are damaged ones, which are logged.
-
-        Raises:
-            InvalidConfigError: A newer version wrote it.
-        """
-        if not self.metrics.exists():
-            return
-        with self.metrics.open("rb") as stream:
-            for number, line in enumerate(stream, start=1):
-                if not line.endswith(b"\n"):
-                    return
-                try:
-                    yield line, _record(line, self.metrics)
-                except NewerSchemaError as error:
-                    raise InvalidConfigError([str(error)]) from None
-                except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
-                    _log.warning("%s: line %d is damaged and skipped: %r", self.metrics, number, error)
+        """The records of `metrics.jsonl`, as `records.lines` yields them."""
+        return (record for _, record in records.lines(self.metrics))
 
     def _newer(self) -> list[str]:
         """Problems of files that a newer version wrote: to go on without them would lose its work."""
         try:
             self.finished()
-            for number in self._schemas():
-                schema.check(number, METRICS_SCHEMA, self.metrics)
+            records.check_schemas(self.metrics)
         except InvalidConfigError as error:
             return [f"--output: {problem}" for problem in error.problems]
         except NewerSchemaError as error:
             return [f"--output: {error}"]
         checkpoints = files.newer(self.checkpoints)
         return [f"--output: {checkpoints}"] if checkpoints else []
-
-    def _schemas(self) -> Iterator[object]:
-        """The schemas of all `start` records; other records are not parsed, and damaged ones are skipped."""
-        if not self.metrics.exists():
-            return
-        with self.metrics.open(encoding="utf-8", errors="replace") as lines:
-            for line in lines:
-                with suppress(ValueError):
-                    if line.startswith('{"kind": "start"'):
-                        yield schema.parse(line).get("schema")
 
     def _stray_problems(self) -> list[str]:
         """Items in a folder that is no run directory yet which would be mixed up with the run's."""
@@ -241,6 +192,7 @@ class RunDirectory:
         lines = "".join(f"\n      {path}: {_show(old)} there, {_show(new)} asked for" for path, old, new in changed[:8])
         more = f"\n      and {len(changed) - 8} more" if len(changed) > 8 else ""
         fix = "\n    name another --output, or give the values that are there to continue that run"
+        fix += f"\n    to train that network on, name another --output, and --init.weights {self.path}"
         fix += "\n    --smoke shortens a recipe: such a run needs a folder of its own"
         return [f"--output: {self.path} holds a run of another recipe{lines}{more}{fix}"]
 
@@ -248,13 +200,6 @@ class RunDirectory:
 def write_text(file: Path, text: str) -> None:
     """Write a file atomically, and flush it to the disk."""
     replace(file, text.encode(), flushed=True)
-
-
-def _record(line: bytes, file: Path) -> dict[str, Any]:
-    record = schema.parse(line)
-    schema.check(record.get("schema"), METRICS_SCHEMA, file)
-    record["kind"], record["step"] = str(record["kind"]), int(record["step"])
-    return record
 
 
 def _show(value: Any) -> str:

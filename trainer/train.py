@@ -7,6 +7,7 @@ from typing import Any
 
 from data.catalog.manifest import Manifest
 from data.load.backends import Chosen
+from data.output_folder import exposed
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from trainer import at_work
@@ -82,7 +83,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 def _say_what_was(context: RunContext) -> None:
     """Print which images dead processes were decoding, and whether others can write the run directory."""
     at_work.report(context.run, context.console.say)
-    for warning in context.run.exposed():
+    for warning in exposed(context.run.path):
         context.console.say(warning)
 
 

@@ -7,6 +7,7 @@ or in a collective whose peer is stuck. The thread also looks whether the launch
 import os
 import select
 import signal
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -71,7 +72,7 @@ class _Watcher:
                 self._launched = False
                 self._unnoticed = 1  # nobody is left who would send the second
                 with suppress(OSError):
-                    say("the launcher of this process has died: stopping as at SIGTERM", START_AGAIN)
+                    sys.stderr.write("the launcher of this process has died: stopping as at SIGTERM\n")
                 os.kill(os.getpid(), signal.SIGTERM)
         if self._stop.met:
             time.sleep(_ANSWER_S)

@@ -185,8 +185,8 @@ def load(file: Path, root: Path) -> Manifest:
     except OSError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise errors of any kind on damaged files
-        fix = "delete it: it will be written again"
-        raise DamagedManifestError(f"{file} is no manifest: {schema.reason(error)}; {fix}") from None
+        why = schema.reason(error)
+        raise DamagedManifestError(f"{file} is no manifest: {why}; delete it: it will be written again") from None
 
 
 def _check_numbers(images: Manifest) -> None:
@@ -213,11 +213,12 @@ def _check_numbers(images: Manifest) -> None:
 def _check_names(images: Manifest) -> None:
     """Make sure that no name leads out of `root`, as one from another user's list might."""
     starts = images.ends - np.diff(images.ends, prepend=0)
-    if (starts >= images.ends).any():
+    if (starts > images.ends).any():
         raise ValueError("ends do not rise")
+    begun = np.flatnonzero(starts < images.ends)
     os.fsencode("".join(images.classes))
     dots = [match.start() for match in re.finditer(rb"\.\.|\0", images.names.tobytes())]
-    suspects = {*np.searchsorted(images.ends, dots, "right"), *np.flatnonzero(images.names[starts] == ord("/"))}
+    suspects = {*np.searchsorted(images.ends, dots, "right"), *begun[images.names[starts[begun]] == ord("/")]}
     for name in (*images.archives, *images.folders, *(images.name(int(row)) for row in suspects)):
         if name.startswith("/") or ".." in name.split("/") or "\0" in name:
             raise ValueError(f"{shown(name)} leads out of the folder of the images")

@@ -15,6 +15,7 @@ from launch.commands.submit import CLUSTER, NOWHERE
 from launch.enqueue import Wanted
 from launch.job import Sweep
 from launch.site import ClusterConfig
+from trainer import preflight
 from trainer.exits import refuse
 from trainer.recipe import smoke
 from trainer.recipe.config import SiteConfig
@@ -76,7 +77,7 @@ class Array:
 
     def _wanted(self, task: Task) -> Wanted:
         site = replace(self.site, output=self._root / task.name)
-        return Wanted(recipe=smoke.tried(task.recipe, site), site=site, cluster=self.cluster)
+        return Wanted(recipe=preflight.adopted(smoke.tried(task.recipe, site), site), site=site, cluster=self.cluster)
 
     def _idle(self, tasks: Sequence[Task]) -> list[str]:
         """Runs that are neither finished nor queued nor running."""

@@ -12,6 +12,7 @@ from launch import enqueue, pinned, run_state
 from launch.enqueue import Wanted
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
+from trainer import preflight
 from trainer.commands.parsing import named_recipe
 from trainer.exits import refuse
 from trainer.recipe import smoke
@@ -51,7 +52,7 @@ class Submit:
 
     def run(self) -> int:
         """Check everything, then queue the run or print its script."""
-        recipe = smoke.tried(self.settings, self.site)
+        recipe = preflight.adopted(smoke.tried(self.settings, self.site), self.site)
         return _submit(Wanted(recipe=recipe, site=self.site, cluster=self.cluster), dry_run=self.dry_run)
 
 

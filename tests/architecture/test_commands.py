@@ -206,7 +206,7 @@ MISTAKES = [
     ("train demo --data NOWHERE --output O", "--data: NOWHERE does not exist"),
     ("evaluate", "WEIGHTS: missing"),
     ("evaluate runs/x --dta x", "Perhaps you meant:"),
-    ("evaluate NOWHERE --data D", "'NOWHERE' is nothing that can be evaluated"),
+    ("evaluate NOWHERE --data D", "'NOWHERE' names no weights"),
     ("evaluate timm/resnet18.a1_in1k --data D --protocol centre", "--protocol: 'centre' is unknown"),
     ("report NOWHERE", "RUN: NOWHERE is not a run directory"),
     ("checkpoints", "      RUN\n"),

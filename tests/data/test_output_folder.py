@@ -1,3 +1,4 @@
+import os
 import shutil
 from pathlib import Path
 
@@ -50,3 +51,24 @@ def test_a_link_to_nothing_is_named_wherever_it_lies_on_the_way(tmp_path: Path) 
         output_folder.entries(link)
     (tmp_path / "gone").mkdir()
     assert output_folder.dangling(link / "a") == output_folder.dangling(tmp_path / "none") == []
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="gives folders to other groups, as root alone may")
+@pytest.mark.parametrize(
+    ("mode", "group", "others"),
+    [
+        (0o755, 4711, ""),
+        (0o775, 4711, "its group"),
+        (0o2775, 4711, "its group"),
+        (0o775, 0, ""),  # root's own group
+        (0o777, 0, "everybody"),
+    ],
+)
+def test_a_folder_that_others_can_write_brings_a_warning(tmp_path: Path, mode: int, group: int, others: str) -> None:
+    folder = tmp_path / "my run"
+    folder.mkdir()
+    os.chown(folder, 0, group)
+    folder.chmod(mode)
+    advice = f"to keep them from replacing the run's files: chmod go-w '{folder}'"
+    expected = f"warning: {folder} can be written by {others}; {advice}"
+    assert output_folder.exposed(folder) == ([expected] if others else [])

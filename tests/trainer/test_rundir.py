@@ -165,24 +165,3 @@ def test_what_killed_writers_have_left_is_removed_and_nothing_else(tmp_path: Pat
         (tmp_path / name).touch()
     RunDirectory(tmp_path).clear()
     assert {path.name for path in tmp_path.iterdir()} == kept
-
-
-@pytest.mark.skipif(os.geteuid() != 0, reason="gives folders to other groups, as root alone may")
-@pytest.mark.parametrize(
-    ("mode", "group", "others"),
-    [
-        (0o755, 4711, ""),
-        (0o775, 4711, "its group"),
-        (0o2775, 4711, "its group"),
-        (0o775, 0, ""),  # root's own group
-        (0o777, 0, "everybody"),
-    ],
-)
-def test_a_directory_that_others_can_write_brings_a_warning(tmp_path: Path, mode: int, group: int, others: str) -> None:
-    run = RunDirectory(tmp_path / "my run")
-    run.make()
-    os.chown(run.path, 0, group)
-    run.path.chmod(mode)
-    advice = f"to keep them from replacing the run's files: chmod go-w '{run.path}'"
-    expected = f"warning: {run.path} can be written by {others}; {advice}"
-    assert run.exposed() == ([expected] if others else [])

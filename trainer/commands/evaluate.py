@@ -11,9 +11,10 @@ from models.class_names import IMAGENET, REAL
 from trainer import rendezvous
 from trainer.cpus import sleep_at_barriers
 from trainer.evaluation.protocol import UnknownProtocolError, parse
-from trainer.evaluation.request import Request, Source, locate
+from trainer.evaluation.request import Request
 from trainer.exits import FAILED, refuse, say
 from trainer.recipe.decode import InvalidConfigError, range_problems
+from trainer.sources import Source, locate
 from trainer.world import World
 
 

@@ -13,6 +13,7 @@ from trainer.cpus import sleep_at_barriers
 from trainer.exits import begun, refuse
 from trainer.recipe import smoke
 from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory
 from trainer.stopping import StopFlag
 from trainer.terminal import write
@@ -87,6 +88,12 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
     from trainer.train import train
 
     settings, site = command.settings, command.site
+    try:
+        settings, notes = preflight.begun(settings, site)
+    except InvalidConfigError as error:
+        return refuse(error.problems, world)
+    if world.is_main and not site.quiet:
+        write("".join(f"{note}\n" for note in notes))
     if problems := preflight.machine_problems(settings, site, world):
         return refuse(problems, world)
     code = explained(lambda: train(settings, site, world, stop), world)

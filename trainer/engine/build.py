@@ -28,6 +28,7 @@ from trainer.engine.meter import Meter
 from trainer.engine.state import TrainState, restore
 from trainer.engine.step import Normalize, TrainStep
 from trainer.optim.ema import Ema
+from trainer.optim.freezing import freeze
 from trainer.optim.loss import losses
 from trainer.optim.optimizer import build_optimizer
 from trainer.recipe.config import Recipe, SiteConfig
@@ -83,7 +84,7 @@ def build(
     """
     built = network(context)
     state, run, runtime = built.state, context.run, context.runtime
-    restore(state, run.checkpoints, runtime)
+    restore(state, context.recipe, run.checkpoints, runtime)
     count = checkpoint_bytes(state, runtime.world.world_size)
     if runtime.is_main:
         advise_grace(context, count)
@@ -192,6 +193,8 @@ def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainStat
     model = runtime.place(factory.build(recipe.model), channels_last=site.channels_last)
     if recipe.sync_bn and runtime.world.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if recipe.init.freeze:
+        freeze(model, recipe.init.freeze)
     return TrainState(
         model=model.train(),
         optimizer=build_optimizer(model, recipe.optimizer),

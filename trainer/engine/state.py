@@ -10,10 +10,12 @@ from torch.amp import GradScaler  # pyright: ignore[reportPrivateImportUsage] - 
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
+from trainer import initial
 from trainer.checkpoint import store
 from trainer.metrics import FIELDS
 from trainer.optim import batchnorm
 from trainer.optim.ema import Ema
+from trainer.recipe.config import Recipe
 from trainer.runtime import Runtime
 
 
@@ -113,15 +115,22 @@ def headline(state: TrainState) -> dict[str, float]:
     return state.scores.get("ema") or state.scores["raw"]
 
 
-def restore(state: TrainState, folder: Path, runtime: Runtime) -> None:
-    """Restore the newest valid checkpoint, if any, into a state whose network is distributed already (collective).
+def restore(state: TrainState, recipe: Recipe, folder: Path, runtime: Runtime) -> None:
+    """Restore the newest valid checkpoint into a state whose network is distributed already (collective).
+
+    Without a checkpoint, the run begins from the weights that the recipe names, if any.
 
     Raises:
+        OtherWeightsError: Those have changed since the run's first start.
         RuntimeError: Ranks see different checkpoints, as they may on a file system that is slow to agree.
     """
     stored = store.load_newest(folder)
     if stored:
         state.restore(stored, runtime.world.rank, runtime.world.world_size)
+    elif recipe.init.weights:
+        initial.load(state.model, recipe)
+        if state.ema:
+            state.ema.network.load_state_dict(state.model.state_dict())
     if runtime.sum(_step(state, runtime)) != runtime.world.world_size * _step(state, runtime):
         raise RuntimeError(
             f"rank {runtime.world.rank} sees step {state.step} in {folder}, other ranks another; start again"

@@ -75,7 +75,7 @@ class TrainStep:
         """
         self._runtime.seed(draw_seed(self._recipe.seed, step, self._runtime.world.rank))
         for group in self._state.optimizer.param_groups:
-            group["lr"] = lr
+            group["lr"] = lr * group.get("lr_scale", 1.0)
         if self._statistics:
             self._statistics.begin()
         sums = metrics.empty(self._runtime.device)

@@ -20,10 +20,10 @@ from trainer.evaluation import statistics
 from trainer.evaluation.image_set import SPLIT
 from trainer.evaluation.labels import Labels
 from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS, VALID, Predictions
-from trainer.evaluation.request import PREDICTIONS
 from trainer.recipe.config import Recipe
 from trainer.recipe.identity import recipe_hash
 from trainer.rundir import write_text
+from trainer.sources import PREDICTIONS
 
 SCHEMA = 1
 SUMMARY = "evaluation.json"

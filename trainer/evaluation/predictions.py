@@ -101,8 +101,8 @@ def load(file: Path) -> Predictions:
     except OSError:
         raise
     except Exception as error:  # zipfile, zlib and numpy raise errors of any kind on damaged files
-        fix = "evaluate again to write them"
-        raise DamagedPredictionsError(f"{file} holds no predictions: {schema.reason(error)}; {fix}") from None
+        why = schema.reason(error)
+        raise DamagedPredictionsError(f"{file} holds no predictions: {why}; evaluate again to write them") from None
 
 
 def _check(loaded: Predictions) -> None:

@@ -17,11 +17,12 @@ from trainer.evaluation.labels import UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
 from trainer.evaluation.predictions import DamagedPredictionsError, OtherImagesError, Predictions
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import Request, Source
+from trainer.evaluation.request import Request
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
 from trainer.peers import on_main
 from trainer.recipe.config import Precision
 from trainer.runtime import Runtime
+from trainer.sources import Source
 from trainer.terminal import counting, write
 from trainer.world import World
 

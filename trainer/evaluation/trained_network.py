@@ -1,7 +1,6 @@
 """A trained network, with the input settings and the protocol that belong to it."""
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
@@ -12,10 +11,11 @@ from models import class_names, factory, weights
 from models.config import ModelConfig
 from models.weights import Origin
 from trainer.evaluation.protocol import Protocol
-from trainer.evaluation.request import Source, own_protocol, usual_input
+from trainer.evaluation.request import own_protocol, usual_input
+from trainer.initial import fingerprint
 from trainer.recipe.config import Precision, Recipe
-from trainer.recipe.decode import InvalidConfigError, decode, encode
-from trainer.recipe.identity import digest
+from trainer.recipe.decode import encode
+from trainer.sources import Source, known_input
 
 IMAGENET_CLASSES = 1000
 
@@ -78,7 +78,7 @@ def subject(
 ) -> Subject:
     """One of our networks; `train` are the images that it was trained on, where they are known."""
     origin = origin or Origin()
-    recipe = source.recipe or Recipe(input=replace(usual_input(model.name), **_input(origin, source)))
+    recipe = source.recipe or Recipe(input=replace(usual_input(model.name), **known_input(origin.input, source.text)))
     names = train.classes if train else origin.classes
     return Subject(
         source=source,
@@ -90,7 +90,7 @@ def subject(
         precision=recipe.precision if source.recipe else "fp32",
         classes=names or _usual_classes(model.num_classes),
         guessed=names is None,
-        weights_sha256=fingerprint(network),
+        weights_sha256=fingerprint(network.state_dict()),
         train_sha256=train.fingerprint() if train else None,
     )
 
@@ -119,37 +119,13 @@ def _packaged(source: Source) -> Subject:
         precision="fp32",
         classes=_usual_classes(num_classes),
         guessed=False,
-        weights_sha256=fingerprint(network),
+        weights_sha256=fingerprint(network.state_dict()),
         published_top1=published.top1,
     )
 
 
-def _input(origin: Origin, source: Source) -> dict[str, Any]:
-    """The settings in a file of weights that this version knows."""
-    known = {one.name for one in fields(InputConfig)}
-    settings = {name: value for name, value in origin.input.items() if name in known}
-    try:
-        decoded = decode(InputConfig, settings)
-    except InvalidConfigError as error:
-        raise UnusableWeightsError(f"weights: {source.text}: damaged settings: {'; '.join(error.problems)}") from None
-    return {name: getattr(decoded, name) for name in settings}
-
-
 def _usual_classes(count: int) -> tuple[str, ...] | None:
     return class_names.wnids() if count == IMAGENET_CLASSES else None
-
-
-def fingerprint(network: nn.Module) -> str:
-    """Hex digest of all weights and buffers, the same in every file format."""
-    return digest(
-        (
-            name,
-            tuple(value.shape),
-            str(value.dtype),
-            value.cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data,
-        )
-        for name, value in sorted(network.state_dict().items())
-    )
 
 
 def description(subject: Subject) -> dict[str, object]:

@@ -95,10 +95,12 @@ def _result(account: Account) -> str | None:
 def _provenance(account: Account) -> str:
     commits = dict.fromkeys(r["commit"] for r in account.history.of_kind("start") if r.get("commit"))
     commit = (account.accuracy and account.accuracy.commit) or ", ".join(commits)
-    hashes = {split: account.sha256(split) for split in SPLITS}
+    hashes, init = {split: account.sha256(split) for split in SPLITS}, account.recipe.init
     rows: list[tuple[str, str | None]] = [
         ("nearest named recipe", account.named.name if account.named else None),
         ("protocol during training", code(own_protocol(account.recipe).name)),
+        ("began from", code(init.weights) if init.weights else None),
+        ("began from (SHA-256)", code(init.sha256) if init.sha256 else None),
         ("seed", str(account.recipe.seed)),
         ("commit", code(commit) if commit else None),
         ("recipe (SHA-256)", code(recipe_hash(account.recipe))),

@@ -22,7 +22,7 @@ from trainer.evaluation.image_set import SPLIT
 from trainer.evaluation.labels import UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
 from trainer.evaluation.protocol import Protocol, parse
-from trainer.evaluation.request import Request, Source, own_protocol
+from trainer.evaluation.request import Request, own_protocol
 from trainer.evaluation.trained_network import UnusableWeightsError, subject
 from trainer.evidence.run_record import follows
 from trainer.evidence.targets import TARGETS, Target
@@ -30,6 +30,7 @@ from trainer.recipe.config import Recipe
 from trainer.recipe.identity import recipe_hash
 from trainer.rundir import RESULT_SCHEMA
 from trainer.runtime import Runtime
+from trainer.sources import Source
 from trainer.stopping import StopRequestedError
 
 PACKAGES = ("torch", "torchvision", "timm", "accelerate", "nvidia-dali-cuda130", "nvidia-dali-cuda120", "numpy")
@@ -81,6 +82,7 @@ def result_of(recipe: Recipe, state: TrainState, train: TrainPlan, val: EvalPlan
         "images_seen": train.images_seen(state.step),
         "seed": recipe.seed,
         "recipe_sha256": recipe_hash(recipe),
+        **({"init_weights": recipe.init.weights, "init_sha256": recipe.init.sha256} if recipe.init.weights else {}),
         "train_images": len(train.manifest),
         "train_broken": len(train.manifest.broken),
         "train_sha256": train.manifest.fingerprint(),

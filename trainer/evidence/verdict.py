@@ -2,7 +2,7 @@
 
 import shlex
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from trainer.evaluation.outcome import Accuracy
@@ -44,6 +44,14 @@ class Verdict:
 
 def judge(accounts: Sequence[Account], targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> Verdict:
     """The verdict on runs of one recipe, which differ in their seed alone."""
+    verdict, init = _judged(accounts, targets), accounts[0].recipe.init
+    if not init.weights:
+        return verdict
+    begun = f" It was fine-tuned: it began from {init.weights} (SHA-256 {str(init.sha256)[:12]})."
+    return replace(verdict, why=verdict.why + begun)
+
+
+def _judged(accounts: Sequence[Account], targets: Mapping[str, tuple[Target, ...]]) -> Verdict:
     first = accounts[0]
     target = next(iter(targets.get(first.named.name, ())), None) if first.named else None
     if not all(account.result for account in accounts):
@@ -82,6 +90,8 @@ def _obstacle(account: Account, target: Target) -> str | None:
     if images.data != target.data:
         trained = f"on {images.data}" if images.data else f"on images that are not {target.data}'s ({images.why})"
         return f"The run trained {trained}; {figure} is of {target.data}."
+    if account.recipe.init.weights:
+        return f"{figure[0].upper()}{figure[1:]} is of a network that began from random weights."
     if epochs != target.epochs:
         return f"The run trained for {epochs} epochs; {figure} is after {target.epochs}."
     return None

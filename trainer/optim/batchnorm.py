@@ -64,13 +64,10 @@ class Accumulated:
     """One update of the statistics in a step of several micro-batches, and none in a step that is skipped."""
 
     def __init__(self, network: nn.Module, micro_batches: int) -> None:
-        """`network` must be on its final device."""
-        self._buffers = list(buffers(network).values())
-        self._counters = [
-            module.num_batches_tracked
-            for module in network.modules()
-            if isinstance(module, _BatchNorm) and module.num_batches_tracked is not None
-        ]
+        """`network` must be on its final device and in training mode, but for frozen layers, which it leaves alone."""
+        training = [module for module in network.modules() if isinstance(module, _BatchNorm) and module.training]
+        self._buffers = [buffer for module in training for buffer in buffers(module).values()]
+        self._counters = [module.num_batches_tracked for module in training if module.num_batches_tracked is not None]
         self._micro_batches = micro_batches
         self._before = [buffer.clone() for buffer in self._buffers]
         self._sums = [torch.zeros_like(buffer) for buffer in self._buffers] if micro_batches > 1 else []

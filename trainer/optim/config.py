@@ -16,6 +16,11 @@ class OptimizerConfig:
     """Strength of the decay."""
     decay_norm_and_bias: bool = False
     """Decay normalisation weights and biases too."""
+    no_decay: Literal["network"] | None = None
+    """network: nor decay what the network names, as timm's transformers do with class tokens and position embeddings.
+    None: decay these."""
+    layer_decay: float | None = field(default=None, metadata={"above": 0, "max": 1})
+    """Factor of the learning rate from each layer to the one before it, as in BEiT (2106.08254). None: all have one."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

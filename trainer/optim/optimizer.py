@@ -35,15 +35,34 @@ def build_optimizer(model: nn.Module, config: AnyOptimizer) -> Optimizer:
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
-    """One group of weights with decay and one without, if not empty.
+    """One group of weights with decay and one without, if not empty; with a decay of the rate, both of each layer.
 
-    Normalisation weights and biases are those with fewer than two dimensions.
+    Normalisation weights and biases are those with fewer than two dimensions. A group's `lr_scale`, if it has one, is
+    the factor of its learning rate.
+
+    Reference:
+        timm/optim/_param_groups.py, which makes the groups where the network has a say in them.
     """
+    if config.layer_decay or config.no_decay:
+        return _as_timm(model, config)
     weights = [weight for weight in model.parameters() if weight.requires_grad]
     small = [] if config.decay_norm_and_bias else [weight for weight in weights if weight.ndim < 2]
     others = [weight for weight in weights if config.decay_norm_and_bias or weight.ndim >= 2]
     groups = [(others, config.weight_decay), (small, 0.0)]
     return [{"params": members, "weight_decay": decay} for members, decay in groups if members]
+
+
+def _as_timm(model: Any, config: OptimizerConfig) -> list[dict[str, Any]]:
+    from timm.optim._param_groups import (  # takes seconds to import
+        param_groups_layer_decay,
+        param_groups_weight_decay,
+    )
+
+    named = model.no_weight_decay() if config.no_decay and hasattr(model, "no_weight_decay") else ()
+    common = {"no_weight_decay_list": named, "weight_decay_exclude_1d": not config.decay_norm_and_bias}
+    if config.layer_decay is None:
+        return param_groups_weight_decay(model, config.weight_decay, **common)
+    return param_groups_layer_decay(model, config.weight_decay, layer_decay=config.layer_decay, **common)
 
 
 def _with_momentum(optimizer: SGD) -> SGD:

@@ -24,11 +24,31 @@ Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", 
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class InitConfig:
+    """The weights that a run begins from."""
+
+    weights: str | None = None
+    """Trained weights to begin from: a run directory, a file of weights, timm/NAME[.TAG] or torchvision/NAME[.WEIGHTS].
+    None: random ones."""
+    head: Literal["keep", "new"] | None = None
+    """Keep the classifier of these weights, or begin with a new one. None: a new one where the number of classes
+    differs."""
+    freeze: tuple[str, ...] | None = None
+    """Weights that are not trained: backbone (all but the classifier), or patterns of their names, such as layer1.*.
+    BatchNorm keeps its statistics there."""
+    sha256: str | None = None
+    """SHA-256 of these weights (names, shapes, values), which the first start of a run fills in; given, they must have
+    it."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Recipe:
     """What is learned. The same recipe is the same experiment, wherever it runs."""
 
     model: ModelConfig = field(default_factory=ModelConfig)
     """The network."""
+    init: InitConfig = field(default_factory=InitConfig)
+    """Trained weights to begin from."""
     input: InputConfig = field(default_factory=InputConfig)
     """Sizes, crops, augmentation and normalisation of the images."""
     optimizer: AnyOptimizer = field(default_factory=SgdConfig)

@@ -50,10 +50,10 @@ def decode(kind: type[T], data: object) -> T:
 
 
 def encode(value: Any) -> Any:
-    """Nested dicts, lists and scalars that `decode` turns into an equal value; None is left out."""
+    """Nested dicts, lists and scalars that `decode` turns into an equal value; None and empty sections are left out."""
     if dataclasses.is_dataclass(value):
-        pairs = ((field.name, getattr(value, field.name)) for field in dataclasses.fields(value))
-        return {name: encode(item) for name, item in pairs if item is not None}
+        pairs = ((field.name, encode(getattr(value, field.name))) for field in dataclasses.fields(value))
+        return {name: item for name, item in pairs if item is not None and item != {}}
     if isinstance(value, tuple | list):
         return [encode(item) for item in value]
     return str(value) if isinstance(value, Path) else value

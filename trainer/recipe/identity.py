@@ -3,6 +3,7 @@
 import hashlib
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,12 +14,14 @@ from trainer.recipe.decode import encode
 
 
 def recipe_hash(recipe: Recipe) -> str:
-    """Hex digest of all fields: runs with the same digest are the same experiment."""
+    """Hex digest of all fields: runs with the same digest are the same experiment, wherever their weights lay."""
+    if recipe.init.sha256:
+        recipe = replace(recipe, init=replace(recipe.init, weights=None))
     return hashlib.sha256(json.dumps(encode(recipe), sort_keys=True).encode()).hexdigest()
 
 
 def weights_hash(file: Path) -> str:
-    """Hex digest of the weights in a .safetensors file, as of `trainer.evaluation.trained_network.fingerprint`.
+    """Hex digest of the weights in a .safetensors file, as of `trainer.initial.fingerprint`.
 
     Raises:
         Exception: Of safetensors, where the file is damaged.

@@ -6,6 +6,7 @@ from typing import Any
 
 from data.durable import whole
 from trainer import streams
+from trainer.records import lines
 from trainer.rundir import RunDirectory
 from trainer.telemetry.appender import Appender, Say
 
@@ -22,7 +23,7 @@ class Journal:
         """Drop what was logged past `step`, from which training goes on, and evaluations past the first `evaluated`."""
         self.starts = self.records = self._dropped = 0
         with whole(run.metrics) as stream:
-            for line, record in run.lines():
+            for line, record in lines(run.metrics):
                 if _is_valid(record, step, evaluated):
                     stream.write(line)
                     self._count(record["kind"])

@@ -14,7 +14,8 @@ from data.plan.plan import TrainPlan
 from trainer.context import RunContext
 from trainer.metrics import Scores
 from trainer.recipe.recipes import dump
-from trainer.rundir import METRICS_SCHEMA, RunDirectory
+from trainer.records import SCHEMA
+from trainer.rundir import RunDirectory
 from trainer.telemetry import pictures
 from trainer.telemetry.journal import Journal
 from trainer.telemetry.mistakes import Mistake
@@ -119,7 +120,7 @@ class Telemetry:
             self._board.describe(settings(recipe), (*metrics, "throughput/images_per_s"))
             self._board.text("recipe", 0, f"```yaml\n{dump(recipe)}```")
         self._board.text("environment", step, f"```json\n{json.dumps(environment, indent=2)}\n```")
-        self.journal.write("start", step, {"schema": METRICS_SCHEMA, **environment})
+        self.journal.write("start", step, {"schema": SCHEMA, **environment})
 
 
 def conclude(run: RunDirectory, step: int, say: Callable[[str], None]) -> None:

@@ -119,7 +119,7 @@ def test_folders_are_searched_four_deep_but_not_runs_links_or_hidden_ones(tmp_pa
         ("metrics.jsonl", "\0\n{]\n", "running", "on n1"),
         ("result.json", "{", "unknown", "result.json: damaged"),
         ("result.json", "[1]", "unknown", "result.json: damaged"),
-        ("result.json", "[" * 100_000, "unknown", "recursion"),
+        ("result.json", "[" * 100_000, "unknown", "nested too deeply"),
         ("launch/submission.json", "{", "unknown", "submission.json: cannot be read"),
         ("launch/submission.json", "\udcff", "unknown", "submission.json: cannot be read"),
         ("launch/attempts.jsonl", "\0{\n[]\n1\n", "running", "starting"),

@@ -64,7 +64,7 @@ REFUSALS = {
     "output": (["net.safetensors", *DATA, "--output", "one.npz"], "--output: one.npz is a file; name a folder"),
     "begun": (["begun", *DATA], "WEIGHTS: begun holds no weights yet"),
     "no run": (["set", *DATA], "WEIGHTS: set is a folder without recipe.yaml; name a run directory, a file of"),
-    "unknown": (["resnet5O", *DATA], "WEIGHTS: 'resnet5O' is nothing that can be evaluated"),
+    "unknown": (["resnet5O", *DATA], "WEIGHTS: 'resnet5O' names no weights"),
     "long": (["x" * 300, *DATA], "xxx: File name too long"),
     "long data": (["net.safetensors", "--data", "x" * 300], f"{'x' * 190}"),
     "long output": (["net.safetensors", *DATA, "--output", "x" * 300], "xxx: File name too long"),

@@ -110,7 +110,7 @@ def restored(world: World, images: Path, output: Path) -> str:
     made = context(images, output, world=world)
     state = build.train_state(RECIPE, made.site, made.runtime)
     try:
-        restore(state, RunDirectory(output / str(world.rank)).checkpoints, made.runtime)
+        restore(state, RECIPE, RunDirectory(output / str(world.rank)).checkpoints, made.runtime)
         return str(state.step)
     except RuntimeError as error:
         return str(error)

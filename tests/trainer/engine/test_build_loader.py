@@ -11,7 +11,8 @@ from trainer.console import Console
 from trainer.context import RunContext
 from trainer.engine.build import chosen_loader
 from trainer.recipe.config import Recipe, SiteConfig
-from trainer.rundir import METRICS_SCHEMA, RunDirectory
+from trainer.records import SCHEMA
+from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
 from trainer.stopping import StopFlag
 from trainer.world import World
@@ -39,7 +40,7 @@ def runtime() -> Iterator[Runtime]:
 def test_a_run_keeps_the_loader_of_its_first_start(
     starts: list[str | None], wanted: Backend | None, expected: tuple[str, str], tmp_path: Path, runtime: Runtime
 ) -> None:
-    records = [{"kind": "start", "step": 0, "schema": METRICS_SCHEMA, "loader": loader} for loader in starts]
+    records = [{"kind": "start", "step": 0, "schema": SCHEMA, "loader": loader} for loader in starts]
     RunDirectory(tmp_path).metrics.write_text("".join(f"{json.dumps(record)}\n" for record in records))
     site = SiteConfig(data=tmp_path, output=tmp_path, loader=wanted)
     context = RunContext(recipe=Recipe(), site=site, runtime=runtime, stop=StopFlag(), console=Console())

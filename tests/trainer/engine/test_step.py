@@ -136,6 +136,18 @@ def test_a_gradient_longer_than_the_limit_is_scaled_down_to_it(runtime: Runtime)
     torch.testing.assert_close(trained(runtime, [batch(12)], replace(RECIPE, clip_norm=1e6)) - start, free)
 
 
+def test_a_group_s_rate_is_its_share_of_the_step_s(runtime: Runtime) -> None:
+    moves = list[torch.Tensor]()
+    for share in ({}, {"lr_scale": 0.5}):
+        state = fresh(runtime, network())
+        before = weights(state.model)
+        state.optimizer.param_groups[0].update(share)
+        stepper(runtime, state)([batch(12)], step=0, lr=0.1, images=12)
+        moves.append(weights(state.model) - before)
+    assert torch.allclose(moves[1], moves[0] / 2, atol=1e-7)
+    assert moves[0].abs().max() > 1e-4
+
+
 def test_the_limit_holds_for_the_gradient_of_all_micro_batches_together(runtime: Runtime) -> None:
     recipe = replace(RECIPE, clip_norm=0.5, micro_batch=4)
     parts = [part(batch(12), slice(start, start + 4)) for start in (0, 4, 8)]

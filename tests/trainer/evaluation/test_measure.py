@@ -11,9 +11,10 @@ from tests.data.making import picture, scanned
 from trainer.evaluation import labels
 from trainer.evaluation.measure import Task, measure
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import Request, Source
+from trainer.evaluation.request import Request
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError
 from trainer.runtime import Runtime
+from trainer.sources import Source
 from trainer.world import World
 
 

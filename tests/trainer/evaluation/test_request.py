@@ -1,8 +1,9 @@
 from pathlib import Path
 
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import Request, Source
+from trainer.evaluation.request import Request
 from trainer.rundir import RunDirectory
+from trainer.sources import Source
 
 
 def test_every_evaluation_of_a_run_has_a_folder_of_its_own() -> None:

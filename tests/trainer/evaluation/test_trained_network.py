@@ -7,8 +7,9 @@ from models import class_names, export, factory
 from models.config import ModelConfig
 from models.weights import Origin
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import Source, locate
-from trainer.evaluation.trained_network import UnusableWeightsError, description, fingerprint, load_subject
+from trainer.evaluation.trained_network import UnusableWeightsError, description, load_subject
+from trainer.initial import fingerprint
+from trainer.sources import Source, locate
 
 CONFIG = ModelConfig(name="resnet20", num_classes=1000)
 
@@ -51,11 +52,11 @@ def test_weights_have_one_fingerprint_in_every_format(file: Path, tmp_path: Path
     torch.save({"state_dict": network.state_dict()}, tmp_path / "net.pth")
     (tmp_path / "recipe_of_it.yaml").write_text("{model: {name: resnet20, num_classes: 1000}, precision: bf16}")
     other = load_subject(locate(str(tmp_path / "net.pth"), str(tmp_path / "recipe_of_it.yaml")))
-    assert other.weights_sha256 == fingerprint(network)
+    assert other.weights_sha256 == fingerprint(network.state_dict())
     assert (other.precision, other.protocol) == ("bf16", parse("center-224/256"))
     with torch.no_grad():
         network.get_parameter("fc.bias")[0] += 1e-6
-    assert other.weights_sha256 != fingerprint(network)
+    assert other.weights_sha256 != fingerprint(network.state_dict())
 
 
 def test_what_is_said_of_it_names_the_weights_as_the_user_did(file: Path) -> None:

@@ -16,11 +16,11 @@ from trainer.context import RunContext
 from trainer.engine import build
 from trainer.evaluation import predictions
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import PREDICTIONS
 from trainer.evidence import result
 from trainer.recipe import recipes
 from trainer.recipe.config import SiteConfig
 from trainer.runtime import Runtime
+from trainer.sources import PREDICTIONS
 from trainer.stopping import StopFlag, StopRequestedError
 from trainer.world import World
 
@@ -68,7 +68,7 @@ def context(finished: Path, images: Path) -> Iterator[RunContext]:
 def test_a_finished_run_is_measured_as_the_command_would(context: RunContext, images: Path) -> None:
     run, runtime = context.run, context.runtime
     state = build.train_state(context.recipe, context.site, runtime)
-    build.restore(state, run.checkpoints, runtime)
+    build.restore(state, context.recipe, run.checkpoints, runtime)
     pooling = state.networks[-1].avgpool
     found = dataset.find(images)
     both = found.manifest(run.path, "train"), found.manifest(run.path, "val")

@@ -5,7 +5,7 @@ from safetensors import SafetensorError
 from safetensors.torch import save_file
 from torch import nn
 
-from trainer.evaluation.trained_network import fingerprint
+from trainer.initial import fingerprint
 from trainer.recipe.config import Recipe
 from trainer.recipe.identity import recipe_hash, weights_hash
 
@@ -14,9 +14,9 @@ def test_the_hash_of_a_file_is_that_of_the_network_in_it(tmp_path: Path) -> None
     convolution = nn.Conv2d(3, 4, 3)
     network = nn.Sequential(convolution, nn.BatchNorm2d(4))  # with a scalar of whole numbers among its buffers
     save_file(network.state_dict(), tmp_path / "model.safetensors")
-    assert weights_hash(tmp_path / "model.safetensors") == fingerprint(network)
+    assert weights_hash(tmp_path / "model.safetensors") == fingerprint(network.state_dict())
     nn.init.zeros_(convolution.weight)
-    assert weights_hash(tmp_path / "model.safetensors") != fingerprint(network)
+    assert weights_hash(tmp_path / "model.safetensors") != fingerprint(network.state_dict())
 
 
 def test_a_damaged_file_is_no_weights(tmp_path: Path) -> None:

@@ -9,11 +9,12 @@ from data.plan.config import InputConfig
 from models.config import ModelConfig
 from trainer.checkpoint import store
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import locate, own_protocol, usual_input
+from trainer.evaluation.request import own_protocol, usual_input
 from trainer.optim.config import EmaConfig
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory
+from trainer.sources import locate
 
 RECIPE = Recipe(model=ModelConfig(name="resnet20", num_classes=4), input=InputConfig(eval_crop=32, eval_resize=40))
 
@@ -100,8 +101,8 @@ def test_predictions_are_a_file_or_the_folder_of_an_evaluation(tmp_path: Path) -
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("runs/nothing", "WEIGHTS: 'runs/nothing' is nothing that can be evaluated; name a run directory, a file of"),
-        ("nothing", "or a predictions.npz"),
+        ("runs/nothing", "WEIGHTS: 'runs/nothing' names no weights; name a run directory, a file of"),
+        ("nothing", "torchvision/NAME"),
         ("resnet18", "; did you mean timm/resnet18?"),
         ("resnet18.a1_in1k", "; did you mean timm/resnet18.a1_in1k?"),
         ("timm/resnet5O", "WEIGHTS: 'timm/resnet5O' is unknown; did you mean timm/resnet50"),

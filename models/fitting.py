@@ -1,0 +1,108 @@
+"""Weights under the names of a network, theirs or a reference's, and how they differ from it."""
+
+import logging
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import Literal
+
+from torch import Tensor, nn
+
+from models import mapping
+from models.table import TABLE
+
+Head = Literal["keep", "new"]
+
+_log = logging.getLogger(__name__)
+
+AUXILIARY = "AuxLogits."
+BATCHES = ".num_batches_tracked"  # a counter that nothing here reads, and old files lack
+MODULES_SHOWN = 12  # an error fills one screen
+
+
+def fit(network: nn.Module, state: Mapping[str, Tensor], name: str, head: Head | None = "keep") -> bool:
+    """Loads what `fitted` returns; tells whether the classifier has kept its initial weights.
+
+    Raises:
+        ValueError: As `fitted` does; nothing is then loaded.
+    """
+    stored, is_new = fitted(network, state, name, head)
+    network.load_state_dict(stored)
+    return is_new
+
+
+def fitted(
+    network: nn.Module, state: Mapping[str, Tensor], name: str, head: Head | None = "keep"
+) -> tuple[dict[str, Tensor], bool]:
+    """A state dict under a network's names, from one under ours or the reference's.
+
+    Args:
+        network: One of this name, which may be on the meta device.
+        state: Its weights; numbers of batches may be missing.
+        name: As `factory.build` knows it.
+        head: new: the classifier keeps its initial weights. None: so does one whose number of classes differs.
+
+    Returns:
+        The state dict, and whether the classifier's weights in it are the network's own.
+
+    Raises:
+        ValueError: Keys are missing or unexpected, or shapes differ, listed by module.
+    """
+    expected = network.state_dict()
+    stored = _renamed(state, name)
+    if not any(key.startswith(AUXILIARY) for key in expected):
+        stored = _without_auxiliary(stored)
+    counters = {key: value for key, value in expected.items() if key.endswith(BATCHES)}
+    own = {key: expected[key] for head in classifiers(network) for key in expected if key.startswith(f"{head}.")}
+    differs = any(key not in stored or stored[key].shape != value.shape for key, value in own.items())
+    is_new = head == "new" or (head is None and differs)
+    stored = {**counters, **stored, **(own if is_new else {})}
+    problems = _misfits(expected, stored)
+    if problems and all(line.startswith(AUXILIARY) and "missing" in line for line in problems):
+        problems.append("the file has no auxiliary head: build the network without one, --aux-logits False")
+    if problems:
+        raise ValueError("\n".join([f"weights: they do not fit {name}; nothing was loaded", *problems]))
+    return stored, is_new
+
+
+def classifiers(network: nn.Module) -> list[str]:
+    """Names of the layers whose outputs are the logits."""
+    said = getattr(network, "pretrained_cfg", {}).get("classifier")  # of timm's networks
+    if said:
+        return [said] if isinstance(said, str) else list(said)
+    leaves = [name for name, module in network.named_modules() if isinstance(module, nn.Linear | nn.Conv2d)]
+    return [*leaves[-1:], *(name for name in leaves if name == f"{AUXILIARY}fc")]
+
+
+def _renamed(state: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    if name not in TABLE:
+        ours = [row.module for row in TABLE.values() if row.reference == name]
+        return mapping.to_reference(state, ours[0]) if ours else dict(state)
+    renamed = mapping.from_reference(state, TABLE[name].module)
+    if renamed.keys() != state.keys():
+        _log.info("weights: renamed from %s", TABLE[name].reference)
+    return renamed
+
+
+def _without_auxiliary(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    kept = {key: value for key, value in state.items() if not key.startswith(AUXILIARY)}
+    if len(kept) < len(state):
+        _log.info("weights: left out the auxiliary head, as this network has none")
+    return kept
+
+
+def _misfits(expected: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[str]:
+    """One line a module, at most a screen of them."""
+    leaves: dict[str, list[str]] = defaultdict(list)
+    for key in [*expected, *(key for key in stored if key not in expected)]:
+        module, _, leaf = key.rpartition(".")
+        if key not in stored:
+            leaves[module].append(f"{leaf} is missing")
+        elif key not in expected:
+            leaves[module].append(f"{leaf} is unexpected")
+        elif stored[key].shape != expected[key].shape:
+            leaves[module].append(f"{leaf} is {list(stored[key].shape)}, not {list(expected[key].shape)}")
+        elif stored[key].is_floating_point() != expected[key].is_floating_point():
+            leaves[module].append(f"{leaf} is {stored[key].dtype}, not {expected[key].dtype}")
+    lines = [f"{module}: {', '.join(what)}" for module, what in leaves.items()]
+    more = [f"and {len(lines) - MODULES_SHOWN} more modules"] if len(lines) > MODULES_SHOWN else []
+    return lines[:MODULES_SHOWN] + more

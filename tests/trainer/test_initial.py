@@ -1,0 +1,163 @@
+import re
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from torch import Tensor
+
+from data.plan.config import InputConfig
+from models import export, factory, fitting, weights
+from models.config import ModelConfig
+from models.trace import skeleton
+from models.weights import Origin
+from tests.trainer.engines import RECIPE, built
+from trainer import initial, preflight, sources
+from trainer.engine.loop import fit
+from trainer.initial import OtherWeightsError
+from trainer.recipe.config import InitConfig, Recipe, SiteConfig
+from trainer.recipe.decode import InvalidConfigError, encode
+from trainer.recipe.identity import recipe_hash
+from trainer.rundir import RunDirectory
+
+SIX = ModelConfig(name="resnet20", num_classes=6)
+SETTINGS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "eval_resize": 40, "eval_crop": 32}
+PLAIN = Recipe(model=RECIPE.model, input=InputConfig())
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Weights of six classes."""
+    torch.manual_seed(7)
+    network = factory.build(SIX)
+    path = tmp_path / "six.safetensors"
+    export.export(network, SIX, path, "safetensors", 32, Origin(input=SETTINGS))
+    return path
+
+
+def stored(file: Path) -> dict[str, Tensor]:
+    return weights.read(file)[0]
+
+
+def beginning(recipe: Recipe, file: Path | str, **init: str) -> Recipe:
+    return replace(recipe, init=InitConfig(weights=str(file), **init))  # pyright: ignore[reportArgumentType]
+
+
+def begun(file: Path, recipe: Recipe = RECIPE) -> Recipe:
+    return initial.resolved(beginning(recipe, file))[0]
+
+
+def test_a_run_begins_from_the_weights_but_for_a_classifier_of_other_classes(
+    images: Path, file: Path, tmp_path: Path
+) -> None:
+    torch.manual_seed(7)
+    theirs = factory.build(SIX).state_dict()
+    with built(images, tmp_path / "run", begun(file)) as one, built(images, tmp_path / "other") as other:
+        ours, fresh = one.state.model.state_dict(), other.state.model.state_dict()
+        assert one.state.ema
+        averaged = one.state.ema.network.state_dict()
+        for name, value in ours.items():
+            expected = fresh[name] if name.startswith("fc.") else theirs[name]
+            assert torch.equal(value, expected), name
+            assert torch.equal(averaged[name], value), name
+
+
+def test_a_frozen_backbone_is_that_of_the_weights_after_the_run_too(images: Path, file: Path, tmp_path: Path) -> None:
+    recipe = begun(file)
+    recipe = replace(recipe, init=replace(recipe.init, freeze=("backbone",)), global_batch=24, micro_batch=12)
+    with built(images, tmp_path / "run", recipe) as training:
+        before = {name: value.clone() for name, value in training.state.model.state_dict().items()}
+        assert fit(training)
+        after = training.state.model.state_dict()
+    theirs = stored(file)
+    assert {name for name in after if not torch.equal(after[name], before[name])} == {"fc.weight", "fc.bias"}
+    assert all(torch.equal(after[name], theirs[name]) for name in after if not name.startswith("fc."))
+
+
+def test_a_classifier_of_as_many_classes_is_kept_or_made_new(file: Path) -> None:
+    torch.manual_seed(3)
+    own, state = factory.build(SIX), stored(file)
+    before = own.get_parameter("fc.weight").clone()
+    assert not fitting.fit(own, state, "resnet20", None)
+    assert torch.equal(own.get_parameter("fc.weight"), state["fc.weight"])
+    fresh = factory.build(SIX)
+    with torch.no_grad():
+        fresh.get_parameter("fc.weight").copy_(before)
+    assert fitting.fit(fresh, state, "resnet20", "new")
+    assert torch.equal(fresh.get_parameter("fc.weight"), before)
+    assert torch.equal(fresh.get_parameter("conv1.weight"), state["conv1.weight"])
+
+
+@pytest.mark.parametrize(
+    ("name", "layers"),
+    [
+        ("resnet18", ["fc"]),
+        ("inception_v3", ["fc", "AuxLogits.fc"]),
+        ("ghostnet_100", ["fc"]),
+        ("timm/deit_tiny_distilled_patch16_224", ["head", "head_dist"]),
+        ("torchvision/vgg11", ["classifier.6"]),
+        ("torchvision/squeezenet1_1", ["classifier.1"]),
+    ],
+)
+def test_the_classifier_of_every_kind_of_network_is_known(name: str, layers: list[str]) -> None:
+    assert sorted(fitting.classifiers(skeleton(ModelConfig(name=name)))) == sorted(layers)
+
+
+def test_what_the_recipe_leaves_at_its_defaults_follows_the_weights(file: Path) -> None:
+    found, notes = initial.resolved(beginning(PLAIN, file))
+    assert (found.input.mean, found.input.std) == ((0.5, 0.5, 0.5), (0.25, 0.25, 0.25))
+    assert (found.input.train_size, found.input.eval_resize, found.input.eval_crop) == (32, 40, 32)
+    assert re.match(r"begins from .*six.safetensors \(SHA-256 [0-9a-f]{12}\), with a new classifier of 4", notes[0])
+    assert "train_size 32" in notes[1]
+    sized, _ = initial.resolved(beginning(RECIPE, file))  # which states its sizes
+    assert (sized.input.mean, sized.input.eval_resize) == ((0.5, 0.5, 0.5), 36)
+
+
+def test_the_weights_content_and_not_their_path_is_part_of_the_experiment(file: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copy(file, tmp_path / "moved.safetensors"))
+    first, second = begun(file), begun(moved)
+    assert first.init.weights != second.init.weights
+    assert first.init.sha256 == second.init.sha256 == initial.fingerprint(stored(file))
+    assert recipe_hash(first) == recipe_hash(second) != recipe_hash(replace(first, init=InitConfig()))
+    assert "init" not in encode(RECIPE)  # so that recipes without it keep their hash
+
+
+def test_the_next_start_needs_the_weights_no_more(images: Path, file: Path, tmp_path: Path) -> None:
+    asked = beginning(PLAIN, file)
+    first = begun(file, PLAIN)
+    file.unlink()
+    assert sources.adopted(asked, first) == first
+    other = beginning(PLAIN, tmp_path / "other.safetensors")
+    assert sources.adopted(other, first) == other
+    run = RunDirectory(tmp_path / "run")
+    run.make()
+    run.begin(first)
+    site = SiteConfig(data=images, output=run.path)
+    assert preflight.adopted(asked, site) == first
+    assert preflight.begun(first, site) == (first, [])
+
+
+def test_a_run_without_a_checkpoint_refuses_weights_that_have_changed(images: Path, file: Path, tmp_path: Path) -> None:
+    recipe = begun(file)
+    torch.manual_seed(8)
+    export.export(factory.build(SIX), SIX, file, "safetensors", 32)
+    with pytest.raises(OtherWeightsError, match=r"six\.safetensors, from which this run begins, has changed: its SHA"):
+        initial.load(factory.build(RECIPE.model), recipe)
+    file.unlink()
+    with pytest.raises(OtherWeightsError, match="has changed"), built(images, tmp_path / "run", recipe):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("recipe", "init", "reason"),
+    [
+        (PLAIN, {"head": "keep"}, "fc: weight is [6, 64], not [4, 64]"),
+        (replace(PLAIN, model=ModelConfig(name="resnet56", num_classes=4)), {}, "layer1.3.conv1: weight is missing"),
+        (PLAIN, {"sha256": "0" * 64}, "init.sha256: 000000"),
+    ],
+)
+def test_weights_that_do_not_fit_are_refused(file: Path, recipe: Recipe, init: dict[str, str], reason: str) -> None:
+    with pytest.raises(InvalidConfigError, match=re.escape(reason)) as refused:
+        initial.resolved(beginning(recipe, file, **init))
+    assert all(problem.startswith("init.") for problem in refused.value.problems)

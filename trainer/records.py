@@ -1,0 +1,56 @@
+"""Reads metrics.jsonl line by line, as there may be a million. Loads no torch."""
+
+import json
+import logging
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from data import schema
+from data.schema import NewerSchemaError
+from trainer.recipe.decode import InvalidConfigError
+
+SCHEMA = 1
+"""In each `start` record: several versions may write to one run in turn."""
+
+_log = logging.getLogger(__name__)
+
+
+def lines(file: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
+    """The lines and their records, without a last line that a kill cut short, and without damaged ones (logged).
+
+    Raises:
+        InvalidConfigError: A newer version wrote it.
+    """
+    if not file.exists():
+        return
+    with file.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.endswith(b"\n"):
+                return
+            try:
+                record = json.loads(line)
+                schema.check(record.get("schema"), SCHEMA, file)
+                record["kind"], record["step"] = str(record["kind"]), int(record["step"])
+                yield line, record
+            except NewerSchemaError as error:
+                raise InvalidConfigError([str(error)]) from None
+            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+                _log.warning("%s: line %d is damaged and skipped: %r", file, number, error)
+
+
+def check_schemas(file: Path) -> None:
+    """Check the schemas of all `start` records; other records are not parsed, and damaged ones are skipped.
+
+    Raises:
+        NewerSchemaError: A newer version wrote one.
+    """
+    if not file.exists():
+        return
+    with file.open(encoding="utf-8", errors="replace") as stream:
+        for line in stream:
+            number = None
+            with suppress(ValueError):
+                number = json.loads(line).get("schema") if line.startswith('{"kind": "start"') else None
+            schema.check(number, SCHEMA, file)

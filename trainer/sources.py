@@ -1,0 +1,151 @@
+"""What a user names weights by: a run directory, a file, a package's weights. Loads no torch."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from data.plan.config import InputConfig
+from models import registry
+from models.config import ModelConfig
+from models.registry import model_names
+from trainer.checkpoint import files
+from trainer.recipe import recipes
+from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError, decode
+from trainer.rundir import RunDirectory
+
+PREDICTIONS = "predictions.npz"
+PACKAGES = ("timm", "torchvision")
+EXPECTED = "a run directory, a file of weights, timm/NAME or torchvision/NAME"
+
+SIZES = ("train_size", "eval_resize", "eval_crop")
+_USUAL = InputConfig()
+
+Which = Literal["raw", "ema"]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """Weights to evaluate, or the stored answers of an evaluation."""
+
+    text: str
+    """As the user typed it."""
+    kind: Literal["weights", "package", "predictions"]
+    file: Path | None = None
+    """The weights or the predictions."""
+    recipe: Recipe | None = None
+    """Of the run that the weights come from, or named by `--recipe`."""
+    which: Which = "raw"
+    """ema: the moving average of a run's weights."""
+    run: RunDirectory | None = None
+
+
+def known_input(settings: Mapping[str, Any], text: str) -> dict[str, Any]:
+    """The input settings in a file of weights that this version knows.
+
+    Raises:
+        InvalidConfigError: A value is of another type, or out of its range; `text` names the file.
+    """
+    ours = {one.name for one in fields(InputConfig)}
+    theirs = {name: value for name, value in settings.items() if name in ours}
+    try:
+        decoded = decode(InputConfig, theirs)
+    except InvalidConfigError as error:
+        raise InvalidConfigError(
+            f"weights: {text}: damaged settings: {problem}" for problem in error.problems
+        ) from None
+    return {name: getattr(decoded, name) for name in theirs}
+
+
+def locate(text: str, recipe: str | None, *, raw: bool = False) -> Source:
+    """Find what a word of the command line names.
+
+    Args:
+        text: The word.
+        recipe: Name or path of the recipe that weights were trained with, where no run directory says so.
+        raw: Of a run with a moving average, use the weights themselves.
+
+    Raises:
+        InvalidConfigError: There is nothing of the kind.
+    """
+    path = Path(text)
+    if path.is_dir() and (path / PREDICTIONS).exists():
+        return Source(text=text, kind="predictions", file=path / PREDICTIONS)
+    if path.is_dir():
+        return _run(text, RunDirectory(path), raw=raw)
+    if path.is_file():
+        stored = path.suffix == ".npz"
+        return Source(text=text, kind="predictions", file=path) if stored else _file(text, path, recipe)
+    if text.partition("/")[0] in PACKAGES:
+        return _packaged(text)
+    model = text.partition(".")[0]
+    near = "".join([f"; did you mean {package}/{text}?" for package in PACKAGES if model in model_names(package)][:1])
+    raise InvalidConfigError([f"WEIGHTS: {text!r} names no weights; name {EXPECTED}{near}"])
+
+
+def _run(text: str, run: RunDirectory, *, raw: bool) -> Source:
+    if not run.recipe.exists():
+        raise InvalidConfigError([f"WEIGHTS: {text} is a folder without {run.recipe.name}; name {EXPECTED}"])
+    recipe = recipes.load(str(run.recipe))
+    which: Which = "ema" if recipe.ema.decay and not raw else "raw"
+    of_result = not (raw and recipe.ema.decay)
+    file = run.weights if of_result and run.weights.exists() else _newest(run, which)
+    return Source(text=text, kind="weights", file=file, recipe=recipe, which=which, run=run)
+
+
+def _newest(run: RunDirectory, which: Which) -> Path:
+    checkpoint = files.newest_valid(run.checkpoints) if run.checkpoints.is_dir() else None
+    if checkpoint is None:
+        raise InvalidConfigError(
+            [f"WEIGHTS: {run.path} holds no weights yet: no valid checkpoint in {run.checkpoints}"]
+        )
+    return checkpoint / (files.EMA if which == "ema" else files.MODEL)
+
+
+def _file(text: str, path: Path, recipe: str | None) -> Source:
+    above = (RunDirectory(folder) for folder in path.absolute().parents[:3])
+    run = next((run for run in above if run.recipe.exists()), None)
+    if recipe is None and run is None:
+        return Source(text=text, kind="weights", file=path)
+    used = recipes.load(recipe or str(run.recipe if run else ""))
+    averaged = path.name == files.EMA or bool(run and path.absolute() == run.weights.absolute() and used.ema.decay)
+    which: Which = "ema" if averaged else "raw"
+    return Source(text=text, kind="weights", file=path, recipe=used, which=which, run=None if recipe else run)
+
+
+def _packaged(text: str) -> Source:
+    package, _, name = text.partition("/")
+    untagged = text if package == "timm" else f"{package}/{name.partition('.')[0]}"
+    if problems := registry.problems(ModelConfig(name=untagged), 224):
+        raise InvalidConfigError([f"WEIGHTS: {problem.removeprefix('model.name: ')}" for problem in problems])
+    return Source(text=text, kind="package")
+
+
+def adopted(recipe: Recipe, stored: Recipe) -> Recipe:
+    """The recipe with what `resolved` has filled in at the run's first start, if it names the same weights."""
+    init = recipe.init
+    if not init.weights or stored.init.weights != placed(init.weights) or init.sha256 not in (None, stored.init.sha256):
+        return recipe
+    theirs = {name: getattr(stored.input, name) for name in ("mean", "std", *SIZES)}
+    follow = changes(recipe.input, theirs)
+    return replace(
+        recipe,
+        init=replace(init, weights=stored.init.weights, sha256=stored.init.sha256),
+        input=replace(recipe.input, **follow),
+    )
+
+
+def placed(text: str) -> str:
+    """The weights' name, with an absolute path if it is one."""
+    is_package = text.partition("/")[0] in PACKAGES and not Path(text).exists()
+    return text if is_package else str(Path(text).absolute())
+
+
+def changes(ours: InputConfig, theirs: Mapping[str, Any]) -> dict[str, Any]:
+    """The weights' settings for what `ours` leaves at its defaults."""
+    groups = [("mean",), ("std",), SIZES]
+    free = [name for group in groups if all(getattr(ours, n) == getattr(_USUAL, n) for n in group) for name in group]
+    sizes = {"train_size": theirs["eval_crop"]} if "eval_crop" in theirs else {}
+    every = {**sizes, **theirs}
+    return {name: every[name] for name in free if name in every and every[name] != getattr(ours, name)}
