@@ -30,7 +30,7 @@ FLAGS = {
     "none": (),
     "a flag is wrong": ("--epochs", "0"),
     "the folder holds something else": (),
-    "the loss is not finite": ("--optimizer.lr", "1e4", "--save-steps", "9"),
+    "the loss is not finite": ("--optimizer.lr", "1000", "--save-steps", "9"),
 }
 HAPPENING: dict[str, tuple[How, int]] = {
     "Ctrl-C, SIGTERM, SIGHUP, SIGUSR2": ("signal", 0),
