@@ -20,7 +20,7 @@ MODULES_SHOWN = 12  # an error fills one screen
 
 
 def fit(network: nn.Module, state: Mapping[str, Tensor], name: str, head: Head | None = "keep") -> bool:
-    """Loads what `fitted` returns; tells whether the classifier has kept its initial weights.
+    """Loads what `fitted` returns; returns whether the classifier has kept its initial weights.
 
     Raises:
         ValueError: As `fitted` does; nothing is then loaded.

@@ -162,7 +162,7 @@ def _init_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     init = recipe.init
     if not init.weights:
         unused = [name for name in ("head", "freeze", "sha256") if getattr(init, name)]
-        return [f"init.{name}: belongs to init.weights, which is not given" for name in unused]
+        return [f"init.{name}: belongs to init.weights, which is not set" for name in unused]
     if RunDirectory(site.output).recipe.exists():
         return []
     try:

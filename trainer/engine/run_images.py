@@ -63,17 +63,17 @@ def _prepare(context: RunContext, data: DataSet) -> None:
     recipe, run = context.recipe, context.run
     sizes = recipe.model.num_classes, recipe.global_batch
     begun = any(run.manifest(split).exists() for split in SPLITS)
-    found = [_found(context, data, split) for split in SPLITS]
-    train, val = (images.contents() for images in found)
+    sources = [_source(context, data, split) for split in SPLITS]
+    train, val = (images.contents() for images in sources)
     if not begun and (problems := checks.all_problems(train, val, *sizes)):
         raise RefusedDataError("\n".join(problems))
     run.begin(recipe)
-    train, val = (_listed(context, split, one).contents() for split, one in zip(SPLITS, found, strict=True))
+    train, val = (_listed(context, split, one).contents() for split, one in zip(SPLITS, sources, strict=True))
     if problems := checks.misfits(train, val, *sizes):
         raise UnusableDataError("\n  ".join(problems))
 
 
-def _found(context: RunContext, data: DataSet, split: str) -> Manifest | Listing:
+def _source(context: RunContext, data: DataSet, split: str) -> Manifest | Listing:
     """The run's own list, or that of `provenet verify`, or else what lies there."""
     lists = context.site.manifests or context.site.data
     if context.run.manifest(split).exists():
@@ -90,15 +90,15 @@ def _found(context: RunContext, data: DataSet, split: str) -> Manifest | Listing
         raise RefusedDataError(f"--data: {error}") from None
 
 
-def _listed(context: RunContext, split: str, found: Manifest | Listing) -> Manifest:
+def _listed(context: RunContext, split: str, source: Manifest | Listing) -> Manifest:
     """The manifest of a split, checked, and stored in the run's directory if it is not there."""
     begun = context.run.manifest(split).exists()
     if context.site.smoke and not begun:
-        found = found.spread(smoke.images(context.recipe, split))
-    journal, images = dataset.journal_file(context.run.path, split), found
-    if isinstance(found, Listing):
+        source = source.spread(smoke.images(context.recipe, split))
+    journal, images = dataset.journal_file(context.run.path, split), source
+    if isinstance(source, Listing):
         with counting(f"looking at the images of {context.site.data / split}", "images") as show:
-            images = scanned(found, journal, lambda *counts: context.stop.check() or show(*counts))
+            images = scanned(source, journal, lambda *counts: context.stop.check() or show(*counts))
     assert isinstance(images, Manifest)
     if problem := _problem(images, context, begun=begun):
         raise UnusableDataError(problem)

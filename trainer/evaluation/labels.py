@@ -139,9 +139,9 @@ def _numbers(
                 "none: sorted as text, as in training, they have another order than as numbers. Evaluate the run "
                 "directory, or name the network's classes by --classes"
             )
-        return numbers, "class folders are taken for the numbers of the network's classes"
+        return numbers, "class folders are read as the numbers of the network's classes"
     if names is None and len(folders) == num_classes:
-        return list(range(num_classes)), "the weights name no classes: class folders are taken in sorted order"
+        return list(range(num_classes)), "the weights name no classes: class folders are assumed to be in sorted order"
     unknown = [folder for folder in folders if names is None or folder not in names]
     known = f"such as {', '.join(names[:3])}" if names else f"{num_classes:,} that it does not name"
     raise UnknownLabelsError(

@@ -30,22 +30,22 @@ class Cost:
     """Median share of the time, 0 to 1."""
 
 
-def cost(told: History) -> Cost:
+def cost(past: History) -> Cost:
     """The sums over the records; steps that were lost to a kill and done again are in no record, and not counted."""
-    hours = [max(one.last - one.begun, 0.0) / _HOUR_S for one in told.stretches]
-    processes = [int(one.start.get("world_size", 1)) for one in told.stretches]
-    on_cpu = any(str(one.start.get("device", "")).startswith("CPU") for one in told.stretches)
+    hours = [max(one.last - one.begun, 0.0) / _HOUR_S for one in past.stretches]
+    processes = [int(one.start.get("world_size", 1)) for one in past.stretches]
+    on_cpu = any(str(one.start.get("device", "")).startswith("CPU") for one in past.stretches)
     energies = [
-        one.watt_s * count for one, count in zip(told.stretches, processes, strict=True) if one.watt_s is not None
+        one.watt_s * count for one, count in zip(past.stretches, processes, strict=True) if one.watt_s is not None
     ]
-    rates, waits = told.known("images_per_s"), told.known("data_wait")
+    rates, waits = past.known("images_per_s"), past.known("data_wait")
     return Cost(
         hours=sum(hours),
         device_hours=sum(time * count for time, count in zip(hours, processes, strict=True)),
         device_hour="CPU process-hours" if on_cpu else "GPU-hours",
         energy_kwh=sum(energies) / (1000 * _HOUR_S) if energies else None,
-        memory_gb=max(told.known("memory_gb"), default=None),
-        device_memory_gb=max(told.known("device_memory_gb"), default=None),
+        memory_gb=max(past.known("memory_gb"), default=None),
+        device_memory_gb=max(past.known("device_memory_gb"), default=None),
         images_per_s=statistics.median(rates) if rates else None,
         data_wait=statistics.median(waits) if waits else None,
     )

@@ -75,7 +75,7 @@ class History:
 
 def history(records: Iterable[Record]) -> History:
     """The history of a run from its records, one after the other."""
-    told = History()
+    past = History()
     for record in records:
-        told.add(record)
-    return told
+        past.add(record)
+    return past

@@ -23,23 +23,23 @@ _COLORS = {"lr": "C2", "images_per_s": "C3", "data_wait": "C5", "memory_gb": "C6
 _EVALUATED = (("eval", "evaluation", "C1", "o"), ("eval_ema", "evaluation, averaged weights", "C4", "s"))
 
 
-def png(told: History) -> bytes:
+def png(past: History) -> bytes:
     stream = io.BytesIO()
-    draw(told).savefig(stream, format="png", dpi=120)
+    draw(past).savefig(stream, format="png", dpi=120)
     return stream.getvalue()
 
 
-def draw(told: History) -> Figure:
+def draw(past: History) -> Figure:
     """Loss, top-1, learning rate, throughput, wait for data and memory; a dotted line at each start but the first."""
     figure = Figure(figsize=(11, 10), layout="constrained")
-    restarts = {record["step"] for record in told.of_kind("start") if record["step"] > 0}
+    restarts = {record["step"] for record in past.of_kind("start") if record["step"] > 0}
     panels: dict[str, Axes] = dict(zip(_LABELS, figure.subplots(3, 2).flat, strict=True))
     for name, axes in panels.items():
         unit = 100 if name == "data_wait" else 1
-        _line(axes, told.steps, unit * np.asarray(told.figures[name]), "training", _COLORS.get(name, "C0"))
+        _line(axes, past.steps, unit * np.asarray(past.figures[name]), "training", _COLORS.get(name, "C0"))
         if name not in _COLORS:
             for kind, label, color, marker in _EVALUATED:
-                if (records := told.of_kind(kind)) or kind == "eval":
+                if (records := past.of_kind(kind)) or kind == "eval":
                     steps, values = ([record[key] for record in records] for key in ("step", name))
                     _line(axes, steps, values, label, color, marker=marker)
             axes.legend(loc="upper right" if name == "loss" else "lower right")  # the best place takes long to find

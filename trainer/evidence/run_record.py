@@ -105,15 +105,15 @@ def read(run: RunDirectory) -> Account:
     """
     if not run.recipe.exists():
         raise InvalidConfigError([f"RUN: {run.path} is not a run directory: it holds no {run.recipe.name}"])
-    recipe, result, told = recipes.load(str(run.recipe)), run.finished(), history(run.records())
+    recipe, result, past = recipes.load(str(run.recipe)), run.finished(), history(run.records())
     found = sorted(run.evaluations.glob("*/evaluation.json"), key=lambda file: (file.stat().st_mtime_ns, file))
     evaluations = [_evaluation(file, recipe) for file in reversed(found)]
     return Account(
         run=run,
         recipe=recipe,
         named=follows(recipe),
-        history=told,
-        gone=_gone(run, told),
+        history=past,
+        gone=_gone(run, past),
         result=result,
         accuracy=_of_result(run.result, result, recipe) if result is not None else None,
         evaluations=evaluations,
@@ -169,12 +169,12 @@ def _evaluation(file: Path, recipe: Recipe) -> Accuracy:
         raise InvalidConfigError([f"{file}: damaged ({error!r}); {fix}"]) from None
 
 
-def _gone(run: RunDirectory, told: History) -> list[str]:
+def _gone(run: RunDirectory, past: History) -> list[str]:
     """The records that the newest checkpoint counted and that are not there."""
     with suppress(OSError, ValueError, IndexError):  # no checkpoint, or a damaged one
         newest = files.read_manifest(files.newest_first(run.checkpoints)[0])
         counted = newest.records or 0
-        return [lacking(counted, told.records, newest.step)] if told.records < counted else []
+        return [lacking(counted, past.records, newest.step)] if past.records < counted else []
     return []
 
 

@@ -65,9 +65,9 @@ class Journal:
         return {"lost_output": lost} if lost else {}
 
 
-def lacking(counted: int, found: int, step: int) -> str:
+def lacking(counted: int, there: int, step: int) -> str:
     """That a run has lost records which its checkpoint of `step` had counted, in words."""
-    return f"metrics.jsonl lacks {counted - found:,} of the {counted:,} records that it had up to step {step:,}"
+    return f"metrics.jsonl lacks {counted - there:,} of the {counted:,} records that it had up to step {step:,}"
 
 
 def _is_valid(record: dict[str, Any], step: int, evaluated: int) -> bool:

@@ -34,7 +34,7 @@ def test_folders_named_by_numbers_are_the_numbers_as_in_imagenet_v2() -> None:
     assert found.targets.reshape(-1, 2)[:3].tolist() == [[0, 0], [1, 1], [10, 10]]
     assert sorted(found.targets.tolist()) == sorted([*range(1000)] * 2)
     assert found.words == "set labels"
-    assert found.assumption == "class folders are taken for the numbers of the network's classes"
+    assert found.assumption == "class folders are read as the numbers of the network's classes"
 
 
 TWELVE = sorted(str(number) for number in range(12))  # as a data set lists them: 0, 1, 10, 11, 2, ...
@@ -72,7 +72,7 @@ def test_numbered_folders_have_one_order_where_text_and_numbers_agree(folders: l
 
 def test_classes_without_names_are_taken_in_sorted_order_and_this_is_said() -> None:
     found = of(list(OWN), None, 4)
-    assert found.assumption == "the weights name no classes: class folders are taken in sorted order"
+    assert found.assumption == "the weights name no classes: class folders are assumed to be in sorted order"
 
 
 def test_a_user_names_the_classes_of_weights_that_do_not(tmp_path: Path) -> None:
