@@ -34,6 +34,21 @@ _REWORDED = (  # messages of each tyro in the pinned range, and what we print in
     (r"could not convert string to float: ('.*')", r"\1 is no number"),
     (r": no type matching (.*) could be instantiated from \['(.*)'\]\.", r": '\2'; expected \1"),
 )
+ELSEWHERE = {  # flags of timm's and torchvision's scripts that tyro finds nothing like, and what does their work here
+    "--pretrained": "--init.weights timm/NAME or torchvision/NAME",
+    **dict.fromkeys(("--finetune", "--initial-checkpoint"), "--init.weights FILE"),
+    **dict.fromkeys(("--resume", "--start-epoch"), "the same command, which goes on from its last checkpoint"),
+    **dict.fromkeys(("--batch-size", "--batch", "-b"), "--global-batch over all processes, and --micro-batch"),
+    **dict.fromkeys(("--workers", "--num-workers", "-j"), "--threads"),
+    **dict.fromkeys(("--amp", "--amp-dtype", "--native-amp"), "--precision bf16 or fp16"),
+    **dict.fromkeys(("--data-dir", "--data-path"), "--data"),
+    **dict.fromkeys(("--img-size", "--input-size"), "--input.train-size, --input.eval-resize and --input.eval-crop"),
+    "--arch": "--model.name",
+    "--opt": "the optimizer's name in a recipe's file",
+    "--sched": "the schedule's name in a recipe's file",
+    **dict.fromkeys(("--aa", "--auto-augment"), "--input.augment.policy"),
+    "--reprob": "--input.augment.erasing",
+}
 
 
 def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> Any:
@@ -109,6 +124,9 @@ def plain(panel: str) -> str:
     if len(lines) > 1 and lines[1].startswith(_COMMANDS):
         close = get_close_matches(re.split(r"[,:]", lines[0])[0], lines[1].removeprefix(_COMMANDS).split(", "), 1)
         lines[0] += f"; did you mean {close[0]}?" if close else ""
+    if lines and lines[0].endswith(": unknown") and re.search(r"provenet (train|submit) ", lines[-1]):
+        typed = lines[0].removesuffix(": unknown").split(", ")
+        lines[1:1] = [f"{word}: here it is {ELSEWHERE[word]}" for word in typed if word in ELSEWHERE]
     more = f"  and {len(lines) - _MOST_LINES} lines more\n" if len(lines) > _MOST_LINES else ""
     shown = "".join(f"  {line}\n" for line in lines[:_MOST_LINES])
     return f"cannot start; nothing was written\n{shown}{more}" if lines else ""

@@ -84,6 +84,13 @@ def test_each_tyro_s_refusals_are_put_alike(screen: list[str], expected: list[st
     assert plain(f"╭─ Title {'─' * 113}╮\n{rows}╰{'─' * 122}╯\n") == f"cannot start; nothing was written\n{text}"
 
 
+def test_a_flag_of_another_trainer_is_answered_with_ours_where_it_means_the_same() -> None:
+    for verb, hint in (("train", "  --amp: here it is --precision bf16 or fp16\n"), ("evaluate", "")):
+        rows = ["Unrecognized options: --amp", f"For full helptext, run provenet {verb} --help"]
+        text = plain("╭╮\n" + "".join(f"│ {row} │\n" for row in rows) + "╰╯\n")
+        assert text == f"cannot start; nothing was written\n  --amp: unknown\n{hint}  {rows[1]}\n"
+
+
 def test_a_long_frame_is_cut_to_a_screen() -> None:
     text = plain("╭╮\n" + "".join(f"│ line {number} │\n" for number in range(40)) + "╰╯\n")
     assert len(text.splitlines()) == 14

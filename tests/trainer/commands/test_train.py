@@ -8,6 +8,7 @@ from data.synth.synth import write
 from tests import commands
 from tests.terminal import on_terminal, without_terminal
 from trainer.commands.cli import main
+from trainer.commands.parsing import ELSEWHERE
 
 DEMO = ("train", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "16")
 
@@ -28,6 +29,8 @@ def test_help_shows_the_recipe_s_own_values() -> None:
     assert "--schedule.milestones" in text
     assert "(default: 30.0 60.0)" in text
     assert "--epochs INT Passes over the training set. Range: 1 to 1,000,000. (default: 90)" in text
+    named = [word.rstrip(",") for answer in ELSEWHERE.values() for word in answer.split() if word.startswith("--")]
+    assert [flag for flag in named if f"{flag} " not in text] == []
 
 
 @pytest.mark.parametrize(
