@@ -118,7 +118,7 @@ def test_images_that_are_gone_end_the_run_and_bring_it_back(images: Path, whole:
 def test_a_loss_that_is_no_number_ends_two_processes_at_their_last_good_checkpoint(
     images: Path, tmp_path: Path
 ) -> None:
-    flags = ("--optimizer.lr", "1e18", "--save-steps", "1", "--log-every", "10")
+    flags = ("--optimizer.lr", "1000", "--save-steps", "1", "--log-every", "10")
     output = finish(start(images, tmp_path, *flags, launcher="torchrun x2"), code=None)
     found = re.search(r"not (?:a finite number|finite numbers); training has diverged, first at step (\d+)", output)
     assert found

@@ -214,13 +214,14 @@ def test_a_run_without_its_metrics_can_still_end(images: Path, tmp_path: Path) -
 def test_a_loss_that_is_no_number_ends_the_run_without_a_result(
     images: Path, tmp_path: Path, flags: tuple[str, ...]
 ) -> None:
-    small = ("--model.name", "resnet20", "--input.train-size", "32", "--optimizer.lr", "1e30")
-    done = run(*DEMO, *small, *flags, "--data", images, "--output", tmp_path, environment={"COLUMNS": "200"})
+    small = ("--model.name", "resnet20", "--input.train-size", "32")
+    high = ("--optimizer.lr", "1000", "--schedule.warmup-epochs", "0")
+    done = run(*DEMO, *small, *high, *flags, "--data", images, "--output", tmp_path, environment={"COLUMNS": "200"})
     assert done.returncode == 1
     assert "training has diverged" in done.stderr
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "result.json").exists()
-    assert not list((tmp_path / "checkpoints").iterdir())
+    assert not list(tmp_path.glob("checkpoints/*"))
 
 
 def test_a_damaged_list_of_images_is_named(images: Path, tmp_path: Path) -> None:
