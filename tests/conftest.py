@@ -18,8 +18,9 @@ os.environ["PATH"] += ":/usr/sbin:/sbin"  # where Debian puts daemons, and not e
 # several hundred processes start, each of which would compile all of our modules again
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
-# shells start background jobs deaf to Ctrl-C, which every process that a test starts would inherit
+# shells start background jobs deaf to Ctrl-C, and nohup to SIGHUP, which every process that a test starts would inherit
 signal.signal(signal.SIGINT, signal.default_int_handler)
+signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 PARTS = {
     "slurm": lambda: os.geteuid() == 0 and all(map(shutil.which, ("slurmctld", "munged", "slurmdbd", "mariadbd"))),
