@@ -22,6 +22,7 @@ from trainer.engine.memory import advising, fitted
 from trainer.engine.run_images import list_images
 from trainer.engine.state import TrainState
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
+from trainer.exits import RunEndedError
 from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError
@@ -154,10 +155,11 @@ def _opening(recipe: Recipe, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, 
 def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
     """Write the result of a finished run, and the report, and print where the files are (rank 0 only)."""
     run = context.run
+    run.begin(context.recipe)  # if it was deleted meanwhile
     if finished:
         result = result_of(context.recipe, finished, *build.plans(context, images))
-        newest = files.newest_first(run.checkpoints)[0]  # its write has ended
-        files.copy(newest / (files.EMA if context.recipe.ema.decay else files.MODEL), run.weights)
+        last = files.place(run.checkpoints, finished.step)  # its write has ended
+        files.copy(last / (files.EMA if context.recipe.ema.decay else files.MODEL), run.weights)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     _report(run, finished.step if finished else None, context.console.say)
     write(run.guide())
@@ -167,7 +169,10 @@ def _report(run: RunDirectory, finished: int | None, say: Callable[[str], None])
     """Write the report, and of a run that finished with step `finished` also the end in TensorBoard (rank 0 only)."""
     from trainer.evidence import report  # its plotting is slow to import
 
-    report.write(run)
+    try:
+        report.write(run)
+    except InvalidConfigError as error:  # of another file in the directory, and not of what was asked for
+        raise RunEndedError(f"{error}; the same command completes the report") from None
     if finished is not None:
         conclude(run, finished, say)
 

@@ -68,7 +68,9 @@ def test_a_run_directory_that_is_removed_ends_the_run_and_stays_so(images: Path,
     while run.exists():
         shutil.rmtree(run, ignore_errors=True)
     output = finish(process, code=FAILED)
-    assert output.splitlines()[-1] == f"failed: {run} was removed while the run trained: all that it held is gone"
+    assert (
+        output.splitlines()[-1] == f"failed: {run} was removed while the run trained: what it held is gone from there"
+    )
     assert "nothing was written" not in output
     assert not run.exists()
 

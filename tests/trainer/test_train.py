@@ -10,6 +10,7 @@ import torch
 from tests.trainer.engines import RECIPE, ask_to_stop, built
 from trainer.checkpoint import store
 from trainer.engine.loop import fit, train_epoch
+from trainer.exits import FAILED, RunEndedError
 from trainer.optim.config import EmaConfig
 from trainer.recipe.config import SiteConfig
 from trainer.rundir import RunDirectory
@@ -71,6 +72,25 @@ def test_a_start_says_who_died_before_it_where_it_goes_on_and_what_is_left_out_o
     assert "1 broken images are left out, the first: " in output
     assert "going on after step 4\n" in output
     assert "this run began with 1 CPU threads a process and goes on with 2" in output
+
+
+def test_what_others_did_to_the_directory_is_no_bad_input_at_the_end(images: Path, tmp_path: Path) -> None:
+    with built(images, tmp_path, ONE) as parts:
+        assert fit(parts)
+        run, lists = parts.context.run, (parts.plan.manifest, parts.eval_plan.manifest)
+        run.recipe.unlink(missing_ok=True)
+        other = run.checkpoints / "step-0000000099"
+        other.mkdir()  # of no run
+        evaluation = run.evaluations / "one" / "evaluation.json"
+        evaluation.parent.mkdir(parents=True)
+        evaluation.write_text("{}")
+        with pytest.raises(RunEndedError, match=r"evaluation.json: damaged .* completes the report") as raised:
+            _conclude(parts.context, lists, parts.state)
+        assert raised.value.code == FAILED
+        evaluation.unlink()
+        _conclude(parts.context, lists, parts.state)
+    assert run.recipe.exists()
+    assert run.report.exists()
 
 
 def test_a_run_that_was_stopped_leaves_a_report_and_no_result(

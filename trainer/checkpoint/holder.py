@@ -48,6 +48,7 @@ class Hold:
         """Start to touch the file; `lock` is the descriptor that holds its lock."""
         self.token, self.lost = holder.token, False
         self._file, self._holder, self._lock, self._beat_s = file, holder, lock, beat_s
+        self._folder = os.open(file.parent, os.O_RDONLY)
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._pulse, name="holder", daemon=True)
         self._thread.start()
@@ -80,7 +81,8 @@ class Hold:
         holder = look(self._file).holder
         if self._is_removed():
             self.lost = True
-            raise FencedError(f"{self._file.parent} was removed while the run trained: all that it held is gone")
+            how = "replaced by another folder" if self._file.parent.exists() else "removed"
+            raise FencedError(f"{self._file.parent} was {how} while the run trained: what it held is gone from there")
         if holder and holder.token != self.token:
             self.lost = True
             raise FencedError(
@@ -98,6 +100,7 @@ class Hold:
             if holder and holder.token == self.token:
                 self._file.unlink()
         os.close(self._lock)
+        os.close(self._folder)
 
     def __enter__(self) -> Self:
         return self
@@ -123,9 +126,9 @@ class Hold:
             fcntl.flock(self._lock, fcntl.LOCK_UN)  # the new holder may be waiting for it
 
     def _is_removed(self) -> bool:
-        """Whether the directory was removed, which a file system that is away for a while is not."""
-        if os.path.lexists(self._file.parent):
-            return False
+        """Whether the directory was removed or replaced, which a file system that is away for a while is not."""
+        if self._file.parent.exists():
+            return not is_at(self._folder, self._file.parent)
         try:
             return os.fstat(self._lock).st_nlink == 0
         except OSError as error:

@@ -141,6 +141,8 @@ class Saver:
     def _check(self) -> None:
         try:
             self._guard()
+        except OSError:  # the disk's, as of any other file
+            raise
         except Exception as error:  # marked, as the write itself may raise the same kinds
             raise _GuardError from error
 

@@ -24,7 +24,7 @@ class Appender:
     """
 
     def __init__(self, path: Path, say: Say) -> None:
-        """Append to what is there; the file, and its folder, are made with the first entry.
+        """Append to what is there; the file is made with the first entry, and its folder, which may be removed, never.
 
         `say` is called once when the file cannot be written, when it can be again, and if what it holds is lost.
         """
@@ -85,7 +85,6 @@ class Appender:
             os.close(self._file)
             self._file = None
         if self._file is None:
-            self._path.parent.mkdir(exist_ok=True)  # not its parents: a run directory that was removed stays so
             self._file = opened(self._path, os.O_WRONLY)
         size = os.fstat(self._file).st_size
         if size < self._size:

@@ -5,6 +5,7 @@ import os
 import socket
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +67,8 @@ class Board:
 
     def by_images(self, images_seen: int, values: Mapping[str, float]) -> None:
         """Write points over the number of images seen, so that runs of different batch sizes can be compared."""
+        with suppress(OSError):  # it is there; or what it would hold is held in memory
+            (self._folder / BY_IMAGES).mkdir()
         if self._by_images is None:
             self._by_images = Events(self._folder / BY_IMAGES, self._purge_images, self._say)
         _write(self._by_images, images_seen, {f"images_seen/{tag}": value for tag, value in values.items()})
@@ -106,7 +109,7 @@ class Events:
         """Begin a file.
 
         Args:
-            folder: Created if missing.
+            folder: Of the file.
             purge_step: Readers drop what earlier files hold of this step and later ones.
             say: Called if the file cannot be written.
         """

@@ -269,9 +269,23 @@ def test_a_holder_whose_directory_is_removed_notices_and_does_not_make_it_again(
                 break
             time.sleep(BEAT_S / 3)
         assert hold.lost
-        with pytest.raises(FencedError, match=r"run was removed while the run trained: all that it held is gone"):
+        with pytest.raises(
+            FencedError, match=r"run was removed while the run trained: what it held is gone from there"
+        ):
             hold.check()
     assert not run.exists()
+
+
+def test_a_holder_does_not_write_into_a_folder_that_has_taken_the_place_of_its_directory(tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    with take(run / "holder.json") as hold:
+        run.rename(tmp_path / "moved")
+        run.mkdir()
+        assert eventually(lambda: hold.lost)
+        with pytest.raises(FencedError, match="run was replaced by another folder while the run trained"):
+            hold.check()
+    assert not list(run.iterdir())
 
 
 def test_a_directory_that_is_away_for_a_while_is_not_removed(tmp_path: Path) -> None:

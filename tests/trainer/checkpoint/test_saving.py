@@ -1,3 +1,4 @@
+import errno
 import logging
 import multiprocessing
 import shutil
@@ -245,6 +246,20 @@ def test_a_run_taken_over_renames_nothing_and_the_owner_is_told_at_the_next_boun
     assert steps(tmp_path) == []
     assert writer.failure is None
     writer.finish()
+
+
+def test_a_disk_on_which_the_guard_cannot_look_costs_one_checkpoint(tmp_path: Path) -> None:
+    faults = [OSError(errno.EIO, "Input/output error", "holder.json")]
+
+    def guard() -> None:
+        if faults:
+            raise faults.pop()
+
+    writer = saver(tmp_path, guard)
+    save(writer, 1)
+    assert writer.failure == "the checkpoint of step 1 was not written: holder.json: Input/output error"
+    save(writer, 2)
+    assert (writer.failure, steps(tmp_path)) == (None, [2])
 
 
 def test_a_fault_of_the_write_reaches_the_owner(tmp_path: Path) -> None:

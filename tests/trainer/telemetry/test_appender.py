@@ -86,10 +86,11 @@ def test_a_file_that_another_has_replaced_is_left_alone(tmp_path: Path) -> None:
     assert "another file has taken its place" in said[0]
 
 
-def test_a_run_directory_that_was_removed_is_not_made_again(tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["file", "by_images/file"])
+def test_a_run_directory_that_was_removed_is_not_made_again(name: str, tmp_path: Path) -> None:
     said, run = list[str](), tmp_path / "run"
-    run.mkdir()
-    appended = Appender(run / "by_images" / "file", said.append)
+    (run / name).parent.mkdir(parents=True)
+    appended = Appender(run / name, said.append)
     appended.add(ENTRIES[0])
     shutil.rmtree(run)
     appended.add(ENTRIES[1])
