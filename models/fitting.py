@@ -58,7 +58,7 @@ def fitted(
     stored = {**counters, **stored, **(own if is_new else {})}
     problems = _misfits(expected, stored)
     if problems and all(line.startswith(AUXILIARY) and "missing" in line for line in problems):
-        problems.append("the file has no auxiliary head: build the network without one, --aux-logits False")
+        problems.append("the file has no auxiliary head: build the network with aux_logits False")
     if problems:
         raise ValueError("\n".join([f"weights: they do not fit {name}; nothing was loaded", *problems]))
     return stored, is_new
@@ -103,6 +103,6 @@ def _misfits(expected: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> li
             leaves[module].append(f"{leaf} is {list(stored[key].shape)}, not {list(expected[key].shape)}")
         elif stored[key].is_floating_point() != expected[key].is_floating_point():
             leaves[module].append(f"{leaf} is {stored[key].dtype}, not {expected[key].dtype}")
-    lines = [f"{module}: {', '.join(what)}" for module, what in leaves.items()]
+    lines = [f"{module or 'network'}: {', '.join(what)}" for module, what in leaves.items()]
     more = [f"and {len(lines) - MODULES_SHOWN} more modules"] if len(lines) > MODULES_SHOWN else []
     return lines[:MODULES_SHOWN] + more

@@ -1,5 +1,6 @@
 """One forward pass seen layer by layer: output shapes, parameters, multiply-adds."""
 
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 
@@ -35,8 +36,9 @@ class Row:
 
 def skeleton(config: ModelConfig) -> nn.Module:
     """The network on the meta device: shapes alone, no memory and nothing to compute."""
-    with torch.device("meta"):
+    with torch.device("meta"), suppress(ValueError):
         return factory.build(config)
+    return factory.build(config).to("meta")  # torchvision's RegNets compute their widths with tensors
 
 
 def trace(network: nn.Module, images: Tensor) -> list[Row]:

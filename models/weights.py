@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from pickle import UnpicklingError
+from types import SimpleNamespace
 from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
+from torch.serialization import safe_globals
 
 from models.config import ModelConfig
 from models.fitting import fit
@@ -25,6 +27,8 @@ ENTRIES = ("model", "state_dict", "module", "ema", "model_ema", "state_dict_ema"
 # What wrappers put before every key: DistributedDataParallel and AveragedModel, torch.compile, holders of an EMA.
 PREFIXES = ("module.", "_orig_mod.", "ema_model.", "ema.", "model.")
 UPDATES = "n_averaged"  # AveragedModel's counter, beside the keys
+# What timm and torchvision store beside the weights; read as plain attributes.
+FLAGS = (SimpleNamespace, "argparse.Namespace")
 # What torch.load gives on damaged bytes; with weights_only it has run nothing.
 UNREADABLE = (RuntimeError, EOFError, LookupError, TypeError, ValueError, AssertionError, AttributeError, struct.error)
 
@@ -71,9 +75,7 @@ def load(network: nn.Module, source: str, config: ModelConfig) -> None:
         fit(network, _from_hub(source, config.name), config.name)
         return
     state, origin = read(Path(source))
-    other = _contradiction(origin.model, config) if origin.model else None
-    if other:
-        raise ValueError(f"weights: {source} holds another network: {other}")
+    check(source, origin.model, config)
     fit(network, state, config.name)
 
 
@@ -127,7 +129,8 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _torch_file(path: Path) -> tuple[Any, dict[str, Any]]:
     try:
-        with path.open("rb") as stream:  # of a path, torch would go by the suffix
+        # of a path, torch would go by the suffix
+        with path.open("rb") as stream, safe_globals([FLAGS]):
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ValueError(
@@ -154,8 +157,17 @@ def _origin(said: Mapping[str, Any]) -> Origin:
     )
 
 
+def check(source: str, origin: ModelConfig | None, config: ModelConfig) -> None:
+    """Check that weights are not of another network than they would go into, where their names would not show it.
+
+    Raises:
+        ValueError: They are; the message says how the networks differ.
+    """
+    if other := _contradiction(origin or config, config):
+        raise ValueError(f"weights: {source} holds another network: {other}")
+
+
 def _contradiction(origin: ModelConfig, config: ModelConfig) -> str | None:
-    """How the network of a file differs from the one that it would go into, where the weights' names do not show it."""
     if origin.name in TABLE and config.name in TABLE and origin.name != config.name:
         return f"{origin.name}, not {config.name}"
     options = [option for option in UNSEEN if getattr(origin, option) != getattr(config, option)]

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import fitting, weights
+from models import fitting, registry, weights
+from models.config import ModelConfig
 from models.trace import skeleton
 from trainer.exits import RunEndedError
 from trainer.recipe.config import Recipe
@@ -27,6 +28,8 @@ class Pretrained:
     """Trained weights."""
 
     state: Mapping[str, Tensor]
+    model: ModelConfig | None
+    """The network, where it is known."""
     input: Mapping[str, Any]
     """Fields of `InputConfig` that they were trained with, as far as they are known."""
 
@@ -52,12 +55,13 @@ def resolved(recipe: Recipe) -> tuple[Recipe, list[str]]:
         return recipe, []
     try:
         trained = _read(init.weights)
+        weights.check(init.weights, trained.model, recipe.model)
         _, is_new = fitting.fitted(skeleton(recipe.model), trained.state, recipe.model.name, init.head)
-    except InvalidConfigError as error:
-        raise InvalidConfigError(f"init.weights: {problem}" for problem in error.problems) from None
     except ValueError as error:
-        lines = str(error).removeprefix("weights: ").splitlines()
-        raise InvalidConfigError(f"init.weights: {line}" for line in lines) from None
+        lines = [line.removeprefix("weights: ") for line in str(error).splitlines()]
+        raise InvalidConfigError(
+            line if line.startswith("model.") else f"init.weights: {line}" for line in lines
+        ) from None
     if init.sha256 not in (None, trained.sha256):
         raise InvalidConfigError([f"init.sha256: {init.sha256}, but that of {init.weights} is {trained.sha256}"])
     follow = changes(recipe.input, trained.input)
@@ -83,7 +87,10 @@ def load(network: nn.Module, recipe: Recipe) -> None:
             raise ValueError(f"its SHA-256 is {trained.sha256}, and was {recipe.init.sha256}")
         fitting.fit(network, trained.state, recipe.model.name, recipe.init.head)
     except ValueError as error:
-        raise OtherWeightsError(f"{recipe.init.weights}, from which this run begins, has changed: {error}") from None
+        raise OtherWeightsError(
+            f"{recipe.init.weights}, from which this run begins, has changed: {error}\n"
+            "  put the old ones back, or begin a new run in another --output"
+        ) from None
 
 
 def fingerprint(state: Mapping[str, Tensor]) -> str:
@@ -114,7 +121,7 @@ def _read(text: str) -> Pretrained:
     settings = source.recipe.input if source.recipe else None
     names = ("mean", "std", *SIZES)
     known = {name: getattr(settings, name) for name in names} if settings else known_input(origin.input, text)
-    return Pretrained(state=state, input=known)
+    return Pretrained(state=state, model=origin.model, input=known)
 
 
 def _packaged(text: str) -> Pretrained:
@@ -124,4 +131,6 @@ def _packaged(text: str) -> Pretrained:
     published = reference.published(package, name)
     sizes = {"train_size": published.crop, "eval_crop": published.crop, "eval_resize": published.resize}
     known = {"mean": published.mean, "std": published.std, **(sizes if published.resize else {})}
-    return Pretrained(state=published.network.state_dict(), input=known)
+    model = name.partition(".")[0]  # ours of this name is the same network
+    ours = ModelConfig(name=model) if model in registry.names() else None
+    return Pretrained(state=published.network.state_dict(), model=ours, input=known)

@@ -38,7 +38,7 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
         *world_problems(recipe, world.world_size),
         *compile_problems(recipe, world.world_size, lowers=site.accumulate == "auto"),
         *_registry_problems(recipe),
-        *_init_problems(recipe, site),
+        *_on_disk("init.weights", lambda: _init_problems(recipe, site)),
         *(_on_disk("--data", lambda: _data_problems(recipe, site)) if with_data else []),
         *_on_disk("--output", lambda: _output_problems(recipe, site)),
         *_loader_problems(site),
@@ -160,6 +160,8 @@ def _registry_problems(recipe: Recipe) -> list[str]:
 def _init_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     """Why the weights to begin from cannot be found, where the run has not begun."""
     init = recipe.init
+    if empty := [name for name in ("weights", "freeze", "sha256") if getattr(init, name) in ("", ())]:
+        return [f"init.{name}: empty; leave it out or give a value" for name in empty]
     if not init.weights:
         unused = [name for name in ("head", "freeze", "sha256") if getattr(init, name)]
         return [f"init.{name}: belongs to init.weights, which is not set" for name in unused]

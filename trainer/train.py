@@ -5,6 +5,8 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
+import torch
+
 from data.catalog.manifest import Manifest
 from data.load.backends import Chosen
 from data.output_folder import exposed
@@ -22,16 +24,23 @@ from trainer.engine.memory import advising, fitted
 from trainer.engine.run_images import list_images
 from trainer.engine.state import TrainState
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
-from trainer.exits import RunEndedError
+from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError
+from trainer.recipe.identity import recipe_hash
 from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
 from trainer.telemetry.telemetry import Telemetry, conclude
 from trainer.terminal import write
 from trainer.world import World
+
+
+class OtherRecipeError(RunEndedError):
+    """The processes would train different recipes together."""
+
+    code = BAD_INPUT
 
 
 def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int:
@@ -41,7 +50,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         Exit code: 0 finished, `START_AGAIN` stopped cleanly.
 
     Raises:
-        InvalidConfigError: The run directory cannot be made.
+        InvalidConfigError, OtherRecipeError: The directory cannot be made; a process has another recipe than rank 0.
         HeldError, FencedError: Another process trains in this run directory, or took it over.
         StopRequestedError: Asked to stop before the first step.
         UnusableDataError: The images cannot be trained on, are not those listed, or too many are broken.
@@ -112,12 +121,17 @@ def own_recipe(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
 
     Raises:
         MemoryShortError: With `accumulate: auto`, not even one image fits into memory.
+        OtherRecipeError: A process has another one than rank 0, as its machine has another file.
     """
     run = RunDirectory(site.output)
     if site.accumulate == "auto" and not runtime.any(run.recipe.exists()):
         asked, recipe = recipe.micro_batch, fitted(recipe, runtime, channels_last=site.channels_last)
         if runtime.is_main and recipe.micro_batch < asked:
             Console().say(f"a micro_batch of {asked} does not fit into memory: going on with {recipe.micro_batch}")
+    own = runtime.gather(torch.tensor([*bytes.fromhex(recipe_hash(recipe))]))
+    if others := [rank for rank, row in enumerate(own) if not row.equal(own[0])]:
+        weights = f", or of {recipe.init.weights}, to begin from" if recipe.init.weights else ""
+        raise OtherRecipeError(f"recipe: rank {others[0]} has another one than rank 0, by other files of it{weights}")
     return recipe
 
 

@@ -93,3 +93,8 @@ def test_tracing_leaves_the_network_as_it_was() -> None:
     assert network.training
     assert network[0].num_batches_tracked == 0
     assert not network[1]._forward_hooks
+
+
+def test_a_network_that_computes_with_tensors_while_it_is_built_has_a_skeleton_too() -> None:
+    network = skeleton(ModelConfig(name="torchvision/regnet_x_400mf"))
+    assert all(weight.is_meta for weight in network.parameters())

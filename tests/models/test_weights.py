@@ -2,6 +2,7 @@ import dataclasses
 import json
 import logging
 import random
+from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
@@ -39,6 +40,7 @@ WRAPPED: list[tuple[str, Callable[[nn.Module], object]]] = [
     ("our checkpoint", lambda network: {"model": network.state_dict(), "step": 7, "generators": [torch.zeros(3)]}),
     ("timm's checkpoint", lambda network: {"epoch": 3, "arch": "x", "state_dict": network.state_dict()}),
     ("torchvision's EMA", lambda network: {"model_ema": AveragedModel(network).state_dict(), "epoch": 3}),
+    ("a checkpoint with flags", lambda network: {"model": network.state_dict(), "args": Namespace(lr=0.1, data="x")}),
     ("an EMA's holder", prefixed("ema_model.")),
     ("a nested checkpoint", lambda network: {"model": {"state_dict": network.state_dict(), "epoch": 3}}),
     ("DeepSpeed's checkpoint", lambda network: {"module": network.state_dict(), "ds_version": "1"}),
@@ -235,5 +237,5 @@ def test_integers_are_no_weights() -> None:
 
 def test_an_auxiliary_head_that_the_file_has_not_is_told() -> None:
     state = factory.build(ModelConfig(name="inception_v3", num_classes=2, aux_logits=False)).state_dict()
-    with pytest.raises(ValueError, match="--aux-logits False"):
+    with pytest.raises(ValueError, match="aux_logits False"):
         weights.fit(factory.build(ModelConfig(name="inception_v3", num_classes=2)), state, "inception_v3")

@@ -12,7 +12,7 @@ from models import export, factory, fitting, weights
 from models.config import ModelConfig
 from models.trace import skeleton
 from models.weights import Origin
-from tests.trainer.engines import RECIPE, built
+from tests.trainer.engines import RECIPE, built, context, together
 from trainer import initial, preflight, sources
 from trainer.engine.loop import fit
 from trainer.initial import OtherWeightsError
@@ -20,6 +20,8 @@ from trainer.recipe.config import InitConfig, Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, encode
 from trainer.recipe.identity import recipe_hash
 from trainer.rundir import RunDirectory
+from trainer.train import OtherRecipeError, own_recipe
+from trainer.world import World
 
 SIX = ModelConfig(name="resnet20", num_classes=6)
 SETTINGS = {"mean": (0.5, 0.5, 0.5), "std": (0.25, 0.25, 0.25), "eval_resize": 40, "eval_crop": 32}
@@ -153,11 +155,46 @@ def test_a_run_without_a_checkpoint_refuses_weights_that_have_changed(images: Pa
     ("recipe", "init", "reason"),
     [
         (PLAIN, {"head": "keep"}, "fc: weight is [6, 64], not [4, 64]"),
-        (replace(PLAIN, model=ModelConfig(name="resnet56", num_classes=4)), {}, "layer1.3.conv1: weight is missing"),
+        (
+            replace(PLAIN, model=ModelConfig(name="torchvision/resnet18")),
+            {},
+            "conv1: weight is [16, 3, 3, 3], not [64, 3",
+        ),
         (PLAIN, {"sha256": "0" * 64}, "init.sha256: 000000"),
+        (
+            replace(PLAIN, model=ModelConfig(name="plain20", num_classes=4)),
+            {},
+            "another network: resnet20, not plain20",
+        ),
     ],
 )
 def test_weights_that_do_not_fit_are_refused(file: Path, recipe: Recipe, init: dict[str, str], reason: str) -> None:
     with pytest.raises(InvalidConfigError, match=re.escape(reason)) as refused:
         initial.resolved(beginning(recipe, file, **init))
     assert all(problem.startswith("init.") for problem in refused.value.problems)
+
+
+def agreed(world: World, output: Path, recipes: list[Recipe]) -> str:
+    made = context(output, output, recipes[world.rank], world)
+    try:
+        own_recipe(made.recipe, made.runtime, made.site)
+        return "agreed"
+    except OtherRecipeError as error:
+        return str(error)
+    finally:
+        made.runtime.close()
+
+
+def test_processes_that_read_other_weights_under_one_name_do_not_train_together(tmp_path: Path) -> None:
+    one, other = (replace(PLAIN, init=InitConfig(weights="w.pth", sha256=64 * digit)) for digit in "01")
+    moved = replace(PLAIN, init=replace(one.init, weights="/mnt/w.pth"))
+    assert together(agreed, tmp_path, [one, moved]) == ["agreed", "agreed"]
+    refusals = together(agreed, tmp_path, [one, other])
+    assert [refusal.partition(",")[0] for refusal in refusals] == ["recipe: rank 1 has another one than rank 0"] * 2
+
+
+@pytest.mark.parametrize("init", [InitConfig(weights=""), InitConfig(weights="w.pth", freeze=())])
+def test_what_a_shell_has_left_empty_is_refused(init: InitConfig, tmp_path: Path) -> None:
+    site = SiteConfig(data=tmp_path / "images", output=tmp_path / "run")
+    found = preflight.problems(replace(PLAIN, init=init), site, World(), with_data=False)
+    assert [problem.partition(": ")[2] for problem in found] == ["empty; leave it out or give a value"]
