@@ -23,7 +23,10 @@ BEGUN = "begun"  # in the file of the exit code, while the run goes on
 EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file from which `provenet run` reads the exit code
 
 # a full disk, a quota, a limit of sizes, a file system or folder that cannot be written: it would fail again
-_LASTING = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM)
+_LASTING = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM),
+    *(errno.ENOTDIR, errno.EEXIST),  # something else lies there
+)
 
 
 def trace_crashes() -> None:
