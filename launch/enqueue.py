@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from data.names import shown
 from data.output_folder import exposed
 from launch import pinned, run_state
 from launch.array import results
@@ -105,7 +106,9 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
 def _begun(wanted: Wanted) -> Recipe:
     """The recipe with what follows from the weights that a new run begins from, which is printed."""
     recipe, notes = preflight.begun(wanted.recipe, wanted.placed)
-    write("".join(f"{line}\n" for line in notes))
+    write("".join(f"{shown(line)}\n" for line in notes))
+    if notes and (problems := preflight.size_problems(recipe)):  # torch is loaded now: not only after hours in a queue
+        raise InvalidConfigError(problems)
     return recipe
 
 

@@ -88,7 +88,7 @@ def load(network: nn.Module, recipe: Recipe) -> None:
         fitting.fit(network, trained.state, recipe.model.name, recipe.init.head)
     except ValueError as error:
         raise OtherWeightsError(
-            f"{recipe.init.weights}, from which this run begins, has changed: {error}\n"
+            f"{recipe.init.weights}, from which this run begins, has changed: {str(error).removeprefix('WEIGHTS: ')}\n"
             "  put the old ones back, or begin a new run in another --output"
         ) from None
 

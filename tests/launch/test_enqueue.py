@@ -2,9 +2,12 @@ import os
 from pathlib import Path
 
 import pytest
+import torch
 
 from launch import enqueue
 from launch.cli import main
+from models import factory
+from models.config import ModelConfig
 from tests import commands
 from tests.launch import stand_ins
 
@@ -116,3 +119,17 @@ def test_a_run_directory_that_others_can_write_is_queued_with_a_warning(
     assert done.returncode == 0
     assert done.stderr.startswith(f"warning: {tmp_path}/r can be written by everybody; to keep")
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_the_network_refuses_of_a_run_from_weights_is_said_before_it_is_queued(
+    images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, calls = stand_ins.slurm(tmp_path / "bin")
+    monkeypatch.setenv("PATH", path)
+    network = ModelConfig(name="resnet20", num_classes=4)
+    torch.save(factory.build(network).state_dict(), tmp_path / "w.pth")
+    begins = ("--model.name", "resnet20", "--init.weights", tmp_path / "w.pth", "--init.freeze", "layer9")
+    done = commands.call(main, *DEMO, *begins, "--data", images, "--output", tmp_path / "r")
+    assert (done.returncode, "init.freeze: 'layer9' is no weight's name" in done.stderr) == (2, True)
+    assert stand_ins.called(calls, "sbatch") == []
+    assert not (tmp_path / "r").exists()

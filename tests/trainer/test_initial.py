@@ -174,23 +174,23 @@ def test_weights_that_do_not_fit_are_refused(file: Path, recipe: Recipe, init: d
     assert all(problem.startswith("init.") for problem in refused.value.problems)
 
 
-def agreed(world: World, output: Path, recipes: list[Recipe]) -> str:
-    made = context(output, output, recipes[world.rank], world)
-    try:
-        own_recipe(made.recipe, made.runtime, made.site)
-        return "agreed"
-    except OtherRecipeError as error:
-        return str(error)
-    finally:
-        made.runtime.close()
+def agreed(world: World, output: Path, recipes: list[list[Recipe]]) -> list[str]:
+    said, made = list[str](), context(output, output, PLAIN, world)
+    for each in recipes:
+        try:
+            own_recipe(each[world.rank], made.runtime, made.site)
+            said.append("agreed")
+        except OtherRecipeError as error:
+            said.append(str(error).partition(",")[0])
+    made.runtime.close()
+    return said
 
 
 def test_processes_that_read_other_weights_under_one_name_do_not_train_together(tmp_path: Path) -> None:
     one, other = (replace(PLAIN, init=InitConfig(weights="w.pth", sha256=64 * digit)) for digit in "01")
     moved = replace(PLAIN, init=replace(one.init, weights="/mnt/w.pth"))
-    assert together(agreed, tmp_path, [one, moved]) == ["agreed", "agreed"]
-    refusals = together(agreed, tmp_path, [one, other])
-    assert [refusal.partition(",")[0] for refusal in refusals] == ["recipe: rank 1 has another one than rank 0"] * 2
+    refused = "recipe: rank 1 has another one than rank 0"
+    assert together(agreed, tmp_path, [[one, moved], [one, other]]) == [["agreed", refused]] * 2
 
 
 @pytest.mark.parametrize("init", [InitConfig(weights=""), InitConfig(weights="w.pth", freeze=())])

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from data.names import shown
 from trainer import preflight
 from trainer.commands.parsing import named_recipe
 from trainer.cpus import sleep_at_barriers
@@ -93,7 +94,7 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
     except InvalidConfigError as error:
         return refuse(error.problems, world)
     if world.is_main and not site.quiet:
-        write("".join(f"{note}\n" for note in notes))
+        write("".join(f"{shown(note)}\n" for note in notes))
     if problems := preflight.machine_problems(settings, site, world):
         return refuse(problems, world)
     code = explained(lambda: train(settings, site, world, stop), world)

@@ -93,7 +93,8 @@ def leaves(encoded: Any, path: str = "") -> dict[str, Any]:
 
 def differences(ours: Any, theirs: Any, path: str = "") -> list[tuple[str, Any, Any]]:
     """Leaves of two encoded configs that differ: (dotted path, ours, theirs), None where one lacks the leaf."""
-    if isinstance(ours, Mapping) and isinstance(theirs, Mapping):
+    if isinstance(ours, Mapping) or isinstance(theirs, Mapping):
+        ours, theirs = ours or {}, theirs or {}  # a whole section may be left out
         both = (
             differences(ours.get(key), theirs.get(key), _join(path, key)) for key in dict.fromkeys([*ours, *theirs])
         )

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from data import schema
+from data.names import shown
 from trainer.context import RunContext
 from trainer.exits import RunEndedError
 from trainer.recipe.config import Recipe
@@ -65,8 +66,9 @@ class Trackers:
 
 def settings(recipe: Recipe) -> dict[str, bool | float | str]:
     """Every setting by its dotted name, lists as text: by these TensorBoard and trackers compare runs."""
-    values = leaves(encode(recipe))
-    return {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in values.items()}
+    values = leaves(encode(recipe)).items()
+    texts = {name: " ".join(map(str, value)) if isinstance(value, list) else value for name, value in values}
+    return {name: shown(value) if isinstance(value, str) else value for name, value in texts.items()}
 
 
 def _options(name: str, context: RunContext, known: str | None) -> dict[str, Any]:

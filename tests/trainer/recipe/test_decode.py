@@ -134,6 +134,8 @@ def test_differences_name_each_leaf() -> None:
         ("ratio", None, 0.5),
     ]
     assert differences(ours, ours) == []
+    assert differences({}, {"init": {"weights": "w"}}) == [("init.weights", None, "w")]
+    assert differences({"init": {"weights": "w"}}, {}) == [("init.weights", "w", None)]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

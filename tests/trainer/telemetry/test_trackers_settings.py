@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from tests.trainer.telemetry.watched import RECIPE
-from trainer.recipe.config import Recipe
+from trainer.recipe.config import InitConfig, Recipe
 from trainer.telemetry.tensorboard import FIRST
 from trainer.telemetry.trackers import settings
 
@@ -16,3 +16,8 @@ def test_every_setting_has_its_dotted_name() -> None:
 
 def test_no_two_recipes_have_the_same_settings() -> None:
     assert settings(Recipe(clip_norm=1.0)) != settings(Recipe())
+
+
+def test_a_path_that_is_no_text_is_escaped_as_protocol_buffers_hold_text_alone() -> None:
+    found = settings(Recipe(init=InitConfig(weights="caf\udce9.pth")))
+    assert found["init.weights"] == r"caf\xe9.pth"
