@@ -5,6 +5,7 @@ but 0 by 1; `srun` kills at once at TERM. All processes started here have the na
 the trainer writes its exit code there, and processes that outlive the launcher are recognised by it.
 """
 
+import ctypes
 import os
 import signal
 import subprocess
@@ -21,6 +22,9 @@ from trainer.cpus import ALLOCATOR, SLEEPING, has_gpu
 from trainer.exits import ABORTED, BAD_INPUT, BEGUN, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
 from trainer.stopping import INTERRUPTS, START_AGAIN
 from trainer.terminal import remark
+
+_LIBC = ctypes.CDLL(None)
+_PARENT_DIES = 1  # PR_SET_PDEATHSIG
 
 _LOOK_S = 0.1
 _SIGNALLED = 128  # above it, a shell's and srun's codes are those of signals
@@ -67,6 +71,11 @@ def run(command: tuple[str, ...], grace_s: int) -> Ended:
                 signal.signal(number, handler)
 
 
+def end_with_parent(number: int = signal.SIGTERM) -> None:
+    """Let this process get a signal when its parent dies, however that happens."""
+    _LIBC.prctl(_PARENT_DIES, number)
+
+
 def environment(grace_s: int, gpu: bool, variables: Mapping[str, str]) -> dict[str, str]:
     """`variables`, with others by which a launcher leaves time to save and a CPU computes fast, unless they are set."""
     ours = {
@@ -98,7 +107,13 @@ class _Command:
                 signal.signal(number, self._note)
         variables = environment(self._grace_s, has_gpu(), os.environ) | {EXIT_CODE_VARIABLE: str(self._codes)}
         # srun reads stdin, and a process that reads from a terminal in the background is stopped
-        self._process = subprocess.Popen(self._words, env=variables, stdin=subprocess.DEVNULL, process_group=0)
+        self._process = subprocess.Popen(
+            self._words,
+            env=variables,
+            stdin=subprocess.DEVNULL,
+            process_group=0,
+            preexec_fn=lambda: end_with_parent(self._translated(signal.SIGTERM)),
+        )
 
     def wait(self) -> int:
         """Wait for the command, and after a failure for all its processes; returns the command's exit code."""
@@ -135,8 +150,11 @@ class _Command:
             return
         if self._deadline is None:
             remark(f"{number.name}: {self._grace_s} s to save and end; {INTERRUPTS} times Ctrl-C kills at once")
+        self._stop(self._translated(number))
+
+    def _translated(self, number: signal.Signals) -> signal.Signals:
         srun = Path(self._words[0]).name == "srun"
-        self._stop(signal.SIGUSR2 if srun else _PASSED_ON.get(number, number))
+        return signal.SIGUSR2 if srun else _PASSED_ON.get(number, number)
 
     def _stop(self, number: signal.Signals) -> None:
         """Send a signal once: at the third, torchrun ends without its processes."""

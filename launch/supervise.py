@@ -15,7 +15,7 @@ from pathlib import Path
 
 from launch import attempts, scheduler
 from launch.attempts import Attempt, End
-from launch.launcher import Ended, run
+from launch.launcher import Ended, end_with_parent, run
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
 from trainer.exits import ABORTED, FAILED, say
@@ -61,6 +61,8 @@ def supervise(run: Path, command: tuple[str, ...], cluster: ClusterConfig) -> in
     Returns:
         0 if the run is finished, `START_AGAIN` if it goes on in another job or was cancelled, else its exit code.
     """
+    if cluster.cluster == "local":
+        end_with_parent()  # by which `status` and `cancel` know the job
     job, allocation = _Job(run, command, cluster), allocation_of(os.environ)
     while True:
         try:

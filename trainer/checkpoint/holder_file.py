@@ -72,7 +72,8 @@ class Look:
 def look(file: Path) -> Look:
     """Read the file as it is now."""
     try:
-        with file.open("rb") as stream:  # opened each time: NFS asks its server only then
+        # opened each time: NFS asks its server only then; and a pipe under this name is not waited for
+        with open(file, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NONBLOCK)) as stream:
             stat = os.fstat(stream.fileno())
             text = stream.read(4 * _RECORD)
     except FileNotFoundError:

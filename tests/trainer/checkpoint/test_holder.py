@@ -259,6 +259,12 @@ def test_a_holder_s_unknown_fields_are_passed_over_and_a_newer_one_is_none_that_
     assert seen.touched
 
 
+def test_a_pipe_in_place_of_the_file_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "holder.json")
+    with pytest.raises(OSError, match="Illegal seek"):
+        take(tmp_path / "holder.json")
+
+
 def test_a_holder_whose_directory_is_removed_notices_and_does_not_make_it_again(tmp_path: Path) -> None:
     run = tmp_path / "run"
     run.mkdir()
