@@ -129,7 +129,9 @@ def _packaged(text: str) -> Pretrained:
 
     package, _, name = text.partition("/")
     published = reference.published(package, name)
-    sizes = {"train_size": published.crop, "eval_crop": published.crop, "eval_resize": published.resize}
+    said = getattr(published.network, "pretrained_cfg", {})  # by timm, which may evaluate larger images than it trains
+    trained = said.get("input_size", [published.crop])[-1]
+    sizes = {"train_size": trained, "eval_crop": published.crop, "eval_resize": published.resize}
     known = {"mean": published.mean, "std": published.std, **(sizes if published.resize else {})}
     model = name.partition(".")[0]  # ours of this name is the same network
     ours = ModelConfig(name=model) if model in registry.names() else None
