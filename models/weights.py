@@ -27,8 +27,6 @@ ENTRIES = ("model", "state_dict", "module", "ema", "model_ema", "state_dict_ema"
 # What wrappers put before every key: DistributedDataParallel and AveragedModel, torch.compile, holders of an EMA.
 PREFIXES = ("module.", "_orig_mod.", "ema_model.", "ema.", "model.")
 UPDATES = "n_averaged"  # AveragedModel's counter, beside the keys
-# What timm and torchvision store beside the weights; read as plain attributes.
-FLAGS = (SimpleNamespace, "argparse.Namespace")
 # What torch.load gives on damaged bytes; with weights_only it has run nothing.
 UNREADABLE = (RuntimeError, EOFError, LookupError, TypeError, ValueError, AssertionError, AttributeError, struct.error)
 
@@ -129,8 +127,8 @@ def _safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
 
 def _torch_file(path: Path) -> tuple[Any, dict[str, Any]]:
     try:
-        # of a path, torch would go by the suffix
-        with path.open("rb") as stream, safe_globals([FLAGS]):
+        # of a path, torch would go by the suffix; timm and torchvision store their flags beside the weights
+        with path.open("rb") as stream, safe_globals([(SimpleNamespace, "argparse.Namespace")]):
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
         raise ValueError(
@@ -158,21 +156,17 @@ def _origin(said: Mapping[str, Any]) -> Origin:
 
 
 def check(source: str, origin: ModelConfig | None, config: ModelConfig) -> None:
-    """Check that weights are not of another network than they would go into, where their names would not show it.
+    """Check that weights are not of another network than they would go into, where their names do not show it.
 
     Raises:
         ValueError: They are; the message says how the networks differ.
     """
-    if other := _contradiction(origin or config, config):
-        raise ValueError(f"weights: {source} holds another network: {other}")
-
-
-def _contradiction(origin: ModelConfig, config: ModelConfig) -> str | None:
-    if origin.name in TABLE and config.name in TABLE and origin.name != config.name:
-        return f"{origin.name}, not {config.name}"
-    options = [option for option in UNSEEN if getattr(origin, option) != getattr(config, option)]
-    there, here = ([f"{option} {getattr(side, option)}" for option in options] for side in (origin, config))
-    return f"{', '.join(there)}, not {', '.join(here)}" if options else None
+    differing = [option for option in UNSEEN if origin and getattr(origin, option) != getattr(config, option)]
+    if origin and origin.name in TABLE and config.name in TABLE and origin.name != config.name:
+        raise ValueError(f"weights: {source} holds another network: {origin.name}, not {config.name}")
+    if differing:
+        there, here = (", ".join(f"{name} {getattr(side, name)}" for name in differing) for side in (origin, config))
+        raise ValueError(f"weights: {source} holds another network: {there}, not {here}")
 
 
 def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:

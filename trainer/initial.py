@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import fitting, registry, weights
+from models import fitting, weights
 from models.config import ModelConfig
 from models.trace import skeleton
 from trainer.exits import RunEndedError
@@ -28,8 +28,7 @@ class Pretrained:
     """Trained weights."""
 
     state: Mapping[str, Tensor]
-    model: ModelConfig | None
-    """The network, where it is known."""
+    model: ModelConfig | None  # where it is known
     input: Mapping[str, Any]
     """Fields of `InputConfig` that they were trained with, as far as they are known."""
 
@@ -58,10 +57,9 @@ def resolved(recipe: Recipe) -> tuple[Recipe, list[str]]:
         weights.check(init.weights, trained.model, recipe.model)
         _, is_new = fitting.fitted(skeleton(recipe.model), trained.state, recipe.model.name, init.head)
     except ValueError as error:
-        lines = [line.removeprefix("weights: ") for line in str(error).splitlines()]
-        raise InvalidConfigError(
-            line if line.startswith("model.") else f"init.weights: {line}" for line in lines
-        ) from None
+        field = "" if str(error).startswith("model.") else "init.weights: "
+        lines = str(error).splitlines()
+        raise InvalidConfigError(f"{field}{line.removeprefix('weights: ')}" for line in lines) from None
     if init.sha256 not in (None, trained.sha256):
         raise InvalidConfigError([f"init.sha256: {init.sha256}, but that of {init.weights} is {trained.sha256}"])
     follow = changes(recipe.input, trained.input)
@@ -129,8 +127,8 @@ def _packaged(text: str) -> Pretrained:
 
     package, _, name = text.partition("/")
     published = reference.published(package, name)
-    sizes = {"train_size": published.crop, "eval_crop": published.crop, "eval_resize": published.resize}
+    trained = getattr(published.network, "pretrained_cfg", {}).get("input_size", [published.crop])  # timm's
+    sizes = {"train_size": trained[-1], "eval_crop": published.crop, "eval_resize": published.resize}
     known = {"mean": published.mean, "std": published.std, **(sizes if published.resize else {})}
-    model = name.partition(".")[0]  # ours of this name is the same network
-    ours = ModelConfig(name=model) if model in registry.names() else None
-    return Pretrained(state=published.network.state_dict(), model=ours, input=known)
+    model = ModelConfig(name=name.partition(".")[0])  # ours of this name is the same network
+    return Pretrained(state=published.network.state_dict(), model=model, input=known)

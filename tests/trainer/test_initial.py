@@ -4,6 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import timm
 import torch
 from torch import Tensor
 
@@ -198,3 +199,11 @@ def test_what_a_shell_has_left_empty_is_refused(init: InitConfig, tmp_path: Path
     site = SiteConfig(data=tmp_path / "images", output=tmp_path / "run")
     found = preflight.problems(replace(PLAIN, init=init), site, World(), with_data=False)
     assert [problem.partition(": ")[2] for problem in found] == ["empty; leave it out or give a value"]
+
+
+def test_a_run_from_timm_s_weights_trains_at_their_training_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    create = timm.create_model
+    monkeypatch.setattr(timm, "create_model", lambda name, **_: create(name))  # without a network to the hub
+    recipe = Recipe(model=ModelConfig(name="timm/convnext_atto", num_classes=4))
+    found, _ = initial.resolved(beginning(recipe, "timm/convnext_atto.d2_in1k"))
+    assert (found.input.train_size, found.input.eval_crop) == (224, 288)

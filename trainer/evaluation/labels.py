@@ -131,7 +131,8 @@ def _numbers(
     if names and set(folders) <= set(names):
         number_of = {name: number for number, name in enumerate(names)}
         return [number_of[folder] for folder in folders], None
-    if all(folder.isdecimal() for folder in folders) and max(map(int, folders)) < num_classes:
+    is_numbered = all(folder.isdecimal() for folder in folders) and max(map(int, folders)) < num_classes
+    if is_numbered and not {*folders} & {*(names or ())}:  # of names that are numbers, some would be others
         numbers = [int(folder) for folder in folders]  # ImageNet-V2 has the numbers themselves
         if (names is None or guessed) and numbers != _as_sorted(folders, num_classes):
             raise UnknownLabelsError(
@@ -169,7 +170,7 @@ def named(source: str, num_classes: int) -> tuple[str, ...]:
         UnknownLabelsError: The file cannot be read, or names another number of classes.
     """
     try:
-        text = None if source == IMAGENET else Path(source).read_text(encoding="utf-8", errors="surrogateescape")
+        text = None if source == IMAGENET else Path(source).read_text(encoding="utf-8-sig", errors="surrogateescape")
     except OSError as error:
         raise UnknownLabelsError(f"--classes: {source}: {error.strerror}") from None
     names = class_names.wnids() if text is None else tuple(text.splitlines())

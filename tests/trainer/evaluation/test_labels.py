@@ -75,6 +75,16 @@ def test_classes_without_names_are_taken_in_sorted_order_and_this_is_said() -> N
     assert found.assumption == "the weights name no classes: class folders are assumed to be in sorted order"
 
 
+def test_numbers_beside_names_that_are_numbers_are_not_taken_for_other_classes() -> None:
+    with pytest.raises(UnknownLabelsError, match="among them 0; the network's are others, such as 1, 2"):
+        of(["0", "1"], ("1", "2", "3"), 3)
+
+
+def test_a_file_of_classes_may_begin_with_a_byte_order_mark(tmp_path: Path) -> None:
+    (tmp_path / "names.txt").write_bytes(b"\xef\xbb\xbf0\r\n1\r\n")
+    assert labels.named(str(tmp_path / "names.txt"), 2) == ("0", "1")
+
+
 def test_a_user_names_the_classes_of_weights_that_do_not(tmp_path: Path) -> None:
     assert labels.named("imagenet", 1000) == WNIDS
     (tmp_path / "names.txt").write_bytes("two words\nä\n".encode() + b"\xe4\n")
