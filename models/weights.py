@@ -57,6 +57,10 @@ class Origin:
         return {name: json.dumps(value) for name, value in said.items() if value}
 
 
+Stored = tuple[dict[str, Tensor], Origin]
+"""A state dict, and what is said of it."""
+
+
 def load(network: nn.Module, source: str, config: ModelConfig) -> None:
     """Puts trained weights into a network.
 
@@ -69,15 +73,30 @@ def load(network: nn.Module, source: str, config: ModelConfig) -> None:
         ValueError: There are no such weights, they do not fit, or the file says that they are another network's; the
             network is then unchanged.
     """
-    if source in HUBS:
-        fit(network, _from_hub(source, config.name), config.name)
-        return
-    state, origin = read(Path(source))
+    put(network, stored(source, config.name), source, config)
+
+
+def put(network: nn.Module, weights: Stored, source: str, config: ModelConfig) -> None:
+    """The same with weights that have been read.
+
+    Raises:
+        ValueError: As `load` does.
+    """
+    state, origin = weights
     check(source, origin.model, config)
     fit(network, state, config.name)
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], Origin]:
+def stored(source: str, name: str) -> Stored:
+    """The weights of a file, or for a network of this name those of a package's hub.
+
+    Raises:
+        ValueError: There are none, or as `read` does.
+    """
+    return (_from_hub(source, name), Origin()) if source in HUBS else read(Path(source))
+
+
+def read(path: Path) -> Stored:
     """A file's state dict, wrappers' prefixes stripped, and what the file says of it.
 
     Takes safetensors and torch files of plain data, distinguished by their content.

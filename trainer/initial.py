@@ -32,10 +32,6 @@ class Pretrained:
     input: Mapping[str, Any]
     """Fields of `InputConfig` that they were trained with, as far as they are known."""
 
-    @property
-    def sha256(self) -> str:
-        return fingerprint(self.state)
-
 
 def resolved(recipe: Recipe) -> tuple[Recipe, list[str]]:
     """A new run's recipe with the hash of the weights that it begins from, and the input settings that belong to them.
@@ -60,14 +56,15 @@ def resolved(recipe: Recipe) -> tuple[Recipe, list[str]]:
         field = "" if str(error).startswith("model.") else "init.weights: "
         lines = str(error).splitlines()
         raise InvalidConfigError(f"{field}{line.removeprefix('weights: ')}" for line in lines) from None
-    if init.sha256 not in (None, trained.sha256):
-        raise InvalidConfigError([f"init.sha256: {init.sha256}, but that of {init.weights} is {trained.sha256}"])
+    sha256 = fingerprint(trained.state)
+    if init.sha256 not in (None, sha256):
+        raise InvalidConfigError([f"init.sha256: {init.sha256}, but that of {init.weights} is {sha256}"])
     follow = changes(recipe.input, trained.input)
     settings = ", ".join(f"{name} {value}" for name, value in follow.items())
     classes = f"a new classifier of {recipe.model.num_classes:,} classes" if is_new else "its classifier, too"
-    complete = replace(init, weights=placed(init.weights), sha256=trained.sha256)
+    complete = replace(init, weights=placed(init.weights), sha256=sha256)
     return replace(recipe, init=complete, input=replace(recipe.input, **follow)), [
-        f"begins from {init.weights} (SHA-256 {trained.sha256[:12]}), with {classes}",
+        f"begins from {init.weights} (SHA-256 {sha256[:12]}), with {classes}",
         *([f"input settings of these weights: {settings}"] if settings else []),
     ]
 
@@ -81,8 +78,9 @@ def load(network: nn.Module, recipe: Recipe) -> None:
     assert recipe.init.weights
     try:
         trained = _read(recipe.init.weights)
-        if recipe.init.sha256 not in (None, trained.sha256):
-            raise ValueError(f"its SHA-256 is {trained.sha256}, and was {recipe.init.sha256}")
+        sha256 = fingerprint(trained.state)
+        if recipe.init.sha256 not in (None, sha256):
+            raise ValueError(f"its SHA-256 is {sha256}, and was {recipe.init.sha256}")
         fitting.fit(network, trained.state, recipe.model.name, recipe.init.head)
     except ValueError as error:
         raise OtherWeightsError(

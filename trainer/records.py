@@ -1,6 +1,5 @@
 """Reads metrics.jsonl line by line, as there may be a million. Loads no torch."""
 
-import json
 import logging
 from collections.abc import Iterator
 from contextlib import suppress
@@ -30,13 +29,13 @@ def lines(file: Path) -> Iterator[tuple[bytes, dict[str, Any]]]:
             if not line.endswith(b"\n"):
                 return
             try:
-                record = json.loads(line)
+                record = schema.parse(line)
                 schema.check(record.get("schema"), SCHEMA, file)
                 record["kind"], record["step"] = str(record["kind"]), int(record["step"])
                 yield line, record
             except NewerSchemaError as error:
                 raise InvalidConfigError([str(error)]) from None
-            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError, RecursionError) as error:
+            except (ValueError, TypeError, KeyError, AttributeError, ArithmeticError) as error:
                 _log.warning("%s: line %d is damaged and skipped: %r", file, number, error)
 
 
@@ -52,5 +51,5 @@ def check_schemas(file: Path) -> None:
         for line in stream:
             number = None
             with suppress(ValueError):
-                number = json.loads(line).get("schema") if line.startswith('{"kind": "start"') else None
+                number = schema.parse(line).get("schema") if line.startswith('{"kind": "start"') else None
             schema.check(number, SCHEMA, file)

@@ -94,8 +94,8 @@ class RunDirectory:
         """Make the folder.
 
         Raises:
-            InvalidConfigError: They cannot be made at this path.
-            OSError: They cannot be made now, as the disk is full.
+            InvalidConfigError: It cannot be made at this path.
+            OSError: It cannot be made now, as the disk is full.
         """
         try:
             self.path.mkdir(parents=True, exist_ok=True)

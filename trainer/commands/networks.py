@@ -191,12 +191,11 @@ class Export(_Verb):
         from models import factory, weights
         from models.export import ParityError, export
 
-        origin = weights.Origin()
-        if self.weights not in weights.HUBS:
-            _, origin = weights.read(Path(self.weights))
-            config, size = _resolved(self._as_stored(origin), self.image_size or origin.image_size)
+        stored = weights.stored(self.weights, config.name)
+        origin = stored[1]
+        config, size = _resolved(self._as_stored(origin), self.image_size or origin.image_size)
         network = factory.build(config)
-        weights.load(network, self.weights, config)
+        weights.put(network, stored, self.weights, config)
         try:
             with busy(f"writing {path}, and comparing it with the network"):
                 difference = export(network, config, path, self.to, size, origin)

@@ -100,7 +100,8 @@ def _listed(context: RunContext, split: str, source: Manifest | Listing) -> Mani
         with counting(f"looking at the images of {context.site.data / split}", "images") as show:
             images = scanned(source, journal, lambda *counts: context.stop.check() or show(*counts))
     assert isinstance(images, Manifest)
-    if problem := _problem(images, context, begun=begun):
+    # of a list by `provenet verify`, `_source` has seen to it
+    if (begun or isinstance(source, Listing)) and (problem := _problem(images, context, begun=begun)):
         raise UnusableDataError(problem)
     if not begun:
         images.save(context.run.manifest(split))

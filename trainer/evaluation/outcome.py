@@ -1,6 +1,5 @@
 """The results of an evaluation: accuracy, a table of classes, and their files. Loads no torch."""
 
-import csv
 import hashlib
 import json
 from collections.abc import Mapping
@@ -19,7 +18,7 @@ from models import class_names
 from trainer.evaluation import statistics
 from trainer.evaluation.image_set import SPLIT
 from trainer.evaluation.labels import Labels
-from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS, VALID, Predictions
+from trainer.evaluation.predictions import CONFIDENCE, FIRST_ANSWER, INDEX, LOSS, VALID, Predictions, write_csv
 from trainer.recipe.config import Recipe
 from trainer.recipe.identity import recipe_hash
 from trainer.rundir import write_text
@@ -149,12 +148,8 @@ def write(answers: Predictions, labels: Labels, folder: Path) -> None:
     """Write predictions, table of classes and, last, the summary."""
     folder.mkdir(parents=True, exist_ok=True)
     answers.save(folder / PREDICTIONS)
-    (folder / CLASSES).unlink(missing_ok=True)
-    with (folder / CLASSES).open("x", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream)
-        writer.writerow(HEAD)
-        rows = classes(answers, labels)
-        writer.writerows([_cell(value) for value in row] for row in rows)
+    rows = ([_cell(value) for value in row] for row in classes(answers, labels))
+    write_csv(folder / CLASSES, [HEAD, *rows])
     content = {"schema": SCHEMA, **answers.about}
     write_text(folder / SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")
 

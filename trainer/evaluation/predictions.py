@@ -2,7 +2,9 @@
 
 import csv
 import json
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -198,10 +200,15 @@ def caveats(first: Predictions, second: Predictions) -> list[str]:
 def write_comparison(comparison: Comparison, first: Predictions, second: Predictions, folder: Path) -> None:
     """Write the figures, and every image on which the answers differ, the surest first."""
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / DIFFERENCES).unlink(missing_ok=True)
-    with (folder / DIFFERENCES).open("x", encoding="utf-8", newline="") as stream:
-        csv.writer(stream).writerows([HEAD, *differences(first, second)])
+    write_csv(folder / DIFFERENCES, [HEAD, *differences(first, second)])
     write_text(folder / COMPARISON, json.dumps({"schema": COMPARISON_SCHEMA, **asdict(comparison)}, indent=2) + "\n")
+
+
+def write_csv(file: Path, rows: Iterable[Sequence[Any]]) -> None:
+    """Write a table, all or nothing."""
+    text = StringIO(newline="")
+    csv.writer(text).writerows(rows)
+    write_text(file, text.getvalue())
 
 
 def differences(first: Predictions, second: Predictions) -> list[tuple[Any, ...]]:

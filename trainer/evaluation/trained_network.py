@@ -62,12 +62,13 @@ def load_subject(source: Source) -> Subject:
 
 def _stored(source: Source) -> Subject:
     assert source.file
-    _, origin = weights.read(source.file)
+    stored = weights.read(source.file)
+    origin = stored[1]
     model = source.recipe.model if source.recipe else origin.model
     if model is None:
         raise UnusableWeightsError(f"weights: {source.text} does not say which network it is of; name it by --recipe")
     network = factory.build(model)
-    weights.load(network, str(source.file), model)
+    weights.put(network, stored, str(source.file), model)
     run = source.run
     train = load(run.manifest("train"), run.path) if run and run.manifest("train").exists() else None
     return subject(source, network, model, train, origin)
