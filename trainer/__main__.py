@@ -1,5 +1,6 @@
 """`python -m trainer`: the entry point for launchers; `provenet` runs the same commands."""
 
+import atexit
 import logging
 import os
 import sys
@@ -36,25 +37,30 @@ def run() -> int:
     return code
 
 
-def leave(code: int) -> NoReturn:
-    """End this process; after a failure without teardown, if that could wait for lost ranks on a GPU."""
-    runtime = sys.modules.get("trainer.runtime")
-    if code and runtime and runtime.may_hang():
-        for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
-            with suppress(OSError, ValueError):  # the reader is gone
-                flush()
-        os._exit(code)
-    sys.exit(code)
-
-
 def start() -> NoReturn:
     """Run this process: with the allocator's settings for `train` and `doctor`, and with tracebacks of crashes."""
     if sys.argv[1:2] in (["train"], ["doctor"]):
         restart_with_allocator()
+    code = ABORTED
+    # registered first, so called last: gloo's threads abort a process whose interpreter is torn down while they free a
+    # tensor
+    atexit.register(lambda: end(code))
     if sys.argv[1:2] in (["train"], ["evaluate"]) and not {"-h", "--help"} & {*sys.argv}:
         protect()
     trace_crashes()
-    leave(run())
+    code = run()
+    runtime = sys.modules.get("trainer.runtime")
+    if code and runtime and runtime.may_hang():  # in what other modules do at the end, for lost ranks on a GPU
+        end(code)
+    sys.exit(code)
+
+
+def end(code: int) -> NoReturn:
+    """End this process without the interpreter's teardown, but with all that it printed."""
+    for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
+        with suppress(OSError, ValueError):  # the reader is gone
+            flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
