@@ -50,7 +50,7 @@ def start() -> NoReturn:
     trace_crashes()
     code = run()
     runtime = sys.modules.get("trainer.runtime")
-    if code and runtime and runtime.may_hang():  # in what other modules do at the end, for lost ranks on a GPU
+    if code and runtime and runtime.may_hang():  # exit handlers could wait for lost ranks
         end(code)
     sys.exit(code)
 
