@@ -15,7 +15,7 @@ from data.names import shown
 from data.output_folder import dangling
 from data.types import has_dali
 from models import registry
-from trainer import devices, rendezvous, sources
+from trainer import devices, rendezvous, sources, variables
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
 from trainer.recipe.config import Precision, Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, range_problems
@@ -35,6 +35,7 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
     return [
         *sockets,
         *recipe_problems(recipe),
+        *variables.problems(recipe),
         *world_problems(recipe, world.world_size),
         *compile_problems(recipe, world.world_size, lowers=site.accumulate == "auto"),
         *_registry_problems(recipe),
