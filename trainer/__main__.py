@@ -9,14 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = str(Path(__file__).absolute().parents[1])
-if __name__ == "__main__" and sys.path[0] != ROOT:
-    sys.path.insert(0, ROOT)  # before the working directory, which may hold a data.py or a folder models
+if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the folder where the command was typed, which may hold a numpy.py
+    sys.path.insert(0, str(Path(__file__).absolute().parents[1]))  # PYTHONPATH too may hold a data.py or models
 
-from trainer.cpus import restart_with_allocator  # noqa: E402
-from trainer.exits import ABORTED, INTERRUPTED, record, trace_crashes  # noqa: E402
-from trainer.stopping import ignore_signals  # noqa: E402
-from trainer.streams import protect  # noqa: E402
+from trainer.cpus import restart_with_allocator
+from trainer.exits import ABORTED, INTERRUPTED, record, trace_crashes
+from trainer.stopping import ignore_signals
+from trainer.streams import protect
 
 
 def run() -> int:

@@ -25,7 +25,7 @@ class Evaluate(Request):
     WEIGHTS is a run directory, a file of weights (safetensors or a PyTorch file), or weights that timm or torchvision
     publish, with their own preprocessing. Writes evaluation.json, classes.csv and predictions.npz.
 
-    It also starts by `accelerate launch -m trainer evaluate ...`, `torchrun` and `srun`.
+    It also starts by `accelerate launch "$(command -v provenet)" evaluate ...`, `torchrun` and `srun`.
 
     Example: provenet evaluate runs/r50 --data /imagenet --protocol ten-crop
 
