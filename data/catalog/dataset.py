@@ -1,5 +1,6 @@
 """What lies at the path that `--data` names: an image tree, tar shards or CIFAR's pickles. Loads no torch."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -47,12 +48,14 @@ class DataSet:
         except OSError as error:
             raise ValueError(f"{error.filename}: {error.strerror}") from None
 
-    def listings(self, watch: Watch) -> list[Listing]:
-        """Those of both splits, as `listing` gives them; `watch` shows the progress of each."""
+    def listings(self, watch: Watch, say: Callable[[str], object]) -> list[Listing]:
+        """Those of both splits, as `listing` gives them; `watch` shows the progress of each, `say` gets their notes."""
         listings: list[Listing] = []
         for split in SPLITS:
             with watch(f"listing {split}", "classes") as progress:
                 listings.append(self.listing(split, progress))
+            for line in listings[-1].notes:
+                say(line)
         return listings
 
     def manifest(self, stored: Path, split: str) -> Manifest:

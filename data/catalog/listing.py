@@ -62,6 +62,8 @@ class Listing:
     folders: dict[str, int] = field(default_factory=dict[str, int])
     """Folders below `root` (itself: the empty name) that were searched, each with the time of its last change, ns since
     1970; empty where the images lie in archives."""
+    notes: tuple[str, ...] = ()
+    """What was chosen or left out, a line each for the user."""
 
     def contents(self) -> Contents:
         used = {entry.target for entry in self.entries}

@@ -21,15 +21,17 @@ from data.types import BrokenImage
 SCHEMA = 2
 
 # Append only: manifests on disk hold the numbers.
-FORMATS = ("OTHER", "RAW", "JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "MPO")
+FORMATS = ("OTHER", "RAW", "JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "MPO", "AVIF")
 """Names as Pillow gives them; RAW: planes of red, green and blue bytes, as CIFAR stores them."""
-MODES = ("OTHER", "RGB", "L", "CMYK", "RGBA", "P", "LA", "1", "I", "I;16", "F", "PA", "YCbCr")
+MODES = ("OTHER", "RGB", "L", "CMYK", "RGBA", "P", "LA", "1", "I", "I;16", "F", "PA", "YCbCr", "I;16B")
 """Names as Pillow gives them."""
 
 RAW = FORMATS.index("RAW")
 JPEG = FORMATS.index("JPEG")
 RGB = MODES.index("RGB")
 GREY = MODES.index("L")
+DEEP = [MODES.index(mode) for mode in ("I", "I;16", "I;16B", "F")]
+"""Greys of more than 8 bits, all of whose values above 255 become 255."""
 
 MOST_PIXELS = 1 << 30  # of a side: what three times a square of it needs fits into 63 bits
 MOST = 1 << 60  # bytes of a file

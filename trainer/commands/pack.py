@@ -56,7 +56,7 @@ class PackCommand:
             return refuse(problems)
         try:
             data = dataset.find(self.source)
-            listings = data.listings(counting)  # both, before one is packed for an hour
+            listings = data.listings(counting, note)  # both, before one is packed for an hour
             for split, listing in zip(SPLITS, listings, strict=True):
                 self._pack(listing, split, workers)
         except ValueError as error:  # every refusal is one

@@ -69,7 +69,7 @@ class VerifyCommand:
         if reason := data.misplaced():
             return refuse([f"ROOT: {reason}"])
         try:
-            listings = data.listings(counting)  # both, before one is scanned for an hour
+            listings = data.listings(counting, note)  # both, before one is scanned for an hour
         except ValueError as error:
             return refuse(f"ROOT: {error}".splitlines())
         if problems := checks.problems(*(listing.contents() for listing in listings)):
@@ -78,7 +78,12 @@ class VerifyCommand:
             return refuse([problem])
         scans = [self._scan(data, split, listing) for split, listing in zip(SPLITS, listings, strict=True)]
         show(["", *SPLITS], _table(scans))
-        lines = [*_broken(scans), *_duplicates(*scans), f"listed in {self._file('train')} and {self._file('val')}"]
+        lines = [
+            *_broken(scans),
+            *_clipped(scans),
+            *_duplicates(*scans),
+            f"listed in {self._file('train')} and {self._file('val')}",
+        ]
         write("".join(f"{line}\n" for line in lines))
         return BROKEN if any(scan.manifest.broken for scan in scans) else 0
 
@@ -177,6 +182,23 @@ def _broken(scans: Sequence[_Scan]) -> list[str]:
         for image in scan.manifest.broken
     ]
     return _some("broken, and left out in training:", named, MOST_NAMED)
+
+
+def _clipped(scans: Sequence[_Scan]) -> list[str]:
+    """Images whose greys have more than 8 bits, and what becomes of them."""
+    import numpy as np
+
+    from data.catalog.manifest import DEEP
+
+    named = [
+        f"  {scan.manifest.label(row)}"
+        for scan in scans
+        for row in np.flatnonzero(np.isin(scan.manifest.modes, DEEP)).tolist()
+    ]
+    title = (
+        f"warning: greys of more than 8 bits are cut to whole numbers from 0 to 255, as in torchvision: {len(named):,}"
+    )
+    return _some(title, named, PAIRS_NAMED)
 
 
 def _duplicates(train: _Scan, val: _Scan) -> list[str]:

@@ -64,6 +64,8 @@ def _prepare(context: RunContext, data: DataSet) -> None:
     sizes = recipe.model.num_classes, recipe.global_batch
     begun = any(run.manifest(split).exists() for split in SPLITS)
     sources = [_source(context, data, split) for split in SPLITS]
+    for line in (line for one in sources if isinstance(one, Listing) for line in one.notes):
+        context.console.say(line)
     train, val = (images.contents() for images in sources)
     if not begun and (problems := checks.all_problems(train, val, *sizes)):
         raise RefusedDataError("\n".join(problems))

@@ -142,7 +142,9 @@ def _known(where: ImageSet, files: list[Path]) -> Manifest | None:
 
 def _scanned(where: ImageSet, show: Progress) -> Manifest:
     try:
-        return scanned(where.data.listing(where.name), None, show)
+        listing = where.data.listing(where.name)
+        _say([*listing.notes])
+        return scanned(listing, None, show)
     except (ValueError, BrokenExecutor) as error:  # a damaged archive, or a reading process that was killed
         raise UnusableDataError(f"--data: {error}") from None
 
