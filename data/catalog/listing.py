@@ -64,6 +64,8 @@ class Listing:
     1970; empty where the images lie in archives."""
     notes: tuple[str, ...] = ()
     """What was chosen or left out, a line each for the user."""
+    rule: str = ""
+    """What of the data set's layout decides which images these are, see `data.catalog.layout.rule`."""
 
     def contents(self) -> Contents:
         used = {entry.target for entry in self.entries}

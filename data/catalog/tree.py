@@ -3,12 +3,13 @@
 import os
 import re
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
 from pathlib import Path, PurePosixPath
 
+from data.catalog import foreign
 from data.catalog.listing import SPLITS, Contents, Entry, Listing
 from data.types import Progress, unwatched
 
@@ -50,8 +51,8 @@ class Tree:
         """Every image of the split, sorted by class and name; `progress` counts the classes."""
         search = _Search(self.root)
         search.folders[""] = self.root.stat().st_mtime_ns
-        loose = sum(1 for _, is_folder in level(self.root, search.ignored) if not is_folder)
-        search.ignored["images outside of the class folders"] += loose
+        loose = [name for name, is_folder in level(self.root, search.ignored) if not is_folder]
+        search.ignored["images outside of the class folders"] += len(loose if self.classes else ())
         entries: list[Entry] = []
         for target, name in enumerate(self.classes):
             entries += [Entry(target, image) for image in sorted(search.images(name))]
@@ -157,24 +158,36 @@ def listing(root: Path, split: str, progress: Progress = unwatched) -> Listing:
     Raises:
         OSError: A folder cannot be read.
     """
-    return read(root, split).listing(progress)
+    return read(root / split).listing(progress)
 
 
-def read(root: Path, split: str) -> Tree:
+def files(folder: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Names of all images below a folder, sorted, and what was left out, as in `Listing.notes`.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    search = _Search(folder)
+    return sorted(name.removeprefix("./") for name in search.images(".")), search.notes()
+
+
+def read(folder: Path) -> Tree:
     """List the class folders of a split, but for hidden ones."""
-    folder = root / split
     return Tree(root=folder, classes=tuple(sorted(name for name, is_folder in level(folder) if is_folder)))
 
 
-def misplaced(root: Path) -> str | None:
-    """Why `root` is not the folder of a data set, for the user; None where it may be one."""
+def misplaced(root: Path, folders: Sequence[Path]) -> str | None:
+    """Why `root` is not the folder of a data set with these splits, for the user; None where it may be one."""
     if not root.is_dir():
-        return f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {EXPECTED}"
-    missing = [split for split in SPLITS if not (root / split).is_dir()]
+        absent = f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {EXPECTED}"
+        return (foreign.named(root) if root.exists() else None) or absent
+    missing = [folder.name for folder in folders if not folder.is_dir()]
     if missing:
         inner = [entry for entry in sorted(root.iterdir()) if all((entry / split).is_dir() for split in SPLITS)]
         nearby = f"; {inner[0]} has both" if inner else ""
-        return f"{root} has no folder {' and no folder '.join(missing)}; {EXPECTED}{nearby}"
+        undivided = any(is_folder for _, is_folder in level(root)) and not nearby
+        nearby += "; --val-share 0.1 keeps a tenth of each class to evaluate on" if undivided else ""
+        return foreign.named(root) or f"{root} has no folder {' and no folder '.join(missing)}; {EXPECTED}{nearby}"
     return None
 
 

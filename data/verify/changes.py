@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from data.catalog.listing import digest, read
 from data.catalog.manifest import Manifest
+from data.catalog.shards import split_of
 from data.catalog.tree import Tree, is_hidden, level
 from data.names import shown
 
@@ -34,7 +35,8 @@ def changed(manifest: Manifest) -> str | None:
 
 def _archives(manifest: Manifest) -> Iterator[str]:
     if all(archive.endswith(SHARD) for archive in manifest.archives):
-        present = {path.name for path in manifest.root.glob(f"[!.]*{SHARD}")}
+        splits = set(map(split_of, manifest.archives))
+        present = {path.name for path in manifest.root.glob(f"[!.]*{SHARD}") if split_of(path.name) in splits}
         yield from (f"{manifest.root / name}: not listed" for name in sorted(present - set(manifest.archives)))
     states = [(manifest.root / archive).stat() for archive in manifest.archives]
     for archive, size, status in zip(manifest.archives, manifest.archive_sizes.tolist(), states, strict=True):

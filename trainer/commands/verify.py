@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import tyro
 
+from data.catalog.layout import Layout
 from data.catalog.listing import SPLITS, manifest_file
 from data.names import shown
 from data.output_folder import dangling
 from trainer.exits import note, refuse, resumable
+from trainer.recipe.decode import range_problems
 from trainer.terminal import write
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ PAIRS_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VerifyCommand:
+class VerifyCommand(Layout):
     """Decode every image once, and list what can be trained on.
 
     Writes manifest-train.npz and manifest-val.npz: each image's file, class, width, height, format, colour space, EXIF
@@ -63,8 +65,8 @@ class VerifyCommand:
         from data.workers import bad_workers, number
         from trainer.terminal import counting, show
 
-        data = dataset.find(self.root)
-        if problems := bad_workers(number(self.workers)):
+        data = dataset.find(self.root, self)
+        if problems := [*bad_workers(number(self.workers)), *range_problems(self, flags=True)]:
             return refuse(problems)
         if reason := data.misplaced():
             return refuse([f"ROOT: {reason}"])

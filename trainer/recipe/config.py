@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from data.catalog.layout import Layout
 from data.plan.config import InputConfig
 from data.types import Backend
 from models.config import ModelConfig
@@ -91,7 +92,7 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SiteConfig:
+class SiteConfig(Layout):
     """Where it runs. Nothing here changes what is learned."""
 
     data: Path

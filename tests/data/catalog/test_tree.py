@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from data.catalog import tree
+from data.catalog import dataset, tree
 from data.catalog.listing import Contents
 
 
@@ -25,7 +25,7 @@ def test_classes_and_images_are_sorted_and_subfolders_are_read(tmp_path: Path) -
     (tmp_path / "train" / "a" / "more").mkdir()
     Image.new("L", (4, 4)).save(tmp_path / "train" / "a" / "more" / "x.png")
     (tmp_path / "train" / "a" / "notes.txt").write_text("no image")
-    found = tree.read(tmp_path, "train")
+    found = tree.read(tmp_path / "train")
     assert found.classes == ("a", "b")
     assert [entry.name for entry in found.listing().entries if entry.target == 0] == ["a/0.JPEG", "a/more/x.png"]
     assert [entry.name for entry in found.listing().entries if entry.target == 1] == ["b/0.JPEG", "b/1.JPEG"]
@@ -76,19 +76,19 @@ def test_a_folder_that_is_called_an_image_and_holds_none_is_listed_to_be_found_b
 
 def test_a_missing_root_and_a_file_are_told_apart(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    assert "does not exist" in str(tree.misplaced(tmp_path / "nothing"))
-    assert "is not a folder" in str(tree.misplaced(tmp_path / "file"))
+    assert "does not exist" in str(dataset.find(tmp_path / "nothing").misplaced())
+    assert "is not a folder" in str(dataset.find(tmp_path / "file").misplaced())
 
 
 def test_the_folder_above_the_right_one_points_to_it(tmp_path: Path) -> None:
     make(tmp_path / "ILSVRC", train={"a": 1}, val={"a": 1})
-    assert f"{tmp_path / 'ILSVRC'} has both" in str(tree.misplaced(tmp_path))
-    assert tree.misplaced(tmp_path / "ILSVRC") is None
+    assert f"{tmp_path / 'ILSVRC'} has both" in str(dataset.find(tmp_path).misplaced())
+    assert dataset.find(tmp_path / "ILSVRC").misplaced() is None
 
 
 def test_images_are_counted_no_further_than_asked_and_empty_classes_named(tmp_path: Path) -> None:
     make(tmp_path, train={"a": 3, "b": 0, "c": 2})
-    found = tree.read(tmp_path, "train")
+    found = tree.read(tmp_path / "train")
     assert found.contents(4) == Contents(tmp_path / "train", ("a", "b", "c"), ["b"], 4)
     assert found.contents(9) == found.listing().contents()
 
