@@ -48,7 +48,7 @@ class VerifyCommand(Layout):
     """
 
     root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
-    """Data set: ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG, or tar shards, or CIFAR's folder."""
+    """Data set: ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG, or any that `provenet train --data` takes."""
     output: Path | None = None
     """Folder of the lists, made where there is none. None: ROOT."""
     workers: int | Literal["auto"] = "auto"
