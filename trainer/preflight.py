@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from data.catalog.layout import chosen
 from data.names import shown
 from data.output_folder import dangling
 from data.types import has_dali
 from models import registry
 from trainer import devices, rendezvous, sources, variables
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
-from trainer.recipe.config import Precision, Recipe, SiteConfig
+from trainer.recipe.config import Precision, Recipe, SiteConfig, flags
 from trainer.recipe.decode import InvalidConfigError, range_problems
 from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory
@@ -181,9 +182,10 @@ def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
 
     lists = site.manifests or site.data
     if site.manifests and not any(map(dataset.has_manifests, (site.output, lists))):
-        writer = shlex.join(("provenet", "verify", str(site.data), "--output", str(site.manifests)))
+        words = str(site.data), *flags(chosen(site)), "--output", str(site.manifests)
+        writer = shlex.join(("provenet", "verify", *words))
         return [f"--manifests: {site.manifests} holds no manifest-train.npz and manifest-val.npz; {writer} writes them"]
-    return dataset.find(site.data).problems(site.output, lists, recipe.model.num_classes, recipe.global_batch)
+    return dataset.find(site.data, site).problems(site.output, lists, recipe.model.num_classes, recipe.global_batch)
 
 
 def _output_problems(recipe: Recipe, site: SiteConfig) -> list[str]:

@@ -99,7 +99,7 @@ class Evaluate(Request):
         if self.output and self.output.exists() and not self.output.is_dir():
             problems.append(f"--output: {self.output} is a file; name a folder")
         problems += dangling(self.output or Path())
-        return [*problems, *image_set.problems(self.data)]
+        return [*problems, *image_set.problems(self.data, self)]
 
     def _unused(self, sources: list[Source]) -> list[str]:
         """Flags that would change nothing."""
