@@ -51,7 +51,7 @@ def start() -> NoReturn:
     """Run this process: with the allocator's settings for `train` and `doctor`, and with tracebacks of crashes."""
     if sys.argv[1:2] in (["train"], ["doctor"]):
         restart_with_allocator()
-    if sys.argv[1:2] in (["train"], ["evaluate"]) and not {"-h", "--help"} & {*sys.argv}:
+    if sys.argv[1:2] in (["train"], ["evaluate"], ["predict"]) and not {"-h", "--help"} & {*sys.argv}:
         protect()
     trace_crashes()
     leave(run())

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from data.catalog.manifest import Manifest
 from data.load import backends
@@ -17,9 +18,9 @@ from trainer.commit import commit
 from trainer.engine.step import Normalize
 from trainer.evaluation import outcome, passes
 from trainer.evaluation.labels import Labels
-from trainer.evaluation.predictions import VALID, Predictions
+from trainer.evaluation.predictions import ANSWERS, VALID, Predictions
 from trainer.evaluation.protocol import Protocol
-from trainer.evaluation.request import Request
+from trainer.evaluation.request import Request, Settings
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, description
 from trainer.runtime import Runtime
 from trainer.terminal import counting
@@ -29,38 +30,36 @@ from trainer.terminal import counting
 class Task:
     """One network, one protocol, one set of images."""
 
-    request: Request
+    request: Settings
     subject: Subject
     protocol: Protocol
     images: Manifest
-    truth: Labels
     should_stop: Callable[[], bool]
     """Asked after each batch, agreed by all processes."""
+    max_broken: float = 1.0
+    """Largest share of the images that may break meanwhile, 0 to 1."""
+    truth: Labels | None = None
+    """None: the answers come with their probabilities instead."""
+    answers: int = ANSWERS
+    """Answers to each image."""
 
 
 def measure(task: Task, runtime: Runtime) -> Predictions:
     """Evaluate the network on every image once (collective); returns all answers in every process.
 
     Raises:
-        UnusableWeightsError: The network cannot take the form that the protocol asks for, or gives no numbers.
-        UnusableBackendError: The loader asked for cannot do its work here.
-        TooManyBrokenError: Too many images broke since they were listed.
-        StopRequestedError: Asked to stop.
+        Exception: As `rows` does.
     """
-    backend = _backend(task, runtime)
-    work = _pass(task, runtime, backend)
-    title = f"{task.subject.source.text}, {task.protocol.name}"
-    with counting(title, "images") if runtime.is_main else nullcontext(unwatched) as advance:
-        rows = passes.rows(work, advance).numpy()
-    if not np.isfinite(rows).all():
-        raise UnusableWeightsError(f"{task.subject.source.text}: its answers are no numbers; try --precision fp32")
-    answers = outcome.predictions(rows, task.images, task.truth)
+    assert task.truth
+    found, backend = rows(task, runtime)
+    answers = outcome.predictions(found, task.images, task.truth)
     answers.about.update(
         {
             **description(task.subject),
-            **_protocol(task),
+            **protocol_of(task),
+            **_labels(task, task.truth),
             **outcome.figures(answers),
-            "broken": len(task.images.broken) + len(task.images) - int(rows[:, VALID].sum()),
+            "broken": len(task.images.broken) + len(task.images) - int(found[:, VALID].sum()),
             "unlabelled": int((~task.truth.judged()).sum()),
             "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else "CPU",
             "world_size": runtime.world.world_size,
@@ -74,6 +73,25 @@ def measure(task: Task, runtime: Runtime) -> Predictions:
     return answers
 
 
+def rows(task: Task, runtime: Runtime) -> tuple[NDArray[np.float64], Backend]:
+    """What `passes.rows` returns for the task, and the loader (collective).
+
+    Raises:
+        UnusableWeightsError: The network cannot take the form that the protocol asks for, or gives no numbers.
+        UnusableBackendError: The loader asked for cannot do its work here.
+        TooManyBrokenError: Too many images broke since they were listed.
+        StopRequestedError: Asked to stop.
+    """
+    backend = _backend(task, runtime)
+    work = _pass(task, runtime, backend)
+    title = f"{task.subject.source.text}, {task.protocol.name}"
+    with counting(title, "images") if runtime.is_main else nullcontext(unwatched) as advance:
+        found = passes.rows(work, advance).numpy()
+    if not np.isfinite(found).all():
+        raise UnusableWeightsError(f"{task.subject.source.text}: its answers are no numbers; try --precision fp32")
+    return found, backend
+
+
 def _backend(task: Task, runtime: Runtime) -> Backend:
     if task.protocol.kind == "multi-scale":
         return "threads"  # the only backend that reads whole images
@@ -81,30 +99,37 @@ def _backend(task: Task, runtime: Runtime) -> Backend:
     return backends.evaluating(chosen.backend)
 
 
-def _protocol(task: Task) -> dict[str, Any]:
+def protocol_of(task: Task) -> dict[str, Any]:
     return {
         "protocol": task.protocol.name,
         "protocol_words": task.protocol.words,
         "precision": task.request.precision or task.subject.precision,
-        "label_set": task.truth.name,
-        "label_words": task.truth.words,
-        "labels": task.request.labels,
-        "class_order": task.truth.assumption,
-        "classes": len(task.truth.columns),
-        "num_classes": task.truth.num_classes,
+    }
+
+
+def _labels(task: Task, truth: Labels) -> dict[str, Any]:
+    return {
+        "label_set": truth.name,
+        "label_words": truth.words,
+        "labels": task.request.labels if isinstance(task.request, Request) else None,
+        "class_order": truth.assumption,
+        "classes": len(truth.columns),
+        "num_classes": truth.num_classes,
         "data": str(task.images.root),
         "val_sha256": task.images.fingerprint(),
     }
 
 
 def _pass(task: Task, runtime: Runtime, backend: Backend) -> passes.Pass:
-    subject, truth = task.subject, task.truth
+    subject, truth, targets = task.subject, task.truth, None
     try:
         network = passes.prepared(subject.network, task.protocol, subject.input.eval_crop)
     except ValueError as error:
         raise UnusableWeightsError(f"--protocol {task.protocol.name}: {subject.source.text}: {error}") from None
-    columns = torch.from_numpy(truth.columns)
-    column_of = torch.full((truth.num_classes,), 0).scatter(0, columns, torch.arange(len(columns)))
+    columns = torch.from_numpy(truth.columns) if truth else torch.arange(subject.num_classes)
+    if truth:
+        column_of = torch.full((truth.num_classes,), 0).scatter(0, columns, torch.arange(len(columns)))
+        targets = column_of[torch.from_numpy(truth.targets)].to(runtime.device)
     return passes.Pass(
         runtime=runtime,
         network=runtime.place(network, channels_last=True).eval(),
@@ -113,8 +138,9 @@ def _pass(task: Task, runtime: Runtime, backend: Backend) -> passes.Pass:
         images=task.images,
         backend=backend,
         batch=task.request.batch,
-        max_broken=task.request.max_broken,
+        max_broken=task.max_broken,
         columns=columns.to(runtime.device),
-        targets=column_of[torch.from_numpy(truth.targets)].to(runtime.device),
+        targets=targets,
+        answers=task.answers,
         should_stop=task.should_stop,
     )

@@ -157,6 +157,7 @@ def measure_by(context: RunContext, state: TrainState, images: tuple[Manifest, M
         images=val,
         truth=truth,
         should_stop=context.should_stop,
+        max_broken=request.max_broken,
     )
     answers = measure(task, runtime)
     if runtime.is_main:
