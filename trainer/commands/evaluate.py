@@ -12,7 +12,7 @@ from models.class_names import IMAGENET, REAL
 from trainer import rendezvous
 from trainer.cpus import sleep_at_barriers
 from trainer.evaluation.protocol import UnknownProtocolError, parse
-from trainer.evaluation.request import Request, Settings
+from trainer.evaluation.request import Request
 from trainer.exits import FAILED, refuse, say
 from trainer.recipe.decode import InvalidConfigError, range_problems
 from trainer.sources import Source, locate
@@ -49,19 +49,41 @@ class Evaluate(Request):
     def run(self, world: World) -> int:
         """Evaluate, or compare; returns the exit code."""
         try:
-            sources = self._sources()
+            work = self.checked(self._sources(), world)
         except InvalidConfigError as error:
             return refuse(error.problems, world)
-        if problems := [*rendezvous.problems(world), *self._problems(sources)]:
-            return refuse(problems, world)
+        sleep_at_barriers()
+        from trainer.commands.failures import explain
+        from trainer.engine.memory import is_short
+        from trainer.evaluation import session  # these load torch
 
-        def work() -> int:
-            from trainer.evaluation import session  # loads torch
+        try:
+            return work()
+        except session.REFUSED as error:
+            return refuse(str(error).splitlines(), world)
+        except Exception as error:
+            if isinstance(error, RuntimeError | MemoryError) and is_short(error):
+                return say(f"failed: out of memory: lower --batch, which is {self.batch}", FAILED)
+            if (code := explain(error, world)) is None:
+                raise
+            return code
+
+    def checked(self, sources: list[Source], world: World) -> Callable[[], int]:
+        """The work of this process, which returns the exit code and loads torch.
+
+        Raises:
+            InvalidConfigError: A flag or a file cannot be used.
+        """
+        if problems := [*rendezvous.problems(world), *self.usual_problems(sources), *self._problems(sources)]:
+            raise InvalidConfigError(problems)
+
+        def evaluate() -> int:
+            from trainer.evaluation import session
 
             session.evaluate(self, sources, world)
             return 0
 
-        return explained(work, self.batch, world)
+        return evaluate
 
     def _sources(self) -> list[Source]:
         if self.compare and self.weights:
@@ -73,11 +95,17 @@ class Evaluate(Request):
             raise InvalidConfigError(["WEIGHTS: missing; name what to evaluate, or --compare two"])
         return [locate(word, self.recipe, raw=self.raw) for word in words]
 
+    def usual_problems(self, sources: list[Source]) -> list[str]:
+        problems = [*range_problems(replace(self, weights="-"), flags=True), *self._unused(sources)]
+        problems += self._protocol_problems()
+        if self.classes not in (None, IMAGENET) and not Path(str(self.classes)).is_file():
+            problems.append(f"--classes: {self.classes} is no file; name a text file, or {IMAGENET}")
+        return problems
+
     def _problems(self, sources: list[Source]) -> list[str]:
         from trainer.evaluation import image_set  # loads numpy, which --help does without
 
-        problems = [*range_problems(replace(self, weights="-"), flags=True), *self._unused(sources)]
-        problems += settings_problems(self)
+        problems = list[str]()
         stored = [source for source in sources if source.kind == "predictions"]
         if stored and not self.compare:
             problems.append(f"WEIGHTS: {stored[0].text} holds answers, not weights; --compare takes two of them")
@@ -94,51 +122,21 @@ class Evaluate(Request):
 
     def _unused(self, sources: list[Source]) -> list[str]:
         """Flags that would change nothing."""
-        problems = unused(self.recipe, self.raw, sources)
+        problems = list[str]()
+        if self.recipe and not any(source.kind == "weights" and source.run is None for source in sources):
+            problems.append("--recipe: is for a file of weights, and none is named")
+        if self.raw and not any(source.run and Path(source.text).is_dir() for source in sources):
+            problems.append("--raw: is for a run directory, and none is named")
         if self.compare and all(source.kind == "predictions" for source in sources):
             flags = {name: getattr(self, name) for name in ("protocol", "labels", "classes", "precision")}
             problems += [f"--{name}: does not apply to stored answers; leave it out" for name in flags if flags[name]]
         return problems
 
-
-def unused(recipe: str | None, raw: bool, sources: list[Source]) -> list[str]:
-    """Which of `--recipe` and `--raw` would change nothing."""
-    problems = list[str]()
-    if recipe and not any(source.kind == "weights" and source.run is None for source in sources):
-        problems.append("--recipe: is for a file of weights, and none is named")
-    if raw and not any(source.run and Path(source.text).is_dir() for source in sources):
-        problems.append("--raw: is for a run directory, and none is named")
-    return problems
-
-
-def settings_problems(settings: Settings) -> list[str]:
-    """Why the protocol or the names of the classes cannot be used."""
-    problems = list[str]()
-    try:
-        kind = parse(settings.protocol).kind if settings.protocol else None
-        if kind == "multi-scale" and settings.loader not in (None, "threads"):
-            problems.append(f"--loader {settings.loader}: {kind} is read by threads; leave it out")
-    except UnknownProtocolError as error:
-        problems.append(f"--protocol: {error}")
-    if settings.classes not in (None, IMAGENET) and not Path(str(settings.classes)).is_file():
-        problems.append(f"--classes: {settings.classes} is no file; name a text file, or {IMAGENET}")
-    return problems
-
-
-def explained(work: Callable[[], int], batch: int, world: World) -> int:
-    """Run `work`, which loads torch; its exit code, or that of an expected error, which is printed."""
-    sleep_at_barriers()
-    from trainer.commands.failures import explain
-    from trainer.engine.memory import is_short
-    from trainer.evaluation import session
-
-    try:
-        return work()
-    except session.REFUSED as error:
-        return refuse(str(error).splitlines(), world)
-    except Exception as error:
-        if isinstance(error, RuntimeError | MemoryError) and is_short(error):
-            return say(f"failed: out of memory: lower --batch, which is {batch}", FAILED)
-        if (code := explain(error, world)) is None:
-            raise
-        return code
+    def _protocol_problems(self) -> list[str]:
+        try:
+            kind = parse(self.protocol).kind if self.protocol else None
+        except UnknownProtocolError as error:
+            return [f"--protocol: {error}"]
+        if kind == "multi-scale" and self.loader not in (None, "threads"):
+            return [f"--loader {self.loader}: {kind} is read by threads; leave it out"]
+        return []

@@ -20,7 +20,7 @@ from trainer.evaluation import outcome, passes
 from trainer.evaluation.labels import Labels
 from trainer.evaluation.predictions import ANSWERS, VALID, Predictions
 from trainer.evaluation.protocol import Protocol
-from trainer.evaluation.request import Request, Settings
+from trainer.evaluation.request import Request
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, description
 from trainer.runtime import Runtime
 from trainer.terminal import counting
@@ -30,37 +30,31 @@ from trainer.terminal import counting
 class Task:
     """One network, one protocol, one set of images."""
 
-    request: Settings
+    request: Request
     subject: Subject
     protocol: Protocol
     images: Manifest
+    truth: Labels | None
+    """None: no labels are known, and the answers come with their probabilities."""
     should_stop: Callable[[], bool]
     """Asked after each batch, agreed by all processes."""
-    max_broken: float = 1.0
-    """Largest share of the images that may break meanwhile, 0 to 1."""
-    truth: Labels | None = None
-    """None: the answers come with their probabilities instead."""
     answers: int = ANSWERS
     """Answers to each image."""
 
 
 def measure(task: Task, runtime: Runtime) -> Predictions:
-    """Evaluate the network on every image once (collective); returns all answers in every process.
-
-    Raises:
-        Exception: As `rows` does.
-    """
-    assert task.truth
+    """Evaluate the network on every image once, as `rows` does (collective); returns all answers in every process."""
+    truth = task.truth
+    assert truth
     found, backend = rows(task, runtime)
-    answers = outcome.predictions(found, task.images, task.truth)
+    answers = outcome.predictions(found, task.images, truth)
     answers.about.update(
         {
             **description(task.subject),
-            **protocol_of(task),
-            **_labels(task, task.truth),
+            **_protocol(task, truth),
             **outcome.figures(answers),
             "broken": len(task.images.broken) + len(task.images) - int(found[:, VALID].sum()),
-            "unlabelled": int((~task.truth.judged()).sum()),
+            "unlabelled": int((~truth.judged()).sum()),
             "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else "CPU",
             "world_size": runtime.world.world_size,
             "batch": task.request.batch,
@@ -99,19 +93,14 @@ def _backend(task: Task, runtime: Runtime) -> Backend:
     return backends.evaluating(chosen.backend)
 
 
-def protocol_of(task: Task) -> dict[str, Any]:
+def _protocol(task: Task, truth: Labels) -> dict[str, Any]:
     return {
         "protocol": task.protocol.name,
         "protocol_words": task.protocol.words,
         "precision": task.request.precision or task.subject.precision,
-    }
-
-
-def _labels(task: Task, truth: Labels) -> dict[str, Any]:
-    return {
         "label_set": truth.name,
         "label_words": truth.words,
-        "labels": task.request.labels if isinstance(task.request, Request) else None,
+        "labels": task.request.labels,
         "class_order": truth.assumption,
         "classes": len(truth.columns),
         "num_classes": truth.num_classes,
@@ -121,13 +110,14 @@ def _labels(task: Task, truth: Labels) -> dict[str, Any]:
 
 
 def _pass(task: Task, runtime: Runtime, backend: Backend) -> passes.Pass:
-    subject, truth, targets = task.subject, task.truth, None
+    subject, truth = task.subject, task.truth
     try:
         network = passes.prepared(subject.network, task.protocol, subject.input.eval_crop)
     except ValueError as error:
         raise UnusableWeightsError(f"--protocol {task.protocol.name}: {subject.source.text}: {error}") from None
-    columns = torch.from_numpy(truth.columns) if truth else torch.arange(subject.num_classes)
+    columns, targets = torch.arange(subject.num_classes), None
     if truth:
+        columns = torch.from_numpy(truth.columns)
         column_of = torch.full((truth.num_classes,), 0).scatter(0, columns, torch.arange(len(columns)))
         targets = column_of[torch.from_numpy(truth.targets)].to(runtime.device)
     return passes.Pass(
@@ -138,7 +128,7 @@ def _pass(task: Task, runtime: Runtime, backend: Backend) -> passes.Pass:
         images=task.images,
         backend=backend,
         batch=task.request.batch,
-        max_broken=task.max_broken,
+        max_broken=task.request.max_broken,
         columns=columns.to(runtime.device),
         targets=targets,
         answers=task.answers,

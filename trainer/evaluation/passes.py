@@ -62,8 +62,8 @@ def rows(work: Pass, advance: Progress) -> Tensor:
 
     Returns:
         (N', FIRST_ANSWER + k) float64 on the host, the columns as in `predictions`, of all processes; rows of
-        padding and of broken images are marked as not valid. Without targets (N', 2 + 2 k): INDEX, VALID, then the k
-        probabilities and the k answers.
+        padding and of broken images are marked as not valid. Without targets, `INDEX`, `VALID`, then k probabilities
+        and k answers.
 
     Raises:
         TooManyBrokenError: A greater share than `max_broken` broke.
@@ -149,11 +149,11 @@ def _rows(work: Pass, views: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
     """Rows of a batch from (N, V, K) log-probabilities: the mean of the probabilities of the V views counts."""
     log_probabilities = views.logsumexp(1) - math.log(views.shape[1])  # (N, K)
     best = log_probabilities.topk(min(work.answers, len(work.columns)), dim=1)
-    columns, probabilities = [indices[:, None], valid[:, None]], best.values.exp()
+    figures = [best.values.exp()]
     if work.targets is not None:
-        columns.append(-log_probabilities.gather(1, work.targets[indices][:, None]))
-        probabilities = probabilities[:, :1]
-    return torch.cat([column.double() for column in (*columns, probabilities, work.columns[best.indices])], 1)
+        figures = [-log_probabilities.gather(1, work.targets[indices][:, None]), best.values[:, :1].exp()]
+    columns = (indices[:, None], valid[:, None], *figures, work.columns[best.indices])
+    return torch.cat([column.double() for column in columns], 1)
 
 
 def prepared(network: nn.Module, protocol: Protocol, image_size: int) -> nn.Module:

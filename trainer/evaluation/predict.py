@@ -2,7 +2,7 @@
 
 import json
 from concurrent.futures import BrokenExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from trainer import streams
 from trainer.engine.run_images import UnusableDataError
 from trainer.evaluation import labels, measure, outcome
 from trainer.evaluation.measure import Task
-from trainer.evaluation.predictions import INDEX, VALID, csv_text
+from trainer.evaluation.predictions import INDEX, VALID, csv_text, write_csv
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import Settings
+from trainer.evaluation.request import Request
 from trainer.evaluation.session import precision
 from trainer.evaluation.trained_network import description, load_subject
 from trainer.exits import FAILED, note
@@ -36,17 +36,13 @@ SCHEMA = 1
 SHOWN = 20  # broken images that are named at the end
 _PER_WORKER = 5_000  # headers that are read in the time in which a worker process starts
 
-Answer = tuple[str, int, float]
-"""Name of the class, its number, and its probability."""
+KEYS = ("class", "index", "probability")
+Row = tuple[str, list[tuple[str, int, float]]]
+"""An image, and the answers to it, the most probable first."""
 
 
-def predict(
-    request: Settings, source: Source, listing: Listing, answers: int, output: Path | None, world: World
-) -> int:
-    """Run the network on each image once, and write the most probable classes (collective).
-
-    Returns:
-        The exit code: `FAILED` where an image is broken, or the answers could not be printed.
+def predict(request: Request, source: Source, listing: Listing, topk: int, world: World) -> int:
+    """Run the network on each image once, and write the most probable classes (collective); returns the exit code.
 
     Raises:
         Exception: One of `session.REFUSED`, or what `trainer.commands.failures` knows.
@@ -54,35 +50,38 @@ def predict(
     subject = load_subject(source)
     classes = labels.named(request.classes, subject.num_classes) if request.classes else subject.classes
     runtime = Runtime(world, precision(request, [subject], world), request.threads)
-    images: Manifest = runtime.share(on_main(runtime, lambda: _read(listing), UnusableDataError, OSError))
+    images: Manifest = runtime.share(on_main(runtime, lambda: _read(listing, request), UnusableDataError, OSError))
     task = Task(
         # the same batches on any number of processes, and so the same bits
         request=replace(request, batch=min(request.batch, len(images))),
         subject=subject,
         protocol=parse(request.protocol) if request.protocol else subject.protocol,
         images=images,
+        truth=None,
         should_stop=lambda: runtime.any(False),  # a process that has failed is noticed at the next batch
-        answers=answers,
+        answers=topk,
     )
-    rows, _ = measure.rows(task, runtime)
-    rows = rows[rows[:, VALID] > 0]
-    rows = rows[np.argsort(rows[:, INDEX])]
-    broken = [*images.broken, *_broken(images, rows[:, INDEX])]
+    answers, _ = measure.rows(task, runtime)
+    names = [outcome.named(number, dict(enumerate(classes or ()))) for number in range(subject.num_classes)]
+    rows, broken = _rows(images, answers, names)
     if runtime.is_main:
-        names = dict(enumerate(classes or ()))
-        table = _table(images, rows, [outcome.named(number, names) for number in range(subject.num_classes)])
-        about = {**description(subject), **measure.protocol_of(task)}
-        _write(table, about, broken, output)
-        _report(len(images) + len(images.broken), broken, named=bool(classes))
+        about = description(subject) | {"protocol": task.protocol.name, "protocol_words": task.protocol.words}
+        _write(request.output, rows, broken, about)
+        lines = [] if classes else ["the weights name no classes: numbers stand in for names; --classes names them"]
+        if broken:
+            lines.append(f"{len(broken):,} of {len(rows) + len(broken):,} images are broken and left out:")
+            lines += [*(f"  {image}" for image in broken[:SHOWN]), *["  ..."][: len(broken) // (SHOWN + 1)]]
+        if lines:
+            note("\n".join(lines))
     runtime.close()
-    return FAILED if broken or (not output and any(text.startswith("stdout") for text in streams.lost())) else 0
+    return FAILED if broken or any(text.startswith("stdout") for text in streams.lost()) else 0
 
 
-def _read(listing: Listing) -> Manifest:
+def _read(listing: Listing, request: Request) -> Manifest:
     """The images with the sizes that their headers say.
 
     Raises:
-        UnusableDataError: None can be read, or a process that reads was killed.
+        UnusableDataError: None can be read, or too many cannot, or a process that reads was killed.
         OSError: An archive is gone.
     """
     workers = min(cores(), 1 + len(listing.entries) // _PER_WORKER)
@@ -91,67 +90,41 @@ def _read(listing: Listing) -> Manifest:
             images = verify.scan(listing, workers=workers, progress=show, whole=False).manifest
     except BrokenExecutor as error:
         raise UnusableDataError(f"IMAGES: {error}") from None
+    if problem := verify.problem(images, request.max_broken):
+        raise UnusableDataError(f"IMAGES: {problem}")
     if not len(images):
         raise UnusableDataError(f"IMAGES: none of {len(images.broken):,} can be read, the first: {images.broken[0]}")
     return images
 
 
-def _name(images: Manifest, row: int) -> str:
-    """The path as it was named; of an image in an archive, the archive's and then its own there."""
-    return f"{images.archives[images.archive[row]]}: {images.name(row)}" if images.archives else images.name(row)
+def _rows(images: Manifest, found: NDArray[np.float64], classes: list[str]) -> tuple[list[Row], list[BrokenImage]]:
+    """The answers to the images in their order, and the images that were left out."""
 
+    def name(row: int) -> str:
+        return f"{images.archives[images.archive[row]]}: {images.name(row)}" if images.archives else images.name(row)
 
-def _broken(images: Manifest, answered: NDArray[np.float64]) -> list[BrokenImage]:
-    """Those whose header could be read, but no more; the loader has printed why."""
-    missing = np.setdiff1d(np.arange(len(images)), answered.astype(np.int64)).tolist()
-    return [BrokenImage(_name(images, row), "damaged behind its header") for row in missing]
-
-
-def _table(images: Manifest, rows: NDArray[np.float64], classes: list[str]) -> dict[str, list[Answer]]:
-    """The answers to each image, the most probable first, by its name."""
-    indices = rows[:, INDEX].astype(np.int64).tolist()
-    probabilities, numbers = np.split(rows[:, VALID + 1 :], 2, axis=1)
-    return {
-        _name(images, index): [
-            (classes[number], number, float(f"{probability:.6g}")) for number, probability in zip(*both, strict=True)
-        ]
-        for index, *both in zip(indices, numbers.astype(np.int64).tolist(), probabilities.tolist(), strict=True)
-    }
-
-
-def _write(
-    table: dict[str, list[Answer]], about: dict[str, Any], broken: list[BrokenImage], output: Path | None
-) -> None:
-    """Write a file, whole or not at all, or CSV to stdout."""
-    if output and output.suffix == ".json":
-        keys = ("class", "index", "probability")
-        images = [
-            {"image": name, "answers": [dict(zip(keys, one, strict=True)) for one in answers]}
-            for name, answers in table.items()
-        ]
-        left = [{"image": image.name, "reason": image.reason} for image in broken]
-        write_text(output, json.dumps({"schema": SCHEMA, **about, "images": images, "broken": left}) + "\n")
-        return
-    ranks = range(1, 1 + len(next(iter(table.values()), ())))
-    head = ["image", *(f"{name}_{rank}" for rank in ranks for name in ("class", "index", "probability"))]
+    found = found[found[:, VALID] > 0]
+    found = found[np.argsort(found[:, INDEX])]
+    indices, (probabilities, numbers) = found[:, INDEX].astype(np.int64), np.split(found[:, VALID + 1 :], 2, axis=1)
     rows = [
-        [cell(name), *(cell(x) if isinstance(x, str) else x for a in answers for x in a)]
-        for name, answers in table.items()
+        (name(row), [(classes[one], one, float(f"{p:.6g}")) for one, p in zip(*both, strict=True)])
+        for row, *both in zip(indices.tolist(), numbers.astype(int).tolist(), probabilities.tolist(), strict=True)
     ]
-    if output:
-        write_text(output, csv_text([head, *rows]))
+    lost = np.setdiff1d(np.arange(len(images)), indices).tolist()  # the loader has printed why
+    return rows, [*images.broken, *(BrokenImage(name(row), "damaged behind its header") for row in lost)]
+
+
+def _write(file: Path | None, rows: list[Row], broken: list[BrokenImage], about: dict[str, Any]) -> None:
+    """Write a file, whole or not at all, or CSV to stdout."""
+    if file and file.suffix == ".json":
+        images = [{"image": name, "answers": [dict(zip(KEYS, one, strict=True)) for one in row]} for name, row in rows]
+        content = {"schema": SCHEMA, **about, "images": images, "broken": [asdict(image) for image in broken]}
+        write_text(file, json.dumps(content) + "\n")
+        return
+    ranks = range(1, 1 + max((len(answers) for _, answers in rows), default=0))
+    head = ["image", *(f"{key}_{rank}" for rank in ranks for key in KEYS)]
+    cells = ([cell(name), *(part for kind, *rest in row for part in (cell(kind), *rest))] for name, row in rows)
+    if file:
+        write_csv(file, [head, *cells])
     else:
-        write(csv_text([head, *rows], "\n"))
-
-
-def _report(count: int, broken: list[BrokenImage], *, named: bool) -> None:
-    """Say to stderr what was left out."""
-    if not named:
-        note("the weights name no classes: their numbers stand in for names; --classes names them")
-    if broken:
-        more = [f"  and {len(broken) - SHOWN:,} more"] if len(broken) > SHOWN else []
-        lines = [
-            f"{len(broken):,} of {count:,} images are broken and left out:",
-            *(f"  {one}" for one in broken[:SHOWN]),
-        ]
-        note("\n".join([*lines, *more]))
+        write(csv_text([head, *cells], "\n"))

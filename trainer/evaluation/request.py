@@ -16,37 +16,31 @@ FOLDER = "evaluations"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Settings:
-    """How a network is run on images: flags of `provenet evaluate` and `provenet predict`."""
+class Request:
+    """The settings of an evaluation, flags of `provenet evaluate`."""
 
+    data: Path | None = None
+    """Data set with a folder val, or a folder of class folders, such as ImageNet-V2, -A, -R and -Sketch."""
     protocol: str | None = None
     """center-224/256, center-288/0.95, center-299, resize-224, ten-crop, multi-scale; +bicubic and +flip may follow.
     None: the protocol that belongs to the weights."""
+    labels: str | None = None
+    """real for ReaL's labels, or a JSON file of labels. None: the names of the class folders."""
     classes: str | None = None
     """Names of the network's classes, for weights that do not say them: imagenet, or a text file with a name a line in
     the order of the logits."""
+    output: Path | None = None
+    """Folder to write to. None: RUN/evaluations/..., or ./evaluations/... for weights that belong to no run."""
     precision: Precision | None = None
     """Arithmetic: fp32, tf32, bf16 or fp16. None: that of a run's recipe, else fp32."""
     batch: int = field(default=64, metadata={"min": 1, "max": 65_536})
     """Images per process and forward pass."""
     loader: Backend | None = None
     """What decodes: threads, dali or dali_gpu. None: what is fastest here."""
-    threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
-    """CPU threads per process. None: its share of the machine's cores."""
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Request(Settings):
-    """The settings of an evaluation, flags of `provenet evaluate`."""
-
-    data: Path | None = None
-    """Data set with a folder val, or a folder of class folders, such as ImageNet-V2, -A, -R and -Sketch."""
-    labels: str | None = None
-    """real for ReaL's labels, or a JSON file of labels. None: the names of the class folders."""
-    output: Path | None = None
-    """Folder to write to. None: RUN/evaluations/..., or ./evaluations/... for weights that belong to no run."""
     max_broken: float = field(default=0.001, metadata={"min": 0, "max": 1})
     """Largest share of the images that may be broken; they are left out and counted."""
+    threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
+    """CPU threads per process. None: its share of the machine's cores."""
 
     def folder(self, source: Source, images: str, protocol: Protocol) -> Path:
         """The folder for the figures of these weights on a set of images of this name."""

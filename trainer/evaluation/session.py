@@ -17,7 +17,7 @@ from trainer.evaluation.labels import UnknownLabelsError
 from trainer.evaluation.measure import Task, measure
 from trainer.evaluation.predictions import DamagedPredictionsError, OtherImagesError, Predictions
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import Request, Settings
+from trainer.evaluation.request import Request
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
 from trainer.peers import on_main
 from trainer.recipe.config import Precision
@@ -55,7 +55,7 @@ def evaluate(request: Request, sources: list[Source], world: World) -> None:
         runtime.close()
 
 
-def precision(request: Settings, subjects: list[Subject], world: World) -> Precision:
+def precision(request: Request, subjects: list[Subject], world: World) -> Precision:
     wanted: set[Precision] = {request.precision or subject.precision for subject in subjects}
     if len(wanted) > 1:
         both = " and ".join(sorted(wanted))
@@ -84,7 +84,6 @@ def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predicti
         protocol=protocol,
         images=images,
         truth=truth,
-        max_broken=request.max_broken,
         should_stop=lambda: runtime.any(False),  # a process that has failed is noticed at the next batch
     )
     answers = measure(task, runtime)

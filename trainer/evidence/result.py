@@ -157,7 +157,6 @@ def measure_by(context: RunContext, state: TrainState, images: tuple[Manifest, M
         images=val,
         truth=truth,
         should_stop=context.should_stop,
-        max_broken=request.max_broken,
     )
     answers = measure(task, runtime)
     if runtime.is_main:

@@ -114,7 +114,7 @@ def test_json_names_what_was_run_and_what_was_left_out() -> None:
     best = content["images"][0]["answers"][0]
     assert best["class"] == CLASSES[best["index"]]
     bodies = [f"bodies/{number:02}.JPEG" for number in (0, 3, 6, 9)]
-    assert [image["image"] for image in content["broken"]] == ["head.jpg", *bodies]
+    assert [image["name"] for image in content["broken"]] == ["head.jpg", *bodies]
 
 
 def test_where_every_image_is_broken_behind_its_header_no_row_is_written() -> None:
