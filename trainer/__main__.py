@@ -46,7 +46,7 @@ def start() -> NoReturn:
     # registered first, so called last: gloo's threads abort a process whose interpreter is torn down while they free a
     # tensor
     atexit.register(lambda: end(code))
-    if sys.argv[1:2] in (["train"], ["evaluate"]) and not {"-h", "--help"} & {*sys.argv}:
+    if sys.argv[1:2] in (["train"], ["evaluate"], ["predict"]) and not {"-h", "--help"} & {*sys.argv}:
         protect()
     trace_crashes()
     code = run()

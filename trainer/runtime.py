@@ -197,6 +197,13 @@ class Runtime:
         rows[self.world.rank] = tensor
         return self.sum(rows)  # with zeros, so to the bit
 
+    def share(self, value: Any) -> Any:
+        """Rank 0's value, pickled, in all processes (collective)."""
+        values = [value]
+        if self.world.world_size > 1:
+            dist.broadcast_object_list(values, device=torch.device("cpu"))
+        return values[0]
+
     def open_tracker(self, name: str, project: str, folder: Path, options: dict[str, Any]) -> GeneralTracker:
         """Open one of Accelerate's experiment trackers, with arguments of its class, and begin its run."""
         kind = LOGGER_TYPE_TO_CLASS[name]

@@ -31,7 +31,7 @@ def helped(*words: str) -> str:
 
 
 def test_one_program_has_all_verbs() -> None:
-    ours = ["train", "evaluate", "report", "checkpoints", "doctor", "prepare", "verify", "pack", "synth"]
+    ours = ["train", "evaluate", "predict", "report", "checkpoints", "doctor", "prepare", "verify", "pack", "synth"]
     networks = [f"models {verb}" for verb in ("list", "summary", "validate", "export")]
     launch = ["submit", "status", "logs", "cancel", "resume", "array", "plan", "reproduce", "run", "completion"]
     assert list(VERBS) == [*ours, *networks, *launch]
@@ -194,7 +194,7 @@ def test_flags_come_in_titled_groups(command: str, titles: tuple[str, ...]) -> N
 
 
 LONG = (
-    *("train", "evaluate", "report", "reproduce", "checkpoints", "doctor", "submit", "resume", "array"),
+    *("train", "evaluate", "predict", "report", "reproduce", "checkpoints", "doctor", "submit", "resume", "array"),
     *("synth", "verify", "pack", "models list", "models validate", "models export"),
 )
 
@@ -224,6 +224,9 @@ MISTAKES = [
     ("evaluate runs/x --dta x", "Perhaps you meant:"),
     ("evaluate NOWHERE --data D", "'NOWHERE' names no weights"),
     ("evaluate timm/resnet18.a1_in1k --data D --protocol centre", "--protocol: 'centre' is unknown"),
+    ("predict", "      WEIGHTS\n"),
+    ("predict NOWHERE photos", "WEIGHTS: 'NOWHERE' names no weights"),
+    ("predict timm/resnet18.a1_in1k NOWHERE", "IMAGES: NOWHERE does not exist"),
     ("report NOWHERE", "RUN: NOWHERE is not a run directory"),
     ("checkpoints", "      RUN\n"),
     ("reproduce demmo --data D --output O", "did you mean demo?"),
