@@ -160,18 +160,21 @@ def _registry_problems(recipe: Recipe) -> list[str]:
 def _init_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     """Why the weights to begin from cannot be found, where the run has not begun."""
     init = recipe.init
-    if empty := [name for name in ("weights", "freeze", "sha256") if getattr(init, name) in ("", ())]:
+    if empty := [name for name in ("weights", "entry", "freeze", "sha256") if getattr(init, name) in ("", ())]:
         return [f"init.{name}: empty; leave it out or give a value" for name in empty]
     if not init.weights:
-        unused = [name for name in ("head", "freeze", "sha256") if getattr(init, name)]
+        unused = [name for name in ("entry", "head", "freeze", "sha256") if getattr(init, name)]
         return [f"init.{name}: belongs to init.weights, which is not set" for name in unused]
     if RunDirectory(site.output).recipe.exists():
         return []
     try:
-        located = sources.locate(init.weights, None)
+        located = sources.locate(init.weights, None, init.entry)
     except InvalidConfigError as error:
         return [problem.replace("WEIGHTS:", "init.weights:") for problem in error.problems]
-    return [f"init.weights: {init.weights} holds answers, not weights"] if located.kind == "predictions" else []
+    if located.kind == "predictions":
+        return [f"init.weights: {init.weights} holds answers, not weights"]
+    alone = init.entry and located.kind == "package"
+    return [f"init.entry: {init.weights} is one network alone; leave it out"] if alone else []
 
 
 def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:

@@ -38,6 +38,8 @@ class Source:
     """Of the run that the weights come from, or named by `--recipe`."""
     which: Which = "raw"
     """ema: the moving average of a run's weights."""
+    entry: str | None = None
+    """The one to take of a file that holds several, as `models.entries.chosen` takes it."""
     run: RunDirectory | None = None
 
 
@@ -58,13 +60,13 @@ def known_input(settings: Mapping[str, Any], text: str) -> dict[str, Any]:
     return {name: getattr(decoded, name) for name in theirs}
 
 
-def locate(text: str, recipe: str | None, *, raw: bool = False) -> Source:
+def locate(text: str, recipe: str | None, entry: str | None = None) -> Source:
     """Find what a word of the command line names.
 
     Args:
         text: The word.
         recipe: Name or path of the recipe that weights were trained with, where no run directory says so.
-        raw: Of a run with a moving average, use the weights themselves.
+        entry: Which weights of a file or run that holds several: raw, ema, or as the file names them.
 
     Raises:
         InvalidConfigError: There is nothing of the kind.
@@ -73,10 +75,10 @@ def locate(text: str, recipe: str | None, *, raw: bool = False) -> Source:
     if path.is_dir() and (path / PREDICTIONS).exists():
         return Source(text=text, kind="predictions", file=path / PREDICTIONS)
     if path.is_dir():
-        return _run(text, RunDirectory(path), raw=raw)
+        return _run(text, RunDirectory(path), entry)
     if path.is_file():
         stored = path.suffix == ".npz"
-        return Source(text=text, kind="predictions", file=path) if stored else _file(text, path, recipe)
+        return Source(text=text, kind="predictions", file=path) if stored else _file(text, path, recipe, entry)
     if text.partition("/")[0] in PACKAGES:
         return _packaged(text)
     model = text.partition(".")[0]
@@ -84,12 +86,15 @@ def locate(text: str, recipe: str | None, *, raw: bool = False) -> Source:
     raise InvalidConfigError([f"WEIGHTS: {text!r} names no weights; name {EXPECTED}{near}"])
 
 
-def _run(text: str, run: RunDirectory, *, raw: bool) -> Source:
+def _run(text: str, run: RunDirectory, entry: str | None) -> Source:
     if not run.recipe.exists():
         raise InvalidConfigError([f"WEIGHTS: {text} is a folder without {run.recipe.name}; name {EXPECTED}"])
     recipe = recipes.load(str(run.recipe))
-    which: Which = "ema" if recipe.ema.decay and not raw else "raw"
-    of_result = not (raw and recipe.ema.decay)
+    if entry not in (None, "raw", *(["ema"] if recipe.ema.decay else [])):
+        both = "raw and ema" if recipe.ema.decay else "raw alone, as its recipe has no moving average"
+        raise InvalidConfigError([f"WEIGHTS: {text} has no entry {entry!r}; it has {both}"])
+    which: Which = "ema" if recipe.ema.decay and entry != "raw" else "raw"
+    of_result = which == "ema" or not recipe.ema.decay
     file = run.weights if of_result and run.weights.exists() else _newest(run, which)
     return Source(text=text, kind="weights", file=file, recipe=recipe, which=which, run=run)
 
@@ -103,15 +108,16 @@ def _newest(run: RunDirectory, which: Which) -> Path:
     return checkpoint / (files.EMA if which == "ema" else files.MODEL)
 
 
-def _file(text: str, path: Path, recipe: str | None) -> Source:
+def _file(text: str, path: Path, recipe: str | None, entry: str | None) -> Source:
     above = (RunDirectory(folder) for folder in path.absolute().parents[:3])
     run = next((run for run in above if run.recipe.exists()), None)
     if recipe is None and run is None:
-        return Source(text=text, kind="weights", file=path)
+        return Source(text=text, kind="weights", file=path, entry=entry)
     used = recipes.load(recipe or str(run.recipe if run else ""))
     averaged = path.name == files.EMA or bool(run and path.absolute() == run.weights.absolute() and used.ema.decay)
     which: Which = "ema" if averaged else "raw"
-    return Source(text=text, kind="weights", file=path, recipe=used, which=which, run=None if recipe else run)
+    own = None if recipe else run
+    return Source(text=text, kind="weights", file=path, recipe=used, which=which, entry=entry, run=own)
 
 
 def _packaged(text: str) -> Source:

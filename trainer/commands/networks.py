@@ -1,6 +1,5 @@
 """`provenet models`: list, summary, validate, export. Loads torch once one of them runs."""
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -14,7 +13,7 @@ from models.config import ModelConfig
 from models.table import TABLE
 from trainer.exits import refuse, say
 from trainer.recipe.decode import range_problems
-from trainer.terminal import busy, progress, show, write
+from trainer.terminal import busy, narrate, progress, show, write
 
 if TYPE_CHECKING:
     from models.weights import Origin
@@ -30,8 +29,7 @@ class _Verb(ABC):
 
     def run(self) -> int:
         """Run the verb; returns the exit code."""
-        logging.basicConfig(format="%(message)s")  # to stderr
-        logging.getLogger("models").setLevel(logging.INFO)  # not the exporters, which narrate
+        narrate("models")  # not the exporters, which say more than is needed
         try:
             return self._run()
         except ValueError as error:
@@ -169,6 +167,9 @@ class Export(_Verb):
     model: Annotated[Model, tyro.conf.arg(name="")]
     weights: str
     """A safetensors or torch file (ours, torchvision's or timm's), or timm or torchvision for their hubs."""
+    entry: str | None = None
+    """Which weights of a file that holds several: raw, ema, or the name of an entry, such as state_dict. None: those
+    that fit the network best; of a file with both, the moving average."""
     to: Literal["onnx", "pt2", "safetensors"]
     """onnx: ONNX program. pt2: torch.export. safetensors: weights alone."""
     output: Path | None = None
@@ -195,7 +196,7 @@ class Export(_Verb):
         origin = stored[1]
         config, size = _resolved(self._as_stored(origin), self.image_size or origin.image_size)
         network = factory.build(config)
-        weights.put(network, stored, self.weights, config)
+        weights.put(network, stored, self.weights, config, self.entry)
         try:
             with busy(f"writing {path}, and comparing it with the network"):
                 difference = export(network, config, path, self.to, size, origin)

@@ -68,7 +68,8 @@ def _stored(source: Source) -> Subject:
     if model is None:
         raise UnusableWeightsError(f"weights: {source.text} does not say which network it is of; name it by --recipe")
     network = factory.build(model)
-    weights.put(network, stored, str(source.file), model)
+    chosen = weights.put(network, stored, str(source.file), model, source.entry)
+    source = replace(source, which="ema") if chosen.is_averaged else source
     run = source.run
     train = load(run.manifest("train"), run.path) if run and run.manifest("train").exists() else None
     return subject(source, network, model, train, origin)

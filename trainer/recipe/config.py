@@ -30,6 +30,9 @@ class InitConfig:
     weights: str | None = None
     """Trained weights to begin from: a run directory, a file of weights, timm/NAME[.TAG] or torchvision/NAME[.WEIGHTS].
     None: random ones."""
+    entry: str | None = None
+    """Which weights of a run or file that holds several: raw, ema, or the name of an entry in the file, such as
+    state_dict. None: those that fit the network best; of a file with both and of a run, the moving average."""
     head: Literal["keep", "new"] | None = None
     """Keep the classifier of these weights, or begin with a new one. None: a new one where the number of classes
     differs."""
