@@ -1,4 +1,4 @@
-"""Weights from a file or a hub into a network, whole or not at all."""
+"""Weights from a file into a network, whole or not at all."""
 
 import json
 import logging
@@ -25,7 +25,6 @@ from models.table import TABLE
 
 _log = logging.getLogger(__name__)
 
-HUBS = ("timm", "torchvision")
 # What torch.load gives on damaged bytes; with weights_only it has run nothing.
 UNREADABLE = (RuntimeError, EOFError, LookupError, TypeError, ValueError, AssertionError, AttributeError, struct.error)
 
@@ -71,14 +70,14 @@ def load(network: nn.Module, source: str, config: ModelConfig) -> None:
 
     Args:
         network: What `factory.build` returned.
-        source: A file, or "timm" or "torchvision" for that package's hub.
+        source: A file.
         config: What the network was built from.
 
     Raises:
         ValueError: There are no such weights, they do not fit, or the file says that they are another network's; the
             network is then unchanged.
     """
-    put(network, stored(source, config.name), source, config)
+    put(network, read(Path(source)), source, config)
 
 
 def put(network: nn.Module, weights: Stored, source: str, config: ModelConfig, entry: str | None = None) -> Chosen:
@@ -119,15 +118,6 @@ def chosen(network: nn.Module, weights: Stored, source: str, config: ModelConfig
     return found
 
 
-def stored(source: str, name: str) -> Stored:
-    """The weights of a file, or for a network of this name those of a package's hub.
-
-    Raises:
-        ValueError: There are none, or as `read` does.
-    """
-    return (_from_hub(source, name), Origin()) if source in HUBS else read(Path(source))
-
-
 def read(path: Path) -> Stored:
     """What a file holds, for `chosen`, and what it says of its weights.
 
@@ -137,22 +127,12 @@ def read(path: Path) -> Stored:
         ValueError: No such file, a damaged one, or pickled objects, which are never run.
     """
     if not path.is_file():
-        raise ValueError(f"weights: {path} is not a file; nor is it a hub ({', '.join(HUBS)})")
+        raise ValueError(f"weights: {path} is not a file")
     try:
         content, said = _torch_file(path) if _is_torch_file(path) else _safetensors(path)
     except OSError as error:
         raise ValueError(f"weights: {path}: {error.strerror or error}") from error
     return content, _origin(said)
-
-
-def _from_hub(package: str, name: str) -> dict[str, Tensor]:
-    from models import reference  # imports timm and torchvision: 4 s that a file does not need
-
-    name = name.rpartition("/")[2]  # timm/resnet18 is resnet18 there
-    state = reference.pretrained(package, name)
-    if (package, name) == ("torchvision", "inception_v3"):
-        _log.warning("weights: torchvision's inception_v3 was trained on pixels of mean 0.5 and deviation 0.5")
-    return state
 
 
 def _is_torch_file(path: Path) -> bool:

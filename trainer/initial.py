@@ -10,13 +10,14 @@ from torch import Tensor, nn
 from models import fitting, weights
 from models.config import ModelConfig
 from models.entries import Chosen
+from models.table import TABLE
 from models.trace import skeleton
 from models.weights import Origin, Stored
 from trainer.exits import RunEndedError
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError
 from trainer.recipe.identity import digest
-from trainer.sources import SIZES, Source, changes, known_input, locate, placed
+from trainer.sources import FOLLOWED, HUBS, Source, changes, known_input, locate, placed
 
 
 class OtherWeightsError(RunEndedError):
@@ -105,10 +106,19 @@ def _chosen(network: nn.Module, recipe: Recipe) -> tuple[Chosen, Mapping[str, An
     text = recipe.init.weights or ""
     source = locate(text, None, recipe.init.entry)
     stored, known = read(source)
+    _check_architecture(source, stored[1].model, recipe.model.name)
     chosen = weights.chosen(network, stored, text, recipe.model, source.entry)
     if source.which == "ema" and not chosen.note:
         chosen = replace(chosen, note="took its moving average (the setting entry chooses)")
     return chosen, known
+
+
+def _check_architecture(source: Source, theirs: ModelConfig | None, ours: str) -> None:
+    """A hub's folder says which network it holds: refuse another, though its weights might fit."""
+    row = TABLE.get(ours)
+    names = {name.rpartition("/")[2].partition(".")[0] for name in (ours, (row and row.reference) or ours)}
+    if source.text.startswith(HUBS) and theirs and theirs.name not in names:
+        raise ValueError(f"{source.text} holds {theirs.name}, not {ours}; set model.name to timm/{theirs.name}")
 
 
 def read(source: Source) -> tuple[Stored, Mapping[str, Any]]:
@@ -118,23 +128,29 @@ def read(source: Source) -> tuple[Stored, Mapping[str, Any]]:
         ValueError: There are no weights.
     """
     if source.kind == "package":
-        return _packaged(source.text)
+        return _packaged(*source.package)
     if source.kind == "predictions" or source.file is None:
         raise ValueError(f"{source.text} holds answers, not weights")
     stored = weights.read(source.file)
     settings = source.recipe.input if source.recipe else None
-    names = ("mean", "std", *SIZES)
-    known = {name: getattr(settings, name) for name in names} if settings else known_input(stored[1].input, source.text)
-    return stored, known
+    known = {name: getattr(settings, name) for name in FOLLOWED} if settings else None
+    return stored, known_input(stored[1].input, source.text) if known is None else known
 
 
-def _packaged(text: str) -> tuple[Stored, Mapping[str, Any]]:
+def _packaged(package: str, name: str) -> tuple[Stored, Mapping[str, Any]]:
     from models import reference  # imports timm and torchvision for seconds
 
-    package, _, name = text.partition("/")
     published = reference.published(package, name)
-    trained = getattr(published.network, "pretrained_cfg", {}).get("input_size", [published.crop])  # timm's
-    sizes = {"train_size": trained[-1], "eval_crop": published.crop, "eval_resize": published.resize}
-    known = {"mean": published.mean, "std": published.std, **(sizes if published.resize else {})}
-    model = ModelConfig(name=name.partition(".")[0])  # ours of this name is the same network
-    return (published.network.state_dict(), Origin(model=model)), known
+    network, state = published.network, published.network.state_dict()
+    said = getattr(network, "pretrained_cfg", {})  # timm's
+    sizes = {"train_size": said.get("input_size", [published.crop])[-1], "eval_crop": published.crop}
+    sizes = {**sizes, "eval_resize": published.resize} if published.resize else {}
+    pixels = {"mean": published.mean, "std": published.std}
+    if getattr(network, "transform_input", False):  # torchvision's Inception scales them to these itself
+        pixels |= {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
+    known = {**pixels, **sizes}
+    model = ModelConfig(
+        name=said["architecture"] if ":" in name else name.partition(".")[0],  # ours of this name is the same network
+        num_classes=state[f"{fitting.classifiers(network)[0]}.weight"].shape[0],
+    )
+    return (state, Origin(model=model, classes=published.classes, input=known)), known

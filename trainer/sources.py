@@ -1,5 +1,6 @@
 """What a user names weights by: a run directory, a file, a package's weights. Loads no torch."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
@@ -17,9 +18,12 @@ from trainer.rundir import RunDirectory
 
 PREDICTIONS = "predictions.npz"
 PACKAGES = ("timm", "torchvision")
-EXPECTED = "a run directory, a file of weights, timm/NAME or torchvision/NAME"
+HUBS = ("hf-hub:", "local-dir:")  # what timm puts before a repository of the Hugging Face hub, and before a folder
+EXPECTED = "a run directory, a file of weights, timm/NAME, torchvision/NAME, hf-hub:OWNER/NAME or local-dir:FOLDER"
 
 SIZES = ("train_size", "eval_resize", "eval_crop")
+FOLLOWED = ("mean", "std", *SIZES)
+"""Input settings that belong to weights."""
 _USUAL = InputConfig()
 
 Which = Literal["raw", "ema"]
@@ -41,6 +45,12 @@ class Source:
     entry: str | None = None
     """The one to take of a file that holds several, as `models.entries.chosen` takes it."""
     run: RunDirectory | None = None
+
+    @property
+    def package(self) -> tuple[str, str]:
+        """The package that loads it, and its name there."""
+        package, _, name = self.text.partition("/")
+        return ("timm", self.text) if self.text.startswith(HUBS) else (package, name)
 
 
 def known_input(settings: Mapping[str, Any], text: str) -> dict[str, Any]:
@@ -79,6 +89,8 @@ def locate(text: str, recipe: str | None, entry: str | None = None) -> Source:
     if path.is_file():
         stored = path.suffix == ".npz"
         return Source(text=text, kind="predictions", file=path) if stored else _file(text, path, recipe, entry)
+    if text.startswith(HUBS):
+        return _hub(text)
     if text.partition("/")[0] in PACKAGES:
         return _packaged(text)
     model = text.partition(".")[0]
@@ -87,6 +99,8 @@ def locate(text: str, recipe: str | None, entry: str | None = None) -> Source:
 
 
 def _run(text: str, run: RunDirectory, entry: str | None) -> Source:
+    if not run.recipe.exists() and (run.path / "config.json").exists():
+        raise InvalidConfigError([f"WEIGHTS: {text} is no run directory; did you mean local-dir:{text}?"])
     if not run.recipe.exists():
         raise InvalidConfigError([f"WEIGHTS: {text} is a folder without {run.recipe.name}; name {EXPECTED}"])
     recipe = recipes.load(str(run.recipe))
@@ -120,6 +134,15 @@ def _file(text: str, path: Path, recipe: str | None, entry: str | None) -> Sourc
     return Source(text=text, kind="weights", file=path, recipe=used, which=which, entry=entry, run=own)
 
 
+def _hub(text: str) -> Source:
+    kind, _, name = text.partition(":")
+    if kind == "local-dir" and not Path(name, "config.json").is_file():
+        raise InvalidConfigError([f"WEIGHTS: {name or text} is no folder with a config.json of timm's"])
+    if kind == "hf-hub" and not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name):
+        raise InvalidConfigError([f"WEIGHTS: {text}; name hf-hub:OWNER/NAME or hf-hub:OWNER/NAME@REVISION"])
+    return Source(text=text, kind="package")
+
+
 def _packaged(text: str) -> Source:
     package, _, name = text.partition("/")
     untagged = text if package == "timm" else f"{package}/{name.partition('.')[0]}"
@@ -133,7 +156,7 @@ def adopted(recipe: Recipe, stored: Recipe) -> Recipe:
     init = recipe.init
     if not init.weights or stored.init.weights != placed(init.weights) or init.sha256 not in (None, stored.init.sha256):
         return recipe
-    theirs = {name: getattr(stored.input, name) for name in ("mean", "std", *SIZES)}
+    theirs = {name: getattr(stored.input, name) for name in FOLLOWED}
     follow = changes(recipe.input, theirs)
     return replace(
         recipe,
@@ -144,8 +167,10 @@ def adopted(recipe: Recipe, stored: Recipe) -> Recipe:
 
 def placed(text: str) -> str:
     """The weights' name, with an absolute path if it is one."""
-    is_package = text.partition("/")[0] in PACKAGES and not Path(text).exists()
-    return text if is_package else str(Path(text).absolute())
+    if text.startswith("local-dir:"):
+        return f"local-dir:{Path(text.removeprefix('local-dir:')).absolute()}"
+    is_package = text.partition("/")[0] in PACKAGES or text.startswith(HUBS)
+    return text if is_package and not Path(text).exists() else str(Path(text).absolute())
 
 
 def changes(ours: InputConfig, theirs: Mapping[str, Any]) -> dict[str, Any]:

@@ -36,7 +36,8 @@ class Evaluate(Request):
     """
 
     weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")] = ""
-    """Run directory, file of weights, timm/NAME[.TAG] or torchvision/NAME[.WEIGHTS]."""
+    """Run directory, file of weights, timm/NAME[.TAG], torchvision/NAME[.WEIGHTS], hf-hub:OWNER/NAME or
+    local-dir:FOLDER."""
     compare: Annotated[tuple[str, ...], tyro.conf.arg(metavar="A B")] = ()
     """Two WEIGHTS, or predictions.npz of earlier evaluations, to compare image by image with McNemar's test."""
     entry: str | None = None

@@ -13,6 +13,7 @@ from models.config import ModelConfig
 from models.table import TABLE
 from trainer.exits import refuse, say
 from trainer.recipe.decode import range_problems
+from trainer.sources import PACKAGES, locate
 from trainer.terminal import busy, narrate, progress, show, write
 
 if TYPE_CHECKING:
@@ -166,7 +167,8 @@ class Export(_Verb):
 
     model: Annotated[Model, tyro.conf.arg(name="")]
     weights: str
-    """A safetensors or torch file (ours, torchvision's or timm's), or timm or torchvision for their hubs."""
+    """Run directory, file of weights, timm/NAME[.TAG], torchvision/NAME[.WEIGHTS], hf-hub:OWNER/NAME or
+    local-dir:FOLDER; timm or torchvision alone: of the same name."""
     entry: str | None = None
     """Which weights of a file that holds several: raw, ema, or the name of an entry, such as state_dict. None: those
     that fit the network best; of a file with both, the moving average."""
@@ -191,12 +193,15 @@ class Export(_Verb):
 
         from models import factory, weights
         from models.export import ParityError, export
+        from trainer import initial
 
-        stored = weights.stored(self.weights, config.name)
+        package = self.weights if self.weights in PACKAGES else ""
+        source = locate(f"{package}/{config.name.rpartition('/')[2]}" if package else self.weights, None, self.entry)
+        stored, _ = initial.read(source)
         origin = stored[1]
         config, size = _resolved(self._as_stored(origin), self.image_size or origin.image_size)
         network = factory.build(config)
-        weights.put(network, stored, self.weights, config, self.entry)
+        weights.put(network, stored, self.weights, config, source.entry)
         try:
             with busy(f"writing {path}, and comparing it with the network"):
                 difference = export(network, config, path, self.to, size, origin)
