@@ -1,9 +1,10 @@
 """Weights under the names of a network, theirs or a reference's, and how they differ from it."""
 
 import logging
+import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import torch
@@ -62,8 +63,12 @@ def fitted(network: nn.Module, state: Mapping[str, Tensor], config: ModelConfig,
     stored = _renamed(state, config.name, notes)
     if not any(key.startswith(AUXILIARY) for key in expected):
         stored = _without_auxiliary(stored, notes)
-    counters = {key: value for key, value in expected.items() if key.endswith(BATCHES)}
-    own = {key: expected[key] for head in classifiers(network) for key in expected if key.startswith(f"{head}.")}
+    heads, counters = classifiers(network), {key: value for key, value in expected.items() if key.endswith(BATCHES)}
+    own = {key: expected[key] for head in heads for key in expected if key.startswith(f"{head}.")}
+    if config.name.startswith("timm/"):
+        classes = stored[f"{heads[0]}.weight"].shape[0] if f"{heads[0]}.weight" in stored else 0
+        body = {key: value for key, value in expected.items() if key not in own and key not in counters}
+        stored = _resampled(body, stored, replace(config, num_classes=classes), notes)
     differs = any(key not in stored or stored[key].shape != value.shape for key, value in own.items())
     is_new = head == "new" or (head is None and differs)
     stored = {**counters, **stored, **(own if is_new else {})}
@@ -114,6 +119,31 @@ def _without_auxiliary(state: dict[str, Tensor], notes: list[str]) -> dict[str, 
     if len(kept) < len(state):
         notes.append("left out the auxiliary head, as this network has none")
     return kept
+
+
+def _resampled(
+    body: Mapping[str, Tensor], stored: dict[str, Tensor], config: ModelConfig, notes: list[str]
+) -> dict[str, Tensor]:
+    """The weights at the network's image size, where all have its names and some another size."""
+    other = [key for key in body if key in stored and stored[key].shape != body[key].shape]
+    is_wider = any(stored[key].ndim == 4 and stored[key].shape[:2] != body[key].shape[:2] for key in other)
+    if not other or is_wider or body.keys() - stored.keys():
+        return stored
+    from models import reference  # imports timm and torchvision for seconds
+
+    try:
+        made = dict(reference.resampled(config, stored))
+    except (RuntimeError, ValueError, LookupError, AttributeError, TypeError, AssertionError):
+        return stored  # of another network: its shapes are listed
+    grids = [f"{key.rpartition('.')[2]} from {_grid(stored[key])} to {_grid(made[key])}" for key in other]
+    notes.append(f"position embeddings resampled: {', '.join(dict.fromkeys(grids))}")
+    return made
+
+
+def _grid(embeddings: Tensor) -> str:
+    """The positions of a square, perhaps with some of class tokens, in words."""
+    side = math.isqrt(embeddings.shape[-2])
+    return f"{side}x{side}"
 
 
 def _misfits(expected: Mapping[str, Tensor], stored: Mapping[str, Tensor]) -> list[str]:

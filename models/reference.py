@@ -1,6 +1,7 @@
 """The same networks by others: whole from timm or torchvision, or made from their parts. The only importer of both."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from models import registry
 from models.config import ModelConfig
 from models.table import Entry
 
-_TIMM_ARGUMENTS = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
+_TIMM_ARGUMENTS = {"dropout": "drop_rate", "drop_path": "drop_path_rate", "img_size": "img_size"}
 # init_weights: as torchvision trains them, and no FutureWarning. GoogLeNet's auxiliary heads would give three outputs.
 _TORCHVISION_FIXED: Mapping[str, dict[str, bool]] = {
     "inception_v3": {"init_weights": True},
@@ -131,6 +132,19 @@ def _torchvision_published(name: str) -> Published:
     )
 
 
+def resampled(config: ModelConfig, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights of one of timm's networks at the image size of `config`, by timm's own loader of this architecture.
+
+    Raises:
+        RuntimeError: They are of another network.
+    """
+    said = {"state_dict": dict(state), "num_classes": config.num_classes, "label_offset": None}
+    # timm interpolates tables of biases with tensors of which PyTorch says that they are slow
+    with warnings.catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]):
+        network = _timm(config.name.partition("/")[2], config, pretrained=True, pretrained_cfg_overlay=said)
+    return network.state_dict()
+
+
 def twin(name: str) -> nn.Module:
     """The public counterpart of one of our networks, for the classes of its paper's data set."""
     row = registry.entry(name)
@@ -200,9 +214,9 @@ TWINS: Mapping[str, Callable[[Entry], nn.Module]] = {
 }
 
 
-def _timm(name: str, config: ModelConfig) -> nn.Module:
-    arguments = {_TIMM_ARGUMENTS[option]: value for option, value in registry.options(config).items()}
-    return timm.create_model(name, num_classes=config.num_classes, in_chans=config.in_channels, **arguments)
+def _timm(name: str, config: ModelConfig, **more: Any) -> nn.Module:
+    more |= {_TIMM_ARGUMENTS[option]: value for option, value in registry.options(config).items()}
+    return timm.create_model(name, num_classes=config.num_classes, in_chans=config.in_channels, **more)
 
 
 def _torchvision(name: str, config: ModelConfig) -> nn.Module:

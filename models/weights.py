@@ -57,7 +57,8 @@ class Origin:
 
     def metadata(self) -> dict[str, str]:
         """The metadata of a safetensors file, from which `read` makes it again."""
-        said = {"model": self.model and asdict(self.model), "classes": self.classes, "input": self.input}
+        model = {name: value for name, value in asdict(self.model).items() if value is not None} if self.model else None
+        said = {"model": model, "classes": self.classes, "input": self.input}
         return {name: json.dumps(value) for name, value in said.items() if value}
 
 

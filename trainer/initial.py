@@ -108,6 +108,9 @@ def _chosen(network: nn.Module, recipe: Recipe) -> tuple[Chosen, Mapping[str, An
     stored, known = read(source)
     _check_architecture(source, stored[1].model, recipe.model.name)
     chosen = weights.chosen(network, stored, text, recipe.model, source.entry)
+    if side := recipe.model.img_size:
+        resize = side * known.get("eval_resize", side) // known.get("eval_crop", side)
+        known = {**known, "train_size": side, "eval_crop": side, "eval_resize": resize}
     if source.which == "ema" and not chosen.note:
         chosen = replace(chosen, note="took its moving average (the setting entry chooses)")
     return chosen, known

@@ -91,9 +91,11 @@ def size_problems(recipe: Recipe) -> list[str]:
     trained = _refusal(network.train(), recipe.micro_batch, side)
     evaluated = _refusal(network.eval(), 1, sizes.eval_crop)
     setting = "start_size" if side < sizes.train_size else "train_size"
+    is_fixed = getattr(network, "pretrained_cfg", {}).get("fixed_input_size")  # of timm's
+    fix = "; model.img_size builds it for images of another size" if is_fixed else ""
     training = f"input.{setting}: {name} cannot train on micro-batches of {recipe.micro_batch} of {side} px: {trained}"
     evaluation = f"input.eval_crop: {name} cannot evaluate {sizes.eval_crop} px: {evaluated}"
-    return [*([training] if trained else []), *([evaluation] if evaluated else [])]
+    return [*([training + fix] if trained else []), *([evaluation + fix] if evaluated else [])]
 
 
 def _frozen_problems(network: "nn.Module", recipe: Recipe) -> list[str]:

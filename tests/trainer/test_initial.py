@@ -241,3 +241,15 @@ def test_a_run_from_timm_s_weights_trains_at_their_training_size(monkeypatch: py
     recipe = Recipe(model=ModelConfig(name="timm/convnext_atto", num_classes=4))
     found, _ = initial.resolved(beginning(recipe, "timm/convnext_atto.d2_in1k"))
     assert (found.input.train_size, found.input.eval_crop) == (224, 288)
+
+
+def test_a_run_at_another_image_size_resamples_position_embeddings_and_takes_its_sizes(tmp_path: Path) -> None:
+    torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=4, img_size=64).state_dict(), tmp_path / "w.pth")
+    model = ModelConfig(name="timm/vit_tiny_patch16_224", num_classes=4, img_size=32)
+    found, notes = initial.resolved(beginning(Recipe(model=model), tmp_path / "w.pth"))
+    assert notes[1] == "position embeddings resampled: pos_embed from 4x4 to 2x2"
+    assert (found.input.train_size, found.input.eval_crop, found.input.eval_resize) == (32, 32, 32)
+    assert preflight.size_problems(found) == []
+    native = replace(found, model=replace(model, img_size=None))
+    assert all("model.img_size builds it" in problem for problem in preflight.size_problems(native))
+    assert len(preflight.size_problems(native)) == 2

@@ -213,9 +213,11 @@ class Export(_Verb):
         return 0
 
     def _as_stored(self, origin: "Origin") -> Model:
-        """The network with as many classes as the file says, where the user does not."""
-        stored = origin.model.num_classes if origin.model else 0
-        return replace(self.model, num_classes=self.model.num_classes or stored)
+        """The network with the classes and the image size that the file says, where the user does not."""
+        stored, own = origin.model, self.model
+        if not stored:
+            return own
+        return replace(own, num_classes=own.num_classes or stored.num_classes, img_size=own.img_size or stored.img_size)
 
 
 def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
@@ -232,7 +234,7 @@ def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
     _refuse_any(range_problems(config, flags=True))
     # nothing is known of the sizes that a package's network takes, so that None is not looked at
     _refuse_any(registry.problems(config, size or 0, "--image-size", training=False))
-    return config, _package_image_size(config.name) if size is None else size
+    return config, (config.img_size or _package_image_size(config.name)) if size is None else size
 
 
 def _package_image_size(name: str) -> int:
