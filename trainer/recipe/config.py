@@ -29,8 +29,11 @@ class InitConfig:
     """The weights that a run begins from."""
 
     weights: str | None = None
-    """Trained weights to begin from: a run directory, a file of weights, timm/NAME[.TAG] or torchvision/NAME[.WEIGHTS].
-    None: random ones."""
+    """Trained weights to begin from: a run directory, a file of weights, timm/NAME[.TAG], torchvision/NAME[.WEIGHTS],
+    hf-hub:OWNER/NAME or local-dir:FOLDER. None: random ones."""
+    entry: str | None = None
+    """Which weights of a run or file that holds several: raw, ema, or the name of an entry in the file, such as
+    state_dict. None: those that fit the network best; of a file with both and of a run, the moving average."""
     head: Literal["keep", "new"] | None = None
     """Keep the classifier of these weights, or begin with a new one. None: a new one where the number of classes
     differs."""
