@@ -96,7 +96,7 @@ def published(package: str, name: str) -> Published:
     try:
         weights = _timm_published(name) if package == "timm" else _torchvision_published(name)
     except (RuntimeError, ValueError, OSError, KeyError) as error:  # OSError: every failure of a connection
-        raise ValueError(f"weights: {package} has no weights of {name!r} within reach: {error}") from error
+        raise ValueError(f"weights: {package} has no weights of {name!r} within reach; name a file? {error}") from error
     if weights.interpolation not in ("bilinear", "bicubic"):
         raise ValueError(f"weights: {package} evaluates {name!r} with {weights.interpolation} interpolation")
     return weights

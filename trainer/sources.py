@@ -11,7 +11,7 @@ from models.config import ModelConfig
 from models.registry import model_names
 from trainer.checkpoint import files
 from trainer.recipe import recipes
-from trainer.recipe.config import Recipe
+from trainer.recipe.config import InitConfig, Recipe
 from trainer.recipe.decode import InvalidConfigError, decode
 from trainer.rundir import RunDirectory
 
@@ -125,6 +125,8 @@ def _packaged(text: str) -> Source:
 def adopted(recipe: Recipe, stored: Recipe) -> Recipe:
     """The recipe with what `resolved` has filled in at the run's first start, if it names the same weights."""
     init = recipe.init
+    if init.weights and stored.init == untrained(init):
+        return replace(recipe, init=stored.init)
     if not init.weights or stored.init.weights != placed(init.weights) or init.sha256 not in (None, stored.init.sha256):
         return recipe
     theirs = {name: getattr(stored.input, name) for name in ("mean", "std", *SIZES)}
@@ -138,8 +140,17 @@ def adopted(recipe: Recipe, stored: Recipe) -> Recipe:
 
 def placed(text: str) -> str:
     """The weights' name, with an absolute path if it is one."""
-    is_package = text.partition("/")[0] in PACKAGES and not Path(text).exists()
-    return text if is_package else str(Path(text).absolute())
+    return text if is_packaged(text) else str(Path(text).absolute())
+
+
+def is_packaged(text: str) -> bool:
+    """Whether these weights are a package's, which may have to be downloaded."""
+    return text.partition("/")[0] in PACKAGES and not Path(text).exists()
+
+
+def untrained(init: InitConfig) -> InitConfig:
+    """The same from random weights, as `--smoke` begins where a package's would have to be downloaded."""
+    return replace(init, weights=None, head=None, sha256=None)
 
 
 def changes(ours: InputConfig, theirs: Mapping[str, Any]) -> dict[str, Any]:

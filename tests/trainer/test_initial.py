@@ -17,6 +17,7 @@ from tests.trainer.engines import RECIPE, built, context, together
 from trainer import initial, preflight, sources
 from trainer.engine.loop import fit
 from trainer.initial import OtherWeightsError
+from trainer.recipe import recipes
 from trainer.recipe.config import InitConfig, Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, encode
 from trainer.recipe.identity import recipe_hash
@@ -207,3 +208,21 @@ def test_a_run_from_timm_s_weights_trains_at_their_training_size(monkeypatch: py
     recipe = Recipe(model=ModelConfig(name="timm/convnext_atto", num_classes=4))
     found, _ = initial.resolved(beginning(recipe, "timm/convnext_atto.d2_in1k"))
     assert (found.input.train_size, found.input.eval_crop) == (224, 288)
+
+
+def test_smoke_begins_from_random_weights_where_a_package_s_would_be_downloaded(tmp_path: Path) -> None:
+    site = SiteConfig(data=tmp_path / "images", output=tmp_path / "run", smoke=True)
+    asked = replace(recipes.load("linear_probe"), model=RECIPE.model)
+    assert preflight.problems(asked, site, World(), with_data=False) == []
+    found, notes = preflight.begun(asked, site)
+    assert (found.init, len(notes)) == (InitConfig(freeze=("backbone",)), 1)
+    RunDirectory(site.output).make()
+    RunDirectory(site.output).begin(found)
+    assert preflight.adopted(asked, site) == found  # the next start, which finds its own run
+    assert preflight.problems(found, site, World(), with_data=False) == []
+
+
+def test_smoke_refuses_what_the_run_would(tmp_path: Path) -> None:
+    site = SiteConfig(data=tmp_path / "images", output=tmp_path / "run", smoke=True)
+    for init in (InitConfig(weights="timm/resnet5O"), InitConfig(head="new")):
+        assert preflight.problems(replace(PLAIN, init=init), site, World(), with_data=False)
