@@ -89,8 +89,9 @@ def published(package: str, name: str) -> Published:
     try:
         weights = _timm_published(name) if package == "timm" else _torchvision_published(name)
     except _UNREACHED as error:
-        lacks = ": its config.json is not timm's" if ":" in name and isinstance(error, KeyError | TypeError) else ""
-        raise ValueError(f"weights: {package} has no weights of {name!r} within reach{lacks}: {error}") from error
+        is_other = ":" in name and isinstance(error, KeyError | TypeError)
+        why = ": its config.json is not timm's:" if is_other else "; name a file?"
+        raise ValueError(f"weights: {package} has no weights of {name!r} within reach{why} {error}") from error
     if weights.interpolation not in ("bilinear", "bicubic"):
         raise ValueError(f"weights: {package} evaluates {name!r} with {weights.interpolation} interpolation")
     return weights

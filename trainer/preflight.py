@@ -113,7 +113,7 @@ def _frozen_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
 def _layer_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
     if recipe.optimizer.layer_decay is None or hasattr(network, "group_matcher"):
         return []
-    return [f"optimizer.layer_decay: the layers of {recipe.model.name} are not known in their order; leave it out"]
+    return [f"optimizer.layer_decay: the layers of {recipe.model.name} are not known in their order; use None"]
 
 
 def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
@@ -140,8 +140,12 @@ def begun(recipe: Recipe, site: SiteConfig) -> tuple[Recipe, list[str]]:
     Raises:
         InvalidConfigError: The weights cannot be used.
     """
-    if not recipe.init.weights or RunDirectory(site.output).recipe.exists():
+    begins = recipe.init.weights
+    if not begins or RunDirectory(site.output).recipe.exists():
         return recipe, []
+    if site.smoke and sources.is_packaged(begins):
+        notes = [f"begins from random weights: --smoke downloads nothing, and so not {begins}"]
+        return replace(recipe, init=sources.untrained(recipe.init)), notes
     from trainer import initial  # loads torch
 
     return initial.resolved(recipe)
@@ -166,11 +170,11 @@ def _init_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     init = recipe.init
     if empty := [name for name in ("weights", "entry", "freeze", "sha256") if getattr(init, name) in ("", ())]:
         return [f"init.{name}: empty; leave it out or give a value" for name in empty]
+    if RunDirectory(site.output).recipe.exists():
+        return []
     if not init.weights:
         unused = [name for name in ("entry", "head", "freeze", "sha256") if getattr(init, name)]
         return [f"init.{name}: belongs to init.weights, which is not set" for name in unused]
-    if RunDirectory(site.output).recipe.exists():
-        return []
     try:
         located = sources.locate(init.weights, None, init.entry)
     except InvalidConfigError as error:
