@@ -25,7 +25,7 @@ class Predict(Evaluate):
     Images are resized and cropped as `evaluate` does it for the same weights. There is a row for each image, in the
     order in which they are named. Ends with 1 where images are broken: they are named, and the others' rows written.
 
-    It also starts by `accelerate launch -m trainer predict ...`, `torchrun` and `srun`.
+    It also starts by `accelerate launch "$(command -v provenet)" predict ...`, `torchrun` and `srun`.
 
     Example: provenet predict runs/r50 photos/ --output classes.csv
 
