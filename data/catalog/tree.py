@@ -72,7 +72,7 @@ class _Search:
 
     def images(self, folder: str) -> Iterator[str]:
         """Those in a folder and in folders within."""
-        above = (self.root / folder).absolute().parents
+        above = (self.root.resolve() / folder).parents  # resolved: one of `..` would be the folder itself
         return self._below(folder, frozenset(_identity(each.stat()) for each in above))
 
     def _below(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:

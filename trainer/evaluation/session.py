@@ -102,7 +102,7 @@ def _images(request: Request, subject: Subject, where: ImageSet, folder: Path, r
     run = subject.source.run
     known = image_set.stored(where, run.path if run else None)
     if run and not where.is_val and runtime.is_main and "--val-share" in (rule := _rule(run.manifest("val"))):
-        _say([f"all images of {where.folder} count, also those it was trained on: its own were {rule}"])
+        _say([f"all images of {where.folder} count, also those the run was trained on; its own choice was: {rule}"])
 
     def prepare() -> None:
         with counting(f"looking at the images of {where.folder}", "images") as show:
