@@ -212,6 +212,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         FILES,
         "ROOT/train.csv: which of the columns x, y is the class? leave only it and f",
     ),
+    "nothing repeats": (
+        labelled("1.jpg,a,c\nmore/2.jpg,b,d\n", ""),
+        FILES,
+        "ROOT/train.csv: which of the columns 2, 3 is the class? leave only it and 1",
+    ),
     "uneven": (labelled("1.jpg,a\n3.jpg\n", ""), FILES, "ROOT/train.csv: line '3.jpg'; expected a CSV"),
     "empty": (labelled("", ""), FILES, "ROOT/train.csv: the file is empty; expected a CSV"),
     "no class": (labelled("1.jpg,\n3.jpg,b\n", ""), FILES, "ROOT/train.csv: 1.jpg has the classes '' and ''"),
