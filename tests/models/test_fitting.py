@@ -11,6 +11,7 @@ from models.config import ModelConfig
 from models.trace import skeleton
 
 
+@pytest.mark.filterwarnings("ignore:::timm")  # of its interpolation of tables of biases
 @pytest.mark.parametrize(
     ("name", "before", "after", "notes"),
     [
