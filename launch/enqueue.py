@@ -47,8 +47,9 @@ class Wanted:
     @property
     def placed(self) -> SiteConfig:
         """The site with absolute paths."""
-        manifests = self.site.manifests and self.site.manifests.absolute()
-        return replace(self.site, data=self.site.data.absolute(), output=self.run.path, manifests=manifests)
+        optional = ("manifests", "train_labels", "val_labels")
+        paths = {name: path and path.absolute() for name in optional for path in [getattr(self.site, name)]}
+        return replace(self.site, data=self.site.data.absolute(), output=self.run.path, **paths)
 
     def job(self, code: Path, sweep: Sweep | None = None) -> TrainJob:
         return TrainJob(site=self.placed, cluster=self.cluster, code=code, sweep=sweep)
