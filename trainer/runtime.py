@@ -19,7 +19,7 @@ from torch.distributed.rendezvous import rendezvous as torch_rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from data.types import Shard
-from trainer import cpus, devices, gpu, rendezvous
+from trainer import cpus, devices, gpu, rendezvous, variables
 from trainer.recipe.config import Precision
 from trainer.world import World
 
@@ -72,8 +72,8 @@ class Runtime:
         torch.set_num_threads(self.threads)
         if store:
             self._join(store)
-        # for the trackers; by default it takes an index from the environment, or for a single process none
-        PartialState(cpu=not on_gpu).device = self.device
+        with variables.hidden():  # for the trackers; it takes a device from them, or a GPU's number from LOCAL_RANK
+            PartialState(cpu=not on_gpu).device = self.device
         self._precision: Precision = precision
         self._deterministic = deterministic
         self._autocast = _AUTOCAST.get(precision)

@@ -128,6 +128,8 @@ def _header(path: Path, entry: Entry) -> Facts:
 def _unidentified(content: bytes) -> str:
     if content.startswith(b"\xff\xd8") or content.endswith(b"\xff\xd9"):
         return f"a JPEG with a damaged header: it begins with {content[:4].hex(' ')}"
+    if content[4:8] in (b"ftyp", b"JXL "):
+        return "HEIC, JPEG XL or another format that Pillow does not decode here; convert it to JPEG or PNG"
     return f"not an image: it begins with {content[:4].hex(' ')}"
 
 

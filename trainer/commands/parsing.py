@@ -43,6 +43,7 @@ ELSEWHERE = {  # flags of timm's and torchvision's scripts that tyro finds nothi
     **dict.fromkeys(("--amp", "--amp-dtype", "--native-amp"), "--precision bf16 or fp16"),
     **dict.fromkeys(("--data-dir", "--data-path"), "--data"),
     **dict.fromkeys(("--img-size", "--input-size"), "--input.train-size, --input.eval-resize and --input.eval-crop"),
+    "--raw": "the setting entry, as raw",
     "--arch": "--model.name",
     "--opt": "the optimizer's name in a recipe's file",
     "--sched": "the schedule's name in a recipe's file",

@@ -25,7 +25,7 @@ class Predict(Evaluate):
     Images are resized and cropped as `evaluate` does it for the same weights. There is a row for each image, in the
     order in which they are named. Ends with 1 where images are broken: they are named, and the others' rows written.
 
-    It also starts by `accelerate launch -m trainer predict ...`, `torchrun` and `srun`.
+    It also starts by `accelerate launch "$(command -v provenet)" predict ...`, `torchrun` and `srun`.
 
     Example: provenet predict runs/r50 photos/ --output classes.csv
 
@@ -45,6 +45,10 @@ class Predict(Evaluate):
     """Largest share of the images that may be broken; they are left out and counted."""
     data: Hidden = None
     labels: Hidden = None
+    train_labels: Hidden = None
+    val_labels: Hidden = None
+    val_split: Hidden = None
+    val_share: Hidden = None
     compare: tyro.conf.Suppress[tyro.conf.Fixed[tuple[str, ...]]] = ()
 
     def checked(self, sources: list[Source], world: World) -> Callable[[], int]:

@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -69,7 +70,8 @@ def precision(request: Request, subjects: list[Subject], world: World) -> Precis
 def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predictions:
     """Evaluate one network on all images (collective)."""
     assert request.data
-    where, protocol = image_set.find(request.data), parse(request.protocol) if request.protocol else subject.protocol
+    where = image_set.find(request.data, request)
+    protocol = parse(request.protocol) if request.protocol else subject.protocol
     folder = request.folder(subject.source, where.name, protocol)
     images = _images(request, subject, where, folder if request.output else folder.parent, runtime)
     names = labels.named(request.classes, subject.num_classes) if request.classes else subject.classes
@@ -98,6 +100,8 @@ def _images(request: Request, subject: Subject, where: ImageSet, folder: Path, r
     """The list of the images; rank 0 makes it (collective)."""
     run = subject.source.run
     known = image_set.stored(where, run.path if run else None)
+    if run and not where.is_val and runtime.is_main and "--val-share" in (rule := _rule(run.manifest("val"))):
+        _say([f"all images of {where.folder} count, also those the run was trained on; its own choice was: {rule}"])
 
     def prepare() -> None:
         with counting(f"looking at the images of {where.folder}", "images") as show:
@@ -130,20 +134,28 @@ def list_images(where: ImageSet, known: list[Path], folder: Path, max_broken: fl
     images.save(file)
 
 
+def _rule(file: Path) -> str:
+    with suppress(DamagedManifestError, OSError):
+        return load(file, file.parent).rule
+    return ""
+
+
 def _known(where: ImageSet, files: list[Path]) -> Manifest | None:
     for file in files:
         try:
             images = load(file, where.folder) if file.exists() else None
         except (DamagedManifestError, OSError):  # then it is made again
             continue
-        if images is not None and changes.changed(images) is None:
+        if images is not None and images.rule == where.data.rule(where.name) and changes.changed(images) is None:
             return images
     return None
 
 
 def _scanned(where: ImageSet, show: Progress) -> Manifest:
     try:
-        return scanned(where.data.listing(where.name), None, show)
+        listing = where.data.listing(where.name)
+        _say([*listing.notes])
+        return scanned(listing, None, show)
     except (ValueError, BrokenExecutor) as error:  # a damaged archive, or a reading process that was killed
         raise UnusableDataError(f"--data: {error}") from None
 

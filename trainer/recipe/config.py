@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from data.catalog.layout import Layout
 from data.plan.config import InputConfig
 from data.types import Backend
 from models.config import ModelConfig
@@ -28,8 +29,11 @@ class InitConfig:
     """The weights that a run begins from."""
 
     weights: str | None = None
-    """Trained weights to begin from: a run directory, a file of weights, timm/NAME[.TAG] or torchvision/NAME[.WEIGHTS].
-    None: random ones."""
+    """Trained weights to begin from: a run directory, a file of weights, timm/NAME[.TAG], torchvision/NAME[.WEIGHTS],
+    hf-hub:OWNER/NAME or local-dir:FOLDER. None: random ones."""
+    entry: str | None = None
+    """Which weights of a run or file that holds several: raw, ema, or the name of an entry in the file, such as
+    state_dict. None: those that fit the network best; of a file with both and of a run, the moving average."""
     head: Literal["keep", "new"] | None = None
     """Keep the classifier of these weights, or begin with a new one. None: a new one where the number of classes
     differs."""
@@ -91,11 +95,13 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SiteConfig:
+class SiteConfig(Layout):
     """Where it runs. Nothing here changes what is learned."""
 
     data: Path
-    """Folder of the image tree: DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG."""
+    """The images: DATA/train/<class>/ and DATA/val/<class>/ (or valid, validation, test); tar shards in DATA/train and
+    DATA/val, or named so in DATA; Kaggle's folder that holds ILSVRC; CIFAR's own folder. One folder of classes:
+    with --val-share. Flat folders: with --train-labels and --val-labels. All else: see data/README.md."""
     output: Path
     """Run directory. One that holds this recipe's run is continued from its last checkpoint."""
     manifests: Path | None = None
