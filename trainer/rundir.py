@@ -57,6 +57,10 @@ class RunDirectory:
     """The report for a browser, in one file."""
     curves = _Item("curves.png")
     """The plot of the report."""
+    confusion = _Item("confusion.png")
+    """The confusion matrix of a run of at most 100 classes, after its last epoch."""
+    confusion_table = _Item("confusion.csv")
+    """The same as a table, or the most confused pairs of more classes."""
     trackers = _Item("trackers.json")
     """The ids under which trackers know the run; only of a run with `--trackers`."""
     profile = _Item("profile")

@@ -45,6 +45,10 @@ class Predict(Evaluate):
     """Largest share of the images that may be broken; they are left out and counted."""
     data: Hidden = None
     labels: Hidden = None
+    train_labels: Hidden = None
+    val_labels: Hidden = None
+    val_split: Hidden = None
+    val_share: Hidden = None
     compare: tyro.conf.Suppress[tyro.conf.Fixed[tuple[str, ...]]] = ()
 
     def checked(self, sources: list[Source], world: World) -> Callable[[], int]:
