@@ -60,9 +60,14 @@ def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> An
         words: What was typed after the verb.
         prog: Program and verb, for messages.
         values: The defaults of its flags. None: those of the class.
+
+    Raises:
+        InvalidConfigError: A flag's value is empty, as by a variable that the shell does not have.
     """
     has_more = hasattr(kind, "behind") and "--" in words
     ours = list(words[: words.index("--")] if has_more else words)  # tyro does not distinguish num_procs and num-procs
+    if empty := [flag for flag, value in _values(ours) if flag.startswith("--") and not value]:
+        raise InvalidConfigError(f"{flag}: empty; leave it out or give a value" for flag in empty)
     default = {} if values is None else {"default": values}
     with plain_refusals(ours):
         command = tyro.cli(
@@ -75,6 +80,14 @@ def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> An
             **default,
         )
     return command.behind(tuple(words[len(ours) + 1 :])) if has_more else command
+
+
+def _values(words: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """Each word with the one after it, or before and after its =."""
+    for word, value in zip(words, [*words[1:], None], strict=True):
+        yield (
+            (word.partition("=")[0], word.partition("=")[2]) if "=" in word else (word, "-" if value is None else value)
+        )
 
 
 def named_recipe(words: Sequence[str], verb: str) -> Recipe:
