@@ -47,8 +47,9 @@ class Wanted:
     @property
     def placed(self) -> SiteConfig:
         """The site with absolute paths."""
-        manifests = self.site.manifests and self.site.manifests.absolute()
-        return replace(self.site, data=self.site.data.absolute(), output=self.run.path, manifests=manifests)
+        optional = ("manifests", "train_labels", "val_labels")
+        paths = {name: path and path.absolute() for name in optional for path in [getattr(self.site, name)]}
+        return replace(self.site, data=self.site.data.absolute(), output=self.run.path, **paths)
 
     def job(self, code: Path, sweep: Sweep | None = None) -> TrainJob:
         return TrainJob(site=self.placed, cluster=self.cluster, code=code, sweep=sweep)
@@ -204,6 +205,7 @@ _ADVICE = {
     "generic resource": "--gpus-per-node: `sinfo -o '%P %G'` shows the nodes' GPUs",
     "feature": "--constraint: `sinfo -o '%P %f'` lists the nodes' features",
     "reservation": "--reservation: `scontrol show reservation` lists those there are",
+    "unrecognized option": "--sbatch: `man sbatch` lists the options there are",
     "node name": "--exclude: `sinfo -N` lists the nodes",
 }
 

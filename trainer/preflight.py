@@ -11,13 +11,14 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from data.catalog.layout import chosen
 from data.names import shown
 from data.output_folder import dangling
 from data.types import has_dali
 from models import registry
-from trainer import devices, rendezvous, sources
+from trainer import devices, rendezvous, sources, variables
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
-from trainer.recipe.config import Precision, Recipe, SiteConfig
+from trainer.recipe.config import Precision, Recipe, SiteConfig, flags
 from trainer.recipe.decode import InvalidConfigError, range_problems
 from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory
@@ -35,6 +36,7 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
     return [
         *sockets,
         *recipe_problems(recipe),
+        *variables.problems(recipe),
         *world_problems(recipe, world.world_size),
         *compile_problems(recipe, world.world_size, lowers=site.accumulate == "auto"),
         *_registry_problems(recipe),
@@ -111,7 +113,7 @@ def _frozen_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
 def _layer_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
     if recipe.optimizer.layer_decay is None or hasattr(network, "group_matcher"):
         return []
-    return [f"optimizer.layer_decay: the layers of {recipe.model.name} are not known in their order; leave it out"]
+    return [f"optimizer.layer_decay: the layers of {recipe.model.name} are not known in their order; use None"]
 
 
 def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
@@ -138,8 +140,12 @@ def begun(recipe: Recipe, site: SiteConfig) -> tuple[Recipe, list[str]]:
     Raises:
         InvalidConfigError: The weights cannot be used.
     """
-    if not recipe.init.weights or RunDirectory(site.output).recipe.exists():
+    begins = recipe.init.weights
+    if not begins or RunDirectory(site.output).recipe.exists():
         return recipe, []
+    if site.smoke and sources.is_packaged(begins):
+        notes = [f"begins from random weights: --smoke downloads nothing, and so not {begins}"]
+        return replace(recipe, init=sources.untrained(recipe.init)), notes
     from trainer import initial  # loads torch
 
     return initial.resolved(recipe)
@@ -164,11 +170,11 @@ def _init_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     init = recipe.init
     if empty := [name for name in ("weights", "entry", "freeze", "sha256") if getattr(init, name) in ("", ())]:
         return [f"init.{name}: empty; leave it out or give a value" for name in empty]
+    if RunDirectory(site.output).recipe.exists():
+        return []
     if not init.weights:
         unused = [name for name in ("entry", "head", "freeze", "sha256") if getattr(init, name)]
         return [f"init.{name}: belongs to init.weights, which is not set" for name in unused]
-    if RunDirectory(site.output).recipe.exists():
-        return []
     try:
         located = sources.locate(init.weights, None, init.entry)
     except InvalidConfigError as error:
@@ -185,9 +191,10 @@ def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
 
     lists = site.manifests or site.data
     if site.manifests and not any(map(dataset.has_manifests, (site.output, lists))):
-        writer = shlex.join(("provenet", "verify", str(site.data), "--output", str(site.manifests)))
+        words = str(site.data), *flags(chosen(site)), "--output", str(site.manifests)
+        writer = shlex.join(("provenet", "verify", *words))
         return [f"--manifests: {site.manifests} holds no manifest-train.npz and manifest-val.npz; {writer} writes them"]
-    return dataset.find(site.data).problems(site.output, lists, recipe.model.num_classes, recipe.global_batch)
+    return dataset.find(site.data, site).problems(site.output, lists, recipe.model.num_classes, recipe.global_batch)
 
 
 def _output_problems(recipe: Recipe, site: SiteConfig) -> list[str]:

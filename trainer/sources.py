@@ -12,7 +12,7 @@ from models.config import ModelConfig
 from models.registry import model_names
 from trainer.checkpoint import files
 from trainer.recipe import recipes
-from trainer.recipe.config import Recipe
+from trainer.recipe.config import InitConfig, Recipe
 from trainer.recipe.decode import InvalidConfigError, decode
 from trainer.rundir import RunDirectory
 
@@ -154,6 +154,8 @@ def _packaged(text: str) -> Source:
 def adopted(recipe: Recipe, stored: Recipe) -> Recipe:
     """The recipe with what `resolved` has filled in at the run's first start, if it names the same weights."""
     init = recipe.init
+    if init.weights and stored.init == untrained(init):
+        return replace(recipe, init=stored.init)
     if not init.weights or stored.init.weights != placed(init.weights) or init.sha256 not in (None, stored.init.sha256):
         return recipe
     theirs = {name: getattr(stored.input, name) for name in FOLLOWED}
@@ -169,8 +171,17 @@ def placed(text: str) -> str:
     """The weights' name, with an absolute path if it is one."""
     if text.startswith("local-dir:"):
         return f"local-dir:{Path(text.removeprefix('local-dir:')).absolute()}"
-    is_package = text.partition("/")[0] in PACKAGES or text.startswith(HUBS)
-    return text if is_package and not Path(text).exists() else str(Path(text).absolute())
+    return text if is_packaged(text) else str(Path(text).absolute())
+
+
+def is_packaged(text: str) -> bool:
+    """Whether these weights are a package's or a hub's, which may have to be downloaded."""
+    return (text.partition("/")[0] in PACKAGES or text.startswith("hf-hub:")) and not Path(text).exists()
+
+
+def untrained(init: InitConfig) -> InitConfig:
+    """The same from random weights, as `--smoke` begins where a package's would have to be downloaded."""
+    return replace(init, weights=None, head=None, sha256=None)
 
 
 def changes(ours: InputConfig, theirs: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """Why images cannot be trained on: one check of trees, shards and CIFAR, for every command. Standard library only."""
 
+from data.catalog import foreign
 from data.catalog.listing import Contents
 from data.catalog.tree import EXPECTED, is_image
 from data.names import shown
@@ -21,11 +22,12 @@ def nothing(split: Contents, expected: str = EXPECTED) -> str | None:
     if split.images:
         return None
     if split.classes:
-        return f"{split.root} holds no image; {expected}"
+        return foreign.explained(f"{split.root} holds no image; {expected}", split.root)
     # ImageNet's own validation archive unpacks to 50,000 files in one folder
     flat = any(is_image(entry.name) for entry in split.root.iterdir())
-    remedy = "its images must be sorted into class folders; " if flat else ""
-    return f"{split.root} holds no class folder; {remedy}{expected}"
+    flag = "--train-labels" if split.root.name == "train" else "--val-labels"
+    remedy = f"its images must be sorted into class folders, or {flag} FILE names their classes; " if flat else ""
+    return foreign.explained(f"{split.root} holds no class folder; {remedy}{expected}", split.root)
 
 
 def misfits(train: Contents, val: Contents, num_classes: int, global_batch: int) -> list[str]:

@@ -1,10 +1,12 @@
-"""What lies at the path that `--data` names: an image tree, tar shards or CIFAR's pickles. Loads no torch."""
+"""What lies at the path that `--data` names: image files, tar shards or CIFAR's pickles. Loads no torch."""
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from data.catalog import checks, cifar, manifest, shards, tree
-from data.catalog.cifar import CifarError, Pickles
+from data.catalog import checks, cifar, label_file, layout, manifest, shards, tree
+from data.catalog.cifar import Pickles
+from data.catalog.layout import NONE, Layout
 from data.catalog.listing import SPLITS, Contents, Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
 from data.types import Progress, Watch, unwatched
@@ -19,6 +21,12 @@ class DataSet:
     """CIFAR-10, CIFAR-100, or both; then nothing else counts."""
     sharded: frozenset[str] = frozenset()
     """Splits that are tar shards."""
+    layout: Layout = NONE
+    """What the user has said of it."""
+    folders: dict[str, Path] = field(default_factory=dict[str, Path])
+    """Folders of splits that are not ROOT/<split>."""
+    labels: dict[str, Path] = field(default_factory=dict[str, Path])
+    """Files that say the classes of a split's images."""
 
     def archived(self, split: str) -> bool:
         """Whether a split's images lie in archives."""
@@ -30,7 +38,9 @@ class DataSet:
         Raises:
             CifarError: CIFAR-10 and CIFAR-100 are there.
         """
-        return cifar.only(self.root, self.pickles).folder if self.pickles else self.root / split
+        return (
+            cifar.only(self.root, self.pickles).folder if self.pickles else self.folders.get(split, self.root / split)
+        )
 
     def listing(self, split: str, progress: Progress = unwatched) -> Listing:
         """Where the images of a split lie; `progress` counts the classes of a tree.
@@ -38,21 +48,39 @@ class DataSet:
         Raises:
             ValueError: An archive is not as it should be, or a file or folder cannot be read; the message names it.
         """
+        share = self.layout.val_share
         try:
-            if self.pickles:
-                return cifar.listing(cifar.only(self.root, self.pickles), split)
-            if split in self.sharded:
-                return shards.listing(self.root, split)
-            return tree.listing(self.root, split, progress)
+            found = self._found("train" if share else split, progress)
+            found = layout.part(found, share, split) if share else found
+            chosen = [f"{split} is {self.folder(split)}"] if split in self.folders and not share else []
+            return replace(found, rule=self.rule(split), notes=(*chosen, *found.notes))
         except OSError as error:
             raise ValueError(f"{error.filename}: {error.strerror}") from None
 
-    def listings(self, watch: Watch) -> list[Listing]:
-        """Those of both splits, as `listing` gives them; `watch` shows the progress of each."""
+    def rule(self, split: str) -> str:
+        """What a manifest of the split must have been made by, as `layout.rule` has it."""
+        if self.pickles:
+            return ""
+        return layout.rule(split, self.root, self.folder(split), self.labels.get(split), self.layout.val_share)
+
+    def _found(self, split: str, progress: Progress) -> Listing:
+        folder = self.folder(split)
+        if self.pickles:
+            return cifar.listing(cifar.only(self.root, self.pickles), split)
+        if split in self.labels:
+            return label_file.listing(folder, self.labels[split])
+        if split in self.sharded:
+            return shards.listing(self.root, split, folder)
+        return tree.read(folder).listing(progress)
+
+    def listings(self, watch: Watch, say: Callable[[str], object]) -> list[Listing]:
+        """Those of both splits, as `listing` gives them; `watch` shows the progress of each, `say` gets their notes."""
         listings: list[Listing] = []
         for split in SPLITS:
             with watch(f"listing {split}", "classes") as progress:
                 listings.append(self.listing(split, progress))
+            for line in listings[-1].notes:
+                say(line)
         return listings
 
     def manifest(self, stored: Path, split: str) -> Manifest:
@@ -60,14 +88,29 @@ class DataSet:
 
         Raises:
             CifarError: CIFAR-10 and CIFAR-100 are there.
-            DamagedManifestError: It is no manifest of this version.
+            DamagedManifestError: It is no manifest of this version, or of another layout.
             OSError: It cannot be read.
         """
-        return manifest.load(manifest_file(stored, split), self.folder(split))
+        file, ours = manifest_file(stored, split), self.rule(split)
+        images = manifest.load(file, self.folder(split))
+        if images.rule != ours:
+            theirs = images.rule or f"folder {split}"
+            remedy = "give the flags and files that it was made with, or let `provenet verify` list the images again"
+            raise DamagedManifestError(f"{file} is of {theirs}, but asked for is {ours or f'folder {split}'}; {remedy}")
+        return images
 
     def misplaced(self) -> str | None:
         """Why `root` is not the folder of a data set, for the user; None where it may be one."""
-        return None if self.pickles else tree.misplaced(self.root)
+        folders = () if self.pickles else tuple(map(self.folder, SPLITS))
+        return self.misread() or (tree.misplaced(self.root, folders) if folders else None)
+
+    def misread(self) -> str | None:
+        """Why the layout that the user has said is not that of `root`, for the user; None where it may be."""
+        if not self.pickles:
+            return self.layout.problem(self.root, self.folder("val"))
+        return (
+            None if self.layout == NONE else f"{self.root} is CIFAR, with splits and classes of its own; leave them out"
+        )
 
     def glance(self, split: str, most: int) -> Contents | None:
         """What a split of a tree holds, at most so many images counted; None for archives, which take long to read.
@@ -76,8 +119,10 @@ class DataSet:
             CifarError: CIFAR-10 and CIFAR-100 are there.
             OSError: A folder cannot be read.
         """
+        if split in self.labels:
+            return self.listing(split).contents()
         if not self.archived(split):
-            return tree.read(self.root, split).contents(most)
+            return tree.read(self.folder(split)).contents(most)
         self.folder(split)  # which raises where there are two
         return None
 
@@ -97,14 +142,18 @@ class DataSet:
                 self.manifest(stored, one).contents() if listed else self.glance(one, global_batch) for one in SPLITS
             )
             train, val = seen
-        except (DamagedManifestError, CifarError) as error:
+        except ValueError as error:
             return [f"--data: {error}"]
         return check(train, val, num_classes, global_batch) if train and val else []
 
 
-def find(root: Path) -> DataSet:
-    """Look once at what lies at a path, which need not exist."""
-    return DataSet(root, cifar.find(root), frozenset(split for split in SPLITS if shards.exist(root, split)))
+def find(root: Path, flags: Layout = NONE) -> DataSet:
+    """Look once at what lies at a path, which need not exist; `flags` say what the folders do not."""
+    said, pickles = layout.chosen(flags), cifar.find(root)
+    folders, labels = ({}, {}) if pickles else layout.places(root, said)
+    whole = dict.fromkeys(SPLITS, "train") if said.val_share else {split: split for split in SPLITS}
+    sharded = [split for split in SPLITS if shards.exist(root, whole[split], folders.get(split, root / split))]
+    return DataSet(root, pickles, frozenset(sharded), said, folders, labels)
 
 
 def journal_file(folder: Path, split: str) -> Path:

@@ -62,6 +62,10 @@ class Listing:
     folders: dict[str, int] = field(default_factory=dict[str, int])
     """Folders below `root` (itself: the empty name) that were searched, each with the time of its last change, ns since
     1970; empty where the images lie in archives."""
+    notes: tuple[str, ...] = ()
+    """What was chosen or left out, a line each for the user."""
+    rule: str = ""
+    """What of the data set's layout decides which images these are, see `data.catalog.layout.rule`."""
 
     def contents(self) -> Contents:
         used = {entry.target for entry in self.entries}

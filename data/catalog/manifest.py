@@ -21,15 +21,16 @@ from data.types import BrokenImage
 SCHEMA = 2
 
 # Append only: manifests on disk hold the numbers.
-FORMATS = ("OTHER", "RAW", "JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "MPO")
+FORMATS = ("OTHER", "RAW", "JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "MPO", "AVIF")
 """Names as Pillow gives them; RAW: planes of red, green and blue bytes, as CIFAR stores them."""
-MODES = ("OTHER", "RGB", "L", "CMYK", "RGBA", "P", "LA", "1", "I", "I;16", "F", "PA", "YCbCr")
+MODES = ("OTHER", "RGB", "L", "CMYK", "RGBA", "P", "LA", "1", "I", "I;16", "F", "PA", "YCbCr", "I;16B")
 """Names as Pillow gives them."""
 
 RAW = FORMATS.index("RAW")
 JPEG = FORMATS.index("JPEG")
 RGB = MODES.index("RGB")
 GREY = MODES.index("L")
+DEEP = [MODES.index(mode) for mode in ("I", "I;16", "I;16B", "F")]  # greys whose values above 255 become 255
 
 MOST_PIXELS = 1 << 30  # of a side: what three times a square of it needs fits into 63 bits
 MOST = 1 << 60  # bytes of a file
@@ -90,6 +91,8 @@ class Manifest:
     """Folders below `root` that were searched, `root` itself as the empty name; none where there are archives."""
     folder_mtimes: Ints = field(default_factory=lambda: np.zeros(0, np.int64))
     """(len(folders),) time of each folder's last change, ns since 1970: a file added or removed changes it."""
+    rule: str = ""
+    """What of the data set's layout decides which images these are; empty for ROOT/<split>/<class>/."""
 
     def __len__(self) -> int:
         return len(self.targets)
@@ -144,7 +147,7 @@ class Manifest:
         texts: dict[str, Any] = {name: np.array(getattr(self, name), dtype=str) for name in TEXTS}
         broken = np.array([(image.name, image.reason) for image in self.broken], dtype=str).reshape(-1, 2)
         with whole(file, shared=True) as stream:
-            np.savez(stream, schema=SCHEMA, broken=broken, **texts, **columns)
+            np.savez(stream, schema=SCHEMA, broken=broken, rule=self.rule, **texts, **columns)
 
 
 COLUMNS: dict[str, Any] = {
@@ -170,12 +173,12 @@ def load(file: Path, root: Path) -> Manifest:
             schema.check(int(stored["schema"]), SCHEMA, file)
             if int(stored["schema"]) != SCHEMA:
                 raise ValueError(f"version {stored['schema']}, this program reads {SCHEMA}")
-            columns = {name: stored[name].astype(dtype, casting="same_kind") for name, dtype in COLUMNS.items()}
             images = Manifest(
                 root=root,
+                rule=str(stored["rule"]) if "rule" in stored else "",  # 0.1.0 knew no other layout
                 broken=tuple(BrokenImage(str(name), str(reason)) for name, reason in stored["broken"]),
                 **{name: tuple(map(str, stored[name].tolist())) for name in TEXTS},
-                **columns,
+                **{name: stored[name].astype(dtype, casting="same_kind") for name, dtype in COLUMNS.items()},
             )
         _check_numbers(images)
         _check_names(images)

@@ -1,15 +1,32 @@
 """An image tree on disk: ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG. Standard library only."""
 
 import os
-from collections.abc import Iterator
-from dataclasses import dataclass
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
 from itertools import islice
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from data.catalog import foreign
 from data.catalog.listing import SPLITS, Contents, Entry, Listing
 from data.types import Progress, unwatched
 
-EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")  # as torchvision's ImageFolder
+EXTENSIONS = (
+    *(".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp"),  # as torchvision's ImageFolder
+    *(".jfif", ".jpe", ".gif", ".avif"),
+    *(".heic", ".heif", ".jxl"),  # which Pillow does not decode: they are named as broken
+)
+BESIDE = frozenset(  # what operating systems and network drives put beside files
+    ("@eadir", "__macosx", "thumbs.db", "desktop.ini", "#recycle", "$recycle.bin", "lost+found")
+)
+_UNCLEAR = re.compile(r"|\.(bin|dat|img|\d.*|.*[^a-z0-9].*|.{6,})")  # extensions that tell nothing of the content
+_IMAGE = re.compile(
+    rb"\xff\xd8\xff|\x89PNG\r\n|GIF8|BM.{4}\0{4}|RIFF.{4}WEBP|II\*\0|MM\0\*|P[1-6]\s+[#\d]"
+    rb"|.{4}ftyp(avi[fs]|hei[cx]|mif1)|\0{3}\x0cJXL |\xff\x0a",
+    re.DOTALL,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +39,8 @@ class Tree:
 
     def count(self, most: int) -> int:
         """Number of image files, or `most` where there are more."""
-        return sum(1 for _ in islice((file for name in self.classes for file in self._walk(name, {})), most))
+        search = _Search(self.root)
+        return sum(1 for _ in islice((file for name in self.classes for file in search.images(name)), most))
 
     def contents(self, most: int) -> Contents:
         """Reads folders only as far as the first image of each class, and `most` images of all: no more are counted."""
@@ -31,25 +49,54 @@ class Tree:
 
     def listing(self, progress: Progress = unwatched) -> Listing:
         """Every image of the split, sorted by class and name; `progress` counts the classes."""
-        folders = {"": self.root.stat().st_mtime_ns}
+        search = _Search(self.root)
+        search.folders[""] = self.root.stat().st_mtime_ns
+        loose = [name for name, is_folder in level(self.root, search.ignored) if not is_folder]
+        search.ignored["images outside of the class folders"] += len(loose if self.classes else ())
         entries: list[Entry] = []
         for target, name in enumerate(self.classes):
-            entries += [Entry(target, image) for image in sorted(self._walk(name, folders))]
+            entries += [Entry(target, image) for image in sorted(search.images(name))]
             progress(target + 1, len(self.classes))
-        return Listing(root=self.root, classes=self.classes, entries=entries, folders=folders)
+        return Listing(self.root, self.classes, entries, folders=search.folders, notes=search.notes())
 
-    def _walk(self, folder: str, folders: dict[str, int]) -> Iterator[str]:
-        folders[folder] = (
-            (self.root / folder).stat().st_mtime_ns
-        )  # before it is read, so that a later change can be seen
-        for name, is_folder in level(self.root / folder):
+
+@dataclass(frozen=True, slots=True)
+class _Search:
+    """A search for the images below `root`."""
+
+    root: Path
+    folders: dict[str, int] = field(default_factory=dict[str, int])
+    """As in `Listing`."""
+    ignored: Counter[str] = field(default_factory=Counter[str])
+    """Number of files and folders that are left out, by kind."""
+
+    def images(self, folder: str) -> Iterator[str]:
+        """Those in a folder and in folders within."""
+        above = (self.root.resolve() / folder).parents  # resolved: one of `..` would be the folder itself
+        return self._below(folder, frozenset(_identity(each.stat()) for each in above))
+
+    def _below(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
+        status = (self.root / folder).stat()
+        if _identity(status) in above:  # a link to a folder that it lies in
+            return
+        self.folders[folder] = status.st_mtime_ns  # before it is read, so that a later change can be seen
+        for name, is_folder in level(self.root / folder, self.ignored):
             inner = f"{folder}/{name}"
             if not is_folder:
                 yield inner
                 continue
-            images = list(self._walk(inner, folders))
+            images = list(self._below(inner, above | {_identity(status)}))
             # a folder named like an image that holds no image is listed as a broken image
             yield from images or ([inner] if is_image(inner) else [])
+
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, in one line for the user, if anything was."""
+        kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.ignored.most_common() if count)
+        return (f"{self.root}: left out: {kinds}",) if kinds else ()
+
+
+def _identity(status: os.stat_result) -> tuple[int, int]:
+    return status.st_dev, status.st_ino
 
 
 def is_image(name: str) -> bool:
@@ -57,14 +104,29 @@ def is_image(name: str) -> bool:
     return name.lower().endswith(EXTENSIONS)
 
 
-def level(folder: Path) -> Iterator[tuple[str, bool]]:
-    """Names of the image files (False) and folders (True) directly in a folder, in no order."""
+def is_hidden(name: str) -> bool:
+    """Whether a file or folder of this name is no part of any data set."""
+    return name.startswith(".") or name.lower() in BESIDE
+
+
+def level(folder: Path, ignored: Counter[str] | None = None) -> Iterator[tuple[str, bool]]:
+    """Names of the image files (False) and folders (True) directly in a folder, in no order.
+
+    `ignored` counts by kind what else there is.
+    """
+    ignored = Counter() if ignored is None else ignored
     with os.scandir(folder) as entries:
         for entry in entries:
-            if _is_folder(entry):
+            if is_hidden(entry.name):
+                ignored["hidden"] += 1
+            elif _is_folder(entry):
                 yield entry.name, True
-            elif is_image(entry.name) and _is_listed(entry):
+            elif not _is_listed(entry):
+                ignored["devices"] += 1
+            elif is_image(entry.name) or _holds_image(entry):
                 yield entry.name, False
+            else:
+                ignored[PurePosixPath(entry.name).suffix.lower() or "without extension"] += 1
 
 
 def _is_listed(entry: os.DirEntry[str]) -> bool:
@@ -73,6 +135,14 @@ def _is_listed(entry: os.DirEntry[str]) -> bool:
         return entry.is_file() or (entry.is_symlink() and not Path(entry.path).exists())
     except OSError:  # a link to itself
         return True
+
+
+def _holds_image(entry: os.DirEntry[str]) -> bool:
+    """Whether a file whose name does not tell what it holds begins as an image does."""
+    if _UNCLEAR.fullmatch(PurePosixPath(entry.name).suffix.lower()):
+        with suppress(OSError), Path(entry.path).open("rb", buffering=0) as file:
+            return bool(_IMAGE.match(file.read(16)))
+    return False
 
 
 def _is_folder(entry: os.DirEntry[str]) -> bool:
@@ -88,26 +158,35 @@ def listing(root: Path, split: str, progress: Progress = unwatched) -> Listing:
     Raises:
         OSError: A folder cannot be read.
     """
-    return read(root, split).listing(progress)
+    return read(root / split).listing(progress)
 
 
-def read(root: Path, split: str) -> Tree:
+def files(folder: Path) -> tuple[list[str], tuple[str, ...]]:
+    """Names of all images below a folder, sorted, and what was left out, as in `Listing.notes`.
+
+    Raises:
+        OSError: A folder cannot be read.
+    """
+    search = _Search(folder)
+    return sorted(name.removeprefix("./") for name in search.images(".")), search.notes()
+
+
+def read(folder: Path) -> Tree:
     """List the class folders of a split, but for hidden ones."""
-    folder = root / split
-    with os.scandir(folder) as entries:
-        names = sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
-    return Tree(root=folder, classes=tuple(names))
+    return Tree(root=folder, classes=tuple(sorted(name for name, is_folder in level(folder) if is_folder)))
 
 
-def misplaced(root: Path) -> str | None:
-    """Why `root` is not the folder of a data set, for the user; None where it may be one."""
+def misplaced(root: Path, folders: Sequence[Path]) -> str | None:
+    """Why `root` is not the folder of a data set with these splits, for the user; None where it may be one."""
     if not root.is_dir():
-        return f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {EXPECTED}"
-    missing = [split for split in SPLITS if not (root / split).is_dir()]
+        return foreign.explained(f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {EXPECTED}", root)
+    missing = [folder.name for folder in folders if not folder.is_dir()]
     if missing:
         inner = [entry for entry in sorted(root.iterdir()) if all((entry / split).is_dir() for split in SPLITS)]
         nearby = f"; {inner[0]} has both" if inner else ""
-        return f"{root} has no folder {' and no folder '.join(missing)}; {EXPECTED}{nearby}"
+        undivided = any(is_folder for _, is_folder in level(root)) and not nearby
+        nearby += "; --val-share 0.1 keeps a tenth of each class to evaluate on" if undivided else ""
+        return foreign.explained(f"{root} has no folder {' and no folder '.join(missing)}; {EXPECTED}{nearby}", root)
     return None
 
 

@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from data.catalog.listing import digest, read
 from data.catalog.manifest import Manifest
-from data.catalog.tree import Tree, level
+from data.catalog.shards import split_of
+from data.catalog.tree import Tree, is_hidden, level
 from data.names import shown
 
 FILES = 64
@@ -34,7 +35,8 @@ def changed(manifest: Manifest) -> str | None:
 
 def _archives(manifest: Manifest) -> Iterator[str]:
     if all(archive.endswith(SHARD) for archive in manifest.archives):
-        present = {path.name for path in manifest.root.glob(f"[!.]*{SHARD}")}
+        splits = set(map(split_of, manifest.archives))
+        present = {path.name for path in manifest.root.glob(f"[!.]*{SHARD}") if split_of(path.name) in splits}
         yield from (f"{manifest.root / name}: not listed" for name in sorted(present - set(manifest.archives)))
     states = [(manifest.root / archive).stat() for archive in manifest.archives]
     for archive, size, status in zip(manifest.archives, manifest.archive_sizes.tolist(), states, strict=True):
@@ -60,9 +62,10 @@ def _folder(manifest: Manifest, folder: str) -> Iterator[str]:
         new = _new_images(manifest, folder, present, listed)
     else:
         listed = set(manifest.classes)
-        new = {name for name, is_folder in present.items() if is_folder and name[0] != "."} - listed
+        new = {name for name, is_folder in present.items() if is_folder} - listed
+    hidden = {name for name in listed if is_hidden(name) and (path / name).exists()}  # which 0.1.0 listed
     yield from (f"{path / name}: not listed" for name in sorted(new))
-    yield from (f"{path / name}: listed, but no longer there" for name in sorted(listed - set(present)))
+    yield from (f"{path / name}: listed, but no longer there" for name in sorted(listed - set(present) - hidden))
 
 
 def _listed(manifest: Manifest, folder: str) -> set[str]:

@@ -77,6 +77,7 @@ class Findings:
         names = [os.fsencode(entry.name) for entry in entries]
         return Manifest(
             root=listing.root,
+            rule=listing.rule,
             classes=listing.classes,
             archives=listing.archives,
             targets=_column(entry.target for entry in entries),

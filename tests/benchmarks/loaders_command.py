@@ -118,7 +118,7 @@ def _root_problems(root: Path, split: str, batch: int) -> list[str]:
     if not (root / split).is_dir():
         missing = f"{root} has no folder {split}" if root.is_dir() else f"{root} is not a folder"
         return [f"ROOT: {missing}; {EXPECTED}"]
-    count = tree.read(root, split).count(batch)
+    count = tree.read(root / split).count(batch)
     if count < batch:
         return [f"--batch: {batch}, but {root / split} holds {count} images; use --batch {max(count, 1)}"]
     return []

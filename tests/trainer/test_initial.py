@@ -19,6 +19,7 @@ from trainer.checkpoint import store
 from trainer.engine.loop import fit
 from trainer.initial import OtherWeightsError
 from trainer.optim.config import EmaConfig
+from trainer.recipe import recipes
 from trainer.recipe.config import InitConfig, Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, encode
 from trainer.recipe.identity import recipe_hash
@@ -253,3 +254,21 @@ def test_a_run_at_another_image_size_resamples_position_embeddings_and_takes_its
     native = replace(found, model=replace(model, img_size=None))
     assert all("model.img_size builds it" in problem for problem in preflight.size_problems(native))
     assert len(preflight.size_problems(native)) == 2
+
+
+def test_smoke_begins_from_random_weights_where_a_package_s_would_be_downloaded(tmp_path: Path) -> None:
+    site = SiteConfig(data=tmp_path / "images", output=tmp_path / "run", smoke=True)
+    asked = replace(recipes.load("linear_probe"), model=RECIPE.model)
+    assert preflight.problems(asked, site, World(), with_data=False) == []
+    found, notes = preflight.begun(asked, site)
+    assert (found.init, len(notes)) == (InitConfig(freeze=("backbone",)), 1)
+    RunDirectory(site.output).make()
+    RunDirectory(site.output).begin(found)
+    assert preflight.adopted(asked, site) == found  # the next start, which finds its own run
+    assert preflight.problems(found, site, World(), with_data=False) == []
+
+
+def test_smoke_refuses_what_the_run_would(tmp_path: Path) -> None:
+    site = SiteConfig(data=tmp_path / "images", output=tmp_path / "run", smoke=True)
+    for init in (InitConfig(weights="timm/resnet5O"), InitConfig(head="new")):
+        assert preflight.problems(replace(PLAIN, init=init), site, World(), with_data=False)

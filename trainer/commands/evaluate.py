@@ -1,5 +1,6 @@
 """`provenet evaluate`: its flags and its refusals. Loads torch only to evaluate."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated
@@ -26,7 +27,7 @@ class Evaluate(Request):
     WEIGHTS is a run directory, a file of weights (safetensors or a PyTorch file), or weights that timm or torchvision
     publish, with their own preprocessing. Writes evaluation.json, classes.csv and predictions.npz.
 
-    It also starts by `accelerate launch -m trainer evaluate ...`, `torchrun` and `srun`.
+    It also starts by `accelerate launch "$(command -v provenet)" evaluate ...`, `torchrun` and `srun`.
 
     Example: provenet evaluate runs/r50 --data /imagenet --protocol ten-crop
 
@@ -51,11 +52,9 @@ class Evaluate(Request):
     def run(self, world: World) -> int:
         """Evaluate, or compare; returns the exit code."""
         try:
-            sources = self._sources()
+            work = self.checked(self._sources(), world)
         except InvalidConfigError as error:
             return refuse(error.problems, world)
-        if problems := [*rendezvous.problems(world), *self._problems(sources)]:
-            return refuse(problems, world)
         sleep_at_barriers()
         if world.is_main:
             narrate("models")
@@ -64,7 +63,7 @@ class Evaluate(Request):
         from trainer.evaluation import session  # these load torch
 
         try:
-            session.evaluate(self, sources, world)
+            return work()
         except session.REFUSED as error:
             return refuse(str(error).splitlines(), world)
         except Exception as error:
@@ -73,7 +72,23 @@ class Evaluate(Request):
             if (code := explain(error, world)) is None:
                 raise
             return code
-        return 0
+
+    def checked(self, sources: list[Source], world: World) -> Callable[[], int]:
+        """The work of this process, which returns the exit code and loads torch.
+
+        Raises:
+            InvalidConfigError: A flag or a file cannot be used.
+        """
+        if problems := [*rendezvous.problems(world), *self.usual_problems(sources), *self._problems(sources)]:
+            raise InvalidConfigError(problems)
+
+        def evaluate() -> int:
+            from trainer.evaluation import session
+
+            session.evaluate(self, sources, world)
+            return 0
+
+        return evaluate
 
     def _sources(self) -> list[Source]:
         if self.compare and self.weights:
@@ -85,11 +100,17 @@ class Evaluate(Request):
             raise InvalidConfigError(["WEIGHTS: missing; name what to evaluate, or --compare two"])
         return [locate(word, self.recipe, self.entry) for word in words]
 
+    def usual_problems(self, sources: list[Source]) -> list[str]:
+        problems = [*range_problems(replace(self, weights="-"), flags=True), *self._unused(sources)]
+        problems += self._protocol_problems()
+        if self.classes not in (None, IMAGENET) and not Path(str(self.classes)).is_file():
+            problems.append(f"--classes: {self.classes} is no file; name a text file, or {IMAGENET}")
+        return problems
+
     def _problems(self, sources: list[Source]) -> list[str]:
         from trainer.evaluation import image_set  # loads numpy, which --help does without
 
-        problems = [*range_problems(replace(self, weights="-"), flags=True), *self._unused(sources)]
-        problems += self._protocol_problems()
+        problems = list[str]()
         stored = [source for source in sources if source.kind == "predictions"]
         if stored and not self.compare:
             problems.append(f"WEIGHTS: {stored[0].text} holds answers, not weights; --compare takes two of them")
@@ -99,12 +120,10 @@ class Evaluate(Request):
             return [*problems, "--data: missing; name the data set, or compare two files of predictions"]
         if self.labels not in (None, REAL) and not Path(str(self.labels)).is_file():
             problems.append(f"--labels: {self.labels} is no file; name a JSON file, or {REAL}")
-        if self.classes not in (None, IMAGENET) and not Path(str(self.classes)).is_file():
-            problems.append(f"--classes: {self.classes} is no file; name a text file, or {IMAGENET}")
         if self.output and self.output.exists() and not self.output.is_dir():
             problems.append(f"--output: {self.output} is a file; name a folder")
         problems += dangling(self.output or Path())
-        return [*problems, *image_set.problems(self.data)]
+        return [*problems, *image_set.problems(self.data, self)]
 
     def _unused(self, sources: list[Source]) -> list[str]:
         """Flags that would change nothing."""

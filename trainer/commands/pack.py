@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 
 import tyro
 
+from data.catalog.layout import Layout, chosen
 from data.catalog.listing import SPLITS, Listing
 from data.catalog.pack_record import PackOptions
 from data.names import shown
@@ -19,7 +20,7 @@ SHOWN = 10
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class PackCommand:
+class PackCommand(Layout):
     """Put the images of a data set into tar shards: few large files instead of many small ones.
 
     Writes OUT/train/train-000000.tar and so on, and OUT/val likewise, in WebDataset's layout, each with an index for
@@ -55,8 +56,10 @@ class PackCommand:
         if problems := self._problems(workers):
             return refuse(problems)
         try:
-            data = dataset.find(self.source)
-            listings = data.listings(counting)  # both, before one is packed for an hour
+            data = dataset.find(self.source, self)
+            if reason := data.misplaced():
+                return refuse([f"SOURCE: {reason}"])
+            listings = data.listings(counting, note)  # both, before one is packed for an hour
             for split, listing in zip(SPLITS, listings, strict=True):
                 self._pack(listing, split, workers)
         except ValueError as error:  # every refusal is one
@@ -68,11 +71,10 @@ class PackCommand:
     def _problems(self, workers: int) -> list[str]:
         from data.workers import bad_workers
 
-        problems = [*range_problems(self.options, flags=True), *bad_workers(workers)]
+        values = [problem for part in (self.options, chosen(self)) for problem in range_problems(part, flags=True)]
+        problems = [*values, *bad_workers(workers)]
         if self.options.resize is None and self.options.quality != PackOptions().quality:
             problems.append(f"--quality: {self.options.quality}, but without --resize no image is encoded again")
-        if not self.source.is_dir():
-            problems.append(f"SOURCE: {self.source} {'is not a folder' if self.source.exists() else 'does not exist'}")
         return problems
 
     def _pack(self, listing: Listing, split: str, workers: int) -> None:

@@ -24,7 +24,7 @@ Partial = Annotated[bool, tyro.conf.FlagCreatePairsOff]
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Imagenet:
-    """ImageNet (ILSVRC2012) from its official archives, as a tree of images or directly as tar shards.
+    """ImageNet (ILSVRC2012) from its official archives or Hugging Face's parquet files, as a tree or as tar shards.
 
     Writes OUT/train/<class>/*.JPEG and OUT/val/<class>/*.JPEG, classes being named by their synsets (n01440764), whose
     order is that of the class numbers everywhere. Before anything is written, the archives are checked to be complete,
@@ -36,12 +36,15 @@ class Imagenet:
 
     out: Out
     """Folder to fill: a new one, an empty one, or one begun with the same options."""
-    train_tar: Path
+    train_tar: Path | None = None
     """ILSVRC2012_img_train.tar, 138 GB."""
-    val_tar: Path
+    val_tar: Path | None = None
     """ILSVRC2012_img_val.tar, 6.3 GB."""
-    devkit: Path
+    devkit: Path | None = None
     """ILSVRC2012_devkit_t12.tar.gz, which names the classes of the validation images."""
+    parquet: Path | None = None
+    """Instead of the archives: folder of the parquet files of Hugging Face's ILSVRC/imagenet-1k, or with --partial of
+    any data set with a column of images and one of labels. Needs the extra `parquet`."""
     to: Literal["tree", "shards"] = "tree"
     """One file for each image, or tar shards with their manifests, as `provenet pack` writes them."""
     shards: Annotated[PackOptions, tyro.conf.arg(name="")] = field(default_factory=PackOptions)
@@ -71,14 +74,32 @@ class Imagenet:
             raise RefusedError("\n".join(problems))
         if self.to == "tree" and self.shards != PackOptions():
             raise RefusedError("--to: tree, but there are options of shards; add --to shards, or leave them out")
+        tars = (self.train_tar, self.val_tar, self.devkit)
+        if self.parquet:
+            return self._from_parquet(self.parquet, tars)
+        if lacking := [flag for flag, path in zip(("train-tar", "val-tar", "devkit"), tars, strict=True) if not path]:
+            raise RefusedError(f"--{', --'.join(lacking)}: missing; name the official archives, or --parquet DIR")
+        train_tar, val_tar, devkit = (path or Path() for path in tars)
         return imagenet.prepare(
             self.out,
-            imagenet.Archives(train_tar=self.train_tar, val_tar=self.val_tar, devkit=self.devkit),
+            imagenet.Archives(train_tar=train_tar, val_tar=val_tar, devkit=devkit),
             shards=self.shards if self.to == "shards" else None,
             partial=self.partial,
             workers=number(self.workers),
             watch=counting,
         )
+
+    def _from_parquet(self, folder: Path, tars: tuple[Path | None, ...]) -> Prepared:
+        from data.prepare import parquet
+        from data.workers import number
+        from trainer.terminal import counting
+
+        if any(tars):
+            raise RefusedError("--parquet: there are official archives too; leave one of them out")
+        if self.to == "shards":
+            steps = f"make a tree, then: provenet pack {shlex.quote(str(self.out))} SHARDS"
+            raise RefusedError(f"--to: shards, whose order of images parquet cannot be read in; {steps}")
+        return parquet.prepare(self.out, folder, partial=self.partial, workers=number(self.workers), watch=counting)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

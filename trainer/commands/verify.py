@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
 import tyro
 
+from data.catalog.layout import Layout
 from data.catalog.listing import SPLITS, manifest_file
 from data.names import shown
 from data.output_folder import dangling
 from trainer.exits import note, refuse, resumable
+from trainer.recipe.decode import range_problems
 from trainer.terminal import write
 
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ PAIRS_NAMED = 5
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class VerifyCommand:
+class VerifyCommand(Layout):
     """Decode every image once, and list what can be trained on.
 
     Writes manifest-train.npz and manifest-val.npz: each image's file, class, width, height, format, colour space, EXIF
@@ -46,7 +48,7 @@ class VerifyCommand:
     """
 
     root: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="ROOT")]
-    """Data set: ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG, or tar shards, or CIFAR's folder."""
+    """Data set: ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG, or any that `provenet train --data` takes."""
     output: Path | None = None
     """Folder of the lists, made where there is none. None: ROOT."""
     workers: int | Literal["auto"] = "auto"
@@ -63,13 +65,13 @@ class VerifyCommand:
         from data.workers import bad_workers, number
         from trainer.terminal import counting, show
 
-        data = dataset.find(self.root)
-        if problems := bad_workers(number(self.workers)):
+        data = dataset.find(self.root, self)
+        if problems := [*bad_workers(number(self.workers)), *range_problems(self, flags=True)]:
             return refuse(problems)
         if reason := data.misplaced():
             return refuse([f"ROOT: {reason}"])
         try:
-            listings = data.listings(counting)  # both, before one is scanned for an hour
+            listings = data.listings(counting, note)  # both, before one is scanned for an hour
         except ValueError as error:
             return refuse(f"ROOT: {error}".splitlines())
         if problems := checks.problems(*(listing.contents() for listing in listings)):
@@ -78,7 +80,8 @@ class VerifyCommand:
             return refuse([problem])
         scans = [self._scan(data, split, listing) for split, listing in zip(SPLITS, listings, strict=True)]
         show(["", *SPLITS], _table(scans))
-        lines = [*_broken(scans), *_duplicates(*scans), f"listed in {self._file('train')} and {self._file('val')}"]
+        lines = [*_broken(scans), *_clipped(scans), *_duplicates(*scans)]
+        lines.append(f"listed in {self._file('train')} and {self._file('val')}")
         write("".join(f"{line}\n" for line in lines))
         return BROKEN if any(scan.manifest.broken for scan in scans) else 0
 
@@ -177,6 +180,17 @@ def _broken(scans: Sequence[_Scan]) -> list[str]:
         for image in scan.manifest.broken
     ]
     return _some("broken, and left out in training:", named, MOST_NAMED)
+
+
+def _clipped(scans: Sequence[_Scan]) -> list[str]:
+    from data.catalog.manifest import DEEP
+
+    deep = [
+        (scan.manifest, row) for scan in scans for row, mode in enumerate(scan.manifest.modes.tolist()) if mode in DEEP
+    ]
+    named = [f"  {images.label(row)}" for images, row in deep]
+    what = "greys of more than 8 bits are cut to whole numbers from 0 to 255, as in torchvision"
+    return _some(f"warning: {what}: {len(named):,}", named, PAIRS_NAMED)
 
 
 def _duplicates(train: _Scan, val: _Scan) -> list[str]:

@@ -60,11 +60,11 @@ def sample(recipe: Recipe, site: SiteConfig, runtime: Runtime, *, draw: bool) ->
     """List what can be listed in seconds (collective), into `site.output`; raises as `run_images.list_images` does."""
     stored, counts_file = site.manifests or site.data, site.output / "counts.json"
     if not draw and dataset.has_manifests(stored):
-        data = dataset.find(site.data)
+        data = dataset.find(site.data, site)
         train, val = (data.manifest(stored, split) for split in SPLITS)
         return Sample(train, val, {"train": len(train), "val": len(val)}, f"{site.data}, as listed there")
     on_main(runtime, lambda: _prepare(recipe, site, counts_file, draw=draw), UnusableDataError, OSError)
-    data = dataset.find(site.data)  # drawn until now
+    data = dataset.find(site.data, site)  # drawn until now
     train, val = (data.manifest(site.output, split) for split in SPLITS)
     if not draw:
         source = f"{len(train)} images of {site.data}, cached in memory; after provenet verify, all are read from disk"
@@ -84,7 +84,7 @@ def _prepare(recipe: Recipe, site: SiteConfig, counts_file: Path, *, draw: bool)
             scale = "small" if recipe.input.train_size <= 64 else "full"
             options = Synth(scale=scale, classes=4, train_per_class=40, val_per_class=16)
             synth.write(site.data, options, workers=min(cores(), MOST))
-        data = dataset.find(site.data)
+        data = dataset.find(site.data, site)
         for split in SPLITS:
             listing = data.listing(split)
             counts[split] = len(listing.entries)

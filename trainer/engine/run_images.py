@@ -6,6 +6,7 @@ from pathlib import Path
 
 from data.catalog import checks, dataset
 from data.catalog.dataset import DataSet
+from data.catalog.layout import chosen
 from data.catalog.listing import SPLITS, Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
 from data.types import Progress
@@ -15,6 +16,7 @@ from trainer.context import RunContext
 from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.peers import on_main
 from trainer.recipe import smoke
+from trainer.recipe.config import flags
 from trainer.stopping import StopRequestedError
 from trainer.terminal import counting
 
@@ -46,7 +48,7 @@ def list_images(context: RunContext) -> tuple[Manifest, Manifest]:
         trainer.stopping.StopRequestedError: Asked to stop while listing.
         OSError: A list cannot be read or written.
     """
-    data = dataset.find(context.site.data)
+    data = dataset.find(context.site.data, context.site)
     # a stop signal to the whole process group, as Slurm sends it, ends the worker processes too
     expected = (UnusableDataError, DamagedManifestError, StopRequestedError, BrokenExecutor, OSError)
     try:
@@ -64,6 +66,8 @@ def _prepare(context: RunContext, data: DataSet) -> None:
     sizes = recipe.model.num_classes, recipe.global_batch
     begun = any(run.manifest(split).exists() for split in SPLITS)
     sources = [_source(context, data, split) for split in SPLITS]
+    for line in (line for one in sources if isinstance(one, Listing) for line in one.notes):
+        context.console.say(line)
     train, val = (images.contents() for images in sources)
     if not begun and (problems := checks.all_problems(train, val, *sizes)):
         raise RefusedDataError("\n".join(problems))
@@ -122,5 +126,5 @@ def _problem(images: Manifest, context: RunContext, *, begun: bool = False) -> s
     change = changes.changed(images)
     if change and begun:  # one lost file must not end a run of days; the loaders count the images they replace
         context.console.say(f"{change}; what cannot be read as it was listed is replaced, up to --max-broken")
-    lister = f"provenet verify {shlex.quote(str(context.site.data))}"
+    lister = shlex.join(("provenet", "verify", str(context.site.data), *flags(chosen(context.site))))
     return f"{change}\n  {lister} lists what is there now" if change and not begun else None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from data.catalog import checks, dataset
 from data.catalog.dataset import DataSet
+from data.catalog.layout import NONE, Layout
 from data.catalog.listing import manifest_file
 
 SPLIT = "val"
@@ -29,20 +30,22 @@ class ImageSet:
         return self.data.folder(self.name)
 
 
-def find(data: Path) -> ImageSet:
+def find(data: Path, flags: Layout = NONE) -> ImageSet:
     """DATA/val, or DATA itself where it holds the class folders, as ImageNet-V2, -A, -R and -Sketch do."""
-    data_set = dataset.find(data)
-    if data_set.archived(SPLIT) or (data / SPLIT).is_dir():
+    data_set = dataset.find(data, flags)
+    if data_set.archived(SPLIT) or data_set.folder(SPLIT).is_dir():
         return ImageSet(data_set, SPLIT)
     whole = data.absolute()
     return ImageSet(DataSet(whole.parent), whole.name)
 
 
-def problems(data: Path) -> list[str]:
+def problems(data: Path, flags: Layout = NONE) -> list[str]:
     """Why there is nothing to evaluate on, for the user."""
     if not data.is_dir():
         return [f"--data: {data} {'is not a folder' if data.exists() else 'does not exist'}; {EXPECTED}"]
-    where = find(data)
+    if wrong := dataset.find(data, flags).misread():
+        return [f"--data: {wrong}"]
+    where = find(data, flags)
     try:
         seen = where.data.glance(where.name, 1)
     except ValueError as error:

@@ -4,6 +4,7 @@ import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from data.catalog.layout import Layout
 from data.plan.config import EvalViews, InputConfig
 from data.types import Backend
 from models.class_names import REAL
@@ -16,7 +17,7 @@ FOLDER = "evaluations"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class Request:
+class Request(Layout):
     """The settings of an evaluation, flags of `provenet evaluate`."""
 
     data: Path | None = None

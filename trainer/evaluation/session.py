@@ -2,6 +2,7 @@
 
 import hashlib
 from concurrent.futures import BrokenExecutor
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -45,7 +46,7 @@ def evaluate(request: Request, sources: list[Source], world: World) -> None:
     # read first, as it takes no time
     stored = [predictions.load(one.file) if one.kind == "predictions" and one.file else None for one in sources]
     subjects = [load_subject(source) for source in sources if source.kind != "predictions"]
-    runtime = Runtime(world, _precision(request, subjects, world), request.threads) if subjects else None
+    runtime = Runtime(world, precision(request, subjects, world), request.threads) if subjects else None
     each = request if len(sources) == 1 else replace(request, output=None)  # the output is the comparison's
     measured = iter([_evaluated(each, subject, runtime) for subject in subjects] if runtime else [])
     answers = [next(measured) if known is None else known for known in stored]
@@ -55,21 +56,22 @@ def evaluate(request: Request, sources: list[Source], world: World) -> None:
         runtime.close()
 
 
-def _precision(request: Request, subjects: list[Subject], world: World) -> Precision:
+def precision(request: Request, subjects: list[Subject], world: World) -> Precision:
     wanted: set[Precision] = {request.precision or subject.precision for subject in subjects}
     if len(wanted) > 1:
         both = " and ".join(sorted(wanted))
         raise UnusableWeightsError(f"--compare: the two were trained in {both}; name one of them by --precision")
-    (precision,) = wanted
-    if precision == "bf16" and (problems := preflight.precision_problems(precision, world)):
+    (one,) = wanted
+    if one == "bf16" and (problems := preflight.precision_problems(one, world)):
         raise UnusableWeightsError("\n".join(problems))
-    return precision
+    return one
 
 
 def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predictions:
     """Evaluate one network on all images (collective)."""
     assert request.data
-    where, protocol = image_set.find(request.data), parse(request.protocol) if request.protocol else subject.protocol
+    where = image_set.find(request.data, request)
+    protocol = parse(request.protocol) if request.protocol else subject.protocol
     folder = request.folder(subject.source, where.name, protocol)
     images = _images(request, subject, where, folder if request.output else folder.parent, runtime)
     names = labels.named(request.classes, subject.num_classes) if request.classes else subject.classes
@@ -77,19 +79,20 @@ def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predicti
     truth = labels.of(images, where.name, subject.num_classes, names, guessed=guessed)
     if runtime.is_main and truth.assumption:
         _say([truth.assumption])
+    truth = labels.with_file(truth, images, request.labels) if request.labels else truth
     task = Task(
         request=request,
         subject=subject,
         protocol=protocol,
         images=images,
-        truth=labels.with_file(truth, images, request.labels) if request.labels else truth,
+        truth=truth,
         should_stop=lambda: runtime.any(False),  # a process that has failed is noticed at the next batch
     )
     answers = measure(task, runtime)
     if runtime.is_main:
         folder = folder if request.output else outcome.free(folder, answers)
-        outcome.write(answers, task.truth, folder)
-        _say([*outcome.lines(answers, task.truth), f"  written to {folder}"])
+        outcome.write(answers, truth, folder)
+        _say([*outcome.lines(answers, truth), f"  written to {folder}"])
     return answers
 
 
@@ -97,6 +100,8 @@ def _images(request: Request, subject: Subject, where: ImageSet, folder: Path, r
     """The list of the images; rank 0 makes it (collective)."""
     run = subject.source.run
     known = image_set.stored(where, run.path if run else None)
+    if run and not where.is_val and runtime.is_main and "--val-share" in (rule := _rule(run.manifest("val"))):
+        _say([f"all images of {where.folder} count, also those the run was trained on; its own choice was: {rule}"])
 
     def prepare() -> None:
         with counting(f"looking at the images of {where.folder}", "images") as show:
@@ -129,20 +134,28 @@ def list_images(where: ImageSet, known: list[Path], folder: Path, max_broken: fl
     images.save(file)
 
 
+def _rule(file: Path) -> str:
+    with suppress(DamagedManifestError, OSError):
+        return load(file, file.parent).rule
+    return ""
+
+
 def _known(where: ImageSet, files: list[Path]) -> Manifest | None:
     for file in files:
         try:
             images = load(file, where.folder) if file.exists() else None
         except (DamagedManifestError, OSError):  # then it is made again
             continue
-        if images is not None and changes.changed(images) is None:
+        if images is not None and images.rule == where.data.rule(where.name) and changes.changed(images) is None:
             return images
     return None
 
 
 def _scanned(where: ImageSet, show: Progress) -> Manifest:
     try:
-        return scanned(where.data.listing(where.name), None, show)
+        listing = where.data.listing(where.name)
+        _say([*listing.notes])
+        return scanned(listing, None, show)
     except (ValueError, BrokenExecutor) as error:  # a damaged archive, or a reading process that was killed
         raise UnusableDataError(f"--data: {error}") from None
 

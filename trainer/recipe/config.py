@@ -5,6 +5,7 @@ from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from data.catalog.layout import Layout
 from data.plan.config import InputConfig
 from data.types import Backend
 from models.config import ModelConfig
@@ -94,11 +95,13 @@ class Recipe:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class SiteConfig:
+class SiteConfig(Layout):
     """Where it runs. Nothing here changes what is learned."""
 
     data: Path
-    """Folder of the image tree: DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG."""
+    """The images: DATA/train/<class>/ and DATA/val/<class>/ (or valid, validation, test); tar shards in DATA/train and
+    DATA/val, or named so in DATA; Kaggle's folder that holds ILSVRC; CIFAR's own folder. One folder of classes:
+    with --val-share. Flat folders: with --train-labels and --val-labels. All else: see data/README.md."""
     output: Path
     """Run directory. One that holds this recipe's run is continued from its last checkpoint."""
     manifests: Path | None = None

@@ -45,5 +45,5 @@ def test_images_without_class_folders_are_recognised(tmp_path: Path) -> None:
     bare = Contents(tmp_path, (), [], 0)
     assert nothing(bare, "expected X") == f"{tmp_path} holds no class folder; expected X"
     (tmp_path / "ILSVRC2012_val_00000001.JPEG").touch()
-    sorting = "its images must be sorted into class folders"
+    sorting = "its images must be sorted into class folders, or --val-labels FILE names their classes"
     assert nothing(bare, "expected X") == f"{tmp_path} holds no class folder; {sorting}; expected X"

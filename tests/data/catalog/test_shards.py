@@ -94,7 +94,13 @@ def test_any_image_s_extension_will_do(tmp_path: Path, extension: str) -> None:
         ({"a.jpg": b""}, "x.tar: a.jpg has no a.cls beside it"),
         ({"d/a.cls": b"1", "d/b.jpg": b"", "d/b.cls": b"1"}, "x.tar: d/a.cls has no image beside it"),
         ({"a.jpg": b"", "a.png": b"", "a.cls": b"1"}, "x.tar holds two images of one sample, a.jpg and a.png"),
-        ({"a.jpg": b"", "a.cls": b"cat"}, "x.tar: a.cls holds b'cat'; it must be the number of a class"),
+        ({"a.jpg": b"", "a.cls": b"cat"}, "classes.txt names 3 classes, and the shards use class cat; add the names"),
+        (
+            {"a.jpg": b"", "a.cls": b"0", "b.jpg": b"", "b.cls": b"cat"},
+            r"number their classes \(0\), others name them \(cat\)",
+        ),
+        ({"a.jpg": b"", "a.json": b"{}"}, "x.tar: a.json holds b'{}'; it must be the number of a class"),
+        ({"a.jpg": b"", "a.json": b"[[[1"}, "x.tar: a.json holds b.*; it must be the number of a class"),
         ({"a.jpg": b"", "a.cls": b"-1"}, "x.tar: a.cls holds b'-1'; it must be the number of a class"),
         ({"a.jpg": b"", "a.cls": b""}, "x.tar: a.cls holds b''; it must be the number of a class"),
         (

@@ -11,6 +11,7 @@ import pytest
 import torch
 from PIL import Image
 from torchvision import transforms
+from torchvision.datasets.folder import default_loader
 
 from data.catalog.manifest import RAW, Manifest
 from data.load.backends import UnusableBackendError, choose, evaluating
@@ -18,7 +19,7 @@ from data.plan.config import AugmentConfig, InputConfig
 from data.types import Backend, Shard
 from tests.commands import HANGS_S
 from tests.data.load.loading import BACKENDS, CONFIG, eval_loader, rows, same, train_loader
-from tests.data.making import imagined, scanned, varied_tree
+from tests.data.making import imagined, picture, scanned, varied_tree
 
 
 @pytest.fixture(scope="module")
@@ -42,6 +43,25 @@ def test_evaluation_pixels_are_torchvision_s_within_one_level(
     assert sorted(found) == list(range(32))
     for index, pixels in found.items():
         expected = np.asarray(transform(Image.open(images.path(index)).convert("RGB"))).astype(int)
+        assert np.abs(pixels - expected).max() <= 1, images.path(index)
+
+
+def test_files_of_other_extensions_have_torchvision_s_pixels(tmp_path: Path, backend: Backend) -> None:
+    folder = tmp_path / "train/a"
+    folder.mkdir(parents=True)
+    image = picture(64, 48, 1)
+    frames = [picture(64, 48, seed).convert("P") for seed in (2, 3)]
+    frames[0].save(folder / "moving.gif", save_all=True, append_images=frames[1:])
+    for name, kind in (("x.avif", "AVIF"), ("x.jfif", "JPEG"), ("x.jpe", "JPEG"), ("plain", "JPEG"), ("x.7", "PNG")):
+        image.save(folder / name, kind)
+    Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 3).save(folder / "deep.png")
+    images = scanned(tmp_path)
+    with closing(eval_loader(backend, images, 4)) as loader:
+        found = rows(loader.epoch(0))
+    transform = transforms.Compose([transforms.Resize(48), transforms.CenterCrop(40)])
+    assert len(found) == 7
+    for index, pixels in found.items():
+        expected = np.asarray(transform(default_loader(images.path(index)))).astype(int)
         assert np.abs(pixels - expected).max() <= 1, images.path(index)
 
 

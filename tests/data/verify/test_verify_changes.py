@@ -2,6 +2,7 @@
 
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,17 @@ def test_what_is_no_image_of_the_split_may_be_added(train: Path, listed: Manifes
     (train / add).parent.mkdir(exist_ok=True)
     (train / add).write_bytes(b"nothing")
     assert changed(listed) is None
+
+
+def test_hidden_images_that_an_older_version_listed_are_no_change(train: Path, listed: Manifest) -> None:
+    (train / "b/3.JPEG").rename(train / "b/._3.JPEG")
+    older = replace(listed, names=np.frombuffer(listed.names.tobytes().replace(b"b/3.JPEG", b"b/._3.JPEG"), np.uint8))
+    starts = np.cumsum(np.array([len(b"b/._3.JPEG") - len(b"b/3.JPEG")]))
+    row = [listed.name(each) for each in range(len(listed))].index("b/3.JPEG")
+    older = replace(older, ends=older.ends + np.where(np.arange(len(listed)) >= row, starts[0], 0))
+    assert changed(older) is None
+    (train / "b/._3.JPEG").unlink()
+    assert changed(older) == f"{train}/b/._3.JPEG: listed, but no longer there"
 
 
 @pytest.mark.parametrize(

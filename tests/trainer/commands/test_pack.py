@@ -89,6 +89,7 @@ def test_a_source_that_is_not_there_is_told(tmp_path: Path, capsys: pytest.Captu
 
 def test_a_source_that_cannot_be_listed_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "source/train").mkdir(parents=True)
+    (tmp_path / "source/val").mkdir()
     (tmp_path / "source/train/x.tar").write_bytes(b"")
     assert packed(tmp_path / "source") == 2
     assert (

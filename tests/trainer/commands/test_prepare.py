@@ -39,6 +39,23 @@ def test_shards_can_be_made_directly(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert (tmp_path / "out/train/train-000000.tar").exists()
 
 
+@pytest.mark.parametrize(
+    ("words", "reason"),
+    [
+        ([], "--train-tar, --val-tar, --devkit: missing; name the official archives, or --parquet DIR"),
+        (["--parquet", "P", "--devkit", "D"], "--parquet: there are official archives too; leave one of them out"),
+        (["--parquet", "P", "--to", "shards"], "make a tree, then: provenet pack OUT SHARDS"),
+    ],
+)
+def test_archives_or_parquet_files_are_named(
+    words: list[str], reason: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["prepare", "imagenet", "OUT", *words]) == 2
+    assert reason in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
+
+
 def test_images_that_do_not_decode_end_the_packing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = archives.imagenet(tmp_path / "archives")
     broken = {**archives.val_images(), "ILSVRC2012_val_00000001.JPEG": b"no image"}

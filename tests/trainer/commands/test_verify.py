@@ -11,8 +11,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image
+from torchvision.datasets.folder import default_loader
 
 from data.catalog import dataset
+from data.load.image_file import Images
 from tests.commands import HANGS_S
 from trainer.commands.cli import main
 
@@ -82,6 +84,22 @@ def test_broken_images_are_named_and_end_with_1(root: Path, capsys: pytest.Captu
     assert "\n  and 11 more\n" in output
     assert len(dataset.find(root).manifest(root, "val")) == 7
     assert verify(root) == 1
+
+
+def test_greys_of_more_than_8_bits_are_named_with_what_becomes_of_them(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ramp = np.linspace(0, 65535, 400, dtype=np.uint16).reshape(20, 20)
+    Image.fromarray(ramp).save(root / "val/b/deep.png")
+    (root / "train/a/notes.txt").write_text("no image")
+    assert verify(root) == 0
+    done = capsys.readouterr()
+    warning = "warning: greys of more than 8 bits are cut to whole numbers from 0 to 255, as in torchvision: 1"
+    assert f"{warning}\n  {root}/val/b/deep.png\n" in done.out
+    assert done.err.splitlines()[-1] == f"{root}/train: left out: .txt 1"
+    pixels = Images(dataset.find(root).manifest(root, "val")).pixels(8)
+    assert np.array_equal(pixels, np.asarray(default_loader(root / "val/b/deep.png")))
+    assert np.array_equal(pixels[..., 0], ramp.clip(0, 255))
 
 
 def test_images_of_both_splits_are_named(root: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,8 @@ from trainer.commands.cli import main
 
 Classes = dict[str, int]
 EXPECTED = "; expected DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG"
+SORTING = "its images must be sorted into class folders, or --val-labels FILE names their classes"
+SHARE = "; --val-share 0.1 keeps a tenth of each class to evaluate on"
 TINY = (
     *("--model.name", "resnet20", "--input.train-size", "8", "--input.eval-resize", "8", "--input.eval-crop", "8"),
     *("--epochs", "1", "--threads", "1", "--loader", "threads", "--precision", "fp32"),
@@ -109,14 +111,16 @@ AB, ABC = {"a": 4, "b": 4}, {"a": 4, "b": 4, "c": 4}
 ODD = {
     "nothing": Odd(lambda _: None, (f"ROOT does not exist{EXPECTED}",)),
     "file": Odd(Path.touch, (f"ROOT is not a folder{EXPECTED}",)),
-    "no val": Odd(lambda root: folders(root, "train", AB), (f"ROOT has no folder val{EXPECTED}",), val_is_odd=False),
+    "no val": Odd(
+        lambda root: folders(root, "train", AB), (f"ROOT has no folder val{EXPECTED}{SHARE}",), val_is_odd=False
+    ),
     "no val, shards": Odd(
-        lambda root: shard(root, "train", AB), (f"ROOT has no folder val{EXPECTED}",), val_is_odd=False
+        lambda root: shard(root, "train", AB), (f"ROOT has no folder val{EXPECTED}{SHARE}",), val_is_odd=False
     ),
     "no class folder": Odd(tree({}, AB), (f"ROOT/train holds no class folder{EXPECTED}",), val_is_odd=False),
     "flat val": Odd(
         then(tree(AB, {}), lambda root: (root / "val/1.JPEG").touch()),
-        (f"ROOT/val holds no class folder; its images must be sorted into class folders{EXPECTED}",),
+        (f"ROOT/val holds no class folder; {SORTING}{EXPECTED}",),
     ),
     "no image": Odd(tree(AB, {"a": 0, "b": 0}), (f"ROOT/val holds no image{EXPECTED}",)),
     "class in val alone": Odd(tree(AB, ABC), ("ROOT/val holds class c, which ROOT/train lacks",), val_is_odd=False),
@@ -226,4 +230,33 @@ def test_lists_of_other_images_are_refused_before_the_recipe_is_written(tmp_path
     assert refused(tmp_path, *train(tmp_path, *fits)) == [
         "--data: ROOT/val/a/0.JPEG: listed, but no longer there",
         "provenet verify ROOT lists what is there now",
+    ]
+
+
+def test_every_command_takes_the_choice_of_images_in_the_same_way(tmp_path: Path, weights: Path) -> None:
+    folders(tmp_path / "data", "train", AB)
+    share, fits = ("--val-share", "0.5"), ("--global-batch", "2", "--micro-batch", "2", "--model.num-classes", "2")
+    (reason,) = refused(tmp_path, *train(tmp_path, *fits))
+    assert reason == f"--data: ROOT has no folder val{EXPECTED}{SHARE}"
+    assert refused(tmp_path, "verify", tmp_path / "data", "--val-share", "0.6") == [
+        "--val-share: 0.6; must be above 0 and at most 0.5"
+    ]
+    listed = commands.call(main, "verify", tmp_path / "data", "--workers", "1", *share)
+    assert (listed.returncode, listed.stderr.count("by --val-share 0.5")) == (0, 2)
+    other = "ROOT/manifest-train.npz is of --val-share 0.5, but asked for is"
+    remedy = "give the flags and files that it was made with, or let `provenet verify` list the images again"
+    assert refused(tmp_path, *train(tmp_path, *fits)) == [f"--data: {other} folder train; {remedy}"]
+    assert refused(tmp_path, *train(tmp_path, *fits, "--val-share", "0.25")) == [
+        f"--data: {other} --val-share 0.25; {remedy}"
+    ]
+    assert refused(tmp_path, *train(tmp_path, *share, *fits[:4], "--model.num-classes", "3")) == [
+        "model.num_classes: 3, but ROOT/train holds 2 classes; use --model.num-classes 2"
+    ]
+    words = ("evaluate", weights, "--data", tmp_path / "data", "--val-split", "dev", "--output", tmp_path / "figures")
+    assert (
+        refused(tmp_path, *words)[-1]
+        == "--data: --val-split: ROOT/dev is no folder; name the one beside train to evaluate on"
+    )
+    assert refused(tmp_path, "pack", tmp_path / "data", tmp_path / "out") == [
+        f"SOURCE: ROOT has no folder val{EXPECTED}{SHARE}"
     ]

@@ -49,7 +49,7 @@ def test_a_folder_of_class_folders_is_a_set_of_its_own(tmp_path: Path, monkeypat
 def test_where_there_is_nothing_to_evaluate_on_it_is_said(tmp_path: Path) -> None:
     flat = made(tmp_path / "flat", "val/ILSVRC2012_val_00000001.JPEG")
     empty = made(tmp_path / "empty", "n01440764/readme.txt")
-    sorting = "its images must be sorted into class folders"
+    sorting = "its images must be sorted into class folders, or --val-labels FILE names their classes"
     expected = "expected DATA/val/<class>/*.JPEG, or DATA/<class>/*.JPEG"
     assert image_set.problems(tmp_path / "no") == [f"--data: {tmp_path / 'no'} does not exist; {expected}"]
     assert image_set.problems(empty / "n01440764" / "readme.txt")[0].endswith(f"readme.txt is not a folder; {expected}")
