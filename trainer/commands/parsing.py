@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
 
 import tyro
@@ -66,7 +67,8 @@ def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> An
     """
     has_more = hasattr(kind, "behind") and "--" in words
     ours = list(words[: words.index("--")] if has_more else words)  # tyro does not distinguish num_procs and num-procs
-    if empty := [flag for flag, value in _values(ours) if flag.startswith("--") and not value]:
+    pairs = [*pairwise(ours), *(word.split("=", 1) for word in ours if "=" in word)]
+    if empty := [flag for flag, value in pairs if flag.startswith("--") and not value]:
         raise InvalidConfigError(f"{flag}: empty; leave it out or give a value" for flag in empty)
     default = {} if values is None else {"default": values}
     with plain_refusals(ours):
@@ -80,14 +82,6 @@ def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> An
             **default,
         )
     return command.behind(tuple(words[len(ours) + 1 :])) if has_more else command
-
-
-def _values(words: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """Each word with the one after it, or before and after its =."""
-    for word, value in zip(words, [*words[1:], None], strict=True):
-        yield (
-            (word.partition("=")[0], word.partition("=")[2]) if "=" in word else (word, "-" if value is None else value)
-        )
 
 
 def named_recipe(words: Sequence[str], verb: str) -> Recipe:
