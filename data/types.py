@@ -67,7 +67,7 @@ class Batch:
     targets: Tensor
     """(N,) int64, index of the class."""
     indices: Tensor
-    """(N,) int64, row of the image in the manifest."""
+    """(N,) int64, row of the image in the manifest; -1: black, in place of a broken one in an evaluation."""
     valid: Tensor
     """(N,) bool, False for rows that fill the batch up or could not be read: they are not counted."""
     mixing: Tensor

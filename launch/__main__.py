@@ -1,12 +1,19 @@
-"""`python -m launch`: what jobs in a queue run; for people, it is `provenet`."""
+"""The console script `provenet`, and `python -m launch`, which jobs in a queue run."""
 
 import sys
 from pathlib import Path
+from typing import NoReturn
+
+
+def console() -> NoReturn:
+    """Run the command, with our modules ahead of others on the path: PYTHONPATH too may hold a data.py or models."""
+    sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+    from launch import cli
+
+    cli.console()
+
 
 if __name__ == "__main__":
-    root = str(Path(__file__).resolve().parents[1])
-    if sys.path[0] != root:  # the current folder may hold a data.py or a folder models
-        sys.path.insert(0, root)
-    from launch.cli import console
-
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the folder where the command was typed, which may hold a numpy.py
     console()

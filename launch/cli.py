@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def console() -> NoReturn:
-    """The console script, and `python -m launch`."""
+    """Run the command that was typed."""
     if sys.argv[1:] and sys.argv[1] in _TRAINER:
         from trainer.__main__ import start
 

@@ -43,3 +43,6 @@ class ModelConfig:
 
     aux_logits: bool | None = None
     """Whether Inception-v3 trains with its auxiliary head (1512.00567 section 4)."""
+
+    img_size: int | None = field(default=None, metadata={"min": 8, "max": 2048})
+    """Side of the images that a network of timm is built for, where its position embeddings fix it, pixels."""

@@ -1,6 +1,7 @@
 """The same networks by others: whole from timm or torchvision, or made from their parts. The only importer of both."""
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -21,7 +22,7 @@ from models import registry
 from models.config import ModelConfig
 from models.table import Entry
 
-_TIMM_ARGUMENTS = {"dropout": "drop_rate", "drop_path": "drop_path_rate"}
+_TIMM_ARGUMENTS = {"dropout": "drop_rate", "drop_path": "drop_path_rate", "img_size": "img_size"}
 # init_weights: as torchvision trains them, and no FutureWarning. GoogLeNet's auxiliary heads would give three outputs.
 _TORCHVISION_FIXED: Mapping[str, dict[str, bool]] = {
     "inception_v3": {"init_weights": True},
@@ -56,20 +57,6 @@ def image_size(name: str) -> int:
     return 299 if model == "inception_v3" else 224
 
 
-def pretrained(package: str, name: str) -> dict[str, Tensor]:
-    """Trained weights from a package's hub, under the package's names. Downloads them where they are not cached.
-
-    Raises:
-        ValueError: The package has no weights for this name, or its hub cannot be reached.
-    """
-    try:
-        if package == "timm":
-            return timm.create_model(name, pretrained=True).state_dict()
-        return torchvision_models.get_model(name, weights="DEFAULT").state_dict()
-    except (RuntimeError, ValueError, OSError) as error:  # OSError: every failure of a connection
-        raise ValueError(f"weights: {package} has no weights of {name!r} within reach: {error}") from error
-
-
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Published:
     """Trained weights of a package in its own network, and how it evaluates them."""
@@ -85,20 +72,24 @@ class Published:
     interpolation: str
     top1: float | None
     """On ImageNet's validation images as the package states it, percent; None where it does not."""
+    classes: tuple[str, ...] | None = None
+    """Names in the order of the logits, where the weights say them."""
 
 
 def published(package: str, name: str) -> Published:
-    """What a package says of weights that it has trained: `resnet50.a1_in1k` of timm, `resnet50.IMAGENET1K_V1`.
+    """What a package says of weights: timm's `resnet50.a1_in1k`, `hf-hub:...`; torchvision's `resnet50.IMAGENET1K_V1`.
 
     Raises:
         ValueError: There are no such weights within reach, or they are evaluated as nothing here is.
     """
     try:
         weights = _timm_published(name) if package == "timm" else _torchvision_published(name)
-    except (RuntimeError, ValueError, OSError, KeyError) as error:  # OSError: every failure of a connection
-        raise ValueError(f"weights: {package} has no weights of {name!r} within reach: {error}") from error
-    if weights.interpolation not in ("bilinear", "bicubic"):
-        raise ValueError(f"weights: {package} evaluates {name!r} with {weights.interpolation} interpolation")
+        if weights.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"it is evaluated with {weights.interpolation} interpolation")
+    # OSError: every failure of a connection; from LookupError on, of a config.json that is not timm's
+    except (RuntimeError, ValueError, OSError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        reason = f"within reach, or none that it reads; name a file? {error}"
+        raise ValueError(f"weights: {package} has no weights of {name!r} {reason}") from error
     return weights
 
 
@@ -108,10 +99,12 @@ def _timm_published(name: str) -> Published:
     crop, share, mode = settings["input_size"][-1], settings["crop_pct"], settings["crop_mode"]
     if mode not in ("center", "squash") or (mode == "squash" and share != 1):
         raise ValueError(f"it is evaluated with crop mode {mode} and a share of {share}")
+    labels = getattr(network, "pretrained_cfg", {}).get("label_names")
     return Published(
         network=network,
-        mean=settings["mean"],
-        std=settings["std"],
+        mean=tuple(settings["mean"]),
+        std=tuple(settings["std"]),
+        classes=tuple(map(str, labels)) if labels and len(labels) == network.num_classes else None,
         crop=crop,
         resize=math.floor(crop / share) if mode == "center" else None,
         interpolation=settings["interpolation"],
@@ -133,6 +126,13 @@ def _torchvision_published(name: str) -> Published:
         interpolation=transform.interpolation.value,
         top1=weights.meta["_metrics"].get("ImageNet-1K", {}).get("acc@1"),
     )
+
+
+def resampled(config: ModelConfig, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
+    """Weights of one of timm's networks at the image size of `config`, by timm's own loader of this architecture."""
+    said = {"state_dict": dict(state), "num_classes": config.num_classes, "label_offset": None}
+    with warnings.catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]):
+        return _timm(config.name[len("timm/") :], config, pretrained=True, pretrained_cfg_overlay=said).state_dict()
 
 
 def twin(name: str) -> nn.Module:
@@ -204,9 +204,9 @@ TWINS: Mapping[str, Callable[[Entry], nn.Module]] = {
 }
 
 
-def _timm(name: str, config: ModelConfig) -> nn.Module:
-    arguments = {_TIMM_ARGUMENTS[option]: value for option, value in registry.options(config).items()}
-    return timm.create_model(name, num_classes=config.num_classes, in_chans=config.in_channels, **arguments)
+def _timm(name: str, config: ModelConfig, **more: Any) -> nn.Module:
+    more |= {_TIMM_ARGUMENTS[option]: value for option, value in registry.options(config).items()}
+    return timm.create_model(name, num_classes=config.num_classes, in_chans=config.in_channels, **more)
 
 
 def _torchvision(name: str, config: ModelConfig) -> nn.Module:

@@ -13,7 +13,7 @@ from models.table import TABLE, Entry
 
 _COMMON = ("name", "num_classes", "in_channels")
 # What the builders of the two packages take (models/reference.py), whatever else the network is.
-_PACKAGE_OPTIONS = {"timm": ("drop_path", "dropout"), "torchvision": ("dropout", "aux_logits")}
+_PACKAGE_OPTIONS = {"timm": ("drop_path", "dropout", "img_size"), "torchvision": ("dropout", "aux_logits")}
 # timm: `@register_model` above `def name(`; torchvision puts a second decorator between the two.
 _REGISTERED = re.compile(r"^@register_model(?:\(\))?\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 

@@ -1,7 +1,9 @@
-"""Weights from a file or a hub into a network, whole or not at all."""
+"""Weights from a file into a network, whole or not at all."""
 
 import json
 import logging
+import re
+import shlex
 import struct
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -15,21 +17,23 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 from torch.serialization import safe_globals
 
+from models import entries
 from models.config import ModelConfig
-from models.fitting import fit
+from models.entries import Chosen
+from models.fitting import fit, shapes
 from models.table import TABLE
 
 _log = logging.getLogger(__name__)
 
-HUBS = ("timm", "torchvision")
-# Where training programs put a network's state dict in their checkpoints; raw weights before averaged ones.
-ENTRIES = ("model", "state_dict", "module", "ema", "model_ema", "state_dict_ema")
-# What wrappers put before every key: DistributedDataParallel and AveragedModel, torch.compile, holders of an EMA.
-PREFIXES = ("module.", "_orig_mod.", "ema_model.", "ema.", "model.")
-UPDATES = "n_averaged"  # AveragedModel's counter, beside the keys
 # What torch.load gives on damaged bytes; with weights_only it has run nothing.
 UNREADABLE = (RuntimeError, EOFError, LookupError, TypeError, ValueError, AssertionError, AttributeError, struct.error)
 
+# Keeps of a pickled network its weights, and of a checkpoint its networks and mappings of tensors.
+_CONVERSION = (
+    'import sys, torch; s = lambda x: x.state_dict() if hasattr(x, "state_dict") else x; '
+    'c = s(torch.load(sys.argv[1], "cpu", weights_only=False)); torch.save({k: s(v) for k, v in c.items() if '
+    "torch.is_tensor(v) or isinstance(s(v), dict) and all(map(torch.is_tensor, s(v).values()))}, sys.argv[2])"
+)
 
 # Options that change what a network computes and not the names of its weights: a file of another would load.
 UNSEEN = ("shortcut", "blur_pool", "deep_stem", "avg_down", "ghost")
@@ -53,12 +57,13 @@ class Origin:
 
     def metadata(self) -> dict[str, str]:
         """The metadata of a safetensors file, from which `read` makes it again."""
-        said = {"model": self.model and asdict(self.model), "classes": self.classes, "input": self.input}
+        model = {name: value for name, value in asdict(self.model).items() if value is not None} if self.model else None
+        said = {"model": model, "classes": self.classes, "input": self.input}
         return {name: json.dumps(value) for name, value in said.items() if value}
 
 
-Stored = tuple[dict[str, Tensor], Origin]
-"""A state dict, and what is said of it."""
+Stored = tuple[Any, Origin]
+"""What a file holds, the weights among it, and what it says of them."""
 
 
 def load(network: nn.Module, source: str, config: ModelConfig) -> None:
@@ -66,65 +71,69 @@ def load(network: nn.Module, source: str, config: ModelConfig) -> None:
 
     Args:
         network: What `factory.build` returned.
-        source: A file, or "timm" or "torchvision" for that package's hub.
+        source: A file.
         config: What the network was built from.
 
     Raises:
         ValueError: There are no such weights, they do not fit, or the file says that they are another network's; the
             network is then unchanged.
     """
-    put(network, stored(source, config.name), source, config)
+    put(network, read(Path(source)), source, config)
 
 
-def put(network: nn.Module, weights: Stored, source: str, config: ModelConfig) -> None:
-    """The same with weights that have been read.
+def put(network: nn.Module, weights: Stored, source: str, config: ModelConfig, entry: str | None = None) -> Chosen:
+    """The same with weights that have been read; returns those that were chosen.
 
     Raises:
         ValueError: As `load` does.
     """
-    state, origin = weights
-    check(source, origin.model, config)
-    fit(network, state, config.name)
+    found = chosen(network, weights, source, config, entry)
+    if found.note:
+        _log.info("weights: %s", found.note)
+    fit(network, found.state, config)
+    return found
 
 
-def stored(source: str, name: str) -> Stored:
-    """The weights of a file, or for a network of this name those of a package's hub.
+def chosen(network: nn.Module, weights: Stored, source: str, config: ModelConfig, entry: str | None = None) -> Chosen:
+    """The state dict that fits a network best, of a file that may hold several, and where in the file it is.
+
+    Args:
+        network: What `factory.build` returned, which may be on the meta device.
+        weights: What `read` returned.
+        source: The file's name.
+        config: What the network was built from.
+        entry: As `entries.chosen` takes it.
 
     Raises:
-        ValueError: There are none, or as `read` does.
+        ValueError: There is none, it is of another network, or its values are not finite.
     """
-    return (_from_hub(source, name), Origin()) if source in HUBS else read(Path(source))
+    content, origin = weights
+    check(source, origin.model, config)
+    try:
+        found = entries.chosen(content, shapes(network, config.name), entry)
+    except ValueError as error:
+        raise ValueError(f"weights: {source} {error}") from None
+    broken = [key for key, value in found.state.items() if not value.isfinite().all()]
+    if broken:
+        raise ValueError(f"weights: {source} holds values that are no numbers, in {', '.join(broken[:3])}; it diverged")
+    return found
 
 
 def read(path: Path) -> Stored:
-    """A file's state dict, wrappers' prefixes stripped, and what the file says of it.
+    """What a file holds, for `chosen`, and what it says of its weights.
 
     Takes safetensors and torch files of plain data, distinguished by their content.
 
     Raises:
-        ValueError: No such file, no finite weights in it, or pickled objects, which are never run.
+        ValueError: No such file, a damaged one, or pickled objects, which are never run.
     """
     if not path.is_file():
-        raise ValueError(f"weights: {path} is not a file; nor is it a hub ({', '.join(HUBS)})")
+        raise ValueError(f"weights: {path} is not a file")
     try:
         content, said = _torch_file(path) if _is_torch_file(path) else _safetensors(path)
     except OSError as error:
         raise ValueError(f"weights: {path}: {error.strerror or error}") from error
-    state = _stripped(_state_dict(content, path))
-    broken = [key for key, value in state.items() if not value.isfinite().all()]
-    if broken:
-        raise ValueError(f"weights: {path} holds values that are no numbers, in {', '.join(broken[:3])}; it diverged")
-    return state, _origin(said)
-
-
-def _from_hub(package: str, name: str) -> dict[str, Tensor]:
-    from models import reference  # imports timm and torchvision: 4 s that a file does not need
-
-    name = name.rpartition("/")[2]  # timm/resnet18 is resnet18 there
-    state = reference.pretrained(package, name)
-    if (package, name) == ("torchvision", "inception_v3"):
-        _log.warning("weights: torchvision's inception_v3 was trained on pixels of mean 0.5 and deviation 0.5")
-    return state
+    return content, _origin(said)
 
 
 def _is_torch_file(path: Path) -> bool:
@@ -150,9 +159,12 @@ def _torch_file(path: Path) -> tuple[Any, dict[str, Any]]:
         with path.open("rb") as stream, safe_globals([(SimpleNamespace, "argparse.Namespace")]):
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
+        if not (found := re.search(r"GLOBAL (\S+)", str(error))):
+            raise ValueError(f"weights: {path} is no torch or safetensors file, or a damaged one") from error
+        command = shlex.join(("python", "-c", _CONVERSION, str(path), f"{path}.plain.pt"))
         raise ValueError(
-            f"weights: {path} is no torch or safetensors file of plain tensors; what else it holds is not run. If you "
-            "trust it, save its state dict alone: torch.save(model.state_dict(), path)"
+            f"weights: {path} holds objects of {found[1]}; what makes them is not run here. If you trust the file, "
+            f"convert it where their packages are installed: {command}"
         ) from error
     except UNREADABLE as error:
         raise ValueError(f"weights: {path} is no torch or safetensors file, or a damaged one: {error!r}") from error
@@ -186,28 +198,3 @@ def check(source: str, origin: ModelConfig | None, config: ModelConfig) -> None:
     if differing:
         there, here = (", ".join(f"{name} {getattr(side, name)}" for name in differing) for side in (origin, config))
         raise ValueError(f"weights: {source} holds another network: {there}, not {here}")
-
-
-def _state_dict(content: Any, path: Path) -> dict[str, Tensor]:
-    """The content itself, or the entry of a checkpoint that holds the network, at any depth."""
-    if _is_state_dict(content):
-        return content
-    entries = [name for name in ENTRIES if isinstance(content, dict) and isinstance(content.get(name), dict)]
-    if not entries:
-        raise ValueError(f"weights: {path} holds no state dict, nor one under {', '.join(ENTRIES)}")
-    others = f", not {', '.join(entries[1:])}" if entries[1:] else ""
-    _log.info("weights: took %r of the checkpoint%s", entries[0], others)
-    return _state_dict(content[entries[0]], path)
-
-
-def _is_state_dict(content: object) -> bool:
-    return isinstance(content, dict) and bool(content) and all(isinstance(value, Tensor) for value in content.values())
-
-
-def _stripped(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    keys = [key for key in state if key != UPDATES]
-    for prefix in PREFIXES:
-        if keys and all(key.startswith(prefix) for key in keys):
-            _log.info("weights: stripped the prefix %r", prefix)
-            return _stripped({key.removeprefix(prefix): state[key] for key in keys})
-    return state

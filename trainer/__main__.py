@@ -1,5 +1,6 @@
 """`python -m trainer`: the entry point for launchers; `provenet` runs the same commands."""
 
+import atexit
 import logging
 import os
 import sys
@@ -8,14 +9,15 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
-ROOT = str(Path(__file__).absolute().parents[1])
-if __name__ == "__main__" and sys.path[0] != ROOT:
-    sys.path.insert(0, ROOT)  # before the working directory, which may hold a data.py or a folder models
+if __name__ == "__main__":
+    if not sys.flags.safe_path:
+        del sys.path[0]  # the folder where the command was typed, which may hold a numpy.py
+    sys.path.insert(0, str(Path(__file__).absolute().parents[1]))  # PYTHONPATH too may hold a data.py or models
 
-from trainer.cpus import restart_with_allocator  # noqa: E402
-from trainer.exits import ABORTED, INTERRUPTED, record, trace_crashes  # noqa: E402
-from trainer.stopping import ignore_signals  # noqa: E402
-from trainer.streams import protect  # noqa: E402
+from trainer.cpus import restart_with_allocator
+from trainer.exits import ABORTED, INTERRUPTED, record, trace_crashes
+from trainer.stopping import ignore_signals
+from trainer.streams import protect
 
 
 def run() -> int:
@@ -36,25 +38,30 @@ def run() -> int:
     return code
 
 
-def leave(code: int) -> NoReturn:
-    """End this process; after a failure without teardown, if that could wait for lost ranks on a GPU."""
-    runtime = sys.modules.get("trainer.runtime")
-    if code and runtime and runtime.may_hang():
-        for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
-            with suppress(OSError, ValueError):  # the reader is gone
-                flush()
-        os._exit(code)
-    sys.exit(code)
-
-
 def start() -> NoReturn:
     """Run this process: with the allocator's settings for `train` and `doctor`, and with tracebacks of crashes."""
     if sys.argv[1:2] in (["train"], ["doctor"]):
         restart_with_allocator()
-    if sys.argv[1:2] in (["train"], ["evaluate"]) and not {"-h", "--help"} & {*sys.argv}:
+    code = ABORTED
+    # registered first, so called last: gloo's threads abort a process whose interpreter is torn down while they free a
+    # tensor
+    atexit.register(lambda: end(code))
+    if sys.argv[1:2] in (["train"], ["evaluate"], ["predict"]) and not {"-h", "--help"} & {*sys.argv}:
         protect()
     trace_crashes()
-    leave(run())
+    code = run()
+    runtime = sys.modules.get("trainer.runtime")
+    if code and runtime and runtime.may_hang():  # exit handlers could wait for lost ranks
+        end(code)
+    sys.exit(code)
+
+
+def end(code: int) -> NoReturn:
+    """End this process without the interpreter's teardown, but with all that it printed."""
+    for flush in (logging.shutdown, sys.stdout.flush, sys.stderr.flush):
+        with suppress(OSError, ValueError):  # the reader is gone
+            flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@ from data.names import shown
 from data.output_folder import dangling
 from data.types import has_dali
 from models import registry
-from trainer import devices, rendezvous, sources
+from trainer import devices, rendezvous, sources, variables
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
 from trainer.recipe.config import Precision, Recipe, SiteConfig, flags
 from trainer.recipe.decode import InvalidConfigError, range_problems
@@ -36,6 +36,7 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
     return [
         *sockets,
         *recipe_problems(recipe),
+        *variables.problems(recipe),
         *world_problems(recipe, world.world_size),
         *compile_problems(recipe, world.world_size, lowers=site.accumulate == "auto"),
         *_registry_problems(recipe),
@@ -92,9 +93,11 @@ def size_problems(recipe: Recipe) -> list[str]:
     trained = _refusal(network.train(), recipe.micro_batch, side)
     evaluated = _refusal(network.eval(), 1, sizes.eval_crop)
     setting = "start_size" if side < sizes.train_size else "train_size"
+    is_fixed = getattr(network, "pretrained_cfg", {}).get("fixed_input_size")  # of timm's
+    fix = "; model.img_size builds it for images of another size" if is_fixed else ""
     training = f"input.{setting}: {name} cannot train on micro-batches of {recipe.micro_batch} of {side} px: {trained}"
     evaluation = f"input.eval_crop: {name} cannot evaluate {sizes.eval_crop} px: {evaluated}"
-    return [*([training] if trained else []), *([evaluation] if evaluated else [])]
+    return [*([training + fix] if trained else []), *([evaluation + fix] if evaluated else [])]
 
 
 def _frozen_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
@@ -110,7 +113,7 @@ def _frozen_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
 def _layer_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
     if recipe.optimizer.layer_decay is None or hasattr(network, "group_matcher"):
         return []
-    return [f"optimizer.layer_decay: the layers of {recipe.model.name} are not known in their order; leave it out"]
+    return [f"optimizer.layer_decay: the layers of {recipe.model.name} are not known in their order; use None"]
 
 
 def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
@@ -137,8 +140,12 @@ def begun(recipe: Recipe, site: SiteConfig) -> tuple[Recipe, list[str]]:
     Raises:
         InvalidConfigError: The weights cannot be used.
     """
-    if not recipe.init.weights or RunDirectory(site.output).recipe.exists():
+    begins = recipe.init.weights
+    if not begins or RunDirectory(site.output).recipe.exists():
         return recipe, []
+    if site.smoke and sources.is_packaged(begins):
+        notes = [f"begins from random weights: --smoke downloads nothing, and so not {begins}"]
+        return replace(recipe, init=sources.untrained(recipe.init)), notes
     from trainer import initial  # loads torch
 
     return initial.resolved(recipe)
@@ -161,18 +168,21 @@ def _registry_problems(recipe: Recipe) -> list[str]:
 def _init_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     """Why the weights to begin from cannot be found, where the run has not begun."""
     init = recipe.init
-    if empty := [name for name in ("weights", "freeze", "sha256") if getattr(init, name) in ("", ())]:
+    if empty := [name for name in ("weights", "entry", "freeze", "keep", "sha256") if getattr(init, name) in ("", ())]:
         return [f"init.{name}: empty; leave it out or give a value" for name in empty]
-    if not init.weights:
-        unused = [name for name in ("head", "freeze", "sha256") if getattr(init, name)]
-        return [f"init.{name}: belongs to init.weights, which is not set" for name in unused]
     if RunDirectory(site.output).recipe.exists():
         return []
+    if not init.weights:
+        unused = [name for name in ("entry", "head", "freeze", "keep", "sha256") if getattr(init, name)]
+        return [f"init.{name}: belongs to init.weights, which is not set" for name in unused]
     try:
-        located = sources.locate(init.weights, None)
+        located = sources.locate(init.weights, None, init.entry)
     except InvalidConfigError as error:
         return [problem.replace("WEIGHTS:", "init.weights:") for problem in error.problems]
-    return [f"init.weights: {init.weights} holds answers, not weights"] if located.kind == "predictions" else []
+    if located.kind == "predictions":
+        return [f"init.weights: {init.weights} holds answers, not weights"]
+    alone = init.entry and located.kind == "package"
+    return [f"init.entry: {init.weights} is one network alone; leave it out"] if alone else []
 
 
 def _data_problems(recipe: Recipe, site: SiteConfig) -> list[str]:

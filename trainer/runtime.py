@@ -19,7 +19,7 @@ from torch.distributed.rendezvous import rendezvous as torch_rendezvous
 from torch.nn.parallel import DistributedDataParallel
 
 from data.types import Shard
-from trainer import cpus, devices, gpu, rendezvous
+from trainer import cpus, devices, gpu, rendezvous, variables
 from trainer.recipe.config import Precision
 from trainer.world import World
 
@@ -72,8 +72,8 @@ class Runtime:
         torch.set_num_threads(self.threads)
         if store:
             self._join(store)
-        # for the trackers; by default it takes an index from the environment, or for a single process none
-        PartialState(cpu=not on_gpu).device = self.device
+        with variables.hidden():  # for the trackers; it takes a device from them, or a GPU's number from LOCAL_RANK
+            PartialState(cpu=not on_gpu).device = self.device
         self._precision: Precision = precision
         self._deterministic = deterministic
         self._autocast = _AUTOCAST.get(precision)
@@ -196,6 +196,13 @@ class Runtime:
         rows = tensor.new_zeros(self.world.world_size, *tensor.shape)
         rows[self.world.rank] = tensor
         return self.sum(rows)  # with zeros, so to the bit
+
+    def share(self, value: Any) -> Any:
+        """Rank 0's value, pickled, in all processes (collective)."""
+        values = [value]
+        if self.world.world_size > 1:
+            dist.broadcast_object_list(values, device=torch.device("cpu"))
+        return values[0]
 
     def open_tracker(self, name: str, project: str, folder: Path, options: dict[str, Any]) -> GeneralTracker:
         """Open one of Accelerate's experiment trackers, with arguments of its class, and begin its run."""

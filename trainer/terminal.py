@@ -1,5 +1,6 @@
 """What a command shows on a terminal: text from files, tables, progress, time spans. Loads rich only for a progress."""
 
+import logging
 import os
 import re
 import sys
@@ -46,6 +47,12 @@ def remark(text: str) -> None:
     """Write a line of the launcher's own to stderr, where it may be among those of the processes that it started."""
     sys.stderr.write(f"launch: {in_one_line(text)}\n")
     sys.stderr.flush()
+
+
+def narrate(package: str) -> None:
+    """Show on stderr what a library logs of its work."""
+    logging.basicConfig(format="%(message)s")
+    logging.getLogger(package).setLevel(logging.INFO)
 
 
 def until_reader_leaves(run: Callable[[], int]) -> int:

@@ -9,10 +9,11 @@ import torch
 
 from data.catalog.manifest import Manifest
 from data.load.backends import Chosen
+from data.names import shown
 from data.output_folder import exposed
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
-from trainer import at_work
+from trainer import at_work, variables
 from trainer.checkpoint import files
 from trainer.checkpoint.holder import HeldError, Hold
 from trainer.console import Console
@@ -148,8 +149,14 @@ def open_telemetry(context: RunContext, state: TrainState, data: Data, stack: Ex
             root = split.manifest.root
             context.console.say(f"{root}: {len(broken)} broken images are left out, the first: {broken[0]}")
     context.console.narrate(f"going on after step {state.step}" if state.step else "starting")
-    if change := other_threads(context.run.records(), facts):
-        context.console.say(change)
+    changing = ", ".join(f"{name}={shown(value)}" for name, value in facts.get("variables", {}).items())
+    for line in (
+        other_threads(context.run.records(), facts),
+        variables.ignored(context.recipe),
+        changing and f"variables by which the libraries may compute other numbers: {changing}",
+    ):
+        if line:
+            context.console.say(line)
     telemetry = Telemetry(context, plans[0], state.step, state.evaluated, facts, state.records)
     stack.callback(telemetry.close)
     return telemetry

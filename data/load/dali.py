@@ -18,7 +18,7 @@ from data.catalog.manifest import Bytes
 from data.load.dali_pipeline import insert, number, own, pipeline, refusal
 from data.load.image_file import Images
 from data.load.regions import at_border, regions
-from data.load.rendering import Resized, batch_of, render, substituted
+from data.load.rendering import BLACK, Resized, batch_of, render, substituted
 from data.load.threads import compute_alone, parts
 from data.plan.evaluation import Plan
 from data.plan.samples import Samples, patched
@@ -173,7 +173,7 @@ class DaliStream:
 
     def _row(self, work: _Work, samples: Samples, row: int, broken: list[BrokenImage], last: Resized) -> _Row:
         index = int(samples.indices[row])
-        if self._images.plain(index) and not work.by_pillow and not _only_pillow(samples, row):
+        if index != BLACK and self._images.plain(index) and not work.by_pillow and not _only_pillow(samples, row):
             encoded = self._images.encoded(index)
             if self._images.parses(encoded, index):
                 return _Row(samples, broken, encoded)

@@ -20,6 +20,7 @@ from data.types import Batch, BrokenImage, BrokenImageError
 RESAMPLING = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 LARGEST = 1 << 25  # pixels of a resized image: 512 times as long as wide at 256 px
 TRIES = 100  # candidates for the substitute of a broken image
+BLACK = -1  # row of a black image, which replaces a broken one in an evaluation
 
 
 @dataclass(slots=True)
@@ -46,6 +47,9 @@ def render(images: Images, samples: Samples, row: int, out: Tensor, last: Resize
         BrokenImageError: The image cannot be read or decoded.
     """
     index = int(samples.indices[row])
+    if index == BLACK:
+        out.zero_()
+        return
     if samples.exact:
         key = (index, *samples.sizes[row].tolist())
         if last.image is None or last.key != key:
@@ -71,7 +75,7 @@ def batch_of(images: Tensor, samples: Samples, manifest: Manifest, broken: Itera
 def substituted(images: Images, plan: Plan, samples: Samples, row: int) -> tuple[Samples, list[BrokenImage]]:
     """Replace the image of a row, if it is broken, by the next sound one of its class.
 
-    In an evaluation, where a substitute is not counted, by the next of any class.
+    In an evaluation, where a substitute is not counted, by a black one.
 
     Returns:
         The samples, and the broken images.
@@ -80,9 +84,11 @@ def substituted(images: Images, plan: Plan, samples: Samples, row: int) -> tuple
         BrokenImageError: All candidates are broken.
     """
     manifest, broken = images.manifest, list[BrokenImage]()
-    for index in _candidates(manifest, int(samples.indices[row]), of_class=not samples.exact):
+    for index in _candidates(manifest, int(samples.indices[row]), exact=samples.exact):
         if broken:
             samples = plan.replaced(samples, row, index)
+        if index == BLACK:
+            return samples, broken
         try:
             images.pixels(index)
         except BrokenImageError as error:
@@ -92,9 +98,12 @@ def substituted(images: Images, plan: Plan, samples: Samples, row: int) -> tuple
     raise BrokenImageError(f"{broken[0]}, and so are the {len(broken) - 1} images that could replace it")
 
 
-def _candidates(manifest: Manifest, index: int, *, of_class: bool) -> Iterator[int]:
+def _candidates(manifest: Manifest, index: int, *, exact: bool) -> Iterator[int]:
     yield index
-    same = np.flatnonzero(manifest.targets == manifest.targets[index]) if of_class else np.arange(len(manifest))
+    if exact:
+        yield BLACK
+        return
+    same = np.flatnonzero(manifest.targets == manifest.targets[index])
     start = int(np.searchsorted(same, index))
     yield from np.roll(same, -start)[1:TRIES].tolist()
 

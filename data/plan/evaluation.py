@@ -59,7 +59,7 @@ class EvalPlan:
             first_batch = 0
 
     def replaced(self, samples: Samples, row: int, index: int) -> Samples:
-        """The same batch with another image in the rows of one; these are not valid, as substitutes are not counted."""
+        """The same batch with another image, or -1 for a black one, in the rows of one, which are then not valid."""
         indices, valid = samples.indices.copy(), samples.valid.copy()
         views = self.views.count
         rows = slice(row // views * views, (row // views + 1) * views)

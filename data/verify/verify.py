@@ -32,6 +32,7 @@ def scan(
     journal: Path | None = None,
     workers: int,
     progress: Progress = unwatched,
+    whole: bool = True,
 ) -> Scan:
     """Read and decode every image; the manifest has the listing's order.
 
@@ -44,13 +45,14 @@ def scan(
             The caller removes it once the manifest is saved.
         workers: Processes that read; 1 reads in this process.
         progress: Counts the images. What it raises stops the scan.
+        whole: Decode images to their last byte; otherwise their headers are read, and damage behind them is missed.
 
     Raises:
         OSError: The journal cannot be written, or an archive is gone.
         BrokenExecutor: A worker was killed. With a journal, the same call continues from there.
     """
     findings, done, read = Findings(listing), 0, 0
-    inspector = Inspector(replace(listing, entries=[], folders={}))
+    inspector = Inspector(replace(listing, entries=[], folders={}), whole)
     with ExitStack() as stack:
         saved = stack.enter_context(opened(journal)) if journal else None
         findings.remember(known, saved.records() if saved else ())

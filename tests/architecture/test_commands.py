@@ -1,6 +1,7 @@
 """The verbs of `provenet`: their help, its examples, what they load, and how they refuse what cannot be."""
 
 import ast
+import os
 import re
 import shlex
 import signal
@@ -30,7 +31,7 @@ def helped(*words: str) -> str:
 
 
 def test_one_program_has_all_verbs() -> None:
-    ours = ["train", "evaluate", "report", "checkpoints", "doctor", "prepare", "verify", "pack", "synth"]
+    ours = ["train", "evaluate", "predict", "report", "checkpoints", "doctor", "prepare", "verify", "pack", "synth"]
     networks = [f"models {verb}" for verb in ("list", "summary", "validate", "export")]
     launch = ["submit", "status", "logs", "cancel", "resume", "array", "plan", "reproduce", "run", "completion"]
     assert list(VERBS) == [*ours, *networks, *launch]
@@ -94,27 +95,42 @@ print(*sorted(({verb.module for verb in VERBS.values()} - {"launch.cli"}) & sys.
     assert done.stdout == "trainer.commands.verify\n"
 
 
-@pytest.mark.skipif(not commands.PROVENET.exists(), reason="made before provenet was")
-def test_the_console_script_runs_a_verb_from_any_folder(tmp_path: Path) -> None:
-    words = [commands.PROVENET, "report", "nowhere"]
-    done = subprocess.run(words, check=False, capture_output=True, text=True, cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (2, "")
-    assert done.stderr.endswith("RUN: nowhere is not a run directory: there is no such folder\n")
+LAUNCHERS = {
+    "provenet": (sys.executable, "SCRIPT"),
+    "-m trainer": (sys.executable, "-m", "trainer"),
+    "-m launch": (sys.executable, "-m", "launch"),
+    "torchrun": ("torchrun", "--standalone", "SCRIPT"),
+    "torchrun -m": ("torchrun", "--standalone", "-m", "trainer"),
+    "accelerate": ("accelerate", "launch", "--cpu", "SCRIPT"),
+    "accelerate -m": ("accelerate", "launch", "--cpu", "-m", "trainer"),
+}
 
 
-@pytest.mark.parametrize("program", ["trainer", "launch"])
-def test_what_lies_where_one_stands_is_not_taken_for_ours(program: str, tmp_path: Path) -> None:
-    for name in ("data.py", "launch.py", "trainer.py"):
-        if name != f"{program}.py":  # that is what Python itself is asked for
-            (tmp_path / name).write_text("raise SystemExit('shadowed')\n")
-    (tmp_path / "models").mkdir()
-    (tmp_path / "models" / "__init__.py").write_text("raise SystemExit('shadowed')\n")
-    words = ("models", "list", "resnet5O")
+@pytest.mark.parametrize("launcher", LAUNCHERS)
+def test_what_lies_where_one_stands_or_on_the_path_is_not_taken_for_ours(launcher: str, tmp_path: Path) -> None:
+    """Only a module of the name that Python itself is asked for comes before ours."""
+    script = tmp_path / "bin" / "provenet"
+    script.parent.mkdir()
+    script.write_text("from launch.__main__ import console\nconsole()\n")  # as pip writes it
+    here, path = tmp_path / "here", tmp_path / "path"
+    for folder, files in ((here, ("data.py", "numpy.py", "slurm.py")), (path, ("data.py",))):
+        for name in (*files, "models/__init__.py"):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            (folder / name).write_text("raise SystemExit('shadowed')\n")
+    (here / ("trainer.py" if launcher == "-m launch" else "launch.py")).write_text("raise SystemExit('shadowed')\n")
+    words = [word.replace("SCRIPT", str(script)) for word in LAUNCHERS[launcher]]
+    words[0] = str(Path(sys.executable).with_name(words[0])) if words[0] != sys.executable else words[0]
     done = subprocess.run(
-        [sys.executable, "-m", program, *words], check=False, capture_output=True, text=True, cwd=tmp_path
+        [*words, "train", "demo", "--data", "nowhere", "--output", "run"],
+        check=False,
+        capture_output=True,
+        text=True,
+        cwd=here,
+        env={**os.environ, "PYTHONPATH": str(path)},
     )
-    assert done.returncode == 2, done.stderr
-    assert "did you mean resnet50" in done.stderr
+    assert done.returncode == (1 if "torchrun" in launcher or "accelerate" in launcher else 2), done.stderr
+    assert "--data: nowhere does not exist" in done.stderr
+    assert "shadowed" not in done.stdout + done.stderr
 
 
 def prints(node: ast.AST) -> bool:
@@ -178,7 +194,7 @@ def test_flags_come_in_titled_groups(command: str, titles: tuple[str, ...]) -> N
 
 
 LONG = (
-    *("train", "evaluate", "report", "reproduce", "checkpoints", "doctor", "submit", "resume", "array"),
+    *("train", "evaluate", "predict", "report", "reproduce", "checkpoints", "doctor", "submit", "resume", "array"),
     *("synth", "verify", "pack", "models list", "models validate", "models export"),
 )
 
@@ -208,6 +224,9 @@ MISTAKES = [
     ("evaluate runs/x --dta x", "Perhaps you meant:"),
     ("evaluate NOWHERE --data D", "'NOWHERE' names no weights"),
     ("evaluate timm/resnet18.a1_in1k --data D --protocol centre", "--protocol: 'centre' is unknown"),
+    ("predict", "      WEIGHTS\n"),
+    ("predict NOWHERE photos", "WEIGHTS: 'NOWHERE' names no weights"),
+    ("predict timm/resnet18.a1_in1k NOWHERE", "IMAGES: NOWHERE does not exist"),
     ("report NOWHERE", "RUN: NOWHERE is not a run directory"),
     ("checkpoints", "      RUN\n"),
     ("reproduce demmo --data D --output O", "did you mean demo?"),

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from launch.cli import VERBS
+from trainer.commands import cli
 
 ROOT = Path(__file__).parents[2]
 ROOMS = ("launch", "trainer", "models", "data")
@@ -115,3 +116,8 @@ def test_each_command_of_the_pages_is_one() -> None:
             first, *others = line.removeprefix(group).split(r" \|")
             names = [word.split()[0] for word in (first, *others) if word.split()]
             assert {group + name for name in names} <= set(VERBS), f"{page}: {line}"
+
+
+def test_the_commands_of_the_readme_that_fine_tune_are_read_as_printed() -> None:
+    typed = [line.split()[1:] for line in README.splitlines() if line.startswith("    provenet train finetune ")]
+    assert [cli.parse(words).settings.model.name for words in typed] == ["timm/convnext_tiny", "resnet50"]

@@ -73,7 +73,7 @@ def _floor(task: BenchTask, *, resize: bool) -> Floor:
 
 def _load(task: BenchTask) -> list[Encoded]:
     """Images from all over the split: the baseline of the kinds that all decoders know, RGB JPEGs."""
-    tree = read(task.root, task.split)
+    tree = read(task.root / task.split)
     names = [entry.name for entry in tree.listing().entries]
     chosen = random.Random(0).sample(names, min(IN_MEMORY, len(names)))
     loaded = list[Encoded]()

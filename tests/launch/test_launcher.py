@@ -27,7 +27,9 @@ rank, heard = os.environ.get("RANK", "0"), []
 for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2):
     signal.signal(number, lambda number, frame: heard.append(signal.Signals(number).name))
 Path(f"ready-{rank}").touch()
-while not heard and code == 75:
+size = int(os.environ.get("WORLD_SIZE", "1"))
+# torchrun ends a process that has no handlers yet as soon as the other has failed
+while not all(Path(f"ready-{each}").exists() for each in range(size)) or (not heard and code == 75):
     time.sleep(0.02)
 time.sleep(save_s)
 Path(f"saved-{rank}").write_text(" ".join(heard))

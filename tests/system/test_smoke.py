@@ -39,6 +39,8 @@ def sizes(name: str) -> tuple[str, ...]:
     shown = ("--input.train-size", "--input.eval-crop", "--input.eval-resize")
     precision = ("--precision", "fp32") if name in SINGLE else ()
     growing = ("--input.start-size", "32") if recipe.input.start_size else ()
+    # in place of a network of which half a minute goes by
+    growing += ("--model.name", "timm/test_convnext") if recipe.init.weights else ()
     return (*(word for flag in shown for word in (flag, str(side))), *precision, *growing, *batches)
 
 

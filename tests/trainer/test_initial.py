@@ -9,14 +9,19 @@ import torch
 from torch import Tensor
 
 from data.plan.config import InputConfig
+from launch.array import sweep
 from models import export, factory, fitting, weights
 from models.config import ModelConfig
 from models.trace import skeleton
 from models.weights import Origin
 from tests.trainer.engines import RECIPE, built, context, together
 from trainer import initial, preflight, sources
+from trainer.checkpoint import store
+from trainer.commands import cli
 from trainer.engine.loop import fit
 from trainer.initial import OtherWeightsError
+from trainer.optim.config import EmaConfig
+from trainer.recipe import recipes
 from trainer.recipe.config import InitConfig, Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, encode
 from trainer.recipe.identity import recipe_hash
@@ -82,12 +87,12 @@ def test_a_classifier_of_as_many_classes_is_kept_or_made_new(file: Path) -> None
     torch.manual_seed(3)
     own, state = factory.build(SIX), stored(file)
     before = own.get_parameter("fc.weight").clone()
-    assert not fitting.fit(own, state, "resnet20", None)
+    assert not fitting.fit(own, state, SIX, None)
     assert torch.equal(own.get_parameter("fc.weight"), state["fc.weight"])
     fresh = factory.build(SIX)
     with torch.no_grad():
         fresh.get_parameter("fc.weight").copy_(before)
-    assert fitting.fit(fresh, state, "resnet20", "new")
+    assert fitting.fit(fresh, state, SIX, "new")
     assert torch.equal(fresh.get_parameter("fc.weight"), before)
     assert torch.equal(fresh.get_parameter("conv1.weight"), state["conv1.weight"])
 
@@ -124,6 +129,38 @@ def test_the_weights_content_and_not_their_path_is_part_of_the_experiment(file: 
     assert first.init.sha256 == second.init.sha256 == initial.fingerprint(stored(file))
     assert recipe_hash(first) == recipe_hash(second) != recipe_hash(replace(first, init=InitConfig()))
     assert "init" not in encode(RECIPE)  # so that recipes without it keep their hash
+
+
+def test_the_raw_weights_or_the_average_of_a_file_and_of_a_run_may_be_begun_from(tmp_path: Path, file: Path) -> None:
+    raw, ema = stored(file), {name: value * 2 for name, value in stored(file).items()}
+    torch.save({"model": raw, "model_ema": {f"module.{name}": value for name, value in ema.items()}}, tmp_path / "w")
+    run = RunDirectory(tmp_path / "run")
+    run.make()
+    run.begin(replace(PLAIN, model=SIX, ema=EmaConfig(decay=0.9)))
+    store.write(run.checkpoints, 5, {"model": raw, "ema": ema, "about": {}})
+    for source in (tmp_path / "w", run.path):
+        for entry, expected in ((None, ema), ("ema", ema), ("raw", raw)):
+            asked = replace(PLAIN, init=InitConfig(weights=str(source), entry=entry))
+            found, notes = initial.resolved(asked)
+            network = factory.build(PLAIN.model)
+            initial.load(network, found)
+            assert torch.equal(network.get_parameter("conv1.weight"), expected["conv1.weight"])
+            assert found.init.sha256 == initial.fingerprint(expected)
+            assert sources.adopted(asked, found) == found
+            taken = {"raw": "'model' of the file", "ema": "'model_ema.module' of the file"}[entry or "ema"]
+            words = "its moving average" if source == run.path else taken
+            assert any(f"took {words}" in note for note in notes) == (source != run.path or entry != "raw")
+
+
+def test_an_entry_of_one_network_alone_is_refused(tmp_path: Path) -> None:
+    init = InitConfig(weights="timm/resnet18", entry="raw")
+    found = preflight.problems(
+        replace(PLAIN, init=init),
+        SiteConfig(data=tmp_path / "images", output=tmp_path / "run"),
+        World(),
+        with_data=False,
+    )
+    assert found == ["init.entry: timm/resnet18 is one network alone; leave it out"]
 
 
 def test_the_next_start_needs_the_weights_no_more(images: Path, file: Path, tmp_path: Path) -> None:
@@ -207,3 +244,67 @@ def test_a_run_from_timm_s_weights_trains_at_their_training_size(monkeypatch: py
     recipe = Recipe(model=ModelConfig(name="timm/convnext_atto", num_classes=4))
     found, _ = initial.resolved(beginning(recipe, "timm/convnext_atto.d2_in1k"))
     assert (found.input.train_size, found.input.eval_crop) == (224, 288)
+
+
+def test_a_run_at_another_image_size_resamples_position_embeddings_and_takes_its_sizes(tmp_path: Path) -> None:
+    torch.save(timm.create_model("vit_tiny_patch16_224", num_classes=4, img_size=64).state_dict(), tmp_path / "w.pth")
+    model = ModelConfig(name="timm/vit_tiny_patch16_224", num_classes=4, img_size=32)
+    found, notes = initial.resolved(beginning(Recipe(model=model), tmp_path / "w.pth"))
+    assert notes[1] == "position embeddings resampled: pos_embed from 4x4 to 2x2"
+    assert (found.input.train_size, found.input.eval_crop, found.input.eval_resize) == (32, 32, 32)
+    assert preflight.size_problems(found) == []
+    native = replace(found, model=replace(model, img_size=None))
+    assert all("model.img_size builds it" in problem for problem in preflight.size_problems(native))
+    assert len(preflight.size_problems(native)) == 2
+
+
+def test_smoke_begins_from_random_weights_where_a_package_s_would_be_downloaded(tmp_path: Path) -> None:
+    site = SiteConfig(data=tmp_path / "images", output=tmp_path / "run", smoke=True)
+    asked = replace(recipes.load("linear_probe"), model=RECIPE.model)
+    assert preflight.problems(asked, site, World(), with_data=False) == []
+    found, notes = preflight.begun(asked, site)
+    assert (found.init, len(notes)) == (InitConfig(freeze=("backbone",)), 1)
+    RunDirectory(site.output).make()
+    RunDirectory(site.output).begin(found)
+    assert preflight.adopted(asked, site) == found  # the next start, which finds its own run
+    assert preflight.problems(found, site, World(), with_data=False) == []
+
+
+def test_smoke_refuses_what_the_run_would(tmp_path: Path) -> None:
+    site = SiteConfig(data=tmp_path / "images", output=tmp_path / "run", smoke=True)
+    for init in (InitConfig(weights="timm/resnet5O"), InitConfig(head="new")):
+        assert preflight.problems(replace(PLAIN, init=init), site, World(), with_data=False)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "flags", "mean", "eval_crop"),
+    [
+        ("", (), 0.5, 32),
+        ("", ("--input.mean", "0.485", "0.456", "0.406"), 0.485, 32),
+        ("", ("--input.eval_crop=224",), 0.5, 224),
+        ("input: {mean: [0.485, 0.456, 0.406]}", (), 0.485, 32),
+        ("init: {keep: [eval_resize]}", (), 0.5, 224),
+    ],
+)
+def test_what_a_file_or_a_flag_states_wins_over_the_weights_though_it_is_the_default(
+    file: Path, tmp_path: Path, yaml: str, flags: tuple[str, ...], mean: float, eval_crop: int
+) -> None:
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(f"model: {{name: resnet20, num_classes: 4}}\n{yaml}")
+    words = ("train", str(recipe), "--data", "images", "--output", str(tmp_path / "run"), "--init.weights", str(file))
+    asked = cli.parse([*words, *flags]).settings
+    found, _ = initial.resolved(asked)
+    assert (found.input.mean[0], found.input.eval_crop, found.init.keep) == (mean, eval_crop, None)
+    assert sources.adopted(asked, found) == found
+    (tmp_path / "sweep.yaml").write_text(
+        f"recipe: own.yaml\nlist:\n- init: {{weights: {file}, keep: {[*(asked.init.keep or ())]}}}\n"
+    )
+    assert initial.resolved(sweep.load(tmp_path / "sweep.yaml")[0].recipe)[0] == found
+
+
+def test_a_sweep_keeps_what_it_states(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        f"recipe: linear_probe\ngrid:\n  init.weights: [{file}]\n  input: [{{std: [0.229, 0.224, 0.225]}}]\n"
+    )
+    (task,) = sweep.load(tmp_path / "sweep.yaml")
+    assert task.recipe.init.keep == ("std",)

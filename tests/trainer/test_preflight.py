@@ -37,8 +37,9 @@ def test_nothing_is_wrong_with_a_run_that_can_start(site: SiteConfig) -> None:
 
 
 def test_all_that_is_wrong_is_said_at_once_and_in_order(site: SiteConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Sockets, values, world, network, data, directory, loader, trackers."""
+    """Sockets, values, variables, world, network, data, directory, loader, trackers."""
     monkeypatch.setenv("GLOO_SOCKET_IFNAME", "nowhere7")
+    monkeypatch.setenv("ACCELERATE_USE_FSDP", "true")
     monkeypatch.setitem(sys.modules, "nvidia.dali", None)  # as if it were not installed
     site.output.mkdir()
     (site.output / "metrics.jsonl").touch()
@@ -47,6 +48,10 @@ def test_all_that_is_wrong_is_said_at_once_and_in_order(site: SiteConfig, monkey
     site = replace(site, trackers=("no_such_tracker",), loader="dali")
     socket, *found = preflight.problems(recipe, site, world)
     assert socket.startswith("GLOO_SOCKET_IFNAME is 'nowhere7', but ")
+    accelerate = found.pop(1)
+    assert accelerate.startswith(
+        "ACCELERATE_USE_FSDP is true, but each process holds the whole network (DDP); unset it"
+    )
     begins = ["schedule.milestones", "micro_batch", "model.num_classes", "--output", "--loader dali"]
     assert [problem.partition(":")[0] for problem in found] == [*begins, "--trackers no_such_tracker"]
     assert found[-2].startswith("--loader dali: NVIDIA DALI is not installed; use --loader threads, or ")

@@ -39,7 +39,7 @@ print(json.dumps({
 }))
 runtime.close()
 sys.stdout.flush()
-os._exit(0)  # gloo's threads may abort a process whose interpreter frees the network at its end
+os._exit(0)  # as a command ends; at an interpreter's teardown gloo's threads may abort the process
 """
 
 

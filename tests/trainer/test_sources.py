@@ -45,10 +45,20 @@ def test_a_finished_run_is_the_weights_of_its_result(tmp_path: Path) -> None:
 def test_of_a_run_under_way_or_of_its_raw_weights_the_newest_checkpoint_is_taken(tmp_path: Path) -> None:
     newest = run(tmp_path / "going", ema=True, finished=False).checkpoints / "step-0000000009"
     assert locate(str(tmp_path / "going"), None).file == newest / "ema.safetensors"
-    assert locate(str(tmp_path / "going"), None, raw=True).file == newest / "model.safetensors"
+    assert locate(str(tmp_path / "going"), None, "raw").file == newest / "model.safetensors"
     made = run(tmp_path / "done", ema=True)
-    found = locate(str(made.path), None, raw=True)
+    found = locate(str(made.path), None, "raw")
     assert (found.file, found.which) == (made.checkpoints / newest.name / "model.safetensors", "raw")
+
+
+def test_a_run_has_no_other_weights_than_raw_and_its_average(tmp_path: Path) -> None:
+    averaged, plain = run(tmp_path / "averaged", ema=True), run(tmp_path / "plain")
+    assert locate(str(averaged.path), None, "ema").file == averaged.weights
+    assert locate(str(plain.path), None, "raw").file == plain.weights
+    with pytest.raises(InvalidConfigError, match="averaged has no entry 'model'; it has raw and ema"):
+        locate(str(averaged.path), None, "model")
+    with pytest.raises(InvalidConfigError, match="plain has no entry 'ema'; it has raw alone, as its recipe has no"):
+        locate(str(plain.path), None, "ema")
 
 
 def test_a_damaged_checkpoint_is_passed_over(tmp_path: Path) -> None:

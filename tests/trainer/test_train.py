@@ -52,8 +52,10 @@ def test_a_finished_run_leaves_its_result_and_the_weights_that_it_is_of(
 
 
 def test_a_start_says_who_died_before_it_where_it_goes_on_and_what_is_left_out_or_other(
-    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    images: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setenv("ACCELERATE_TORCH_DEVICE", "meta")
+    monkeypatch.setenv("NVIDIA_TF32_OVERRIDE", "1")
     tree = shutil.copytree(images, tmp_path / "tree")
     sorted((tree / "val").rglob("*.*"))[0].write_bytes(b"no image")
     with built(tree, tmp_path / "run", ONE, max_broken=0.1) as parts:
@@ -72,6 +74,11 @@ def test_a_start_says_who_died_before_it_where_it_goes_on_and_what_is_left_out_o
     assert "1 broken images are left out, the first: " in output
     assert "going on after step 4\n" in output
     assert "this run began with 1 CPU threads a process and goes on with 2" in output
+    assert "ignored, as the recipe and the flags of this command decide: ACCELERATE_TORCH_DEVICE\n" in output
+    assert "variables by which the libraries may compute other numbers: NVIDIA_TF32_OVERRIDE=1\n" in output
+    start = [record for record in run.records() if record["kind"] == "start"][-1]
+    assert start["variables"] == {"NVIDIA_TF32_OVERRIDE": "1"}
+    assert "; NVIDIA_TF32_OVERRIDE=1 |" in run.report.read_text()
 
 
 def test_what_others_did_to_the_directory_is_no_bad_input_at_the_end(images: Path, tmp_path: Path) -> None:

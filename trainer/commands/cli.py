@@ -41,6 +41,7 @@ class Verb(NamedTuple):
 VERBS: Mapping[str, Verb] = {
     "train": Verb("trainer.commands.train", "Train", "default"),
     "evaluate": Verb("trainer.commands.evaluate", "Evaluate"),
+    "predict": Verb("trainer.commands.predict", "Predict"),
     "report": Verb("trainer.commands.report", "Report"),
     "checkpoints": Verb("trainer.commands.checkpoints", "Checkpoints"),
     "doctor": Verb("trainer.commands.doctor", "Doctor", "default"),
@@ -53,7 +54,7 @@ VERBS: Mapping[str, Verb] = {
     "models validate": Verb("trainer.commands.networks", "Validate"),
     "models export": Verb("trainer.commands.networks", "Export"),
 }
-_ON_ALL_RANKS = ("train", "evaluate", "doctor")  # a launcher may start several processes of these
+_ON_ALL_RANKS = ("train", "evaluate", "predict", "doctor")  # a launcher may start several processes of these
 
 
 def main(arguments: Sequence[str] | None = None, verbs: Mapping[str, Verb] = VERBS, prog: str = "provenet") -> int:

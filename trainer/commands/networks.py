@@ -1,6 +1,5 @@
 """`provenet models`: list, summary, validate, export. Loads torch once one of them runs."""
 
-import logging
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -14,7 +13,8 @@ from models.config import ModelConfig
 from models.table import TABLE
 from trainer.exits import refuse, say
 from trainer.recipe.decode import range_problems
-from trainer.terminal import busy, progress, show, write
+from trainer.sources import PACKAGES, locate
+from trainer.terminal import busy, narrate, progress, show, write
 
 if TYPE_CHECKING:
     from models.weights import Origin
@@ -30,8 +30,7 @@ class _Verb(ABC):
 
     def run(self) -> int:
         """Run the verb; returns the exit code."""
-        logging.basicConfig(format="%(message)s")  # to stderr
-        logging.getLogger("models").setLevel(logging.INFO)  # not the exporters, which narrate
+        narrate("models")  # not the exporters, which say more than is needed
         try:
             return self._run()
         except ValueError as error:
@@ -168,7 +167,11 @@ class Export(_Verb):
 
     model: Annotated[Model, tyro.conf.arg(name="")]
     weights: str
-    """A safetensors or torch file (ours, torchvision's or timm's), or timm or torchvision for their hubs."""
+    """Run directory, file of weights, timm/NAME[.TAG], torchvision/NAME[.WEIGHTS], hf-hub:OWNER/NAME or
+    local-dir:FOLDER; timm or torchvision alone: of the same name."""
+    entry: str | None = None
+    """Which weights of a file that holds several: raw, ema, or the name of an entry, such as state_dict. None: those
+    that fit the network best; of a file with both, the moving average."""
     to: Literal["onnx", "pt2", "safetensors"]
     """onnx: ONNX program. pt2: torch.export. safetensors: weights alone."""
     output: Path | None = None
@@ -190,12 +193,15 @@ class Export(_Verb):
 
         from models import factory, weights
         from models.export import ParityError, export
+        from trainer import initial
 
-        stored = weights.stored(self.weights, config.name)
+        package = self.weights if self.weights in PACKAGES else ""
+        source = locate(f"{package}/{config.name.rpartition('/')[2]}" if package else self.weights, None, self.entry)
+        stored, _ = initial.read(source)
         origin = stored[1]
         config, size = _resolved(self._as_stored(origin), self.image_size or origin.image_size)
         network = factory.build(config)
-        weights.put(network, stored, self.weights, config)
+        weights.put(network, stored, self.weights, config, source.entry)
         try:
             with busy(f"writing {path}, and comparing it with the network"):
                 difference = export(network, config, path, self.to, size, origin)
@@ -207,9 +213,11 @@ class Export(_Verb):
         return 0
 
     def _as_stored(self, origin: "Origin") -> Model:
-        """The network with as many classes as the file says, where the user does not."""
-        stored = origin.model.num_classes if origin.model else 0
-        return replace(self.model, num_classes=self.model.num_classes or stored)
+        """The network with the classes and the image size that the file says, where the user does not."""
+        stored, own = origin.model, self.model
+        if not stored:
+            return own
+        return replace(own, num_classes=own.num_classes or stored.num_classes, img_size=own.img_size or stored.img_size)
 
 
 def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
@@ -226,7 +234,7 @@ def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
     _refuse_any(range_problems(config, flags=True))
     # nothing is known of the sizes that a package's network takes, so that None is not looked at
     _refuse_any(registry.problems(config, size or 0, "--image-size", training=False))
-    return config, _package_image_size(config.name) if size is None else size
+    return config, (config.img_size or _package_image_size(config.name)) if size is None else size
 
 
 def _package_image_size(name: str) -> int:

@@ -6,6 +6,7 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -43,6 +44,7 @@ ELSEWHERE = {  # flags of timm's and torchvision's scripts that tyro finds nothi
     **dict.fromkeys(("--amp", "--amp-dtype", "--native-amp"), "--precision bf16 or fp16"),
     **dict.fromkeys(("--data-dir", "--data-path"), "--data"),
     **dict.fromkeys(("--img-size", "--input-size"), "--input.train-size, --input.eval-resize and --input.eval-crop"),
+    "--raw": "the setting entry, as raw",
     "--arch": "--model.name",
     "--opt": "the optimizer's name in a recipe's file",
     "--sched": "the schedule's name in a recipe's file",
@@ -73,6 +75,9 @@ def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> An
             registry=ranges.registry(),
             **default,
         )
+    if isinstance(settings := getattr(command, "settings", None), Recipe):
+        flags = [word.removeprefix("--").partition("=")[0].replace("-", "_") for word in ours if word.startswith("--")]
+        command = replace(command, settings=recipes.keeping(settings, words[0], flags))
     return command.behind(tuple(words[len(ours) + 1 :])) if has_more else command
 
 

@@ -30,8 +30,8 @@ class Train:
     but the kinds of its optimizer and schedule; the values shown are those of the recipe. A run directory that holds
     this recipe's run is continued.
 
-    Start it with `accelerate launch -m trainer train ...`, `torchrun -m trainer train ...` or `srun python -m trainer
-    train ...`, or, for one process, `provenet train ...`.
+    Start it with `accelerate launch "$(command -v provenet)" train ...`, `torchrun "$(command -v provenet)" train ...`
+    or `srun provenet train ...`, or, for one process, `provenet train ...`.
 
     Example: provenet train resnet50 --data /imagenet --output runs/r50
     """

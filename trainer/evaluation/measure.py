@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from data.catalog.manifest import Manifest
 from data.load import backends
@@ -17,7 +18,7 @@ from trainer.commit import commit
 from trainer.engine.step import Normalize
 from trainer.evaluation import outcome, passes
 from trainer.evaluation.labels import Labels
-from trainer.evaluation.predictions import VALID, Predictions
+from trainer.evaluation.predictions import ANSWERS, VALID, Predictions
 from trainer.evaluation.protocol import Protocol
 from trainer.evaluation.request import Request
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, description
@@ -33,35 +34,27 @@ class Task:
     subject: Subject
     protocol: Protocol
     images: Manifest
-    truth: Labels
+    truth: Labels | None
+    """None: no labels are known, and the answers come with their probabilities."""
     should_stop: Callable[[], bool]
     """Asked after each batch, agreed by all processes."""
+    answers: int = ANSWERS
+    """Answers to each image."""
 
 
 def measure(task: Task, runtime: Runtime) -> Predictions:
-    """Evaluate the network on every image once (collective); returns all answers in every process.
-
-    Raises:
-        UnusableWeightsError: The network cannot take the form that the protocol asks for, or gives no numbers.
-        UnusableBackendError: The loader asked for cannot do its work here.
-        TooManyBrokenError: Too many images broke since they were listed.
-        StopRequestedError: Asked to stop.
-    """
-    backend = _backend(task, runtime)
-    work = _pass(task, runtime, backend)
-    title = f"{task.subject.source.text}, {task.protocol.name}"
-    with counting(title, "images") if runtime.is_main else nullcontext(unwatched) as advance:
-        rows = passes.rows(work, advance).numpy()
-    if not np.isfinite(rows).all():
-        raise UnusableWeightsError(f"{task.subject.source.text}: its answers are no numbers; try --precision fp32")
-    answers = outcome.predictions(rows, task.images, task.truth)
+    """Evaluate the network on every image once, as `rows` does (collective); returns all answers in every process."""
+    truth = task.truth
+    assert truth
+    found, backend = rows(task, runtime)
+    answers = outcome.predictions(found, task.images, truth)
     answers.about.update(
         {
             **description(task.subject),
-            **_protocol(task),
+            **_protocol(task, truth),
             **outcome.figures(answers),
-            "broken": len(task.images.broken) + len(task.images) - int(rows[:, VALID].sum()),
-            "unlabelled": int((~task.truth.judged()).sum()),
+            "broken": len(task.images.broken) + len(task.images) - int(found[:, VALID].sum()),
+            "unlabelled": int((~truth.judged()).sum()),
             "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else "CPU",
             "world_size": runtime.world.world_size,
             "batch": task.request.batch,
@@ -74,6 +67,25 @@ def measure(task: Task, runtime: Runtime) -> Predictions:
     return answers
 
 
+def rows(task: Task, runtime: Runtime) -> tuple[NDArray[np.float64], Backend]:
+    """What `passes.rows` returns for the task, and the loader (collective).
+
+    Raises:
+        UnusableWeightsError: The network cannot take the form that the protocol asks for, or gives no numbers.
+        UnusableBackendError: The loader asked for cannot do its work here.
+        TooManyBrokenError: Too many images broke since they were listed.
+        StopRequestedError: Asked to stop.
+    """
+    backend = _backend(task, runtime)
+    work = _pass(task, runtime, backend)
+    title = f"{task.subject.source.text}, {task.protocol.name}"
+    with counting(title, "images") if runtime.is_main else nullcontext(unwatched) as advance:
+        found = passes.rows(work, advance).numpy()
+    if not np.isfinite(found).all():
+        raise UnusableWeightsError(f"{task.subject.source.text}: its answers are no numbers; try --precision fp32")
+    return found, backend
+
+
 def _backend(task: Task, runtime: Runtime) -> Backend:
     if task.protocol.kind == "multi-scale":
         return "threads"  # the only backend that reads whole images
@@ -81,17 +93,17 @@ def _backend(task: Task, runtime: Runtime) -> Backend:
     return backends.evaluating(chosen.backend)
 
 
-def _protocol(task: Task) -> dict[str, Any]:
+def _protocol(task: Task, truth: Labels) -> dict[str, Any]:
     return {
         "protocol": task.protocol.name,
         "protocol_words": task.protocol.words,
         "precision": task.request.precision or task.subject.precision,
-        "label_set": task.truth.name,
-        "label_words": task.truth.words,
+        "label_set": truth.name,
+        "label_words": truth.words,
         "labels": task.request.labels,
-        "class_order": task.truth.assumption,
-        "classes": len(task.truth.columns),
-        "num_classes": task.truth.num_classes,
+        "class_order": truth.assumption,
+        "classes": len(truth.columns),
+        "num_classes": truth.num_classes,
         "data": str(task.images.root),
         "val_sha256": task.images.fingerprint(),
     }
@@ -103,8 +115,11 @@ def _pass(task: Task, runtime: Runtime, backend: Backend) -> passes.Pass:
         network = passes.prepared(subject.network, task.protocol, subject.input.eval_crop)
     except ValueError as error:
         raise UnusableWeightsError(f"--protocol {task.protocol.name}: {subject.source.text}: {error}") from None
-    columns = torch.from_numpy(truth.columns)
-    column_of = torch.full((truth.num_classes,), 0).scatter(0, columns, torch.arange(len(columns)))
+    columns, targets = torch.arange(subject.num_classes), None
+    if truth:
+        columns = torch.from_numpy(truth.columns)
+        column_of = torch.full((truth.num_classes,), 0).scatter(0, columns, torch.arange(len(columns)))
+        targets = column_of[torch.from_numpy(truth.targets)].to(runtime.device)
     return passes.Pass(
         runtime=runtime,
         network=runtime.place(network, channels_last=True).eval(),
@@ -115,6 +130,7 @@ def _pass(task: Task, runtime: Runtime, backend: Backend) -> passes.Pass:
         batch=task.request.batch,
         max_broken=task.request.max_broken,
         columns=columns.to(runtime.device),
-        targets=column_of[torch.from_numpy(truth.targets)].to(runtime.device),
+        targets=targets,
+        answers=task.answers,
         should_stop=task.should_stop,
     )

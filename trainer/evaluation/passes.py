@@ -42,8 +42,10 @@ class Pass:
     """Largest share of the images that may be broken, 0 to 1."""
     columns: Tensor
     """(K,) int64 on the device: indices of the logits that are used."""
-    targets: Tensor
-    """(N,) int64 on the device: for each image of the manifest the index of its class in `columns`."""
+    targets: Tensor | None
+    """(N,) int64 on the device: for each image of the manifest the index of its class in `columns`; None: not known."""
+    answers: int = ANSWERS
+    """Answers to each image."""
     should_stop: Callable[[], bool]
     """Asked after each batch, agreed by all processes."""
 
@@ -60,7 +62,8 @@ def rows(work: Pass, advance: Progress) -> Tensor:
 
     Returns:
         (N', FIRST_ANSWER + k) float64 on the host, the columns as in `predictions`, of all processes; rows of
-        padding and of broken images are marked as not valid.
+        padding and of broken images are marked as not valid. Without targets, `INDEX`, `VALID`, then k probabilities
+        and k answers.
 
     Raises:
         TooManyBrokenError: A greater share than `max_broken` broke.
@@ -145,10 +148,12 @@ def _log_probabilities(work: Pass, images: Tensor) -> Tensor:
 def _rows(work: Pass, views: Tensor, indices: Tensor, valid: Tensor) -> Tensor:
     """Rows of a batch from (N, V, K) log-probabilities: the mean of the probabilities of the V views counts."""
     log_probabilities = views.logsumexp(1) - math.log(views.shape[1])  # (N, K)
-    best = log_probabilities.topk(min(ANSWERS, len(work.columns)), dim=1)
-    losses = -log_probabilities.gather(1, work.targets[indices][:, None])[:, 0]
-    columns = [indices.double(), valid.double(), losses.double(), best.values[:, 0].exp().double()]
-    return torch.cat([torch.stack(columns, 1), work.columns[best.indices].double()], 1)
+    best = log_probabilities.topk(min(work.answers, len(work.columns)), dim=1)
+    figures = [best.values.exp()]
+    if work.targets is not None:
+        figures = [-log_probabilities.gather(1, work.targets[indices][:, None]), best.values[:, :1].exp()]
+    columns = (indices[:, None], valid[:, None], *figures, work.columns[best.indices])
+    return torch.cat([column.double() for column in columns], 1)
 
 
 def prepared(network: nn.Module, protocol: Protocol, image_size: int) -> nn.Module:

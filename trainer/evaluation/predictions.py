@@ -206,9 +206,13 @@ def write_comparison(comparison: Comparison, first: Predictions, second: Predict
 
 def write_csv(file: Path, rows: Iterable[Sequence[Any]]) -> None:
     """Write a table, all or nothing."""
+    write_text(file, csv_text(rows))
+
+
+def csv_text(rows: Iterable[Sequence[Any]], end: str = "\r\n") -> str:
     text = StringIO(newline="")
-    csv.writer(text).writerows(rows)
-    write_text(file, text.getvalue())
+    csv.writer(text, lineterminator=end).writerows(rows)
+    return text.getvalue()
 
 
 def differences(first: Predictions, second: Predictions) -> list[tuple[Any, ...]]:

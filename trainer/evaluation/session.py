@@ -46,7 +46,7 @@ def evaluate(request: Request, sources: list[Source], world: World) -> None:
     # read first, as it takes no time
     stored = [predictions.load(one.file) if one.kind == "predictions" and one.file else None for one in sources]
     subjects = [load_subject(source) for source in sources if source.kind != "predictions"]
-    runtime = Runtime(world, _precision(request, subjects, world), request.threads) if subjects else None
+    runtime = Runtime(world, precision(request, subjects, world), request.threads) if subjects else None
     each = request if len(sources) == 1 else replace(request, output=None)  # the output is the comparison's
     measured = iter([_evaluated(each, subject, runtime) for subject in subjects] if runtime else [])
     answers = [next(measured) if known is None else known for known in stored]
@@ -56,15 +56,15 @@ def evaluate(request: Request, sources: list[Source], world: World) -> None:
         runtime.close()
 
 
-def _precision(request: Request, subjects: list[Subject], world: World) -> Precision:
+def precision(request: Request, subjects: list[Subject], world: World) -> Precision:
     wanted: set[Precision] = {request.precision or subject.precision for subject in subjects}
     if len(wanted) > 1:
         both = " and ".join(sorted(wanted))
         raise UnusableWeightsError(f"--compare: the two were trained in {both}; name one of them by --precision")
-    (precision,) = wanted
-    if precision == "bf16" and (problems := preflight.precision_problems(precision, world)):
+    (one,) = wanted
+    if one == "bf16" and (problems := preflight.precision_problems(one, world)):
         raise UnusableWeightsError("\n".join(problems))
-    return precision
+    return one
 
 
 def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predictions:
@@ -79,19 +79,20 @@ def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predicti
     truth = labels.of(images, where.name, subject.num_classes, names, guessed=guessed)
     if runtime.is_main and truth.assumption:
         _say([truth.assumption])
+    truth = labels.with_file(truth, images, request.labels) if request.labels else truth
     task = Task(
         request=request,
         subject=subject,
         protocol=protocol,
         images=images,
-        truth=labels.with_file(truth, images, request.labels) if request.labels else truth,
+        truth=truth,
         should_stop=lambda: runtime.any(False),  # a process that has failed is noticed at the next batch
     )
     answers = measure(task, runtime)
     if runtime.is_main:
         folder = folder if request.output else outcome.free(folder, answers)
-        outcome.write(answers, task.truth, folder)
-        _say([*outcome.lines(answers, task.truth), f"  written to {folder}"])
+        outcome.write(answers, truth, folder)
+        _say([*outcome.lines(answers, truth), f"  written to {folder}"])
     return answers
 
 

@@ -68,7 +68,8 @@ def _stored(source: Source) -> Subject:
     if model is None:
         raise UnusableWeightsError(f"weights: {source.text} does not say which network it is of; name it by --recipe")
     network = factory.build(model)
-    weights.put(network, stored, str(source.file), model)
+    chosen = weights.put(network, stored, str(source.file), model, source.entry)
+    source = replace(source, which="ema") if chosen.is_averaged else source
     run = source.run
     train = load(run.manifest("train"), run.path) if run and run.manifest("train").exists() else None
     return subject(source, network, model, train, origin)
@@ -99,8 +100,7 @@ def subject(
 def _packaged(source: Source) -> Subject:
     from models import reference  # here, as it imports timm and torchvision for seconds
 
-    package, _, name = source.text.partition("/")
-    published = reference.published(package, name)
+    published = reference.published(*source.package)
     squares = EvalViews(
         side=published.crop,
         resize=published.resize or None,
@@ -118,7 +118,7 @@ def _packaged(source: Source) -> Subject:
         input=InputConfig(mean=(red, green, blue), std=(red_std, green_std, blue_std), eval_crop=published.crop),
         protocol=Protocol(squares=squares),
         precision="fp32",
-        classes=_usual_classes(num_classes),
+        classes=published.classes or _usual_classes(num_classes),
         guessed=False,
         weights_sha256=fingerprint(network.state_dict()),
         published_top1=published.top1,

@@ -14,6 +14,7 @@ from data.catalog import known
 from data.catalog.manifest import Manifest
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
+from trainer import variables
 from trainer.commit import commit
 from trainer.context import RunContext
 from trainer.engine.state import TrainState, headline
@@ -50,6 +51,7 @@ def environment(runtime: Runtime, loader: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
         "commit": commit(),
+        **({"variables": set_here} if (set_here := variables.of_numbers()) else {}),
     }
 
 

@@ -21,6 +21,7 @@ from trainer.optim.config import (
 from trainer.recipe.decode import encode
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Followed = Literal["mean", "std", "train_size", "eval_resize", "eval_crop"]
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]
 
 
@@ -29,14 +30,19 @@ class InitConfig:
     """The weights that a run begins from."""
 
     weights: str | None = None
-    """Trained weights to begin from: a run directory, a file of weights, timm/NAME[.TAG] or torchvision/NAME[.WEIGHTS].
-    None: random ones."""
+    """Trained weights to begin from: a run directory, a file of weights, timm/NAME[.TAG], torchvision/NAME[.WEIGHTS],
+    hf-hub:OWNER/NAME or local-dir:FOLDER. None: random ones."""
+    entry: str | None = None
+    """Which weights of a run or file that holds several: raw, ema, or the name of an entry in the file, such as
+    state_dict. None: those that fit the network best; of a file with both and of a run, the moving average."""
     head: Literal["keep", "new"] | None = None
     """Keep the classifier of these weights, or begin with a new one. None: a new one where the number of classes
     differs."""
     freeze: tuple[str, ...] | None = None
     """Weights that are not trained: backbone (all but the classifier), or patterns of their names, such as layer1.*.
     BatchNorm keeps its statistics there."""
+    keep: tuple[Followed, ...] | None = None
+    """Settings of `input` that do not follow these weights; those that the recipe's file or a flag states never do."""
     sha256: str | None = None
     """SHA-256 of these weights (names, shapes, values), which the first start of a run fills in; given, they must have
     it."""

@@ -16,7 +16,7 @@ from trainer.recipe.decode import encode
 def recipe_hash(recipe: Recipe) -> str:
     """Hex digest of all fields: runs with the same digest are the same experiment, wherever their weights lay."""
     if recipe.init.sha256:
-        recipe = replace(recipe, init=replace(recipe.init, weights=None))
+        recipe = replace(recipe, init=replace(recipe.init, weights=None, entry=None))
     return hashlib.sha256(json.dumps(encode(recipe), sort_keys=True).encode()).hexdigest()
 
 

@@ -116,6 +116,17 @@ def test_evaluation_leaves_the_image_out_and_keeps_the_others(images: Manifest, 
 
 
 @pytest.mark.parametrize("backend", BACKENDS)
+def test_an_evaluation_goes_on_though_every_image_is_broken(images: Manifest, backend: Backend) -> None:
+    for index in range(24):
+        damage(images.path(index), KINDS[index % len(KINDS)])
+    with without_privileges(), closing(eval_loader(backend, images, 10, max_broken=1.0)) as loader:
+        batches = list(loader.epoch(0))
+    assert not any(batch.valid.any() or batch.images.any() for batch in batches)
+    broken = {image.name for batch in batches for image in batch.broken}
+    assert broken == {str(images.path(index)) for index in range(24)}
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
 def test_more_broken_images_than_bearable_end_the_run(images: Manifest, backend: Backend) -> None:
     for index in (3, 4, 5):
         damage(images.path(index), "missing")

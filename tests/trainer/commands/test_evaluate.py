@@ -78,7 +78,7 @@ REFUSALS = {
     ),
     "recipe": (["net.safetensors", *DATA, "--recipe", "resnet5O"], "recipe: 'resnet5O' is unknown; did you mean"),
     "idle recipe": (["timm/resnet18", *DATA, "--recipe", "resnet50"], "--recipe: is for a file of weights, and none"),
-    "idle raw": (["net.safetensors", *DATA, "--raw"], "--raw: is for a run directory, and none is named"),
+    "idle entry": (["timm/resnet18", *DATA, "--entry", "raw"], "--entry: is for a run directory or a file of weights"),
     "three": (
         ["--compare", "one.npz", "two.npz", "other.npz"],
         "--compare: takes two, not 3: one.npz, two.npz, other.npz",

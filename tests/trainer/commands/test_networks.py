@@ -29,7 +29,8 @@ BAD = [
     (["list", "timm/resnet18"], "'timm/resnet18' is none of ours"),
     (["validate", "resnet5O"], "did you mean resnet50"),
     (["validate", "resnet20", "--batch", "1"], "--batch: 1; must be at least 2"),
-    (["export", "resnet18", "--weights", "absent.pt", "--to", "pt2"], "weights: absent.pt is not a file"),
+    (["export", "resnet18", "--weights", "absent.pt", "--to", "pt2"], "WEIGHTS: 'absent.pt' names no weights"),
+    (["export", "resnet20", "--weights", "torchvision", "--to", "pt2"], "'torchvision/resnet20' is unknown; did you"),
     (["export", "resnet18", "--weights", "x", "--to", "pt2", "--output", "no/x.pt2"], "--output: no is not a folder"),
     (["export", "resnet18", "--weights", "x", "--to", "pt2", "--output", "x.bin"], "name a file that ends in .pt2"),
 ]

@@ -76,6 +76,7 @@ def test_figures_say_of_what_and_how_they_are(task: Task, runtime: Runtime) -> N
 
 def test_images_that_broke_are_counted_once_and_those_without_a_label_apart(task: Task, runtime: Runtime) -> None:
     task.images.path(0).unlink()
+    assert task.truth
     truth = replace(task.truth, accepted=[frozenset({1}), frozenset({2}), frozenset(), frozenset({1, 3})])
     found = measure(replace(task, truth=truth), runtime)
     expected = {"top1": 50.0, "images": 2, "broken": 1, "unlabelled": 1}

@@ -59,6 +59,17 @@ def test_weights_have_one_fingerprint_in_every_format(file: Path, tmp_path: Path
     assert other.weights_sha256 != fingerprint(network.state_dict())
 
 
+def test_of_another_trainer_s_file_the_average_is_evaluated_or_what_was_asked_for(file: Path, tmp_path: Path) -> None:
+    raw = load_subject(locate(str(file), None)).network.state_dict()
+    torch.save({"state_dict": raw, "state_dict_ema": {name: value + 1 for name, value in raw.items()}}, tmp_path / "w")
+    recipe = tmp_path / "recipe.yml"
+    recipe.write_text("{model: {name: resnet20, num_classes: 1000}}")
+    for entry, which, bias in ((None, "ema", raw["fc.bias"] + 1), ("raw", "raw", raw["fc.bias"])):
+        found = load_subject(locate(str(tmp_path / "w"), str(recipe), entry))
+        assert torch.equal(found.network.get_parameter("fc.bias"), bias)
+        assert description(found)["weights"] == which
+
+
 def test_what_is_said_of_it_names_the_weights_as_the_user_did(file: Path) -> None:
     found = description(load_subject(locate(str(file), None)))
     assert (found["weights_of"], found["model"], found["weights"]) == (str(file), "resnet20", "raw")

@@ -15,7 +15,8 @@ from trainer.recipe.checks import recipe_problems
 from trainer.recipe.config import Recipe
 from trainer.recipe.schedule import learning_rate
 
-IMAGENET, CIFAR, DEMO = 1_281_167, 50_000, 4_000  # training images
+IMAGENET, CIFAR, DEMO, OWN = 1_281_167, 50_000, 4_000, 6_400  # training images
+ON_OWN_IMAGES = ("finetune", "linear_probe")  # of which no figure is published
 
 README = (recipes.FOLDER / "README.md").read_text()
 CITATION = re.compile(r"\b\d{4}\.\d{5}\b|github\.com/[\w.-]+/[\w.-]+")
@@ -60,6 +61,15 @@ def ffcv(points: dict[int, float]) -> Curve:
 
 CURVES: dict[str, Curve] = {
     "demo": Curve(steps_per_epoch=62, points={0: 0.1 / 63, 62: 0.1, 279: 0.05, 495: 1.31e-6}),
+    # 1e-3 * 64 / 256 after 2 of 20 epochs, then 1e-6 + (2.5e-4 - 1e-6) (1 + cos(pi (epoch - 2) / 18)) / 2
+    "finetune": Curve(
+        steps_per_epoch=100,
+        points={0: 2.5e-4 / 201, 199: 2.5e-4 * 200 / 201, 200: 2.5e-4, 650: 2.1353479e-4, 1100: 1.255e-4, 1999: 1e-6},
+    ),
+    # 0.1 * 64 / 256 (1 + cos(pi epoch / 90)) / 2
+    "linear_probe": Curve(
+        steps_per_epoch=100, points={0: 0.025, 2250: 0.021338835, 4500: 0.0125, 6750: 0.0036611652, 8999: 0.0}
+    ),
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152"), imagenet_steps(90)),
     **dict.fromkeys(("resnet50_v1", "plain18", "plain34", "ghost_resnet50"), imagenet_steps(90)),
     **dict.fromkeys(("resnext50_32x4d", "resnext101_32x4d", "resnext101_64x4d"), imagenet_steps(100)),
@@ -133,6 +143,9 @@ STRIKES_A3 = Seen(size=160, policy="randaugment", ops_and_magnitude=(1, 18), mix
 
 SEEN: dict[str, Seen] = {
     "demo": Seen(size=64, area=(0.35, 1.0)),
+    # 2111.06377, Table 9: RandAugment 9 / 0.5 of 10: 27 of 30, one operation on average; FINETUNE.md: erasing
+    "finetune": Seen(policy="randaugment", ops_and_magnitude=(1, 27), erasing=0.25, smoothing=0.1),
+    "linear_probe": USUAL,
     **dict.fromkeys(("resnet18", "resnet34", "resnet50", "resnet101", "resnet152", "resnet50_v1"), USUAL),
     **dict.fromkeys(("plain18", "plain34", "ghost_resnet50"), USUAL),
     **dict.fromkeys(("resnext50_32x4d", "resnext101_32x4d", "resnext101_64x4d"), RESNEXT),
@@ -182,6 +195,8 @@ def seen(recipe: Recipe) -> Seen:
 # optimizer, its decay, and whether norms and biases are decayed
 DECAYS: dict[str, tuple[str, float, bool]] = {
     "demo": ("sgd", 5e-4, True),
+    "finetune": ("adamw", 0.05, False),
+    "linear_probe": ("sgd", 0.0, True),
     "cifar_resnext29_8x64d": ("sgd", 5e-4, True),
     "inception_v3": ("rmsprop_tf", 4e-5, False),
     "ghostnet_100": ("sgd", 4e-5, False),
@@ -195,6 +210,8 @@ USUAL_DECAY = ("sgd", 1e-4, True)  # 1512.03385, section 3.4; fb.resnet.torch, R
 
 
 def images(name: str) -> int:
+    if name in ON_OWN_IMAGES:
+        return OWN
     return DEMO if name == "demo" else CIFAR if name.startswith("cifar_") else IMAGENET
 
 
@@ -224,7 +241,7 @@ def test_a_recipe_is_short_and_says_where_it_is_from(name: str) -> None:
     assert any(line.startswith("# Source: ") for line in head)
 
 
-@pytest.mark.parametrize("name", [name for name in recipes.names() if name != "demo"])
+@pytest.mark.parametrize("name", sorted({*recipes.names()} - {"demo", *ON_OWN_IMAGES}))
 def test_a_recipe_has_an_aim_of_as_many_epochs(name: str) -> None:
     recipe, aim = recipes.load(name), TARGETS[name][0]
     assert aim.epochs == recipe.epochs
@@ -255,6 +272,12 @@ def test_the_learning_rate_passes_through_the_source_s_points(name: str) -> None
 @pytest.mark.parametrize("name", recipes.names())
 def test_images_are_augmented_as_the_source_says(name: str) -> None:
     assert seen(recipes.load(name)) == SEEN[name]
+
+
+def test_what_the_recipes_for_own_images_train_is_their_source_s() -> None:
+    tuned, probed = map(recipes.load, ON_OWN_IMAGES)
+    assert (tuned.optimizer.layer_decay, tuned.optimizer.no_decay, tuned.init.freeze) == (0.75, "network", None)
+    assert (probed.init.freeze, probed.init.head) == (("backbone",), "new")
 
 
 @pytest.mark.parametrize("name", recipes.names())

@@ -1,0 +1,128 @@
+"""The weights of one network among all that a checkpoint holds: at whatever depth, behind whatever prefix."""
+
+import re
+from collections import deque
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+_AVERAGED = re.compile(r"(?:^|[._])ema(?:[._]|$)")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """A place in a checkpoint where a network's tensors may be."""
+
+    path: str
+    """Keys of the mappings around the tensors, joined by dots; empty for the outermost."""
+    tensors: Mapping[str, Tensor]
+    """All of the mapping there."""
+    prefix: str
+    """What stands before the network's own keys, such as `module.`."""
+    fits: int
+    """How many of the tensors have a name and the shape of one of the network's."""
+    named: int
+    """How many have a name of the network's."""
+
+    @property
+    def name(self) -> str:
+        """What a user calls it."""
+        return ".".join(part for part in (self.path, self.prefix.rstrip(".")) if part)
+
+    @property
+    def is_averaged(self) -> bool:
+        return bool(_AVERAGED.search(self.name))
+
+    def is_meant(self, entry: str | None) -> bool:
+        """Whether a user's word for an entry means this one."""
+        if entry in ("raw", "ema"):
+            return self.is_averaged == (entry == "ema")
+        return entry is None or f"{self.name}.".startswith(f"{entry}.")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Chosen:
+    """A network's weights, and where in the file they were."""
+
+    state: Mapping[str, Tensor]
+    is_averaged: bool
+    note: str
+    """What else could have been chosen, for the user; empty where the file is nothing but this."""
+
+
+def chosen(content: Any, shapes: Mapping[str, torch.Size], entry: str | None = None) -> Chosen:
+    """The tensors that have most names and shapes in common with a network's; of equal ones an average, or the first.
+
+    Args:
+        content: What a file holds.
+        shapes: Of the network's tensors, by each name that they may have.
+        entry: raw or ema, where a file has both; or the name of an entry, as it is in the file.
+
+    Raises:
+        ValueError: It holds no tensors, or has no such entry.
+    """
+    every = [one for path, tensors in _mappings(content) for one in _entries(path, tensors, shapes)]
+    most = max((one.named for one in every), default=0)
+    known = [one for one in every if 2 * one.named > most] or every  # not a block whose layers are named as the stem's
+    meant = [one for one in known if one.is_meant(entry)]
+    if not known:
+        raise ValueError("holds no state dict: no tensors by name")
+    if not meant:
+        names = dict.fromkeys(repr(one.name) for one in known if one.name)
+        raise ValueError(f"has no entry {entry!r}; it holds {', '.join(names) or 'one network alone'}")
+    best = max(meant, key=lambda one: (one.fits, one.named or len(one.tensors), one.is_averaged))
+    others = [repr(one.name) for one in known if one is not best and one.fits == best.fits and one.fits]
+    instead = f", not {', '.join(others)} (the setting entry chooses)" if others else ""
+    note = f"took {best.name!r} of the file{instead}" if best.name else ""
+    return Chosen(state=_stripped(best, every, shapes), is_averaged=best.is_averaged, note=note)
+
+
+def _mappings(content: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
+    """Every mapping of names to tensors in nested dicts and lists, with the keys that lead to it."""
+    waiting, seen = deque([("", content)]), set[int]()
+    while waiting:
+        path, item = waiting.popleft()
+        if id(item) in seen or not isinstance(item, Mapping | list | tuple):
+            continue
+        seen.add(id(item))  # a pickle may hold itself
+        pairs = list(item.items() if isinstance(item, Mapping) else enumerate(item))
+        tensors: dict[str, Tensor] = {
+            str(key): value.detach() for key, value in pairs if isinstance(key, str) and _is_weight(value)
+        }
+        if tensors:
+            yield path, tensors
+        waiting += [(f"{path}.{key}" if path else str(key), value) for key, value in pairs]
+
+
+def _is_weight(value: object) -> bool:
+    return isinstance(value, Tensor) and value.layout == torch.strided and not value.is_quantized
+
+
+def _entries(path: str, tensors: Mapping[str, Tensor], shapes: Mapping[str, torch.Size]) -> Iterator[Entry]:
+    counts: dict[str, list[int]] = {"": [0, 0]}
+    for key, value in tensors.items():
+        for start in (0, *(dot.end() for dot in re.finditer(r"\.", key))):
+            if (name := key[start:]) in shapes:
+                count = counts.setdefault(key[:start], [0, 0])
+                count[0] += value.shape == shapes[name]
+                count[1] += 1
+    for prefix, (fits, named) in counts.items():
+        yield Entry(path=path, tensors=tensors, prefix=prefix, fits=fits, named=named)
+
+
+def _stripped(best: Entry, every: list[Entry], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
+    """The tensors behind the prefix, and what else of the network lies beside it, as a classifier behind another."""
+    state = _behind(best.prefix, best.tensors)
+    beside = {key: value for key, value in best.tensors.items() if not key.startswith(best.prefix)}
+    depth = best.prefix.count(".")  # deeper ones are blocks of another network
+    near = [one for one in every if one.tensors is best.tensors and one.prefix.count(".") <= depth]
+    prefixes = [one.prefix for one in sorted(near, key=lambda one: one.fits)]
+    rest = {name: value for prefix in prefixes for name, value in _behind(prefix, beside).items() if name in shapes}
+    return {**rest, **state}
+
+
+def _behind(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
