@@ -7,7 +7,7 @@ from pathlib import Path
 
 from data.catalog import archive
 from data.catalog.listing import Entry, Listing
-from data.catalog.tree import Tree, is_image
+from data.catalog.tree import files, is_hidden, is_image
 from data.names import shown
 
 STANDARD_INPUT = "-"
@@ -63,10 +63,7 @@ def _found(path: Path, word: str) -> list[str] | str:
         return [word]
     if not path.is_dir():
         return f"{word} {'is no file and no folder' if path.exists() else 'does not exist'}; {EXPECTED}"
-    whole = path.absolute()
-    images = [
-        str(path / entry.name[len(whole.name) + 1 :]) for entry in Tree(whole.parent, (whole.name,)).listing().entries
-    ]
+    images = [str(path / name) for name in files(path)[0]]
     images += sorted(map(str, path.rglob(f"[!.]*{SHARD}")))
     return images or f"{word} holds no image; {EXPECTED}"
 
@@ -76,7 +73,7 @@ def _inside(tars: Sequence[str]) -> Iterator[Entry]:
     for number, tar in enumerate(tars):
         try:
             for member in archive.plain(Path(tar)):
-                if is_image(member.name) and not Path(member.name).name.startswith("."):
+                if is_image(member.name) and not any(map(is_hidden, member.name.split("/"))):
                     yield Entry(0, member.name, number, member.offset, member.size)
         except archive.ArchiveError as error:
             raise UnusableImagesError(shown(error)) from None
