@@ -179,7 +179,7 @@ def test_each_layout_is_listed(name: str, tmp_path: Path) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "official archives": (
-        lambda root: put(root, "ILSVRC2012_img_train.tar"),
+        lambda root: put(root, "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"),
         (),
         "ROOT/ILSVRC2012_img_train.tar is an official archive: provenet prepare imagenet OUT --train-tar F",
     ),
