@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from data.catalog import archive, tree
+from data.catalog import archive
 from data.catalog.listing import Entry, Listing
-from data.catalog.tree import is_hidden, is_image
+from data.catalog.tree import files, is_hidden, is_image
 from data.names import shown
 
 STANDARD_INPUT = "-"
@@ -63,9 +63,9 @@ def _found(path: Path, word: str, notes: list[str]) -> list[str] | str:
         return [word]
     if not path.is_dir():
         return f"{word} {'is no file and no folder' if path.exists() else 'does not exist'}; {EXPECTED}"
-    below, start = tree.below(path), len(path.absolute().name) + 1
-    images = [str(path / entry.name[start:]) for entry in below.entries]
-    notes += below.notes
+    names, left_out = files(path)
+    images = [str(path / name) for name in names]
+    notes += left_out
     images += sorted(map(str, path.rglob(f"[!.]*{SHARD}")))
     return images or f"{word} holds no image; {EXPECTED}"
 
