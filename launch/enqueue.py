@@ -205,6 +205,7 @@ _ADVICE = {
     "generic resource": "--gpus-per-node: `sinfo -o '%P %G'` shows the nodes' GPUs",
     "feature": "--constraint: `sinfo -o '%P %f'` lists the nodes' features",
     "reservation": "--reservation: `scontrol show reservation` lists those there are",
+    "unrecognized option": "--sbatch: `man sbatch` lists the options there are",
     "node name": "--exclude: `sinfo -N` lists the nodes",
 }
 

@@ -3,8 +3,32 @@
 import os
 import re
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Literal
+
+SLURM = ("sbatch", "srun")
+_TASKS = "use --gpus-per-node or --processes-per-node"
+_BOTH = {
+    "nodes": "use --nodes",
+    "ntasks": _TASKS,
+    "ntasks-per-node": _TASKS,
+    "cpus-per-task": "use --cpus-per-process",
+}
+_SBATCH = {
+    **{name: f"use --{name}" for name in ("partition", "account", "qos", "constraint", "exclude", "reservation")},
+    **dict.fromkeys(("output", "error", "open-mode"), "its log is in the run directory"),
+    **dict.fromkeys(("requeue", "no-requeue"), "use --retries"),
+    **dict.fromkeys(("parsable", "quiet", "wait", "test-only", "wrap", "help", "version"), "leave it out"),
+    "gpus-per-node": "use --gpus-per-node",
+    "mem": "use --memory-gb",
+    "time": "use --hours",
+    "signal": "use --grace-s",
+    "job-name": "it is the run directory's name",
+    "array": "use provenet array",
+}
+_SRUN = dict.fromkeys(("label", "kill-on-bad-exit", "output", "error", "input"), "leave it out")
+"""Slurm's options that are set here, and what to do instead."""
 
 MARGIN_S = 60  # Slurm checks limits every 30 s, and counts them in minutes
 
@@ -49,6 +73,10 @@ class ClusterConfig:
     """NAME=VALUE, set for the job, or NAME, with its current value; no others are in the script. May be repeated."""
     setup: tuple[str, ...] = ()
     """Shell command that the job's script runs first, such as 'module load cuda'. May be repeated."""
+    sbatch: tuple[str, ...] = ()
+    """KEY=VALUE or KEY: an option of sbatch without a flag here, such as mail-type=END. May be repeated."""
+    srun: tuple[str, ...] = ()
+    """The same of srun, which starts the processes, such as gpu-bind=none. May be repeated."""
 
     @property
     def tasks_per_node(self) -> int:
@@ -66,6 +94,8 @@ def cluster_problems(cluster: ClusterConfig) -> list[str]:
         *(_local_problems(cluster) if cluster.cluster == "local" else []),
         *_text_problems(cluster),
         *_env_problems(cluster.env),
+        *_option_problems("sbatch", cluster.sbatch, {**_BOTH, **_SBATCH}),
+        *_option_problems("srun", cluster.srun, {**_BOTH, **_SRUN}),
     ]
 
 
@@ -98,6 +128,7 @@ def _local_problems(cluster: ClusterConfig) -> list[str]:
     ]
     if cluster.setup:
         problems.append("--setup: --cluster local has no script; run it before this command")
+    problems += [f"--{name}: --cluster local has no Slurm; leave it out" for name in SLURM if getattr(cluster, name)]
     return problems
 
 
@@ -105,7 +136,7 @@ def _text_problems(cluster: ClusterConfig) -> list[str]:
     """Text that would break a line of the script."""
     values: dict[str, object] = {one.name: getattr(cluster, one.name) for one in fields(cluster)}
     texts = [(name, value) for name, value in values.items() if isinstance(value, str)]
-    texts += [("env", text) for text in cluster.env] + [("setup", text) for text in cluster.setup]
+    texts += [(name, text) for name in ("env", "setup", *SLURM) for text in getattr(cluster, name)]
     return [
         f"--{name.replace('_', '-')}: {text!r} holds a control character; leave it out"
         for name, text in texts
@@ -124,3 +155,21 @@ def _env_problems(entries: tuple[str, ...]) -> list[str]:
         elif not has_value and name not in os.environ:
             problems.append(f"--env: {name} is not set here; give {name}=VALUE")
     return problems
+
+
+def options(entries: tuple[str, ...]) -> dict[str, str | bool]:
+    """Slurm's options by name, with True for those without a value."""
+    pairs = (entry.partition("=") for entry in entries)
+    return {key: value if equals else True for key, equals, value in pairs}
+
+
+def _option_problems(flag: str, entries: tuple[str, ...], ours: Mapping[str, str]) -> list[str]:
+    problems: list[str] = []
+    for entry in entries:
+        key = entry.partition("=")[0]
+        if not re.fullmatch(r"[a-z][a-z0-9-]+", key):
+            problems.append(f"--{flag}: {key!r} is not the long name of an option; expected KEY=VALUE or KEY")
+        elif key in ours:
+            problems.append(f"--{flag}: {key} is set for every job; {ours[key]}")
+    keys = [entry.partition("=")[0] for entry in entries]
+    return [*problems, *(f"--{flag}: {key} is given twice" for key in {key for key in keys if keys.count(key) > 1})]

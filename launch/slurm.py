@@ -24,7 +24,7 @@ from submitit.slurm.slurm import _make_sbatch_string  # pyright: ignore[reportPr
 
 from launch import pinned, scheduler
 from launch.job import TrainJob, together
-from launch.site import ClusterConfig
+from launch.site import ClusterConfig, options
 
 NEVER_STARTS = ("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints")
 
@@ -145,13 +145,21 @@ def log(folder: Path, job: str) -> Path:
     return JobPaths(folder, job).stdout
 
 
+def applying(cluster: ClusterConfig, environment: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The variables SBATCH_* that act on a job, as none of its flags says otherwise."""
+    flags = [name for field, names in _IF_SET.items() if getattr(cluster, field) for name in names]
+    flags += [key.replace("-", "_").upper() for key in options(cluster.sbatch)]
+    hidden = {f"SBATCH_{name}" for name in (*_ALWAYS, *flags)}
+    theirs = {name: value for name, value in sorted(environment.items()) if name.startswith("SBATCH_")}
+    return {name: value for name, value in theirs.items() if name not in hidden}
+
+
 @contextmanager
 def _without_overrides(cluster: ClusterConfig) -> Generator[None]:
-    """Hide variables SBATCH_* that would override flags; others apply, as to every sbatch."""
-    flags = [name for field, names in _IF_SET.items() if getattr(cluster, field) for name in names]
-    before = dict(os.environ)
-    for name in (*_ALWAYS, *flags):
-        os.environ.pop(f"SBATCH_{name}", None)
+    """Hide variables SBATCH_* that would override flags."""
+    before, kept = dict(os.environ), applying(cluster)
+    for name in [name for name in os.environ if name.startswith("SBATCH_") and name not in kept]:
+        del os.environ[name]
     try:
         yield
     finally:
@@ -203,6 +211,7 @@ def _parameters(jobs: list[TrainJob], name: str, folder: Path) -> dict[str, Any]
             "output": str(log(folder, task)),
             "requeue": True,  # after a node failure or a preemption, by Slurm itself
             **({"reservation": cluster.reservation} if cluster.reservation else {}),
+            **options(cluster.sbatch),
         },
     }
     return {key: value for key, value in parameters.items() if value is not None}

@@ -21,15 +21,13 @@ def nothing(split: Contents, expected: str = EXPECTED) -> str | None:
     """What a split has nothing of, with what was expected, for the user; None where it has images."""
     if split.images:
         return None
-    if found := foreign.named(split.root):
-        return found
     if split.classes:
-        return f"{split.root} holds no image; {expected}"
+        return foreign.explained(f"{split.root} holds no image; {expected}", split.root)
     # ImageNet's own validation archive unpacks to 50,000 files in one folder
     flat = any(is_image(entry.name) for entry in split.root.iterdir())
     flag = "--train-labels" if split.root.name == "train" else "--val-labels"
     remedy = f"its images must be sorted into class folders, or {flag} FILE names their classes; " if flat else ""
-    return f"{split.root} holds no class folder; {remedy}{expected}"
+    return foreign.explained(f"{split.root} holds no class folder; {remedy}{expected}", split.root)
 
 
 def misfits(train: Contents, val: Contents, num_classes: int, global_batch: int) -> list[str]:

@@ -151,8 +151,9 @@ def find(root: Path, flags: Layout = NONE) -> DataSet:
     """Look once at what lies at a path, which need not exist; `flags` say what the folders do not."""
     said, pickles = layout.chosen(flags), cifar.find(root)
     folders, labels = ({}, {}) if pickles else layout.places(root, said)
-    sharded = frozenset(split for split in SPLITS if shards.exist(root, split, folders.get(split, root / split)))
-    return DataSet(root, pickles, sharded, said, folders, labels)
+    whole = dict.fromkeys(SPLITS, "train") if said.val_share else {split: split for split in SPLITS}
+    sharded = [split for split in SPLITS if shards.exist(root, whole[split], folders.get(split, root / split))]
+    return DataSet(root, pickles, frozenset(sharded), said, folders, labels)
 
 
 def journal_file(folder: Path, split: str) -> Path:

@@ -6,19 +6,16 @@ from itertools import islice
 from pathlib import Path
 
 MOST = 50  # entries of a folder that are looked at
-WRITE = (
-    "write its images to DATA/train/<class>/ and DATA/val/<class>/, or into tar shards with a.jpg and a.cls for each"
-)
+WRITE = "write its images to DATA/train/<class>/ and DATA/val/<class>/, or to tar shards with a.jpg and a.cls for each"
+OFFICIAL = "provenet prepare imagenet OUT --train-tar F --val-tar F --devkit F"
 FORMATS = (
-    (
-        r"ILSVRC2012_img_(train|val)\.tar",
-        "an official archive: provenet prepare imagenet OUT --train-tar F --val-tar F --devkit F",
-    ),
+    (r"ILSVRC2012_img_(train|val)\.tar", f"an official archive: {OFFICIAL}"),
     (r".+\.(tar\.\w+|tgz|txz)", "compressed, without random access: gunzip makes a shard of it, tar xf a folder"),
     (r".+\.(zip|7z|rar)", "an archive without random access: unpack it into a folder"),
+    (r".+\.parquet", "Hugging Face's: provenet prepare imagenet OUT --parquet FOLDER makes a tree of it"),
     (
-        r".+\.(parquet|arrow)",
-        "Hugging Face's: provenet prepare imagenet OUT --parquet FOLDER makes files or shards of parquet",
+        r".+\.arrow",
+        "a cache of Hugging Face's datasets: write it by to_parquet, for provenet prepare imagenet --parquet",
     ),
     (r".+\.tfrecords?(-.*)?", f"TensorFlow's records (TFDS), which only TensorFlow reads: {WRITE}"),
     (r"(data|lock)\.mdb|.+\.lmdb", f"an LMDB, whose keys and values have no common form: {WRITE}"),
@@ -29,20 +26,15 @@ FORMATS = (
 )
 
 
-def named(path: Path) -> str | None:
-    """A file at or below a path that is of a known format, and what to do, for the user; None where there is none."""
-    for file in _files(path):
-        for pattern, advice in FORMATS:
-            if re.fullmatch(pattern, file.name):
-                return f"{file} is {advice}"
-    return None
+def explained(problem: str, path: Path) -> str:
+    """Why there are no images at a path, with the first file there that is of these formats, and what to do."""
+    kinds = ((file, advice) for file in _files(path) for form, advice in FORMATS if re.fullmatch(form, file.name))
+    return next((f"{problem}; {file} is {advice}" for file, advice in kinds), problem)
 
 
 def _files(path: Path, depth: int = 2) -> Iterator[Path]:
     if not path.is_dir():
         yield path
-        return
-    inner = sorted(islice(path.iterdir(), MOST))
-    for each in sorted(inner, key=Path.is_dir):  # files first
-        if depth or not each.is_dir():
+    elif depth >= 0:
+        for each in sorted(sorted(islice(path.iterdir(), MOST)), key=Path.is_dir):  # files first
             yield from _files(each, depth - 1)

@@ -79,10 +79,10 @@ def _class_column(file: Path, header: list[str], rows: list[list[str]], image: i
     """The one other column, or that with a name for it, or the one whose values repeat; a name before a number."""
     values = {column: [row[column].strip() for row in rows] for column in range(len(header)) if column != image}
     likely = [column for column in values if header[column].strip().lower() in CLASS_WORDS]
-    likely = likely or [column for column, each in values.items() if 1 < len(set(each)) < len(each)] or [*values]
-    if all(_same(values[likely[0]], values[column]) for column in likely):
-        return min(likely, key=lambda column: all(map(str.isdigit, values[column])))
-    asked = some([header[column] for column in likely])
+    likely = likely or [column for column, each in values.items() if 1 < len(set(each)) < len(each)]
+    if len(values) == 1 or (likely and all(_same(values[likely[0]], values[column]) for column in likely)):
+        return min(likely or values, key=lambda column: all(map(str.isdigit, values[column])))
+    asked = some([header[column] for column in likely or values])
     raise ValueError(f"{file}: which of the columns {asked} is the class? leave only it and {header[image]}")
 
 

@@ -92,7 +92,7 @@ def rule(split: str, root: Path, folder: Path, labels: Path | None, share: float
     name = "." if folder == root else folder.name
     parts = [] if name == split else [f"folder {name}"]
     parts += [f"labels {hashlib.sha256(labels.read_bytes()).hexdigest()[:16]}"] if labels else []
-    return ", ".join([*parts, *([f"--val-share {share:g}"] if share else [])])
+    return ", ".join([*parts, *([f"--val-share {share}"] if share else [])])
 
 
 def part(whole: Listing, share: float, split: str) -> Listing:
@@ -101,7 +101,7 @@ def part(whole: Listing, share: float, split: str) -> Listing:
     But for classes of few images: each keeps one to train on and, of two or more, has one to evaluate on.
     """
     mine = [entry for held, entry in _held_out(whole.entries, share) if held == (split == "val")]
-    note = f"{split} is {len(mine):,} of the {len(whole.entries):,} images of {whole.root}, by --val-share {share:g}"
+    note = f"{split} is {len(mine):,} of the {len(whole.entries):,} images of {whole.root}, by --val-share {share}"
     return replace(whole, entries=mine, notes=(*whole.notes, note))
 
 

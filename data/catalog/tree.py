@@ -60,6 +60,15 @@ class Tree:
         return Listing(self.root, self.classes, entries, folders=search.folders, notes=search.notes())
 
 
+def below(folder: Path) -> Listing:
+    """The images in a folder at any depth, sorted, as one class of the folder's name in its parent."""
+    whole = folder.absolute()
+    search = _Search(whole.parent)
+    entries = [Entry(0, name) for name in sorted(search.images(whole.name))]
+    notes = (note.replace(str(whole.parent), str(folder), 1) for note in search.notes())
+    return Listing(whole.parent, (whole.name,), entries, notes=tuple(notes))
+
+
 @dataclass(frozen=True, slots=True)
 class _Search:
     """A search for the images below `root`."""
@@ -72,7 +81,7 @@ class _Search:
 
     def images(self, folder: str) -> Iterator[str]:
         """Those in a folder and in folders within."""
-        above = (self.root / folder).absolute().parents
+        above = (self.root.resolve() / folder).parents  # resolved: one of `..` would be the folder itself
         return self._below(folder, frozenset(_identity(each.stat()) for each in above))
 
     def _below(self, folder: str, above: frozenset[tuple[int, int]]) -> Iterator[str]:
@@ -179,15 +188,14 @@ def read(folder: Path) -> Tree:
 def misplaced(root: Path, folders: Sequence[Path]) -> str | None:
     """Why `root` is not the folder of a data set with these splits, for the user; None where it may be one."""
     if not root.is_dir():
-        absent = f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {EXPECTED}"
-        return (foreign.named(root) if root.exists() else None) or absent
+        return foreign.explained(f"{root} {'is not a folder' if root.exists() else 'does not exist'}; {EXPECTED}", root)
     missing = [folder.name for folder in folders if not folder.is_dir()]
     if missing:
         inner = [entry for entry in sorted(root.iterdir()) if all((entry / split).is_dir() for split in SPLITS)]
         nearby = f"; {inner[0]} has both" if inner else ""
         undivided = any(is_folder for _, is_folder in level(root)) and not nearby
         nearby += "; --val-share 0.1 keeps a tenth of each class to evaluate on" if undivided else ""
-        return foreign.named(root) or f"{root} has no folder {' and no folder '.join(missing)}; {EXPECTED}{nearby}"
+        return foreign.explained(f"{root} has no folder {' and no folder '.join(missing)}; {EXPECTED}{nearby}", root)
     return None
 
 

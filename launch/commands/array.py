@@ -8,7 +8,7 @@ from typing import Annotated
 
 import tyro
 
-from launch import enqueue, run_state
+from launch import enqueue, run_state, site_file
 from launch.array import results, sweep
 from launch.array.sweep import Task
 from launch.commands.submit import CLUSTER, NOWHERE
@@ -93,9 +93,9 @@ class Array:
         return 0
 
 
-def default(_words: Sequence[str]) -> Array:
+def default(words: Sequence[str]) -> Array:
     """The flags' defaults; the folders have none."""
-    return Array(sweep=tyro.MISSING, cluster=ClusterConfig(), site=NOWHERE)
+    return Array(sweep=tyro.MISSING, cluster=site_file.defaults(words), site=NOWHERE)
 
 
 def _problems(wanted: dict[str, Wanted]) -> list[str]:

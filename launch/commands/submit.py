@@ -8,13 +8,13 @@ from typing import Annotated
 
 import tyro
 
-from launch import enqueue, pinned, run_state
+from launch import enqueue, pinned, run_state, site_file
 from launch.enqueue import Wanted
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
 from trainer import preflight
 from trainer.commands.parsing import named_recipe
-from trainer.exits import refuse
+from trainer.exits import note, refuse
 from trainer.recipe import smoke
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, decode
@@ -99,10 +99,10 @@ def submit_default(words: Sequence[str]) -> Submit:
     """The recipe's values as the flags' defaults.
 
     Raises:
-        InvalidConfigError: The recipe cannot be read.
+        InvalidConfigError: The recipe or the site's file cannot be read.
     """
     settings = named_recipe(words, "submit")
-    return Submit(recipe=tyro.MISSING, cluster=ClusterConfig(), site=NOWHERE, settings=settings)
+    return Submit(recipe=tyro.MISSING, cluster=site_file.defaults(words), site=NOWHERE, settings=settings)
 
 
 def resume_default(words: Sequence[str]) -> Resume:
@@ -157,4 +157,7 @@ def _preview(wanted: Wanted) -> str:
         return f"{shlex.join(job.command())}\n"
     from launch import slurm
 
+    variables = [f"{name}={value}: applies" for name, value in slurm.applying(wanted.cluster).items()]
+    if lines := [*site_file.origins(wanted.cluster), *variables]:
+        note("\n".join(lines))
     return slurm.script(job, wanted.run.path.name, wanted.folder.path)

@@ -25,8 +25,9 @@ def job(cluster: ClusterConfig, run: str = "/r", sweep: Sweep | None = None) -> 
 
 
 def test_srun_starts_a_process_for_each_rank() -> None:
-    words = job(ClusterConfig(nodes=2, gpus_per_node=4, cpus_per_process=8)).command()
+    words = job(ClusterConfig(nodes=2, gpus_per_node=4, cpus_per_process=8, srun=("mpi=none", "exact"))).command()
     assert words[0] == "srun"
+    assert words[-len(TRAIN) - 5 :][: words[-len(TRAIN) - 5 :].index("--exact") + 1][-2:] == ("--mpi=none", "--exact")
     assert {"--nodes=2", "--ntasks=8", "--ntasks-per-node=4", "--cpus-per-task=8"} <= set(words)
     assert words[-len(TRAIN) :] == TRAIN
 

@@ -4,6 +4,8 @@ import pytest
 
 from launch.site import ClusterConfig, cluster_problems, path_problems
 
+TASKS = "use --gpus-per-node or --processes-per-node"
+
 
 @pytest.mark.parametrize(
     ("cluster", "tasks", "world"),
@@ -54,6 +56,16 @@ def test_gpus_or_else_processes_are_the_ranks(cluster: ClusterConfig, tasks: int
             ClusterConfig(env=("PYTHONSAFEPATH=",)),
             "--env: PYTHONSAFEPATH is set for every job; leave it out",
         ),
+        (ClusterConfig(cluster="local", srun=("mpi=none",)), "--srun: --cluster local has no Slurm; leave it out"),
+        (ClusterConfig(sbatch=("time=1",)), "--sbatch: time is set for every job; use --hours"),
+        (ClusterConfig(sbatch=("ntasks=1",)), f"--sbatch: ntasks is set for every job; {TASKS}"),
+        (ClusterConfig(srun=("label",)), "--srun: label is set for every job; leave it out"),
+        (ClusterConfig(srun=("gpu-bind=a", "gpu-bind=b")), "--srun: gpu-bind is given twice"),
+        (
+            ClusterConfig(sbatch=("-p=x",)),
+            "--sbatch: '-p' is not the long name of an option; expected KEY=VALUE or KEY",
+        ),
+        (ClusterConfig(sbatch=("comment=a\nb",)), "--sbatch: 'comment=a\\nb' holds a control character; leave it out"),
         (ClusterConfig(env=("NOT_SET_HERE",)), "--env: NOT_SET_HERE is not set here; give NOT_SET_HERE=VALUE"),
     ],
 )

@@ -39,6 +39,17 @@ def test_a_script_asks_for_what_was_asked_for() -> None:
     assert {f"#SBATCH --{option}" for option in expected} <= set(script(cluster))
 
 
+def test_options_of_a_site_go_into_the_script_as_they_are() -> None:
+    lines = script(ClusterConfig(sbatch=("mail-type=END", "comment=it's $(here)", "exclusive")))
+    assert {"#SBATCH --mail-type=END", "#SBATCH --comment='it'\"'\"'s $(here)'", "#SBATCH --exclusive"} <= {*lines}
+
+
+def test_a_variable_applies_unless_a_flag_says_otherwise() -> None:
+    given = {f"SBATCH_{name}": "x" for name in ("QOS", "PARTITION", "TIMELIMIT", "CORE_SPEC", "EXPORT")} | {"PATH": "x"}
+    cluster = ClusterConfig(partition="gpu", sbatch=("core-spec=1",))
+    assert slurm.applying(cluster, given) == {"SBATCH_EXPORT": "x", "SBATCH_QOS": "x"}
+
+
 def test_what_was_not_asked_for_is_the_clusters_choice() -> None:
     text = "\n".join(line for line in script(ClusterConfig()) if line.startswith(("#SBATCH", "export")))
     for option in ("gpus", "mem", "partition", "account", "qos", "constraint", "exclude", "reservation", "SOCKET"):

@@ -53,8 +53,10 @@ def test_two_nodes_of_two_processes_train_alike_under_srun_and_when_submitted(
     ours, bare = tmp_path / "submitted", tmp_path / "srun"
     small = (*SMALL, "--micro-batch", "4", "--epochs", "3")
     words = ("--nodes", "2", "--processes-per-node", "2", "--hours", "0.1", "--memory-gb", "2")
-    done = launch(cluster, "submit", *small[1:], *place(images, ours), *words)
+    site = ("--sbatch", "comment=of a site", "--sbatch", "export=NONE", "--srun", "mpi=none", "--srun", "export=ALL")
+    done = launch(cluster, "submit", *small[1:], *place(images, ours), *words, *site)
     assert "is queued" in done.stdout, done.stderr
+    assert "of a site" in slurm(cluster, "squeue", "--noheader", "--states=all", "--format=%k")
     srun = ("srun", "--nodes", "2", "--ntasks", "4", "--ntasks-per-node", "2", sys.executable, "-m", "trainer")
     subprocess.run([*srun, *small, *place(images, bare)], env=cluster, check=True, timeout=HANGS_S)
     wait_for((ours / "result.json").exists, ours)
@@ -161,6 +163,7 @@ def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(
         (["--nodes", "2", "--gpus-per-node", "4"], "Invalid generic resource", "change --gpus-per-node"),
         (["--cpus-per-process", "64"], "PartitionConfig: it would never start", "--cpus-per-process"),
         (["--exclude", "n77"], "Invalid node name specified", "change --exclude"),
+        (["--sbatch", "no-such=1"], "unrecognized option '--no-such=1'", "change --sbatch"),
     ],
 )
 def test_a_refusal_has_slurm_s_own_words_and_what_to_change(

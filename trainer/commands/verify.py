@@ -80,12 +80,8 @@ class VerifyCommand(Layout):
             return refuse([problem])
         scans = [self._scan(data, split, listing) for split, listing in zip(SPLITS, listings, strict=True)]
         show(["", *SPLITS], _table(scans))
-        lines = [
-            *_broken(scans),
-            *_clipped(scans),
-            *_duplicates(*scans),
-            f"listed in {self._file('train')} and {self._file('val')}",
-        ]
+        lines = [*_broken(scans), *_clipped(scans), *_duplicates(*scans)]
+        lines.append(f"listed in {self._file('train')} and {self._file('val')}")
         write("".join(f"{line}\n" for line in lines))
         return BROKEN if any(scan.manifest.broken for scan in scans) else 0
 
@@ -187,20 +183,14 @@ def _broken(scans: Sequence[_Scan]) -> list[str]:
 
 
 def _clipped(scans: Sequence[_Scan]) -> list[str]:
-    """Images whose greys have more than 8 bits, and what becomes of them."""
-    import numpy as np
-
     from data.catalog.manifest import DEEP
 
-    named = [
-        f"  {scan.manifest.label(row)}"
-        for scan in scans
-        for row in np.flatnonzero(np.isin(scan.manifest.modes, DEEP)).tolist()
+    deep = [
+        (scan.manifest, row) for scan in scans for row, mode in enumerate(scan.manifest.modes.tolist()) if mode in DEEP
     ]
-    title = (
-        f"warning: greys of more than 8 bits are cut to whole numbers from 0 to 255, as in torchvision: {len(named):,}"
-    )
-    return _some(title, named, PAIRS_NAMED)
+    named = [f"  {images.label(row)}" for images, row in deep]
+    what = "greys of more than 8 bits are cut to whole numbers from 0 to 255, as in torchvision"
+    return _some(f"warning: {what}: {len(named):,}", named, PAIRS_NAMED)
 
 
 def _duplicates(train: _Scan, val: _Scan) -> list[str]:

@@ -29,11 +29,6 @@ class ImageSet:
         """The folder that names in a manifest are relative to."""
         return self.data.folder(self.name)
 
-    @property
-    def rule(self) -> str:
-        """What a list of the images must have been made by."""
-        return self.data.rule(self.name)
-
 
 def find(data: Path, flags: Layout = NONE) -> ImageSet:
     """DATA/val, or DATA itself where it holds the class folders, as ImageNet-V2, -A, -R and -Sketch do."""

@@ -70,10 +70,8 @@ def precision(request: Request, subjects: list[Subject], world: World) -> Precis
 def _evaluated(request: Request, subject: Subject, runtime: Runtime) -> Predictions:
     """Evaluate one network on all images (collective)."""
     assert request.data
-    where, protocol = (
-        image_set.find(request.data, request),
-        parse(request.protocol) if request.protocol else subject.protocol,
-    )
+    where = image_set.find(request.data, request)
+    protocol = parse(request.protocol) if request.protocol else subject.protocol
     folder = request.folder(subject.source, where.name, protocol)
     images = _images(request, subject, where, folder if request.output else folder.parent, runtime)
     names = labels.named(request.classes, subject.num_classes) if request.classes else subject.classes
@@ -103,7 +101,7 @@ def _images(request: Request, subject: Subject, where: ImageSet, folder: Path, r
     run = subject.source.run
     known = image_set.stored(where, run.path if run else None)
     if run and not where.is_val and runtime.is_main and "--val-share" in (rule := _rule(run.manifest("val"))):
-        _say([f"all images of {where.folder} count, also those it was trained on: its own were {rule}"])
+        _say([f"all images of {where.folder} count, also those the run was trained on; its own choice was: {rule}"])
 
     def prepare() -> None:
         with counting(f"looking at the images of {where.folder}", "images") as show:
@@ -148,7 +146,7 @@ def _known(where: ImageSet, files: list[Path]) -> Manifest | None:
             images = load(file, where.folder) if file.exists() else None
         except (DamagedManifestError, OSError):  # then it is made again
             continue
-        if images is not None and images.rule == where.rule and changes.changed(images) is None:
+        if images is not None and images.rule == where.data.rule(where.name) and changes.changed(images) is None:
             return images
     return None
 

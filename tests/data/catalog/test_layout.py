@@ -112,6 +112,18 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], Mapping[str, s
         {"train": "", "val": ""},
     ),
     "the hub's shards": (hub, (), {"train": "13|2", "val": "4|5"}),
+    "shards in one folder and a share": (
+        lambda root: shard(
+            root / "x-train-0.tar",
+            {
+                name: content
+                for n in range(65, 85)
+                for name, content in ((f"{n:c}.jpg", b""), (f"{n:c}.cls", b"%d" % (n % 2)))
+            },
+        ),
+        ("val_share:0.2",),
+        {"train": "", "val": ""},
+    ),
     "shards with names": (named_shards(lambda text: {f"{text[0]}.cls": text[2:].encode()}), (), AB),
     "shards with json": (named_shards(in_json), (), AB),
     "shards with numbers in json": (
@@ -199,6 +211,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         labelled("f,x,y\n1.jpg,a,c\nmore/2.jpg,a,d\n3.jpg,b,c\n", ""),
         FILES,
         "ROOT/train.csv: which of the columns x, y is the class? leave only it and f",
+    ),
+    "nothing repeats": (
+        labelled("1.jpg,a,c\nmore/2.jpg,b,d\n", ""),
+        FILES,
+        "ROOT/train.csv: which of the columns 2, 3 is the class? leave only it and 1",
     ),
     "uneven": (labelled("1.jpg,a\n3.jpg\n", ""), FILES, "ROOT/train.csv: line '3.jpg'; expected a CSV"),
     "empty": (labelled("", ""), FILES, "ROOT/train.csv: the file is empty; expected a CSV"),

@@ -142,3 +142,10 @@ def test_a_link_to_a_folder_above_is_walked_once(tmp_path: Path) -> None:
     names = [entry.name for entry in tree.listing(tmp_path, "train").entries]
     assert names == ["a/0.JPEG", "b/0.JPEG", "b/other/deep/0.JPEG"]
     assert tree.Tree(tmp_path / "train", ("a/self",)).count(9) == 0
+
+
+def test_a_data_set_may_be_named_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make(tmp_path, train={"a": 1, "b": 1})
+    monkeypatch.chdir(tmp_path / "train/a")
+    assert [entry.name for entry in tree.listing(Path("../.."), "train").entries] == ["a/0.JPEG", "b/0.JPEG"]
+    assert tree.files(Path("../a"))[0] == tree.files(Path())[0] == ["0.JPEG"]
