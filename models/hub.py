@@ -24,62 +24,45 @@ def write(network: nn.Module, origin: Origin, folder: Path, image_size: int) -> 
     Raises:
         ValueError: timm has no such network; nothing was written.
     """
-    config = origin.model
-    assert config
-    theirs = _counterpart(config)
-    row = TABLE.get(config.name)
-    named = mapping.to_reference(network.state_dict(), row.module) if row else network.state_dict()
-    state = {name: value.contiguous() for name, value in named.items() if not name.startswith(AUXILIARY)}
+    assert origin.model
+    theirs = _counterpart(origin.model)
+    row, twin = TABLE.get(origin.model.name), factory.build(theirs)
+    state = mapping.to_reference(network.state_dict(), row.module if row else "")
+    state = {name: value.contiguous() for name, value in state.items() if not name.startswith(AUXILIARY)}
     try:
-        factory.build(theirs).load_state_dict(state)
+        twin.load_state_dict(state)
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise ValueError(f"--to: hub is what timm loads, and its {theirs.name} is another network: {reason}") from error
     folder.mkdir()
     safetensors.torch.save_file(state, folder / "model.safetensors", metadata={"format": "pt", **origin.metadata()})
     with (folder / "config.json").open("x", encoding="utf-8") as stream:
-        json.dump(_settings(theirs, origin, image_size), stream, indent=2)
+        json.dump(_settings(theirs, getattr(twin, "pretrained_cfg", {}), origin, image_size), stream, indent=2)
 
 
 def _counterpart(config: ModelConfig) -> ModelConfig:
-    """The network of timm with the same weights, as far as names say it.
-
-    Raises:
-        ValueError: There is none.
-    """
-    row = TABLE.get(config.name)
-    name = f"timm/{((row.reference or '') if row else config.name).partition('/')[2].partition('.')[0]}"
-    theirs = ModelConfig(
-        name=name, num_classes=config.num_classes, in_channels=config.in_channels, img_size=config.img_size
-    )
+    """The network of timm with the same weights, as far as names say it."""
+    row, same = TABLE.get(config.name), ("num_classes", "in_channels", "img_size")
+    name = ((row.reference or "") if row else config.name).partition("/")[2].partition(".")[0]
+    theirs = ModelConfig(name=f"timm/{name}", **{field: getattr(config, field) for field in same})
     if registry.option_problems(theirs):
         raise ValueError(f"--to: hub is what timm loads, and timm has no {config.name}; use --to safetensors")
     return theirs
 
 
-def _settings(theirs: ModelConfig, origin: Origin, image_size: int) -> dict[str, Any]:
+def _settings(theirs: ModelConfig, said: dict[str, Any], origin: Origin, side: int) -> dict[str, Any]:
     """The content of config.json."""
-    said: dict[str, Any] = getattr(factory.build(theirs), "pretrained_cfg", {})
-    images: dict[str, Any] = {name: said[name] for name in _KEPT if said.get(name) is not None}
+    images = {name: said[name] for name in _KEPT if said.get(name) is not None}
     images |= {name: origin.input[name] for name in ("mean", "std") if name in origin.input}
-    if "eval_resize" in origin.input:
-        images |= {"crop_pct": _share(image_size, origin.input["eval_resize"]), "interpolation": "bilinear"}
-    own = {"img_size": theirs.img_size, "in_chans": theirs.in_channels if theirs.in_channels != 3 else None}
+    if resize := origin.input.get("eval_resize"):
+        share = side / resize  # from which timm computes the resize again, rounding down
+        share = share if math.floor(side / share) == resize else math.nextafter(share, 0)
+        images |= {"crop_pct": share, "interpolation": "bilinear"}
+    images |= {"input_size": (theirs.in_channels, side, side), "crop_mode": "center", "num_classes": theirs.num_classes}
     return {
         "architecture": theirs.name.partition("/")[2],
         "num_classes": theirs.num_classes,
         **({"label_names": origin.classes} if origin.classes else {}),
-        "model_args": {name: value for name, value in own.items() if value},
-        "pretrained_cfg": {
-            **images,
-            "num_classes": theirs.num_classes,
-            "input_size": (theirs.in_channels, image_size, image_size),
-            "crop_mode": "center",
-        },
+        "model_args": {"in_chans": theirs.in_channels, **({"img_size": theirs.img_size} if theirs.img_size else {})},
+        "pretrained_cfg": images,
     }
-
-
-def _share(crop: int, resize: int) -> float:
-    """The share from which timm, which rounds down, computes this size for the resize."""
-    share = crop / resize
-    return share if math.floor(crop / share) == resize else math.nextafter(share, 0)

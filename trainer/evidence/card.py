@@ -1,5 +1,6 @@
 """The page of published weights: what they are, how well they do, how to load them. Loads no torch."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -32,11 +33,7 @@ names = model.pretrained_cfg.get("label_names")  # of the classes, in the order 
 
 
 def write(folder: Path, page: str | None) -> None:
-    """Put the page, if there is one, into the folder of the weights.
-
-    Raises:
-        OSError: It cannot be written.
-    """
+    """Put the page, if there is one, into the folder of the weights."""
     if page:
         write_text(folder / "README.md", page)
 
@@ -49,9 +46,9 @@ def text(name: str, run: RunDirectory | None) -> str:
     """
     head = _HEAD.format(name=plain(name))
     if run is None:
-        return f"{head}{_USE}"
+        return head + _USE
     account = read(run)
-    if begins := account.recipe.init.weights:  # without the folders of the machine
-        init = replace(account.recipe.init, weights=Path(begins).name if Path(begins).is_absolute() else begins)
-        account = replace(account, recipe=replace(account.recipe, init=init))
+    init = account.recipe.init  # which may name a folder of this machine
+    init = replace(init, weights=init.weights and re.sub("^(local-dir:)?/.*/", r"\1", init.weights))
+    account = replace(account, recipe=replace(account.recipe, init=init))
     return f"{head}{report.summary(account)}\n\n{_USE}\n## Recipe\n\n```yaml\n{dump(account.recipe)}```\n"

@@ -130,7 +130,7 @@ def test_help_is_shown_without_loading_torch() -> None:
 def test_a_run_is_exported_as_a_folder_with_a_page_of_its_report(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    init = InitConfig(weights="/home/me/secret/first.pth", sha256="5" * 64)
+    init = InitConfig(weights="local-dir:/home/me/secret/first", sha256="5" * 64)
     trained = recipe(model=ModelConfig(name="resnet18", num_classes=3), init=init)
     run = write(tmp_path / "run", trained, result=RESULT)
     export.export(
@@ -145,7 +145,12 @@ def test_a_run_is_exported_as_a_folder_with_a_page_of_its_report(
         "pipeline_tag": "image-classification",
         "tags": ["image-classification", "timm"],
     }
-    for part in ("**Not comparable.**", "began from first.pth (SHA-256 555555555555)", "76.20 %", RESULT["protocol"]):
+    for part in (
+        "**Not comparable.**",
+        "began from local-dir:first (SHA-256 555555555555)",
+        "76.20 %",
+        RESULT["protocol"],
+    ):
         assert part in page
     assert "secret" not in page
     assert decode(Recipe, yaml.safe_load(page.split("```yaml\n")[1].removesuffix("```\n"))).epochs == trained.epochs
