@@ -13,7 +13,7 @@ from trainer.records import SCHEMA
 Record = dict[str, Any]
 
 _TAILS = (1 << 16, 4 << 20)  # bytes: mostly enough; more than an epoch of ImageNet with every step logged
-_LINE = 1 << 16  # bytes: more than any record
+_LINE = 1 << 16  # bytes: more than any record of a start
 _LENGTHS = ("total_steps", "steps_per_epoch")
 _KIND = re.compile(rb'"kind": *"(\w+)"')
 

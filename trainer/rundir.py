@@ -57,6 +57,10 @@ class RunDirectory:
     """The report for a browser, in one file."""
     curves = _Item("curves.png")
     """The plot of the report."""
+    confusion = _Item("confusion.png")
+    """The confusion matrix of a run of at most 100 classes, after its last epoch."""
+    confusion_table = _Item("confusion.csv")
+    """The same as a table, or the most confused pairs of more classes."""
     trackers = _Item("trackers.json")
     """The ids under which trackers know the run; only of a run with `--trackers`."""
     profile = _Item("profile")
@@ -127,7 +131,7 @@ class RunDirectory:
 
     def is_cut_short(self) -> bool:
         """Whether the end of a finished run is incomplete: the page is its last file, and then the holder goes."""
-        if self.holder.exists() or self.at_work.exists() or not self.page.exists():
+        if self.holder.exists() or self.at_work.exists() or not self.page.exists() or not self.weights.exists():
             return True
         return self.page.stat().st_mtime_ns < self.result.stat().st_mtime_ns
 

@@ -30,9 +30,9 @@ def listing(words: Sequence[str]) -> Listing:
             archives; an archive is damaged.
         OSError: A file or folder cannot be read.
     """
-    names, problems = list[str](), list[str]()
+    names, problems, notes = list[str](), list[str](), list[str]()
     for word in _paths(words):
-        found = _found(Path(word), word)
+        found = _found(Path(word), word, notes)
         problems += [found] if isinstance(found, str) else []
         names += [] if isinstance(found, str) else found
     tars = tuple(name for name in names if name.endswith(SHARD))
@@ -45,7 +45,7 @@ def listing(words: Sequence[str]) -> Listing:
     entries = list(_inside(tars)) if tars else [Entry(0, name) for name in names]
     if not entries:
         raise UnusableImagesError(f"no image in {shown(tars[0])}; {EXPECTED}")
-    return Listing(root=Path(), classes=("",), entries=entries, archives=tars)
+    return Listing(root=Path(), classes=("",), entries=entries, archives=tars, notes=tuple(notes))
 
 
 def _paths(words: Iterable[str]) -> Iterator[str]:
@@ -57,13 +57,15 @@ def _paths(words: Iterable[str]) -> Iterator[str]:
         yield from filter(None, (line.removesuffix("\r") for line in lines))
 
 
-def _found(path: Path, word: str) -> list[str] | str:
-    """The images and archives that a path means, or why there are none."""
+def _found(path: Path, word: str, notes: list[str]) -> list[str] | str:
+    """The images and archives that a path means, or why there are none; adds to `notes` what is left out."""
     if path.is_file():
         return [word]
     if not path.is_dir():
         return f"{word} {'is no file and no folder' if path.exists() else 'does not exist'}; {EXPECTED}"
-    images = [str(path / name) for name in files(path)[0]]
+    names, left_out = files(path)
+    images = [str(path / name) for name in names]
+    notes += left_out
     images += sorted(map(str, path.rglob(f"[!.]*{SHARD}")))
     return images or f"{word} holds no image; {EXPECTED}"
 

@@ -45,7 +45,7 @@ def test_pictures_settings_and_charts_have_their_tabs(runs: Path) -> None:
     assert pictures == {
         EventAccumulator(str(run)).Reload().Images(tag)[-1].encoded_image_string
         for run in runs.iterdir()
-        for tag in ("images/training", "images/mistakes")
+        for tag in ("images/training", "images/mistakes", "images/confusion")
     }
     last = {run.name: [r for r in records(run) if r["kind"] == "eval"][-1] for run in runs.iterdir()}
     assert {name: float(row["optimizer.lr"]) for name, row in settings.items()} == {"lr-0.05": 0.05, "lr-0.2": 0.2}

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import safetensors.torch
 import torch
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.trainer.engines import RECIPE, ask_to_stop, built
 from trainer.checkpoint import store
@@ -15,7 +16,7 @@ from trainer.optim.config import EmaConfig
 from trainer.recipe.config import SiteConfig
 from trainer.rundir import RunDirectory
 from trainer.stopping import StopFlag
-from trainer.train import _conclude, train
+from trainer.train import _conclude, complete_end, train
 from trainer.world import World
 
 ONE = replace(RECIPE, epochs=1)
@@ -40,6 +41,13 @@ def test_a_finished_run_leaves_its_result_and_the_weights_that_it_is_of(
     scores = stored["scores"][kind]
     assert {name: result[name] for name in scores} == scores
     assert ("raw_weights" in result) == bool(decay)
+    *others, last = [record for record in run.records() if record["kind"] in ("eval", "eval_ema")]
+    assert not any("confusion" in record for record in others)
+    right, every = (sum(row[2] for row in last["confusion"] if row[0] == row[1] or all_of) for all_of in (False, True))
+    assert (100 * right / every, every) == (pytest.approx(scores["top1"]), 80)
+    assert len(run.confusion_table.read_text().splitlines()) == 5
+    board = EventAccumulator(str(tmp_path), size_guidance={"images": 0}).Reload()
+    assert board.Images("images/confusion")[0].encoded_image_string == run.confusion.read_bytes()
     assert (result["best_top1"], result["images_seen"], result["val_images"]) == (scores["top1"], 96, 80)
     weights = safetensors.torch.load_file(run.weights)
     expected = stored["ema" if decay else "model"]
@@ -49,6 +57,15 @@ def test_a_finished_run_leaves_its_result_and_the_weights_that_it_is_of(
     assert run.report.exists()
     assert not run.holder.exists()
     assert any(b"report/text_summary" in events.read_bytes() for events in run.path.glob("events.*"))
+    before = run.weights.read_bytes()
+    for lost, restored in (((), True), (tuple(run.checkpoints.iterdir()), False)):
+        run.weights.unlink()
+        for checkpoint in lost:
+            shutil.rmtree(checkpoint)
+        assert run.is_cut_short()
+        assert complete_end(run, StopFlag()) == 0
+        assert (run.weights.exists(), "was gone: copied" in capsys.readouterr().out) == (restored, restored)
+        assert not restored or run.weights.read_bytes() == before
 
 
 def test_a_start_says_who_died_before_it_where_it_goes_on_and_what_is_left_out_or_other(

@@ -33,7 +33,8 @@ class Predict(Evaluate):
     """
 
     weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")] = tyro.MISSING
-    """Run directory, file of weights, timm/NAME[.TAG] or torchvision/NAME[.WEIGHTS]."""
+    """Run directory, file of weights, timm/NAME[.TAG], torchvision/NAME[.WEIGHTS], hf-hub:OWNER/NAME or
+    local-dir:FOLDER."""
     images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")]
     """Images, folders of images at any depth, .tar files with images in them, .txt files with a path a line; - reads
     such lines from standard input."""
@@ -45,6 +46,10 @@ class Predict(Evaluate):
     """Largest share of the images that may be broken; they are left out and counted."""
     data: Hidden = None
     labels: Hidden = None
+    train_labels: Hidden = None
+    val_labels: Hidden = None
+    val_split: Hidden = None
+    val_share: Hidden = None
     compare: tyro.conf.Suppress[tyro.conf.Fixed[tuple[str, ...]]] = ()
 
     def checked(self, sources: list[Source], world: World) -> Callable[[], int]:

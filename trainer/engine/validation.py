@@ -17,7 +17,7 @@ from trainer.engine.state import headline
 from trainer.engine.step import draw_seed
 from trainer.optim import batchnorm
 from trainer.runtime import Runtime
-from trainer.telemetry.mistakes import Mistakes
+from trainer.telemetry.mistakes import Answers, Mistakes
 from trainer.telemetry.pictures import LARGEST, wanted
 from trainer.telemetry.telemetry import Took
 
@@ -32,14 +32,16 @@ def evaluate_epoch(training: Fit, begun: float) -> bool:
     buffers = [buffer for network in state.networks for buffer in network.buffers()]
     before = [buffer.clone() for buffer in buffers]
     _settle_statistics(training)
-    mistakes = Mistakes(LARGEST) if wanted(state.evaluated, training.context.recipe.epochs) else None
+    recipe = training.context.recipe
+    mistakes = Mistakes(LARGEST) if wanted(state.evaluated, recipe.epochs) else None
+    answers = Answers(recipe.model.num_classes) if state.evaluated + 1 == recipe.epochs else None
     results = evaluate(
         training.context.runtime,
         state.networks,
         training.eval_loader,
         training.normalize,
         state.evaluated,
-        _each(training, mistakes),
+        _each(training, [each for each in (mistakes, answers) if each]),
     )
     if results is None:  # the next start begins it again from exactly this state
         for buffer, old in zip(buffers, before, strict=True):
@@ -51,10 +53,11 @@ def evaluate_epoch(training: Fit, begun: float) -> bool:
     state.scores = {weights: asdict(scores) for weights, scores in zip(("raw", "ema"), results, strict=False)}
     state.best_top1 = max(state.best_top1, headline(state)["top1"])
     worst = mistakes.worst(training.context.runtime) if mistakes else []
+    confusion = answers.counts(training.context.runtime) if answers else None
     if training.telemetry:
         now = time.perf_counter()
         took = Took(now - start, now - begun)
-        training.telemetry.evaluation(state.step, state.evaluated, results, took, state.best_top1)
+        training.telemetry.evaluation(state.step, state.evaluated, results, took, state.best_top1, confusion)
         training.telemetry.mistakes(state.step, worst)
     return True
 
@@ -100,8 +103,8 @@ def evaluate(
     return [metrics.scores(row) for row in runtime.sum(sums)]  # sums are reduced, then divided, once
 
 
-def _each(training: Fit, mistakes: Mistakes | None) -> Callable[[Batch, Tensor], bool]:
-    """A function for each batch of an evaluation: it collects mistakes, shows progress, and asks whether to stop."""
+def _each(training: Fit, watching: Sequence[Mistakes | Answers]) -> Callable[[Batch, Tensor], bool]:
+    """A function for each batch of an evaluation: it collects answers, shows progress, and asks whether to stop."""
     total, per_batch = (
         len(training.eval_plan.manifest),
         training.eval_plan.batch * training.context.runtime.world.world_size,
@@ -110,8 +113,8 @@ def _each(training: Fit, mistakes: Mistakes | None) -> Callable[[Batch, Tensor],
 
     def each(batch: Batch, logits: Tensor) -> bool:
         nonlocal done
-        if mistakes:
-            mistakes.look(batch, logits)
+        for one in watching:
+            one.look(batch, logits)
         done += per_batch
         if training.telemetry:
             training.context.console.evaluating(min(done, total), total)

@@ -11,10 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from data import schema
+from data import durable, schema
 from data.catalog.manifest import Manifest
 from data.names import cell, shown
 from models import class_names
+from trainer import confusion
 from trainer.evaluation import statistics
 from trainer.evaluation.image_set import SPLIT
 from trainer.evaluation.labels import Labels
@@ -150,8 +151,21 @@ def write(answers: Predictions, labels: Labels, folder: Path) -> None:
     answers.save(folder / PREDICTIONS)
     rows = ([_cell(value) for value in row] for row in classes(answers, labels))
     write_csv(folder / CLASSES, [HEAD, *rows])
+    _write_confusion(answers, labels, folder)
     content = {"schema": SCHEMA, **answers.about}
     write_text(folder / SUMMARY, json.dumps(content, indent=2, allow_nan=False) + "\n")
+
+
+def _write_confusion(answers: Predictions, labels: Labels, folder: Path) -> None:
+    """Write which classes were taken for which: the table, and of few classes the picture."""
+    given = np.where(answers.top1, answers.targets, answers.answers[:, 0])  # several classes may be right
+    numbers = np.union1d(labels.columns, given)
+    names = [named(number, labels.names) for number in numbers.tolist()]
+    rows, columns = (np.searchsorted(numbers, each) for each in (answers.targets, given))
+    counts = confusion.counted(rows, columns, len(numbers))
+    write_csv(folder / confusion.TABLE, confusion.table(counts, names))
+    if len(names) <= confusion.MOST:
+        durable.replace(folder / confusion.PICTURE, confusion.png(counts, names))
 
 
 class ClassRow(NamedTuple):

@@ -85,6 +85,8 @@ def _read(listing: Listing, request: Request) -> Manifest:
         OSError: An archive is gone.
     """
     workers = min(cores(), 1 + len(listing.entries) // _PER_WORKER)
+    if listing.notes:
+        note("\n".join(listing.notes))
     try:
         with counting("reading the headers of the images", "images") as show:
             images = verify.scan(listing, workers=workers, progress=show, whole=False).manifest

@@ -8,7 +8,7 @@ from data.durable import replace
 from data.names import shown
 from trainer.evaluation.outcome import Accuracy
 from trainer.evaluation.request import own_protocol
-from trainer.evidence import page, plots
+from trainer.evidence import mistakes, page, plots
 from trainer.evidence.cost import cost, figure
 from trainer.evidence.history import EVALUATIONS
 from trainer.evidence.page import code, command, facts, plain, section, strong, table
@@ -48,6 +48,7 @@ def write_files(account: Account, judged: Verdict, targets: Mapping[str, tuple[T
         _published(account, figures),
         section("Curves", f"![{plain(plots.WORDS)}]({account.run.curves.name})"),
         _evaluations(account),
+        mistakes.section(account),
         _time_and_energy(account),
         _provenance(account),
         _images(account),
@@ -55,9 +56,11 @@ def write_files(account: Account, judged: Verdict, targets: Mapping[str, tuple[T
         *_differences(account),
     ]
     text = "\n\n".join(filter(None, sections)) + "\n"
-    replace(account.run.curves, curves)
+    drawn = {account.run.curves: curves, **mistakes.pictures(account)}
+    for file, picture in drawn.items():
+        replace(file, picture)
     write_text(account.run.report, text)
-    write_text(account.run.page, page.html(title, text, judged.tone, {account.run.curves.name: curves}))
+    write_text(account.run.page, page.html(title, text, judged.tone, {file.name: png for file, png in drawn.items()}))
 
 
 def _verdict(judged: Verdict) -> str:

@@ -42,6 +42,7 @@ class Split:
     images: int
     broken: tuple[BrokenImage, ...]
     sha256: str
+    classes: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +195,7 @@ def _images(run: RunDirectory, result: dict[str, Any] | None) -> Images:
     except manifest.DamagedManifestError as error:
         raise InvalidConfigError([str(error)]) from None
     splits = {
-        split: Split(len(images), images.broken, stored.get(f"{split}_sha256") or images.fingerprint())
+        split: Split(len(images), images.broken, stored.get(f"{split}_sha256") or images.fingerprint(), images.classes)
         for split, images in (("train", train), (SPLIT, val))
     }
     return Images(known.recognise(train, val), known.why(train, val), splits)

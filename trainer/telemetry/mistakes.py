@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from data.types import Batch
+from trainer.confusion import Confusion, counted
 from trainer.runtime import Runtime
 
 
@@ -26,6 +27,23 @@ class Mistake:
     """Predicted class."""
     confidence: float
     """Probability of the predicted class, 0 to 1."""
+
+
+class Answers:
+    """Collects the answers of this process to all images of an evaluation, on its device."""
+
+    def __init__(self, num_classes: int) -> None:
+        self._num_classes, self._pairs = num_classes, list[Tensor]()
+
+    def look(self, batch: Batch, logits: Tensor) -> None:
+        """Add those to a batch, without a host sync; `logits`: (N, C)."""
+        pairs = batch.targets.to(logits.device) * self._num_classes + logits.argmax(1)
+        self._pairs.append(pairs.where(batch.valid.to(logits.device), -1))
+
+    def counts(self, runtime: Runtime) -> Confusion:
+        """How often each class got which answer in all processes, which saw as many batches (collective)."""
+        pairs = runtime.gather(torch.cat(self._pairs)).flatten().cpu().numpy()
+        return counted(*np.divmod(pairs[pairs >= 0], self._num_classes), self._num_classes)
 
 
 class Mistakes:

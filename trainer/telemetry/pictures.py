@@ -3,6 +3,7 @@
 import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -30,11 +31,17 @@ class Picture:
     """An encoded image of known size."""
 
     encoded: bytes
-    """JPEG."""
+    """JPEG or PNG."""
     width: int
     """Pixels."""
     height: int
     """Pixels."""
+
+
+def of(file: Path) -> Picture:
+    """A picture in a file."""
+    with Image.open(file) as image:
+        return Picture(file.read_bytes(), *image.size)
 
 
 def wanted(epoch: int, epochs: int) -> bool:

@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from data.plan.plan import TrainPlan
+from trainer.confusion import Confusion
 from trainer.context import RunContext
 from trainer.metrics import Scores
 from trainer.recipe.recipes import dump
@@ -77,15 +78,25 @@ class Telemetry:
         self._setup.console.training(point.line(), point.step, point.total_steps)
         self._waits.look(point)
 
-    def evaluation(self, step: int, epoch: int, results: Sequence[Scores], took: Took, best_top1: float) -> None:
+    def evaluation(
+        self,
+        step: int,
+        epoch: int,
+        results: Sequence[Scores],
+        took: Took,
+        best_top1: float,
+        confusion: Confusion | None = None,
+    ) -> None:
         """Log the scores of the raw weights, then of the averaged ones if any, after an epoch counted from 1.
 
-        `best_top1`: highest of the run so far, percent.
+        `best_top1`: highest of the run so far, percent. `confusion`: of the last of them.
         """
         times = {"evaluation_s": round(took.evaluation_s, 3), "epoch_s": round(took.epoch_s, 3)}
         images_seen = self._plan.images_seen(step)
         scalars: Values = {"time/evaluation": took.evaluation_s / took.epoch_s}
         for kind, scores in zip(("eval", "eval_ema"), results, strict=False):
+            if confusion and scores is results[-1]:
+                times |= {"confusion": confusion}
             figures = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
             counts = {"images": scores.images, "broken": scores.broken, "images_seen": images_seen}
             self.journal.write(kind, step, {"epoch": epoch, **figures, **counts, **times})
@@ -127,7 +138,9 @@ def conclude(run: RunDirectory, step: int, say: Callable[[str], None]) -> None:
     """Show the report of a finished run in TensorBoard, and mark the run as finished there."""
     lines = run.report.read_text(encoding="utf-8").splitlines()
     board = Board(run.path, say)
-    board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # without its plot
+    board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # without its plots
+    if run.confusion.exists():
+        board.picture("images/confusion", step, pictures.of(run.confusion))
     board.end()
     board.close()
 

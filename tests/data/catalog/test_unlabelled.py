@@ -52,6 +52,10 @@ def test_images_come_in_the_order_in_which_they_are_named(case: str) -> None:
     assert {entry.target for entry in listing.entries} == {0}
 
 
+def test_what_is_left_out_is_said() -> None:
+    assert unlabelled.listing(["photos"]).notes == ("photos: left out: .md 1",)
+
+
 REFUSALS = {
     "no path": ([], "no path is named; name images, folders"),
     "nothing there": (["lost", "photos", "gone"], "lost does not exist; name images.*\ngone does not exist"),

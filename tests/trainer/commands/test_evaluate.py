@@ -129,6 +129,8 @@ def test_a_file_s_figures_go_to_a_folder_named_by_all_that_decides_them(place: P
     folder = place / "evaluations" / "net.safetensors" / "val-resize-32+flip"
     assert {file.name for file in folder.iterdir()} == {
         "classes.csv",
+        "confusion.csv",
+        "confusion.png",
         "evaluation.json",
         "predictions.npz",
     }

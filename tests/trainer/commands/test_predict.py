@@ -172,7 +172,7 @@ REFUSALS = {
     "protocol": (["set", "--protocol", "centre"], "--protocol: 'centre' is unknown"),
     "classes": (["set", "--classes", "lost"], "--classes: lost is no file; name a text file, or imagenet"),
     "too few classes": (["set", "--classes", "imagenet"], "--classes: imagenet names 1,000 classes; the network has 3"),
-    "raw": (["set", "--raw"], "--raw: is for a run directory, and none is named"),
+    "recipe": (["set", "--recipe", "resnet5O"], "recipe: 'resnet5O' is unknown; did you mean"),
 }
 
 

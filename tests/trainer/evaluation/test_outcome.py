@@ -66,7 +66,13 @@ def test_files_hold_what_the_console_says(tmp_path: Path) -> None:
     }
     found.about.update({**about, **outcome.figures(found)})
     outcome.write(found, TRUTH, tmp_path)
-    assert {file.name for file in tmp_path.iterdir()} == {"predictions.npz", "classes.csv", "evaluation.json"}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        *("predictions.npz", "classes.csv", "evaluation.json", "confusion.csv", "confusion.png")
+    }
+    assert (tmp_path / "confusion.csv").read_text().splitlines() == [
+        "class,n01440764 (tench),n02123045 (tabby),2",
+        *("n01440764 (tench),1,0,1", "n02123045 (tabby),2,1,0", "2,0,0,0"),
+    ]
     assert json.loads((tmp_path / "evaluation.json").read_text())["top1"] == 40.0
     assert load(tmp_path / "predictions.npz").about["broken"] == 1
     with (tmp_path / "classes.csv").open() as stream:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from data.types import BrokenImage
+from models.config import ModelConfig
 from tests.data.making import imagined
 from tests.trainer.evidence.runs import EVALUATION, RESULT, START, TARGETS, evaluate, recipe, train_records, write
 from trainer.checkpoint import store
@@ -68,6 +69,24 @@ def test_later_evaluations_are_listed(tmp_path: Path) -> None:
     evaluate(run, "real", protocol="center-224/236+bicubic", label_set="real", top1=82.0)
     expected = "| real | `center-224/236+bicubic` | raw | 82.00 | 75.63 to 76.37 | 93.00 | 50,000 |"
     assert expected in text_of(run)
+
+
+def test_the_most_confused_classes_are_listed_and_few_classes_have_a_picture(tmp_path: Path) -> None:
+    confused = {**AVERAGED, "confusion": [[0, 1, 1234], [1, 1, 900], [2, 0, 5]]}
+    run = write(tmp_path, recipe(), [*RECORDS[:-1], confused], RESULT)
+    text = text_of(run)
+    assert (
+        "## Confusion\n\n| class | taken for | images |\n| ---: | ---: | ---: |\n| 0 | 1 | 1,234 |\n| 2 | 0 | 5 |"
+        in text
+    )
+    assert run.confusion_table.read_text().splitlines()[1] == "0,1,1234"
+    assert not run.confusion.exists()
+    few = write(
+        tmp_path / "few", replace(recipe(), model=ModelConfig(name="resnet50", num_classes=3)), [confused], RESULT
+    )
+    assert "![confusion matrix](confusion.png)\n\n| class |" in text_of(few)
+    assert few.confusion_table.read_text().splitlines() == ["class,0,1,2", "0,0,1234,0", "1,0,900,0", "2,5,0,0"]
+    assert few.page.read_text().count("data:image/png;base64") == 2
 
 
 def test_an_unfinished_run_s_report_gives_no_result(tmp_path: Path) -> None:

@@ -5,7 +5,7 @@ import torch
 
 from data.types import Batch
 from trainer.runtime import Runtime
-from trainer.telemetry.mistakes import Mistakes
+from trainer.telemetry.mistakes import Answers, Mistakes
 from trainer.world import World
 
 
@@ -44,6 +44,13 @@ def test_the_surest_of_the_wrong_answers_come_first_over_all_batches(runtime: Ru
     assert worst[0].confidence == pytest.approx(torch.tensor([0, 0, 5.0]).softmax(0)[2].item())
     assert [mistake.image.mean() for mistake in worst] == [12, 13, 10]
     assert worst[0].image.shape == (4, 4, 3)
+
+
+def test_answers_are_counted_by_class_without_rows_that_fill_up(runtime: Runtime) -> None:
+    found = Answers(3)
+    found.look(batch([10, 11, 12], [0, 0, 2]), logits((1, 2.0), (0, 9.0), (2, 5.0)))
+    found.look(batch([13, 14], [0, 1], [True, False]), logits((1, 3.0), (0, 9.0)))
+    assert found.counts(runtime) == [[0, 1, 2], [0, 0, 1], [2, 2, 1]]
 
 
 def test_fewer_mistakes_than_wanted_are_all_there_are(runtime: Runtime) -> None:
