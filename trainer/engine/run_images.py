@@ -113,10 +113,10 @@ def _listed(context: RunContext, split: str, source: Manifest | Listing) -> Mani
     return images
 
 
-def scanned(listing: Listing, journal: Path | None, progress: Progress) -> Manifest:
+def scanned(listing: Listing, journal: Path | None, progress: Progress, *, whole: bool = True) -> Manifest:
     """Read every image with a suitable number of worker processes; see `data.verify.verify.scan`."""
     workers = min(cores(), 1 + len(listing.entries) // _PER_WORKER)
-    return verify.scan(listing, journal=journal, workers=workers, progress=progress).manifest
+    return verify.scan(listing, journal=journal, workers=workers, progress=progress, whole=whole).manifest
 
 
 def _problem(images: Manifest, context: RunContext, *, begun: bool = False) -> str | None:
