@@ -1,7 +1,8 @@
 """A site's own defaults of the cluster's flags: flags are preferred to them, and they to variables SBATCH_*."""
 
 import os
-from collections.abc import Iterator, Mapping
+import re
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 
@@ -20,14 +21,14 @@ def find(environment: Mapping[str, str] = os.environ) -> Path | None:
     return usual if usual.exists() else None
 
 
-def defaults() -> ClusterConfig:
-    """The cluster's flags where none are typed.
+def defaults(words: Sequence[str] = ()) -> ClusterConfig:
+    """The cluster's flags where none are typed; the site's are of no use to `--cluster local` among the words.
 
     Raises:
         InvalidConfigError: The file cannot be read, or holds problems; all of them are listed.
     """
     file = find()
-    if file is None:
+    if file is None or re.search(r"(^|\0)--cluster[=\0]local(\0|$)", "\0".join(words)):
         return ClusterConfig()
     content = recipes.read(file)
     try:

@@ -4,53 +4,21 @@ import re
 from collections import deque
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+_HOLDERS = Mapping, list, tuple
 _AVERAGED = re.compile(r"(?:^|[._])ema(?:[._]|$)")
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Entry:
-    """A place in a checkpoint where a network's tensors may be."""
-
-    path: str
-    """Keys of the mappings around the tensors, joined by dots; empty for the outermost."""
-    tensors: Mapping[str, Tensor]
-    """All of the mapping there."""
-    prefix: str
-    """What stands before the network's own keys, such as `module.`."""
-    fits: int
-    """How many of the tensors have a name and the shape of one of the network's."""
-    named: int
-    """How many have a name of the network's."""
-
-    @property
-    def name(self) -> str:
-        """What a user calls it."""
-        return ".".join(part for part in (self.path, self.prefix.rstrip(".")) if part)
-
-    @property
-    def is_averaged(self) -> bool:
-        return bool(_AVERAGED.search(self.name))
-
-    def is_meant(self, entry: str | None) -> bool:
-        """Whether a user's word for an entry means this one."""
-        if entry in ("raw", "ema"):
-            return self.is_averaged == (entry == "ema")
-        return entry is None or f"{self.name}.".startswith(f"{entry}.")
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Chosen:
-    """A network's weights, and where in the file they were."""
+class Chosen(NamedTuple):
+    """A network's weights, and what else could have been chosen, for the user; empty where the file is only these."""
 
     state: Mapping[str, Tensor]
     is_averaged: bool
     note: str
-    """What else could have been chosen, for the user; empty where the file is nothing but this."""
 
 
 def chosen(content: Any, shapes: Mapping[str, torch.Size], entry: str | None = None) -> Chosen:
@@ -77,24 +45,49 @@ def chosen(content: Any, shapes: Mapping[str, torch.Size], entry: str | None = N
     others = [repr(one.name) for one in known if one is not best and one.fits == best.fits and one.fits]
     instead = f", not {', '.join(others)} (the setting entry chooses)" if others else ""
     note = f"took {best.name!r} of the file{instead}" if best.name else ""
-    return Chosen(state=_stripped(best, every, shapes), is_averaged=best.is_averaged, note=note)
+    return Chosen(_stripped(best, every, shapes), best.is_averaged, note)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Entry:
+    """Tensors of a mapping, below a dotted `path`, whose names begin with a prefix such as `module.`.
+
+    `named` of them have a name of the network's behind it, and `fits` its shape too.
+    """
+
+    path: str
+    tensors: Mapping[str, Tensor]
+    prefix: str
+    fits: int
+    named: int
+
+    @property
+    def name(self) -> str:
+        return f"{self.path}.{self.prefix}".strip(".")
+
+    @property
+    def is_averaged(self) -> bool:
+        return bool(_AVERAGED.search(self.name))
+
+    def is_meant(self, entry: str | None) -> bool:
+        if entry in ("raw", "ema"):
+            return self.is_averaged == (entry == "ema")
+        return entry is None or f"{self.name}.".startswith(f"{entry}.")
 
 
 def _mappings(content: Any) -> Iterator[tuple[str, dict[str, Tensor]]]:
     """Every mapping of names to tensors in nested dicts and lists, with the keys that lead to it."""
-    waiting, seen = deque([("", content)]), set[int]()
+    waiting, seen = deque([("", content)] if isinstance(content, _HOLDERS) else []), set[int]()
     while waiting:
         path, item = waiting.popleft()
-        if id(item) in seen or not isinstance(item, Mapping | list | tuple):
+        if id(item) in seen:  # a pickle may hold itself
             continue
-        seen.add(id(item))  # a pickle may hold itself
+        seen.add(id(item))
         pairs = list(item.items() if isinstance(item, Mapping) else enumerate(item))
-        tensors: dict[str, Tensor] = {
-            str(key): value.detach() for key, value in pairs if isinstance(key, str) and _is_weight(value)
-        }
+        tensors = {str(key): value.detach() for key, value in pairs if isinstance(key, str) and _is_weight(value)}
         if tensors:
             yield path, tensors
-        waiting += [(f"{path}.{key}" if path else str(key), value) for key, value in pairs]
+        waiting += [(f"{path}.{key}", value) for key, value in pairs if isinstance(value, _HOLDERS)]
 
 
 def _is_weight(value: object) -> bool:
@@ -115,13 +108,12 @@ def _entries(path: str, tensors: Mapping[str, Tensor], shapes: Mapping[str, torc
 
 def _stripped(best: Entry, every: list[Entry], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
     """The tensors behind the prefix, and what else of the network lies beside it, as a classifier behind another."""
-    state = _behind(best.prefix, best.tensors)
-    beside = {key: value for key, value in best.tensors.items() if not key.startswith(best.prefix)}
     depth = best.prefix.count(".")  # deeper ones are blocks of another network
     near = [one for one in every if one.tensors is best.tensors and one.prefix.count(".") <= depth]
+    beside = {key: value for key, value in best.tensors.items() if not key.startswith(best.prefix)}
     prefixes = [one.prefix for one in sorted(near, key=lambda one: one.fits)]
     rest = {name: value for prefix in prefixes for name, value in _behind(prefix, beside).items() if name in shapes}
-    return {**rest, **state}
+    return {**rest, **_behind(best.prefix, best.tensors)}
 
 
 def _behind(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ import logging
 import math
 from collections import defaultdict
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal
 
 import torch
@@ -29,25 +29,16 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], config: ModelConfig, he
     Raises:
         ValueError: As `fitted` does; nothing is then loaded.
     """
-    found = fitted(network, state, config, head)
-    for note in found.notes:
+    found, is_new, notes = fitted(network, state, config, head)
+    for note in notes:
         _log.info("weights: %s", note)
-    network.load_state_dict(found.state)
-    return found.is_new
+    network.load_state_dict(found)
+    return is_new
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Fitted:
-    """A state dict under a network's names, of its shapes."""
-
-    state: Mapping[str, Tensor]
-    is_new: bool
-    """Whether the classifier's weights in it are the network's own."""
-    notes: list[str]
-    """What else is not as in the file, for the user."""
-
-
-def fitted(network: nn.Module, state: Mapping[str, Tensor], config: ModelConfig, head: Head | None = "keep") -> Fitted:
+def fitted(
+    network: nn.Module, state: Mapping[str, Tensor], config: ModelConfig, head: Head | None = "keep"
+) -> tuple[dict[str, Tensor], bool, list[str]]:
     """A state dict under a network's names, from one under ours or the reference's.
 
     Args:
@@ -55,6 +46,9 @@ def fitted(network: nn.Module, state: Mapping[str, Tensor], config: ModelConfig,
         state: Its weights; numbers of batches may be missing.
         config: What the network was built from.
         head: new: the classifier keeps its initial weights. None: so does one whose number of classes differs.
+
+    Returns:
+        The state dict, whether the classifier's weights in it are the network's own, and what else is not the file's.
 
     Raises:
         ValueError: Keys are missing or unexpected, or shapes differ, listed by module.
@@ -77,7 +71,7 @@ def fitted(network: nn.Module, state: Mapping[str, Tensor], config: ModelConfig,
         problems.append("the file has no auxiliary head: build the network with aux_logits False")
     if problems:
         raise ValueError("\n".join([f"weights: they do not fit {config.name}; nothing was loaded", *problems]))
-    return Fitted(state=stored, is_new=is_new, notes=notes)
+    return stored, is_new, notes
 
 
 def shapes(network: nn.Module, name: str) -> dict[str, torch.Size]:
@@ -141,8 +135,7 @@ def _resampled(
 
 
 def _grid(embeddings: Tensor) -> str:
-    """The positions of a square, perhaps with some of class tokens, in words."""
-    side = math.isqrt(embeddings.shape[-2])
+    side = math.isqrt(embeddings.shape[-2])  # less than the next square's are class tokens
     return f"{side}x{side}"
 
 

@@ -76,10 +76,6 @@ class Published:
     """Names in the order of the logits, where the weights say them."""
 
 
-# OSError: every failure of a connection; the last ones: of a config.json of another kind
-_UNREACHED = (RuntimeError, ValueError, OSError, KeyError, TypeError, AttributeError, AssertionError)
-
-
 def published(package: str, name: str) -> Published:
     """What a package says of weights: timm's `resnet50.a1_in1k`, `hf-hub:...`; torchvision's `resnet50.IMAGENET1K_V1`.
 
@@ -88,12 +84,12 @@ def published(package: str, name: str) -> Published:
     """
     try:
         weights = _timm_published(name) if package == "timm" else _torchvision_published(name)
-    except _UNREACHED as error:
-        is_other = ":" in name and isinstance(error, KeyError | TypeError)
-        why = ": its config.json is not timm's:" if is_other else "; name a file?"
-        raise ValueError(f"weights: {package} has no weights of {name!r} within reach{why} {error}") from error
-    if weights.interpolation not in ("bilinear", "bicubic"):
-        raise ValueError(f"weights: {package} evaluates {name!r} with {weights.interpolation} interpolation")
+        if weights.interpolation not in ("bilinear", "bicubic"):
+            raise ValueError(f"it is evaluated with {weights.interpolation} interpolation")
+    # OSError: every failure of a connection; from LookupError on, of a config.json that is not timm's
+    except (RuntimeError, ValueError, OSError, LookupError, TypeError, AttributeError, AssertionError) as error:
+        why = f"within reach, or none that it reads; name a file? {error}"
+        raise ValueError(f"weights: {package} has no weights of {name!r} {why}") from error
     return weights
 
 
@@ -103,13 +99,12 @@ def _timm_published(name: str) -> Published:
     crop, share, mode = settings["input_size"][-1], settings["crop_pct"], settings["crop_mode"]
     if mode not in ("center", "squash") or (mode == "squash" and share != 1):
         raise ValueError(f"it is evaluated with crop mode {mode} and a share of {share}")
-    said = getattr(network, "pretrained_cfg", {})
-    labels = said.get("label_names") or ()
+    labels = getattr(network, "pretrained_cfg", {}).get("label_names")
     return Published(
         network=network,
         mean=tuple(settings["mean"]),
         std=tuple(settings["std"]),
-        classes=tuple(map(str, labels)) if len(labels) == said.get("num_classes") else None,
+        classes=tuple(map(str, labels)) if labels and len(labels) == network.num_classes else None,
         crop=crop,
         resize=math.floor(crop / share) if mode == "center" else None,
         interpolation=settings["interpolation"],
@@ -134,16 +129,10 @@ def _torchvision_published(name: str) -> Published:
 
 
 def resampled(config: ModelConfig, state: Mapping[str, Tensor]) -> Mapping[str, Tensor]:
-    """Weights of one of timm's networks at the image size of `config`, by timm's own loader of this architecture.
-
-    Raises:
-        RuntimeError: They are of another network.
-    """
+    """Weights of one of timm's networks at the image size of `config`, by timm's own loader of this architecture."""
     said = {"state_dict": dict(state), "num_classes": config.num_classes, "label_offset": None}
-    # timm interpolates tables of biases with tensors of which PyTorch says that they are slow
     with warnings.catch_warnings(action="ignore"), torch.random.fork_rng(devices=[]):
-        network = _timm(config.name.partition("/")[2], config, pretrained=True, pretrained_cfg_overlay=said)
-    return network.state_dict()
+        return _timm(config.name[len("timm/") :], config, pretrained=True, pretrained_cfg_overlay=said).state_dict()
 
 
 def twin(name: str) -> nn.Module:

@@ -95,14 +95,7 @@ def put(network: nn.Module, weights: Stored, source: str, config: ModelConfig, e
 
 
 def chosen(network: nn.Module, weights: Stored, source: str, config: ModelConfig, entry: str | None = None) -> Chosen:
-    """The state dict that fits a network best, of a file that may hold several, and where in the file it is.
-
-    Args:
-        network: What `factory.build` returned, which may be on the meta device.
-        weights: What `read` returned.
-        source: The file's name.
-        config: What the network was built from.
-        entry: As `entries.chosen` takes it.
+    """What `entries.chosen` takes for a network, which may be on the meta device; `source` is the file's name.
 
     Raises:
         ValueError: There is none, it is of another network, or its values are not finite.

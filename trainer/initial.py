@@ -29,8 +29,8 @@ class OtherWeightsError(RunEndedError):
 def resolved(recipe: Recipe) -> tuple[Recipe, list[str]]:
     """A new run's recipe with the hash of the weights that it begins from, and the input settings that belong to them.
 
-    Settings that the recipe leaves at their defaults follow the weights: mean, standard deviation, and all sizes or
-    none.
+    Settings that the recipe leaves at their defaults, and `init.keep` does not name, follow the weights: mean, standard
+    deviation, and all sizes or none.
 
     Returns:
         The recipe, and what the user may want to know, a line each.
@@ -44,7 +44,7 @@ def resolved(recipe: Recipe) -> tuple[Recipe, list[str]]:
     try:
         network = skeleton(recipe.model)
         chosen, known = _chosen(network, recipe)
-        fitted = fitting.fitted(network, chosen.state, recipe.model, init.head)
+        _, is_new, changed = fitting.fitted(network, chosen.state, recipe.model, init.head)
     except ValueError as error:
         field = "" if str(error).startswith("model.") else "init.weights: "
         lines = str(error).splitlines()
@@ -52,14 +52,14 @@ def resolved(recipe: Recipe) -> tuple[Recipe, list[str]]:
     sha256 = fingerprint(chosen.state)
     if init.sha256 not in (None, sha256):
         raise InvalidConfigError([f"init.sha256: {init.sha256}, but that of {init.weights} is {sha256}"])
-    follow = changes(recipe.input, known)
+    follow = changes(recipe.input, known, init.keep or ())
     settings = ", ".join(f"{name} {value}" for name, value in follow.items())
-    classes = f"a new classifier of {recipe.model.num_classes:,} classes" if fitted.is_new else "its classifier, too"
-    complete = replace(init, weights=placed(init.weights), sha256=sha256)
+    classes = f"a new classifier of {recipe.model.num_classes:,} classes" if is_new else "its classifier, too"
+    complete = replace(init, weights=placed(init.weights), keep=None, sha256=sha256)
     return replace(recipe, init=complete, input=replace(recipe.input, **follow)), [
         f"begins from {init.weights} (SHA-256 {sha256[:12]}), with {classes}",
         *([chosen.note] if chosen.note else []),
-        *fitted.notes,
+        *changed,
         *([f"input settings of these weights: {settings}"] if settings else []),
     ]
 
@@ -112,7 +112,7 @@ def _chosen(network: nn.Module, recipe: Recipe) -> tuple[Chosen, Mapping[str, An
         resize = side * known.get("eval_resize", side) // known.get("eval_crop", side)
         known = {**known, "train_size": side, "eval_crop": side, "eval_resize": resize}
     if source.which == "ema" and not chosen.note:
-        chosen = replace(chosen, note="took its moving average (the setting entry chooses)")
+        chosen = chosen._replace(note="took its moving average (the setting entry chooses)")
     return chosen, known
 
 

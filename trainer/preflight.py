@@ -168,12 +168,12 @@ def _registry_problems(recipe: Recipe) -> list[str]:
 def _init_problems(recipe: Recipe, site: SiteConfig) -> list[str]:
     """Why the weights to begin from cannot be found, where the run has not begun."""
     init = recipe.init
-    if empty := [name for name in ("weights", "entry", "freeze", "sha256") if getattr(init, name) in ("", ())]:
+    if empty := [name for name in ("weights", "entry", "freeze", "keep", "sha256") if getattr(init, name) in ("", ())]:
         return [f"init.{name}: empty; leave it out or give a value" for name in empty]
     if RunDirectory(site.output).recipe.exists():
         return []
     if not init.weights:
-        unused = [name for name in ("entry", "head", "freeze", "sha256") if getattr(init, name)]
+        unused = [name for name in ("entry", "head", "freeze", "keep", "sha256") if getattr(init, name)]
         return [f"init.{name}: belongs to init.weights, which is not set" for name in unused]
     try:
         located = sources.locate(init.weights, None, init.entry)

@@ -131,7 +131,7 @@ class RunDirectory:
 
     def is_cut_short(self) -> bool:
         """Whether the end of a finished run is incomplete: the page is its last file, and then the holder goes."""
-        if self.holder.exists() or self.at_work.exists() or not self.page.exists():
+        if self.holder.exists() or self.at_work.exists() or not self.page.exists() or not self.weights.exists():
             return True
         return self.page.stat().st_mtime_ns < self.result.stat().st_mtime_ns
 

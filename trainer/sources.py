@@ -1,10 +1,10 @@
 """What a user names weights by: a run directory, a file, a package's weights. Loads no torch."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from data.plan.config import InputConfig
 from models import registry
@@ -12,7 +12,7 @@ from models.config import ModelConfig
 from models.registry import model_names
 from trainer.checkpoint import files
 from trainer.recipe import recipes
-from trainer.recipe.config import InitConfig, Recipe
+from trainer.recipe.config import Followed, InitConfig, Recipe
 from trainer.recipe.decode import InvalidConfigError, decode
 from trainer.rundir import RunDirectory
 
@@ -22,7 +22,7 @@ HUBS = ("hf-hub:", "local-dir:")  # what timm puts before a repository of the Hu
 EXPECTED = "a run directory, a file of weights, timm/NAME, torchvision/NAME, hf-hub:OWNER/NAME or local-dir:FOLDER"
 
 SIZES = ("train_size", "eval_resize", "eval_crop")
-FOLLOWED = ("mean", "std", *SIZES)
+FOLLOWED = get_args(Followed)
 """Input settings that belong to weights."""
 _USUAL = InputConfig()
 
@@ -153,13 +153,14 @@ def _packaged(text: str) -> Source:
 
 def adopted(recipe: Recipe, stored: Recipe) -> Recipe:
     """The recipe with what `resolved` has filled in at the run's first start, if it names the same weights."""
-    init = recipe.init
+    init, keep = replace(recipe.init, keep=None), recipe.init.keep or ()
+    recipe = replace(recipe, init=init)
     if init.weights and stored.init == untrained(init):
         return replace(recipe, init=stored.init)
     if not init.weights or stored.init.weights != placed(init.weights) or init.sha256 not in (None, stored.init.sha256):
         return recipe
     theirs = {name: getattr(stored.input, name) for name in FOLLOWED}
-    follow = changes(recipe.input, theirs)
+    follow = changes(recipe.input, theirs, keep)
     return replace(
         recipe,
         init=replace(init, weights=stored.init.weights, sha256=stored.init.sha256),
@@ -181,13 +182,16 @@ def is_packaged(text: str) -> bool:
 
 def untrained(init: InitConfig) -> InitConfig:
     """The same from random weights, as `--smoke` begins where a package's would have to be downloaded."""
-    return replace(init, weights=None, head=None, sha256=None)
+    return replace(init, weights=None, head=None, keep=None, sha256=None)
 
 
-def changes(ours: InputConfig, theirs: Mapping[str, Any]) -> dict[str, Any]:
-    """The weights' settings for what `ours` leaves at its defaults."""
+def changes(ours: InputConfig, theirs: Mapping[str, Any], keep: Collection[str] = ()) -> dict[str, Any]:
+    """The weights' settings for what `ours` leaves at its defaults and `keep` does not name."""
     groups = [("mean",), ("std",), SIZES]
-    free = [name for group in groups if all(getattr(ours, n) == getattr(_USUAL, n) for n in group) for name in group]
+    states = {
+        name for group in groups for name in group if name in keep or getattr(ours, name) != getattr(_USUAL, name)
+    }
+    free = [name for group in groups if states.isdisjoint(group) for name in group]
     sizes = {"train_size": theirs["eval_crop"]} if "eval_crop" in theirs else {}
     every = {**sizes, **theirs}
     return {name: every[name] for name in free if name in every and every[name] != getattr(ours, name)}

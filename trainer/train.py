@@ -30,6 +30,7 @@ from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError
 from trainer.recipe.identity import recipe_hash
+from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
@@ -179,11 +180,15 @@ def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: 
     run.begin(context.recipe)  # if it was deleted meanwhile
     if finished:
         result = result_of(context.recipe, finished, *build.plans(context, images))
-        last = files.place(run.checkpoints, finished.step)  # its write has ended
-        files.copy(last / (files.EMA if context.recipe.ema.decay else files.MODEL), run.weights)
+        _put_weights(run, context.recipe, finished.step)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
     _report(run, finished.step if finished else None, context.console.say)
     write(run.guide())
+
+
+def _put_weights(run: RunDirectory, recipe: Recipe, step: int) -> None:
+    """Copy the weights of the result from the run's last checkpoint, whose write has ended."""
+    files.copy(files.place(run.checkpoints, step) / (files.EMA if recipe.ema.decay else files.MODEL), run.weights)
 
 
 def _report(run: RunDirectory, finished: int | None, say: Callable[[str], None]) -> None:
@@ -211,5 +216,9 @@ def complete_end(run: RunDirectory, stop: StopFlag) -> int:
         run.clear()
         at_work.report(run, say)
         hold.check()
-        _report(run, max((record["step"] for record in run.records()), default=0), say)
+        step = max((record["step"] for record in run.records()), default=0)
+        if not run.weights.exists() and files.newest_valid(run.checkpoints) == files.place(run.checkpoints, step):
+            _put_weights(run, load(str(run.recipe)), step)
+            say(f"{run.weights} was gone: copied from the checkpoint of step {step:,}")
+        _report(run, step, say)
     return 0

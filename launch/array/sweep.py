@@ -24,7 +24,7 @@ from typing import Any, cast
 
 from trainer.recipe import recipes
 from trainer.recipe.config import Recipe
-from trainer.recipe.decode import InvalidConfigError, decode, encode, suggest
+from trainer.recipe.decode import InvalidConfigError, decode, encode, leaves, suggest
 
 MOST = 10_000  # runs; Slurm's own limit is 1,001 by default, and it says so itself
 
@@ -55,14 +55,20 @@ def load(file: Path) -> list[Task]:
         InvalidConfigError: It cannot be read, or one of its runs is no recipe; all problems are listed.
     """
     content = _content(file)
-    base = recipes.load(_recipe_name(file, content["recipe"]))
+    base = recipes.load(origin := _recipe_name(file, content["recipe"]))
     runs = _runs(file, content)
     names = _names(runs)
     tasks: list[Task] = []
     problems: list[str] = []
     for name, settings in zip(names, runs, strict=True):
         try:
-            tasks.append(Task(name=name, settings=settings, recipe=_changed(base, settings)))
+            tasks.append(
+                Task(
+                    name=name,
+                    settings=settings,
+                    recipe=recipes.keeping(_changed(base, settings), origin, leaves(settings)),
+                )
+            )
         except InvalidConfigError as error:
             problems += [f"{file}: {name}: {problem}" for problem in error.problems]
     if problems:

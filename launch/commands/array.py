@@ -93,9 +93,9 @@ class Array:
         return 0
 
 
-def default(_words: Sequence[str]) -> Array:
+def default(words: Sequence[str]) -> Array:
     """The flags' defaults; the folders have none."""
-    return Array(sweep=tyro.MISSING, cluster=site_file.defaults(), site=NOWHERE)
+    return Array(sweep=tyro.MISSING, cluster=site_file.defaults(words), site=NOWHERE)
 
 
 def _problems(wanted: dict[str, Wanted]) -> list[str]:

@@ -102,7 +102,7 @@ def submit_default(words: Sequence[str]) -> Submit:
         InvalidConfigError: The recipe or the site's file cannot be read.
     """
     settings = named_recipe(words, "submit")
-    return Submit(recipe=tyro.MISSING, cluster=site_file.defaults(), site=NOWHERE, settings=settings)
+    return Submit(recipe=tyro.MISSING, cluster=site_file.defaults(words), site=NOWHERE, settings=settings)
 
 
 def resume_default(words: Sequence[str]) -> Resume:

@@ -95,6 +95,13 @@ print(*sorted(({verb.module for verb in VERBS.values()} - {"launch.cli"}) & sys.
     assert done.stdout == "trainer.commands.verify\n"
 
 
+# as pip writes it
+SCRIPT = """
+import sys
+from launch.__main__ import console
+if __name__ == "__main__":
+    sys.exit(console())
+"""
 LAUNCHERS = {
     "provenet": (sys.executable, "SCRIPT"),
     "-m trainer": (sys.executable, "-m", "trainer"),
@@ -111,7 +118,7 @@ def test_what_lies_where_one_stands_or_on_the_path_is_not_taken_for_ours(launche
     """Only a module of the name that Python itself is asked for comes before ours."""
     script = tmp_path / "bin" / "provenet"
     script.parent.mkdir()
-    script.write_text("from launch.__main__ import console\nconsole()\n")  # as pip writes it
+    script.write_text(SCRIPT)
     here, path = tmp_path / "here", tmp_path / "path"
     for folder, files in ((here, ("data.py", "numpy.py", "slurm.py")), (path, ("data.py",))):
         for name in (*files, "models/__init__.py"):

@@ -49,6 +49,15 @@ def test_a_flag_is_preferred_to_the_file_and_the_file_to_a_variable(
     ]
 
 
+@pytest.mark.parametrize("words", [("--cluster", "local"), ("--cluster=local",)])
+def test_a_job_on_this_machine_asks_for_nothing_of_a_cluster(
+    words: tuple[str, ...], file: Path, images: Path, tmp_path: Path
+) -> None:
+    done = commands.call(main, *DEMO, "--data", images, "--output", tmp_path / "r", *words)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert file.exists()
+
+
 def test_the_file_of_a_user_is_found_at_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PROVENET_SITE")
     monkeypatch.setenv("HOME", str(tmp_path))

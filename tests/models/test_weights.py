@@ -129,11 +129,13 @@ class Dangerous:
         (lambda path: torch.save({"model": Dangerous()}, path), r"holds objects of \S*exec; what makes them"),
         (lambda path: torch.save({"step": 3}, path), "holds no state dict"),
         (lambda path: torch.save([torch.zeros(2)], path), "holds no state dict"),
+        (lambda path: torch.save(torch.zeros(2), path), "holds no state dict"),
+        (lambda path: torch.save(3, path), "holds no state dict"),
         (lambda path: path.write_bytes(b"\x00" * 64), "is no"),
         (lambda path: path.write_bytes(b""), "is no"),
         (lambda _path: None, "is not a file"),
     ],
-    ids=["pickle", "no weights", "a list", "garbage", "empty", "absent"],
+    ids=["pickle", "no weights", "a list", "a tensor", "a number", "garbage", "empty", "absent"],
 )
 def test_a_file_without_weights_is_an_error_and_never_run(
     write: Callable[[Path], object], expected: str, tmp_path: Path

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from data.plan.config import InputConfig
+from launch.array import sweep
 from models import export, factory, fitting, weights
 from models.config import ModelConfig
 from models.trace import skeleton
@@ -16,6 +17,7 @@ from models.weights import Origin
 from tests.trainer.engines import RECIPE, built, context, together
 from trainer import initial, preflight, sources
 from trainer.checkpoint import store
+from trainer.commands import cli
 from trainer.engine.loop import fit
 from trainer.initial import OtherWeightsError
 from trainer.optim.config import EmaConfig
@@ -272,3 +274,37 @@ def test_smoke_refuses_what_the_run_would(tmp_path: Path) -> None:
     site = SiteConfig(data=tmp_path / "images", output=tmp_path / "run", smoke=True)
     for init in (InitConfig(weights="timm/resnet5O"), InitConfig(head="new")):
         assert preflight.problems(replace(PLAIN, init=init), site, World(), with_data=False)
+
+
+@pytest.mark.parametrize(
+    ("yaml", "flags", "mean", "eval_crop"),
+    [
+        ("", (), 0.5, 32),
+        ("", ("--input.mean", "0.485", "0.456", "0.406"), 0.485, 32),
+        ("", ("--input.eval_crop=224",), 0.5, 224),
+        ("input: {mean: [0.485, 0.456, 0.406]}", (), 0.485, 32),
+        ("init: {keep: [eval_resize]}", (), 0.5, 224),
+    ],
+)
+def test_what_a_file_or_a_flag_states_wins_over_the_weights_though_it_is_the_default(
+    file: Path, tmp_path: Path, yaml: str, flags: tuple[str, ...], mean: float, eval_crop: int
+) -> None:
+    recipe = tmp_path / "own.yaml"
+    recipe.write_text(f"model: {{name: resnet20, num_classes: 4}}\n{yaml}")
+    words = ("train", str(recipe), "--data", "images", "--output", str(tmp_path / "run"), "--init.weights", str(file))
+    asked = cli.parse([*words, *flags]).settings
+    found, _ = initial.resolved(asked)
+    assert (found.input.mean[0], found.input.eval_crop, found.init.keep) == (mean, eval_crop, None)
+    assert sources.adopted(asked, found) == found
+    (tmp_path / "sweep.yaml").write_text(
+        f"recipe: own.yaml\nlist:\n- init: {{weights: {file}, keep: {[*(asked.init.keep or ())]}}}\n"
+    )
+    assert initial.resolved(sweep.load(tmp_path / "sweep.yaml")[0].recipe)[0] == found
+
+
+def test_a_sweep_keeps_what_it_states(file: Path, tmp_path: Path) -> None:
+    (tmp_path / "sweep.yaml").write_text(
+        f"recipe: linear_probe\ngrid:\n  init.weights: [{file}]\n  input: [{{std: [0.229, 0.224, 0.225]}}]\n"
+    )
+    (task,) = sweep.load(tmp_path / "sweep.yaml")
+    assert task.recipe.init.keep == ("std",)

@@ -16,7 +16,7 @@ from trainer.optim.config import EmaConfig
 from trainer.recipe.config import SiteConfig
 from trainer.rundir import RunDirectory
 from trainer.stopping import StopFlag
-from trainer.train import _conclude, train
+from trainer.train import _conclude, complete_end, train
 from trainer.world import World
 
 ONE = replace(RECIPE, epochs=1)
@@ -57,6 +57,15 @@ def test_a_finished_run_leaves_its_result_and_the_weights_that_it_is_of(
     assert run.report.exists()
     assert not run.holder.exists()
     assert any(b"report/text_summary" in events.read_bytes() for events in run.path.glob("events.*"))
+    before = run.weights.read_bytes()
+    for lost, restored in (((), True), (tuple(run.checkpoints.iterdir()), False)):
+        run.weights.unlink()
+        for checkpoint in lost:
+            shutil.rmtree(checkpoint)
+        assert run.is_cut_short()
+        assert complete_end(run, StopFlag()) == 0
+        assert (run.weights.exists(), "was gone: copied" in capsys.readouterr().out) == (restored, restored)
+        assert not restored or run.weights.read_bytes() == before
 
 
 def test_a_start_says_who_died_before_it_where_it_goes_on_and_what_is_left_out_or_other(

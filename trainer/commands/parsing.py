@@ -6,7 +6,9 @@ import re
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stderr
+from dataclasses import replace
 from difflib import get_close_matches
+from itertools import pairwise
 from typing import Any
 
 import tyro
@@ -60,9 +62,15 @@ def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> An
         words: What was typed after the verb.
         prog: Program and verb, for messages.
         values: The defaults of its flags. None: those of the class.
+
+    Raises:
+        InvalidConfigError: A flag's value is empty, as by a variable that the shell does not have.
     """
     has_more = hasattr(kind, "behind") and "--" in words
     ours = list(words[: words.index("--")] if has_more else words)  # tyro does not distinguish num_procs and num-procs
+    pairs = [*pairwise(ours), *(word.split("=", 1) for word in ours if "=" in word)]
+    if empty := [flag for flag, value in pairs if flag.startswith("--") and not value]:
+        raise InvalidConfigError(f"{flag}: empty; leave it out or give a value" for flag in empty)
     default = {} if values is None else {"default": values}
     with plain_refusals(ours):
         command = tyro.cli(
@@ -74,6 +82,9 @@ def parse(kind: type, words: Sequence[str], prog: str, values: Any = None) -> An
             registry=ranges.registry(),
             **default,
         )
+    if isinstance(settings := getattr(command, "settings", None), Recipe):
+        flags = [word.removeprefix("--").partition("=")[0].replace("-", "_") for word in ours if word.startswith("--")]
+        command = replace(command, settings=recipes.keeping(settings, words[0], flags))
     return command.behind(tuple(words[len(ours) + 1 :])) if has_more else command
 
 

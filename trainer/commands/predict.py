@@ -33,7 +33,8 @@ class Predict(Evaluate):
     """
 
     weights: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")] = tyro.MISSING
-    """Run directory, file of weights, timm/NAME[.TAG] or torchvision/NAME[.WEIGHTS]."""
+    """Run directory, file of weights, timm/NAME[.TAG], torchvision/NAME[.WEIGHTS], hf-hub:OWNER/NAME or
+    local-dir:FOLDER."""
     images: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="IMAGES")]
     """Images, folders of images at any depth, .tar files with images in them, .txt files with a path a line; - reads
     such lines from standard input."""

@@ -140,7 +140,9 @@ def _final_lr_problems(recipe: Recipe, final_lr: float) -> list[str]:
 def _batch_problems(recipe: Recipe) -> list[str]:
     micro, problems = recipe.micro_batch, list[str]()
     if recipe.global_batch % micro:
-        problems.append(f"micro_batch: {micro} does not divide global_batch: {recipe.global_batch}")
+        fitting = next(size for size in range(micro, 0, -1) if recipe.global_batch % size == 0)
+        problem = f"micro_batch: {micro} does not divide global_batch: {recipe.global_batch}"
+        problems.append(f"{problem}; --micro-batch {fitting} does")
     repeats = recipe.input.augment.repeats
     if micro <= repeats and (recipe.mixing.mixup or recipe.mixing.cutmix):
         least = f"use at least {repeats + 1}, or leave mixing out"

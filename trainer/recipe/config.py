@@ -21,6 +21,7 @@ from trainer.optim.config import (
 from trainer.recipe.decode import encode
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
+Followed = Literal["mean", "std", "train_size", "eval_resize", "eval_crop"]
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]
 
 
@@ -40,6 +41,8 @@ class InitConfig:
     freeze: tuple[str, ...] | None = None
     """Weights that are not trained: backbone (all but the classifier), or patterns of their names, such as layer1.*.
     BatchNorm keeps its statistics there."""
+    keep: tuple[Followed, ...] | None = None
+    """Settings of `input` that do not follow these weights; those that the recipe's file or a flag states never do."""
     sha256: str | None = None
     """SHA-256 of these weights (names, shapes, values), which the first start of a run fills in; given, they must have
     it."""

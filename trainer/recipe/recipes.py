@@ -2,15 +2,17 @@
 
 import os
 import re
+from collections.abc import Iterable
+from dataclasses import replace
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import yaml
 
-from trainer.recipe.config import Recipe
-from trainer.recipe.decode import InvalidConfigError, decode, encode, suggest
+from trainer.recipe.config import Followed, Recipe
+from trainer.recipe.decode import InvalidConfigError, decode, encode, leaves, suggest
 
 FOLDER = files("trainer.recipe") / "yaml"  # a job imports the code from an archive
 MOST_BYTES = 1_000_000  # of a file: a recipe has some thousand, and to parse 100 MB takes minutes and gigabytes
@@ -37,6 +39,21 @@ def load(name: str) -> Recipe:
         return decode(Recipe, {} if data is None else data)
     except InvalidConfigError as error:
         raise InvalidConfigError(f"{file}: {problem}" for problem in error.problems) from None
+
+
+def keeping(recipe: Recipe, name: str, paths: Iterable[str]) -> Recipe:
+    """A recipe that begins from weights, with the input settings in `init.keep` that a user states, defaults too.
+
+    Args:
+        recipe: What was made of both.
+        name: Of its file, as `load` takes it.
+        paths: Dotted paths of the fields that were given beside the file.
+    """
+    if not recipe.init.weights:
+        return recipe
+    stated = {*leaves(read(_find(name)) or {}), *paths, *(f"input.{field}" for field in recipe.init.keep or ())}
+    keep = tuple(field for field in get_args(Followed) if f"input.{field}" in stated)
+    return replace(recipe, init=replace(recipe.init, keep=keep or None))
 
 
 def read(file: Traversable) -> Any:

@@ -14,6 +14,7 @@ from pathlib import Path
 
 from tests.system.crash.__main__ import TINY, images, with_shim
 from tests.system.crash.trials import How, Trial, preload, start
+from trainer.checkpoint.holder import Hold
 from trainer.recipe.recipes import FOLDER
 
 PLACES = {
@@ -36,7 +37,8 @@ HAPPENING: dict[str, tuple[How, int]] = {
     "Ctrl-C, SIGTERM, SIGHUP, SIGUSR2": ("signal", 0),
     "the disk is full": ("fail on", errno.ENOSPC),
     "the disk fails": ("fail on", errno.EIO),
-    "SIGKILL": ("kill", 0),
+    "SIGKILL, of the kernel's for want of memory too": ("kill", 0),
+    "SIGSEGV": ("signal", signal.SIGSEGV),
 }
 STOPS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR2)
 
@@ -76,9 +78,14 @@ def code(event: str, phase: str, root: Path) -> int:
     shutil.rmtree(root / "run", ignore_errors=True)
     if phase == "finished":
         shutil.copytree(root / "whole", root / "run")
-    if "folder" in event:
+    if "another" in event:
+        (root / "run").mkdir(exist_ok=True)
+    if "something else" in event:
         (root / "run").mkdir()
         (root / "run/metrics.jsonl").touch()
+    if "another" in event:
+        with Hold.take(root / "run/holder.json", print, lambda: None):
+            return run(root, Trial())
     if event in FLAGS:
         return run(root, Trial(), *FLAGS[event])
     how, error = HAPPENING[event]

@@ -62,6 +62,8 @@ def test_help_shows_the_recipe_s_own_values() -> None:
             [*DEMO, "--data", "IMAGES", "--output", "OUT", "--micro-batch", "1", "--input.train-size", "32"],
             "micro-batches of 1 of",
         ),
+        ([*DEMO, "--data", "IMAGES", "--output", ""], "--output: empty; leave it out or give a value"),
+        ([*DEMO, "--data=", "--output", "OUT"], "--data: empty; leave it out or give a value"),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--epochs", "0"], "epochs: 0; must be at least 1"),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--precision", "fp8"], "fp8"),
         ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--threads", "0"], "threads: 0; must be at least 1"),

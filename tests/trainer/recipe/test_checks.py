@@ -147,7 +147,7 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
         (Recipe(ema=EmaConfig(every=4)), "ema.every: has no effect without ema.decay"),
         (Recipe(ema=EmaConfig(warmup=False)), "ema.warmup: has no effect without ema.decay"),
         (Recipe(precise_bn=16), "precise_bn: 16 is less than micro_batch: 32; use at least that, or 0"),
-        (Recipe(global_batch=100), "micro_batch: 32 does not divide global_batch: 100"),
+        (Recipe(global_batch=100), "micro_batch: 32 does not divide global_batch: 100; --micro-batch 25 does"),
         (
             Recipe(input=InputConfig(eval_crop=300, eval_resize=256)),
             "input.eval_crop: 300 is more than input.eval_resize: 256",
