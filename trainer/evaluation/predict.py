@@ -60,8 +60,8 @@ def predict(request: Request, source: Source, listing: Listing, topk: int, world
         answers=topk,
     )
     answers, _ = measure.rows(task, runtime)
-    names = [outcome.named(number, dict(enumerate(classes or ()))) for number in range(subject.num_classes)]
-    rows, broken = _rows(images, answers, names)
+    known = dict(enumerate(classes or ()))
+    rows, broken = _rows(images, answers, [outcome.named(number, known) for number in range(subject.num_classes)])
     if runtime.is_main:
         about = description(subject) | {"protocol": task.protocol.name, "protocol_words": task.protocol.words}
         _write(request.output, rows, broken, about)
