@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from data.catalog import archive, tree
+from data.catalog import archive
 from data.catalog.listing import Entry, Listing
-from data.catalog.tree import is_hidden, is_image
+from data.catalog.tree import files, is_hidden, is_image
 from data.names import shown
 
 STANDARD_INPUT = "-"
@@ -61,10 +61,9 @@ def _found(path: Path, word: str, notes: list[str]) -> list[str]:
     if not path.is_dir():
         problem = "is no file and no folder" if path.exists() else "does not exist"
         raise UnusableImagesError(f"{shown(word)} {problem}; {EXPECTED}")
-    below, start = tree.below(path), len(path.absolute().name) + 1
-    notes += below.notes
-    found = [str(path / entry.name[start:]) for entry in below.entries]
-    found += sorted(map(str, path.rglob(f"[!.]*{SHARD}")))
+    names, left_out = files(path)
+    notes += left_out
+    found = [*(str(path / name) for name in names), *sorted(map(str, path.rglob(f"[!.]*{SHARD}")))]
     if not found:
         raise UnusableImagesError(f"{shown(word)} holds no image; {EXPECTED}")
     return found

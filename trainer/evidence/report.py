@@ -36,6 +36,11 @@ def write(run: RunDirectory) -> None:
     write_files(account, judge([account]))
 
 
+def summary(account: Account) -> str:
+    """Verdict, result and provenance."""
+    return "\n\n".join(filter(None, (_verdict(judge([account])), _result(account), _provenance(account))))
+
+
 def write_files(account: Account, judged: Verdict, targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> None:
     """The same of a run that has been read and judged."""
     curves, title = plots.png(account.history), f"{account.recipe.model.name} in {account.run.path.absolute().name}"
