@@ -65,6 +65,8 @@ def fitted(
         stored = _resampled(body, stored, replace(config, num_classes=classes), notes)
     differs = any(key not in stored or stored[key].shape != value.shape for key, value in own.items())
     is_new = head == "new" or (head is None and differs)
+    if is_new:  # whatever the file has there, as the layers of a projection
+        stored = {key: value for key, value in stored.items() if not key.startswith(tuple(f"{one}." for one in heads))}
     stored = {**counters, **stored, **(own if is_new else {})}
     problems = _misfits(expected, stored)
     if problems and all(line.startswith(AUXILIARY) and "missing" in line for line in problems):

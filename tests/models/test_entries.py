@@ -171,6 +171,17 @@ def test_a_classifier_of_other_classes_does_not_decide_for_another_entry(tmp_pat
     assert torch.equal(network.get_parameter("conv1.weight"), six.get_parameter("conv1.weight"))
 
 
+def test_a_projection_in_place_of_the_classifier_is_left_out_with_it(tmp_path: Path) -> None:
+    state = {key: value for key, value in behind("module.encoder_q.", RAW).items() if ".fc." not in key}
+    torch.save({"state_dict": state | {"module.encoder_q.fc.0.weight": torch.ones(9, 64)}}, tmp_path / "w.pth")
+    network = factory.build(CONFIG)
+    found = weights.chosen(network, weights.read(tmp_path / "w.pth"), "w.pth", CONFIG)
+    assert fitting.fit(network, found.state, CONFIG, None)
+    assert torch.equal(network.get_parameter("conv1.weight"), RAW.get_parameter("conv1.weight"))
+    with pytest.raises(ValueError, match=r"fc\.0: weight is unexpected"):
+        fitting.fit(network, found.state, CONFIG)
+
+
 class Callbacks:
     """What a trainer may keep beside the weights."""
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 import timm
 import torch
+import torchvision
 from torch import Tensor
 
 from data.plan.config import InputConfig
@@ -26,6 +27,7 @@ from trainer.recipe.config import InitConfig, Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, encode
 from trainer.recipe.identity import recipe_hash
 from trainer.rundir import RunDirectory
+from trainer.sources import locate
 from trainer.train import OtherRecipeError, own_recipe
 from trainer.world import World
 
@@ -308,3 +310,14 @@ def test_a_sweep_keeps_what_it_states(file: Path, tmp_path: Path) -> None:
     )
     (task,) = sweep.load(tmp_path / "sweep.yaml")
     assert task.recipe.init.keep == ("std",)
+
+
+def test_torchvision_s_inception_was_trained_on_other_pixels_than_it_takes(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It scales those that it takes, where it has trained weights, which no other network of these weights does."""
+    network = torchvision.models.resnet18()
+    monkeypatch.setattr(torchvision.models, "get_model", lambda _name, weights: network)  # noqa: ARG005 - no hub here
+    for scales, mean in ((True, (0.5, 0.5, 0.5)), (False, (0.485, 0.456, 0.406))):
+        network.transform_input = scales  # pyright: ignore[reportArgumentType]
+        (_, origin), known = initial.read(locate("torchvision/inception_v3", None))
+        assert known["mean"] == origin.input["mean"] == mean
+        assert (known["eval_crop"], known["eval_resize"]) == (299, 342)
