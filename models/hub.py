@@ -54,7 +54,8 @@ def _settings(theirs: ModelConfig, said: dict[str, Any], origin: Origin, side: i
     """The content of config.json."""
     images = {name: said[name] for name in _KEPT if said.get(name) is not None}
     images |= {name: origin.input[name] for name in ("mean", "std") if name in origin.input}
-    if resize := origin.input.get("eval_resize"):
+    if "eval_resize" in origin.input:
+        resize = round(origin.input["eval_resize"] * side / (origin.image_size or side))
         share = side / resize  # from which timm computes the resize again, rounding down
         share = share if math.floor(side / share) == resize else math.nextafter(share, 0)
         images |= {"crop_pct": share, "interpolation": "bilinear"}

@@ -57,9 +57,7 @@ def test_a_network_that_the_file_does_not_reproduce_leaves_no_file(tmp_path: Pat
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("name", "theirs"), [("resnet18", "resnet18"), ("ghostnet_050", "ghostnet_050"), ("timm/test_vit", "test_vit")]
-)
+@pytest.mark.parametrize(("name", "theirs"), [("ghostnet_050", "ghostnet_050"), ("timm/test_vit", "test_vit")])
 def test_timm_loads_a_folder_and_computes_the_same(name: str, theirs: str, tmp_path: Path) -> None:
     config = ModelConfig(name=name, num_classes=5)
     torch.manual_seed(0)

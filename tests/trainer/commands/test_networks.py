@@ -136,7 +136,18 @@ def test_a_run_is_exported_as_a_folder_with_a_page_of_its_report(
     export.export(
         factory.build(trained.model), trained.model, run.weights, "safetensors", 64, Origin(classes=("a", "b", "c"))
     )
-    command = ["models", "export", "resnet18", "--weights", str(run.path), "--to", "hub", "--output"]
+    command = [
+        "models",
+        "export",
+        "resnet18",
+        "--weights",
+        str(run.path),
+        "--to",
+        "hub",
+        "--image-size",
+        "64",
+        "--output",
+    ]
     assert main([*command, str(tmp_path / "hub")]) == 0
     page = (tmp_path / "hub" / "README.md").read_text()
     head = yaml.safe_load(page.split("---\n")[1])
@@ -155,7 +166,7 @@ def test_a_run_is_exported_as_a_folder_with_a_page_of_its_report(
     assert "secret" not in page
     assert decode(Recipe, yaml.safe_load(page.split("```yaml\n")[1].removesuffix("```\n"))).epochs == trained.epochs
     settings = json.loads((tmp_path / "hub" / "config.json").read_text())
-    assert (settings["num_classes"], settings["pretrained_cfg"]["crop_pct"]) == (3, 0.875)
+    assert (settings["num_classes"], round(64 / settings["pretrained_cfg"]["crop_pct"])) == (3, 73)  # 256 for 224
     capsys.readouterr()
     assert main([*command, str(tmp_path / "hub")]) == 2  # the page may have been completed by hand
     assert "exists; name a new folder" in capsys.readouterr().err
