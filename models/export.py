@@ -1,6 +1,7 @@
 """A network as a file for other programs, checked against the network before the file gets its name."""
 
 import importlib.util
+import shutil
 import warnings
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -11,11 +12,11 @@ import safetensors.torch
 import torch
 from torch import Tensor, nn
 
-from models import factory, weights
+from models import factory, hub, weights
 from models.config import ModelConfig
 from models.weights import Origin
 
-Format = Literal["onnx", "pt2", "safetensors"]
+Format = Literal["onnx", "pt2", "safetensors", "hub"]
 Forward = Callable[[Tensor], Tensor]
 
 LIMIT = 1e-4  # of the largest logit: float32 rounds at 1e-7, and other kernels add in another order
@@ -35,8 +36,8 @@ def export(
     Args:
         network: Ours or a reference's, float32.
         config: What it was built from; goes into a safetensors file.
-        path: Where the file goes; one that is there is replaced.
-        to: onnx (ONNX program), pt2 (`torch.export`) or safetensors (weights alone).
+        path: Where the file goes; one that is there is replaced. Of hub a folder that is not there.
+        to: onnx (ONNX program), pt2 (`torch.export`), safetensors (weights alone) or hub (a folder as timm loads it).
         image_size: Side of the images, pixels.
         origin: Where the weights come from; a safetensors file keeps its classes and input settings.
 
@@ -45,10 +46,12 @@ def export(
 
     Raises:
         ParityError: The difference is beyond rounding; no file is left.
-        ValueError: A package that the format needs is missing.
+        ValueError: A package that the format needs is missing, or timm has no such network.
     """
     network.eval()
     partial = path.with_name(f"partial-{path.name}")  # keeps the suffix, which torch.export insists on
+    if partial.is_dir():  # of an export that was killed, or somebody's own
+        raise ValueError(f"to: {to} is written to {partial} first, which is there; delete it")
     example = torch.zeros(EXAMPLE_BATCH, config.in_channels, image_size, image_size)
     try:
         forward = _WRITERS[to](network, replace(origin or Origin(), model=config), partial, example)
@@ -59,6 +62,8 @@ def export(
             )
         partial.replace(path)
     finally:
+        if partial.is_dir():
+            shutil.rmtree(partial)
         partial.unlink(missing_ok=True)
     return difference
 
@@ -73,6 +78,13 @@ def _difference(network: nn.Module, forward: Forward, shape: Iterable[int]) -> f
         largest = expected.abs().max().clamp(min=torch.finfo(expected.dtype).tiny)  # weights of zero give zeros
         differences.append(((logits - expected).abs().max() / largest).item())
     return torch.tensor(differences).max().item()  # unlike Python's max, NaN where one is
+
+
+def _write_hub(network: nn.Module, origin: Origin, path: Path, example: Tensor) -> Forward:
+    from models import reference  # imports timm and torchvision
+
+    hub.write(network, origin, path, example.shape[-1])
+    return reference.published("timm", f"local-dir:{path}").network.eval()
 
 
 def _write_safetensors(network: nn.Module, origin: Origin, path: Path, _example: Tensor) -> Forward:
@@ -125,6 +137,7 @@ def _free_batch() -> tuple[dict[int, Any]]:
 
 
 _WRITERS: dict[Format, Callable[[nn.Module, Origin, Path, Tensor], Forward]] = {
+    "hub": _write_hub,
     "onnx": _write_onnx,
     "pt2": _write_pt2,
     "safetensors": _write_safetensors,

@@ -37,24 +37,18 @@ def mistakes(counts: Confusion) -> Confusion:
 
 def matrix(counts: Confusion, size: int) -> NDArray[np.int64]:
     """(size, size): images of the class of the row that got the answer of the column."""
-    square = np.zeros((size, size), np.int64)
-    for number, answer, times in counts:
-        square[number, answer] = times
+    square, (rows, columns, times) = np.zeros((size, size), np.int64), np.array(counts, np.int64).reshape(-1, 3).T
+    square[rows, columns] = times
     return square
 
 
 def table(counts: Confusion, names: Sequence[str]) -> Iterable[Sequence[Any]]:
     """Rows of a CSV file: the matrix, or of more than `MOST` classes the mistakes."""
     if len(names) > MOST:
-        return [
-            ("class", "taken for", "times"),
-            *((cell(names[number]), cell(names[answer]), times) for number, answer, times in counts),
-        ]
-    head = [*map(cell, names)]
-    return [
-        ("class", *head),
-        *((name, *row) for name, row in zip(head, matrix(counts, len(names)).tolist(), strict=True)),
-    ]
+        pairs = ((cell(names[number]), cell(names[answer]), times) for number, answer, times in counts)
+        return [("class", "taken for", "times"), *pairs]
+    head, rows = [*map(cell, names)], matrix(counts, len(names)).tolist()
+    return [("class", *head), *((name, *row) for name, row in zip(head, rows, strict=True))]
 
 
 def png(counts: Confusion, names: Sequence[str]) -> bytes:

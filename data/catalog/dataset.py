@@ -1,5 +1,6 @@
 """What lies at the path that `--data` names: image files, tar shards or CIFAR's pickles. Loads no torch."""
 
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -58,10 +59,16 @@ class DataSet:
             raise ValueError(f"{error.filename}: {error.strerror}") from None
 
     def rule(self, split: str) -> str:
-        """What a manifest of the split must have been made by, as `layout.rule` has it."""
-        if self.pickles:
-            return ""
-        return layout.rule(split, self.root, self.folder(split), self.labels.get(split), self.layout.val_share)
+        """What decides which images a split has, and of which classes, for people; empty for ROOT/<split>/<class>/.
+
+        Raises:
+            OSError: The file of labels cannot be read.
+        """
+        labels, share, folder = self.labels.get(split), self.layout.val_share, self.folders.get(split)
+        name = folder and ("." if folder == self.root else folder.name)
+        parts = [f"folder {name}"] if name and name != split else []
+        parts += [f"labels {hashlib.sha256(labels.read_bytes()).hexdigest()[:16]}"] if labels else []
+        return ", ".join([*parts, *([f"--val-share {share}"] if share and not self.pickles else [])])
 
     def _found(self, split: str, progress: Progress) -> Listing:
         folder = self.folder(split)

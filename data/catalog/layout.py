@@ -1,6 +1,5 @@
 """Where the images of each split lie, in the layouts that people have. Standard library only."""
 
-import hashlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, fields, replace
@@ -81,18 +80,6 @@ def _kaggle_labels(base: Path, val: Path) -> Path | None:
     above = base.absolute()
     file = next((file for each in (above, *above.parents[:3]) if (file := each / KAGGLE_LABELS).is_file()), None)
     return file if file and val.is_dir() and not any(is_folder for _, is_folder in level(val)) else None
-
-
-def rule(split: str, root: Path, folder: Path, labels: Path | None, share: float | None) -> str:
-    """What decides which images a split has, and of which classes, for people; empty for ROOT/<split>/<class>/.
-
-    Raises:
-        OSError: The file of labels cannot be read.
-    """
-    name = "." if folder == root else folder.name
-    parts = [] if name == split else [f"folder {name}"]
-    parts += [f"labels {hashlib.sha256(labels.read_bytes()).hexdigest()[:16]}"] if labels else []
-    return ", ".join([*parts, *([f"--val-share {share}"] if share else [])])
 
 
 def part(whole: Listing, share: float, split: str) -> Listing:

@@ -65,7 +65,7 @@ class Listing:
     notes: tuple[str, ...] = ()
     """What was chosen or left out, a line each for the user."""
     rule: str = ""
-    """What of the data set's layout decides which images these are, see `data.catalog.layout.rule`."""
+    """What of the data set's layout decides which images these are, see `DataSet.rule`."""
 
     def contents(self) -> Contents:
         used = {entry.target for entry in self.entries}

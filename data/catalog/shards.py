@@ -24,7 +24,7 @@ THREADS = 8  # on a network file system most of the time is spent waiting; on a 
 MAX_DIGITS = 6  # a million classes, as many as a network may have: each gets a name
 MOST_LABEL = 1 << 20  # bytes of a file with a label
 KEYS = ("cls", "label", "class", "target", "class_name")  # of a class in JSON
-_SPLIT = re.compile(r"(?:^|.*[^a-z])(train|val)(?:id|idation)?(?:[^a-z].*|$)")
+_SPLIT = re.compile(r"(?!ilsvrc2012_img_)(?:^|.*[^a-z])(train|val)(?:id|idation)?(?:[^a-z].*|$)")
 
 
 class ShardError(ValueError):

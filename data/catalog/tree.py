@@ -60,15 +60,6 @@ class Tree:
         return Listing(self.root, self.classes, entries, folders=search.folders, notes=search.notes())
 
 
-def below(folder: Path) -> Listing:
-    """The images in a folder at any depth, sorted, as one class of the folder's name in its parent."""
-    whole = folder.absolute()
-    search = _Search(whole.parent)
-    entries = [Entry(0, name) for name in sorted(search.images(whole.name))]
-    notes = (note.replace(str(whole.parent), str(folder), 1) for note in search.notes())
-    return Listing(whole.parent, (whole.name,), entries, notes=tuple(notes))
-
-
 @dataclass(frozen=True, slots=True)
 class _Search:
     """A search for the images below `root`."""

@@ -5,9 +5,9 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from data.catalog import archive, tree
+from data.catalog import archive
 from data.catalog.listing import Entry, Listing
-from data.catalog.tree import is_hidden, is_image
+from data.catalog.tree import files, is_hidden, is_image
 from data.names import shown
 
 STANDARD_INPUT = "-"
@@ -16,7 +16,7 @@ EXPECTED = f"name images, folders, {SHARD} files, or lists of paths in {LIST} fi
 
 
 class UnusableImagesError(ValueError):
-    """Images that are named cannot be read; the message has a line for each reason, for the user."""
+    """Images that are named cannot be read; the message names the first."""
 
 
 def listing(words: Sequence[str]) -> Listing:
@@ -30,60 +30,51 @@ def listing(words: Sequence[str]) -> Listing:
             archives; an archive is damaged.
         OSError: A file or folder cannot be read.
     """
-    names, problems, notes = list[str](), list[str](), list[str]()
-    for word in _paths(words):
-        found = _found(Path(word), word, notes)
-        problems += [found] if isinstance(found, str) else []
-        names += [] if isinstance(found, str) else found
-    tars = tuple(name for name in names if name.endswith(SHARD))
+    notes = list[str]()
+    names = [name for word in _paths(words) for name in _found(Path(word), word, notes)]
+    counts = Counter(os.path.normpath(Path(name).absolute()) for name in names)
+    if twice := next((place for place, count in counts.items() if count > 1), None):
+        raise UnusableImagesError(f"{shown(twice)} is named twice; name each image once")
+    tars = [name for name in names if name.endswith(SHARD)]
     if tars and len(tars) < len(names):
-        other = next(name for name in names if not name.endswith(SHARD))
-        problems.append(f"{tars[0]} is an archive and {other} is not; name one kind, or predict twice")
-    if problems or not names:
-        raise UnusableImagesError("\n".join(map(shown, problems)) or f"no path is named; {EXPECTED}")
-    _refuse_repeated(names)
+        file = next(name for name in names if not name.endswith(SHARD))
+        raise UnusableImagesError(f"{shown(tars[0])} is an archive and {shown(file)} is not; name one kind")
     entries = list(_inside(tars)) if tars else [Entry(0, name) for name in names]
     if not entries:
-        raise UnusableImagesError(f"no image in {shown(tars[0])}; {EXPECTED}")
-    return Listing(root=Path(), classes=("",), entries=entries, archives=tars, notes=tuple(notes))
+        raise UnusableImagesError(f"no image is named{' in the archives' if tars else ''}; {EXPECTED}")
+    return Listing(Path(), ("",), entries, archives=tuple(tars), notes=tuple(notes))
 
 
 def _paths(words: Iterable[str]) -> Iterator[str]:
     for word in words:
-        if word != STANDARD_INPUT and not (word.endswith(LIST) and Path(word).is_file()):
+        if word == STANDARD_INPUT or (word.endswith(LIST) and Path(word).is_file()):
+            content = Path("/dev/stdin" if word == STANDARD_INPUT else word).read_bytes()
+            yield from filter(None, (line.removesuffix("\r") for line in os.fsdecode(content).split("\n")))
+        else:
             yield word
-            continue
-        lines = os.fsdecode(Path("/dev/stdin" if word == STANDARD_INPUT else word).read_bytes()).split("\n")
-        yield from filter(None, (line.removesuffix("\r") for line in lines))
 
 
-def _found(path: Path, word: str, notes: list[str]) -> list[str] | str:
-    """The images and archives that a path means, or why there are none; adds to `notes` what is left out."""
+def _found(path: Path, word: str, notes: list[str]) -> list[str]:
+    """The images and archives that a path means; adds to `notes` what a folder has besides."""
     if path.is_file():
         return [word]
     if not path.is_dir():
-        return f"{word} {'is no file and no folder' if path.exists() else 'does not exist'}; {EXPECTED}"
-    below, start = tree.below(path), len(path.absolute().name) + 1
-    images = [str(path / entry.name[start:]) for entry in below.entries]
-    notes += below.notes
-    images += sorted(map(str, path.rglob(f"[!.]*{SHARD}")))
-    return images or f"{word} holds no image; {EXPECTED}"
+        problem = "is no file and no folder" if path.exists() else "does not exist"
+        raise UnusableImagesError(f"{shown(word)} {problem}; {EXPECTED}")
+    names, left_out = files(path)
+    notes += left_out
+    found = [*(str(path / name) for name in names), *sorted(map(str, path.rglob(f"[!.]*{SHARD}")))]
+    if not found:
+        raise UnusableImagesError(f"{shown(word)} holds no image; {EXPECTED}")
+    return found
 
 
 def _inside(tars: Sequence[str]) -> Iterator[Entry]:
     """The images in the archives, in their order there."""
-    for number, tar in enumerate(tars):
-        try:
+    try:
+        for number, tar in enumerate(tars):
             for member in archive.plain(Path(tar)):
                 if is_image(member.name) and not any(map(is_hidden, member.name.split("/"))):
                     yield Entry(0, member.name, number, member.offset, member.size)
-        except archive.ArchiveError as error:
-            raise UnusableImagesError(shown(error)) from None
-
-
-def _refuse_repeated(names: Sequence[str]) -> None:
-    places = [os.path.normpath(Path(name).absolute()) for name in names]
-    counts = Counter(places)
-    if twice := [name for name, place in zip(names, places, strict=True) if counts[place] > 1]:
-        more = f", as {len(twice) - 1:,} others" if len(twice) > 2 else ""
-        raise UnusableImagesError(f"{shown(twice[0])} is named twice{more}; name each image once")
+    except archive.ArchiveError as error:
+        raise UnusableImagesError(shown(error)) from None

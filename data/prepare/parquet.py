@@ -131,6 +131,8 @@ def _read(group: _Group) -> Iterator[tuple[_Row, bytes]]:
         raise ValueError(f"has the columns {some(list(kinds))}; expected one of images and one called label")
     about = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")).get("info", {})
     names = about.get("features", {}).get(label, {}).get("names", [])
+    if len(set(names)) < len(names):  # ImageNet has two cranes
+        names = [f"{name}_{number:05}" for number, name in enumerate(names)]
     table = file.read_row_group(group.number, columns=[images[0], label])
     for row, (image, target) in enumerate(zip(table[images[0]], table[label], strict=True), group.first):
         value = image.as_py()

@@ -1,13 +1,18 @@
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import timm
 import torch
 from safetensors import safe_open
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 from torch import nn
 
 from models import export, factory, registry
 from models.config import ModelConfig
+from models.weights import Origin
 
 
 def resnet20() -> tuple[nn.Module, ModelConfig]:
@@ -50,3 +55,54 @@ def test_a_network_that_the_file_does_not_reproduce_leaves_no_file(tmp_path: Pat
     with pytest.raises(export.ParityError, match="not written"):
         export.export(network, config, tmp_path / "net.safetensors", "safetensors", image_size=32)
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(("name", "theirs"), [("ghostnet_050", "ghostnet_050"), ("timm/test_vit", "test_vit")])
+def test_timm_loads_a_folder_and_computes_the_same(name: str, theirs: str, tmp_path: Path) -> None:
+    config = ModelConfig(name=name, num_classes=5)
+    torch.manual_seed(0)
+    network, size = factory.build(config).eval(), 160 if theirs == "test_vit" else 35
+    said = Origin(
+        classes=("a", "b", "c", "d", "e"),
+        input={"mean": (0.5,) * 3, "std": (0.25,) * 3, "eval_resize": 60 * size // 35},
+    )
+    assert export.export(network, config, tmp_path / "hub", "hub", size, said) <= 1e-6
+    loaded: Any = timm.create_model(f"local-dir:{tmp_path}/hub", pretrained=True).eval()
+    images = torch.randn(2, 3, size, size)
+    with torch.no_grad():
+        assert torch.equal(loaded(images), network(images))
+    settings = resolve_model_data_config(loaded)
+    transform: Any = create_transform(**settings)
+    assert [*map(list, (settings["input_size"], settings["mean"], settings["std"]))] == [
+        [3, size, size],
+        [0.5] * 3,
+        [0.25] * 3,
+    ]
+    assert settings["interpolation"] == "bilinear"
+    assert transform.transforms[0].size == said.input["eval_resize"]  # 60 for 35: timm rounds down
+    assert loaded.pretrained_cfg["label_names"] == ["a", "b", "c", "d", "e"]
+    assert loaded.pretrained_cfg["architecture"] == theirs
+    other: Any = timm.create_model(f"local-dir:{tmp_path}/hub", pretrained=True, num_classes=7)  # to fine-tune it there
+    assert other(images).shape == (2, 7)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (ModelConfig(name="resnet20"), "timm has no resnet20"),
+        (ModelConfig(name="resnet18", deep_stem=True), "its timm/resnet18 is another network: .*conv1"),
+        (ModelConfig(name="resnet18", blur_pool="after"), "logits differ from the network's"),
+    ],
+)
+def test_what_timm_has_not_leaves_no_folder(config: ModelConfig, reason: str, tmp_path: Path) -> None:
+    with pytest.raises((ValueError, export.ParityError), match=reason):
+        export.export(factory.build(config), config, tmp_path / "hub", "hub", 64)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_that_is_in_the_way_stays(tmp_path: Path) -> None:
+    (tmp_path / "partial-hub").mkdir()
+    network, config = resnet20()
+    with pytest.raises(ValueError, match="partial-hub first, which is there; delete it"):
+        export.export(network, config, tmp_path / "hub", "hub", 32)
+    assert [file.name for file in tmp_path.iterdir()] == ["partial-hub"]

@@ -25,7 +25,7 @@ class Evaluate(Request):
     """Measure the accuracy of trained weights: each image once, on any number of processes.
 
     WEIGHTS is a run directory, a file of weights (safetensors or a PyTorch file), or weights that timm or torchvision
-    publish, with their own preprocessing. Writes evaluation.json, classes.csv and predictions.npz.
+    publish, with their own preprocessing. Writes evaluation.json, classes.csv, confusion.csv and predictions.npz.
 
     It also starts by `accelerate launch "$(command -v provenet)" evaluate ...`, `torchrun` and `srun`.
 

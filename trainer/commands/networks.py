@@ -77,8 +77,8 @@ class List(_Verb):
             row = TABLE[name]
             network = skeleton(ModelConfig(name=name, num_classes=row.num_classes))
             flops = f"{multiply_adds(network, row.image_size) / 1e9:6.3f} G"
-            parameters = f"{parameter_count(network):>10,}"
-            rows.append((name, parameters, flops, f"{row.image_size}", row.paper, registry.counterpart(name)))
+            figures = (f"{parameter_count(network):>10,}", flops, f"{row.image_size}")
+            rows.append((name, *figures, row.paper, registry.counterpart(name)))
         show(("name", "parameters", "FLOPs", "pixels", "paper", "reference"), rows)
         return 0
 
@@ -172,10 +172,10 @@ class Export(_Verb):
     entry: str | None = None
     """Which weights of a file that holds several: raw, ema, or the name of an entry, such as state_dict. None: those
     that fit the network best; of a file with both, the moving average."""
-    to: Literal["onnx", "pt2", "safetensors"]
-    """onnx: ONNX program. pt2: torch.export. safetensors: weights alone."""
+    to: Literal["onnx", "pt2", "safetensors", "hub"]
+    """onnx: ONNX program. pt2: torch.export. safetensors: weights alone. hub: a folder that timm loads, with a page."""
     output: Path | None = None
-    """The file to write. None: NAME with the format as suffix, in the current folder."""
+    """The file to write, or for hub the new folder. None: NAME with the format as suffix, in the current folder."""
     image_size: int | None = field(default=None, metadata=_SIDE)
     """Side of the images, pixels, from the least that the network takes. None: the paper's."""
     quiet: bool = False
@@ -184,27 +184,32 @@ class Export(_Verb):
     def _run(self) -> int:
         config, size = _resolved(self.model, self.image_size)
         _refuse_any(range_problems(self, flags=True))
-        path = self.output or Path(f"{config.name.replace('/', '_')}.{self.to}")
+        path, hub = self.output or Path(f"{config.name.replace('/', '_')}.{self.to}"), self.to == "hub"
         if not path.parent.is_dir():
             raise ValueError(f"--output: {path.parent} is not a folder")
-        if path.suffix != f".{self.to}" or path.is_dir():
+        if hub and (path.exists() or path.is_symlink()):
+            raise ValueError(f"--output: {path} exists; name a new folder")
+        if not hub and (path.suffix != f".{self.to}" or path.is_dir()):
             raise ValueError(f"--output: {path}; name a file that ends in .{self.to}")
         from safetensors import SafetensorError
 
         from models import factory, weights
         from models.export import ParityError, export
         from trainer import initial
+        from trainer.evidence import card
 
         package = self.weights if self.weights in PACKAGES else ""
         source = locate(f"{package}/{config.name.rpartition('/')[2]}" if package else self.weights, None, self.entry)
-        stored, _ = initial.read(source)
-        origin = stored[1]
+        stored, known = initial.read(source)
+        origin = replace(stored[1], input=known) if hub else stored[1]
+        page = card.text(config.name, source.run) if hub else None
         config, size = _resolved(self._as_stored(origin), self.image_size or origin.image_size)
         network = factory.build(config)
         weights.put(network, stored, self.weights, config, source.entry)
         try:
             with busy(f"writing {path}, and comparing it with the network"):
                 difference = export(network, config, path, self.to, size, origin)
+                card.write(path, page)
         except ParityError as error:
             return say(str(error), DIFFERENT)
         except (OSError, SafetensorError) as error:
@@ -214,9 +219,7 @@ class Export(_Verb):
 
     def _as_stored(self, origin: "Origin") -> Model:
         """The network with the classes and the image size that the file says, where the user does not."""
-        stored, own = origin.model, self.model
-        if not stored:
-            return own
+        stored, own = origin.model or self.model, self.model
         return replace(own, num_classes=own.num_classes or stored.num_classes, img_size=own.img_size or stored.img_size)
 
 
@@ -234,13 +237,11 @@ def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
     _refuse_any(range_problems(config, flags=True))
     # nothing is known of the sizes that a package's network takes, so that None is not looked at
     _refuse_any(registry.problems(config, size or 0, "--image-size", training=False))
-    return config, (config.img_size or _package_image_size(config.name)) if size is None else size
+    if size is None and config.img_size is None:
+        from models import reference
 
-
-def _package_image_size(name: str) -> int:
-    from models import reference
-
-    return reference.image_size(name)
+        return config, reference.image_size(config.name)
+    return config, size or config.img_size or 0
 
 
 def _refuse_any(problems: Sequence[str]) -> None:

@@ -67,7 +67,7 @@ class Predict(Evaluate):
         try:
             listing = unlabelled.listing(self.images)
         except unlabelled.UnusableImagesError as error:
-            raise InvalidConfigError(f"IMAGES: {problem}" for problem in str(error).splitlines()) from None
+            raise InvalidConfigError([f"IMAGES: {error}"]) from None
 
         def predict() -> int:
             from trainer.evaluation.predict import predict

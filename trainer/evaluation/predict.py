@@ -14,9 +14,8 @@ from data.catalog.manifest import Manifest
 from data.names import cell
 from data.types import BrokenImage
 from data.verify import verify
-from data.workers import cores
 from trainer import streams
-from trainer.engine.run_images import UnusableDataError
+from trainer.engine.run_images import UnusableDataError, scanned
 from trainer.evaluation import labels, measure, outcome
 from trainer.evaluation.measure import Task
 from trainer.evaluation.predictions import INDEX, VALID, csv_text, write_csv
@@ -34,7 +33,6 @@ from trainer.world import World
 
 SCHEMA = 1
 SHOWN = 20  # broken images that are named at the end
-_PER_WORKER = 5_000  # headers that are read in the time in which a worker process starts
 
 KEYS = ("class", "index", "probability")
 Row = tuple[str, list[tuple[str, int, float]]]
@@ -62,8 +60,8 @@ def predict(request: Request, source: Source, listing: Listing, topk: int, world
         answers=topk,
     )
     answers, _ = measure.rows(task, runtime)
-    names = [outcome.named(number, dict(enumerate(classes or ()))) for number in range(subject.num_classes)]
-    rows, broken = _rows(images, answers, names)
+    known = dict(enumerate(classes or ()))
+    rows, broken = _rows(images, answers, [outcome.named(number, known) for number in range(subject.num_classes)])
     if runtime.is_main:
         about = description(subject) | {"protocol": task.protocol.name, "protocol_words": task.protocol.words}
         _write(request.output, rows, broken, about)
@@ -84,12 +82,11 @@ def _read(listing: Listing, request: Request) -> Manifest:
         UnusableDataError: None can be read, or too many cannot, or a process that reads was killed.
         OSError: An archive is gone.
     """
-    workers = min(cores(), 1 + len(listing.entries) // _PER_WORKER)
     if listing.notes:
         note("\n".join(listing.notes))
     try:
         with counting("reading the headers of the images", "images") as show:
-            images = verify.scan(listing, workers=workers, progress=show, whole=False).manifest
+            images = scanned(listing, None, show, whole=False)
     except BrokenExecutor as error:
         raise UnusableDataError(f"IMAGES: {error}") from None
     if problem := verify.problem(images, request.max_broken):

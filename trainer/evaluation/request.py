@@ -21,7 +21,7 @@ class Request(Layout):
     """The settings of an evaluation, flags of `provenet evaluate`."""
 
     data: Path | None = None
-    """Data set with a folder val, or a folder of class folders, such as ImageNet-V2, -A, -R and -Sketch."""
+    """Data set as for `provenet train`, or a folder of class folders, such as ImageNet-V2, -A, -R and -Sketch."""
     protocol: str | None = None
     """center-224/256, center-288/0.95, center-299, resize-224, ten-crop, multi-scale; +bicubic and +flip may follow.
     None: the protocol that belongs to the weights."""

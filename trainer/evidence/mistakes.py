@@ -13,33 +13,24 @@ from trainer.evidence.run_record import Account
 SHOWN = 20
 
 
-def section(account: Account) -> str | None:
-    """The most frequent mistakes after the last epoch, and of few classes the picture of all answers."""
-    if not (counts := _counts(account)):
-        return None
-    names, run = _names(account), account.run
-    rows = [(names[number], names[answer], f"{times:,}") for number, answer, times in confusion.mistakes(counts)]
-    picture = [f"![confusion matrix]({run.confusion.name})"] if len(names) <= confusion.MOST else []
-    words = page.plain(f"After the last epoch, the most frequent first; {run.confusion_table.name} has more.")
-    return page.section("Confusion", *picture, page.table(("class", "taken for", "images"), rows[:SHOWN]), words)
+def written(account: Account) -> tuple[str | None, dict[Path, bytes]]:
+    """Write the table of all answers after the last epoch.
 
-
-def pictures(account: Account) -> dict[Path, bytes]:
-    """Write the table of all counts, and return the picture of few classes with its place."""
-    if not (counts := _counts(account)):
-        return {}
-    names = _names(account)
-    write_csv(account.run.confusion_table, confusion.table(counts, names))
-    return {account.run.confusion: confusion.png(counts, names)} if len(names) <= confusion.MOST else {}
-
-
-def _counts(account: Account) -> confusion.Confusion | None:
-    """Those that the last epoch's evaluation has recorded."""
-    records = reversed(account.history.of_kind(*EVALUATIONS))
-    return next(filter(None, (record.get("confusion") for record in records)), None)
-
-
-def _names(account: Account) -> list[str]:
+    Returns:
+        The section with the most frequent mistakes, and of few classes the picture that it shows, with its place.
+    """
+    run, records = account.run, reversed(account.history.of_kind(*EVALUATIONS))
+    counts = next(filter(None, (record.get("confusion") for record in records)), None)
+    if not counts:
+        return None, {}
     known = account.images.splits.get(SPLIT)
-    names = dict(enumerate(known.classes if known else ()))
-    return [outcome.named(number, names) for number in range(account.recipe.model.num_classes)]
+    by_number = dict(enumerate(known.classes if known else ()))
+    names = [outcome.named(number, by_number) for number in range(account.recipe.model.num_classes)]
+    write_csv(run.confusion_table, confusion.table(counts, names))
+    rows = [(names[number], names[answer], f"{times:,}") for number, answer, times in confusion.mistakes(counts)]
+    words = page.plain(f"After the last epoch, the most frequent first; {run.confusion_table.name} has more.")
+    blocks = [page.table(("class", "taken for", "images"), rows[:SHOWN]), words]
+    if len(names) > confusion.MOST:
+        return page.section("Confusion", *blocks), {}
+    picture = f"![confusion matrix]({run.confusion.name})"
+    return page.section("Confusion", picture, *blocks), {run.confusion: confusion.png(counts, names)}

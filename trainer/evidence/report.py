@@ -36,10 +36,17 @@ def write(run: RunDirectory) -> None:
     write_files(account, judge([account]))
 
 
+def summary(account: Account) -> str:
+    """Verdict, result and provenance."""
+    return "\n\n".join(filter(None, (_verdict(judge([account])), _result(account), _provenance(account))))
+
+
 def write_files(account: Account, judged: Verdict, targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> None:
     """The same of a run that has been read and judged."""
     curves, title = plots.png(account.history), f"{account.recipe.model.name} in {account.run.path.absolute().name}"
     figures = targets.get(account.named.name, ()) if account.named else ()
+    confused, picture = mistakes.written(account)
+    drawn = {account.run.curves: curves, **picture}
     sections = [
         f"# {plain(title)}",
         _verdict(judged),
@@ -48,7 +55,7 @@ def write_files(account: Account, judged: Verdict, targets: Mapping[str, tuple[T
         _published(account, figures),
         section("Curves", f"![{plain(plots.WORDS)}]({account.run.curves.name})"),
         _evaluations(account),
-        mistakes.section(account),
+        confused,
         _time_and_energy(account),
         _provenance(account),
         _images(account),
@@ -56,9 +63,8 @@ def write_files(account: Account, judged: Verdict, targets: Mapping[str, tuple[T
         *_differences(account),
     ]
     text = "\n\n".join(filter(None, sections)) + "\n"
-    drawn = {account.run.curves: curves, **mistakes.pictures(account)}
-    for file, picture in drawn.items():
-        replace(file, picture)
+    for file, png in drawn.items():
+        replace(file, png)
     write_text(account.run.report, text)
     write_text(account.run.page, page.html(title, text, judged.tone, {file.name: png for file, png in drawn.items()}))
 

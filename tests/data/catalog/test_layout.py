@@ -40,6 +40,7 @@ def kaggle(root: Path) -> None:
 def labelled(text: str, other: str) -> Callable[[Path], None]:
     def make(root: Path) -> None:
         put(root, "train/1.jpg", "train/more/2.jpg", "train/3.jpg", "train/unnamed.jpg", "val/4.jpg", "val/5.jpg")
+        put(root, "train/one/7.jpg", "train/two/7.jpg")  # of which a bare name is that of neither
         (root / "train.csv").write_bytes(text.encode())
         (root / "val.csv").write_text(other)
 
@@ -78,7 +79,7 @@ def others_beside(root: Path) -> None:
 
 
 AB = {"train": "12|3", "val": "4|5"}
-CSV = labelled("id,breed\n1.jpg,a\nmore/2.jpg,a\n3,b\n9.jpg,b\n", "4.jpg,a\n5.jpg,b\n")
+CSV = labelled("id,breed\n1.jpg,a\nmore/2.jpg,a\n3,b\n9.jpg,b\n7.jpg,b\n", "4.jpg,a\n5.jpg,b\n")
 FILES = ("train_labels:train.csv", "val_labels:val.csv")
 LAYOUTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], Mapping[str, str]]] = {
     "class folders": (folders, (), AB),
@@ -178,7 +179,7 @@ def test_each_layout_is_listed(name: str, tmp_path: Path) -> None:
 
 REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "official archives": (
-        lambda root: put(root, "ILSVRC2012_img_train.tar"),
+        lambda root: put(root, "ILSVRC2012_img_train.tar", "ILSVRC2012_img_val.tar"),
         (),
         "ROOT/ILSVRC2012_img_train.tar is an official archive: provenet prepare imagenet OUT --train-tar F",
     ),

@@ -57,14 +57,14 @@ def test_what_is_left_out_is_said() -> None:
 
 
 REFUSALS = {
-    "no path": ([], "no path is named; name images, folders"),
-    "nothing there": (["lost", "photos", "gone"], "lost does not exist; name images.*\ngone does not exist"),
+    "no path": ([], "no image is named; name images, folders"),
+    "nothing there": (["lost", "photos", "gone"], "lost does not exist; name images"),
     "lost of a list": (["lines.txt"], "^lost.jpg does not exist"),
-    "empty list": (["empty.txt"], "no path is named"),
+    "empty list": (["empty.txt"], "no image is named"),
     "empty folder": (["bare"], "bare holds no image"),
     "device": (["/dev/null"], "/dev/null is no file and no folder"),
     "both kinds": (["mixed"], "mixed/b.tar is an archive and mixed/a.jpg is not; name one kind"),
-    "archive without images": (["none.tar"], "no image in none.tar"),
+    "archive without images": (["none.tar"], "no image is named in the archives"),
     "torn archive": (["torn.tar"], "torn.tar: a.jpg: the archive ends before this file does"),
     "twice": (["photos", "photos/deep/../a.jpg"], "photos/a.jpg is named twice; name each image once"),
     "line feed": (["lo\nst"], r"lo\\nst does not exist"),

@@ -100,6 +100,14 @@ def test_any_images_and_labels_become_a_tree(tmp_path: Path) -> None:
     assert prepared.notes == ("1 images without a label were left out",)
 
 
+def test_classes_of_one_name_stay_apart(tmp_path: Path) -> None:
+    for split in ("train", "test"):
+        rows = [(None, archives.jpeg(number), number) for number in range(3)]
+        write(tmp_path / f"hub/{split}.parquet", rows, ("crane", "owl", "crane"))
+    parquet.prepare(tmp_path / "out", tmp_path / "hub", partial=True, workers=1)
+    assert {folder.name for folder in (tmp_path / "out/train").iterdir()} == {"crane_00000", "crane_00002", "owl_00001"}
+
+
 def test_labels_may_be_texts_or_bare_numbers_and_images_bare_bytes(tmp_path: Path) -> None:
     for split in ("train", "validation"):
         table = pa.table({"jpg": [archives.jpeg(1), archives.jpeg(2)], "cls": ["b", "a"], "width": [3, 4]})

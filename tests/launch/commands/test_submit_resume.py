@@ -27,7 +27,7 @@ def launch(*arguments: object) -> subprocess.CompletedProcess[str]:
 CLUSTER = ClusterConfig(
     cluster="local", nodes=2, gpus_per_node=2, processes_per_node=2, cpus_per_process=4, memory_gb=1.5, hours=2.5,
     grace_s=99, retries=7, partition="it's", account="a", qos="q", constraint="c", exclude="n[1-2]", reservation="r",
-    interface="ib0", env=("A=1", "B"), setup=("module load cuda", "x"),
+    interface="ib0", env=("A=1", "B"), setup=("module load cuda", "x"), sbatch=("mail-type=END",), srun=("mpi=pmix",),
 )  # fmt: skip
 
 
@@ -52,7 +52,14 @@ def submitted(run: Path, cluster: ClusterConfig, site: SiteConfig) -> None:
 
 def test_a_resume_asks_for_all_that_the_submission_asked_for_but_for_its_own_flags(tmp_path: Path) -> None:
     site = SiteConfig(
-        data=Path("/data"), output=tmp_path, manifests=Path("/m"), threads=3, save_steps=5, channels_last=False
+        data=Path("/data"),
+        output=tmp_path,
+        manifests=Path("/m"),
+        train_labels=Path("/labels.csv"),
+        val_share=0.1,
+        threads=3,
+        save_steps=5,
+        channels_last=False,
     )
     assert all(getattr(CLUSTER, field.name) != field.default for field in fields(CLUSTER)), "a field has its default"
     submitted(tmp_path, CLUSTER, site)

@@ -1,13 +1,19 @@
+import json
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
-from models import factory
+from models import export, factory
 from models.config import ModelConfig
+from models.weights import Origin
+from tests.trainer.evidence.runs import RESULT, recipe, write
 from trainer.commands.cli import main
+from trainer.recipe.config import InitConfig, Recipe
+from trainer.recipe.decode import decode
 
 BAD = [
     (["list", "ghastnet"], "did you mean ghostnet_050"),
@@ -119,3 +125,50 @@ def test_help_is_shown_without_loading_torch() -> None:
     result = subprocess.run(command, capture_output=True, text=True, check=True)
     assert "--weights" in result.stdout
     assert "| torch" not in result.stderr
+
+
+def test_a_run_is_exported_as_a_folder_with_a_page_of_its_report(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    init = InitConfig(weights="local-dir:/home/me/secret/first", sha256="5" * 64)
+    trained = recipe(model=ModelConfig(name="resnet18", num_classes=3), init=init)
+    run = write(tmp_path / "run", trained, result=RESULT)
+    export.export(
+        factory.build(trained.model), trained.model, run.weights, "safetensors", 64, Origin(classes=("a", "b", "c"))
+    )
+    command = [
+        "models",
+        "export",
+        "resnet18",
+        "--weights",
+        str(run.path),
+        "--to",
+        "hub",
+        "--image-size",
+        "64",
+        "--output",
+    ]
+    assert main([*command, str(tmp_path / "hub")]) == 0
+    page = (tmp_path / "hub" / "README.md").read_text()
+    head = yaml.safe_load(page.split("---\n")[1])
+    assert head == {
+        "library_name": "timm",
+        "pipeline_tag": "image-classification",
+        "tags": ["image-classification", "timm"],
+    }
+    for part in (
+        "**Not comparable.**",
+        "began from local-dir:first (SHA-256 555555555555)",
+        "76.20 %",
+        RESULT["protocol"],
+    ):
+        assert part in page
+    assert "secret" not in page
+    assert decode(Recipe, yaml.safe_load(page.split("```yaml\n")[1].removesuffix("```\n"))).epochs == trained.epochs
+    settings = json.loads((tmp_path / "hub" / "config.json").read_text())
+    assert (settings["num_classes"], round(64 / settings["pretrained_cfg"]["crop_pct"])) == (3, 73)  # 256 for 224
+    capsys.readouterr()
+    assert main([*command, str(tmp_path / "hub")]) == 2  # the page may have been completed by hand
+    assert "exists; name a new folder" in capsys.readouterr().err
+    assert main([*command, str(tmp_path / "lone"), "--weights", str(tmp_path / "hub" / "model.safetensors")]) == 0
+    assert "## Recipe" not in (tmp_path / "lone" / "README.md").read_text()

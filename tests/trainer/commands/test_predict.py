@@ -161,7 +161,7 @@ def test_two_processes_write_the_same_file_as_one() -> None:
 
 
 REFUSALS = {
-    "no images": ([], "IMAGES: no path is named; name images, folders, .tar files, or lists of paths in .txt"),
+    "no images": ([], "IMAGES: no image is named; name images, folders, .tar files, or lists of paths in .txt"),
     "nothing there": (["lost"], "IMAGES: lost does not exist"),
     "no image": (["head.jpg"], "IMAGES: none of 1 can be read, the first: head.jpg: no image, by its first bytes"),
     "too long": (["x" * 300], "xxx: File name too long"),
