@@ -6,6 +6,7 @@ import shlex
 import sys
 from argparse import Namespace
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -100,6 +101,11 @@ FILES: dict[str, tuple[Callable[[Path], None], nn.Module, str]] = {
         saved(lambda: {"ema": nn.Linear(3, 9).state_dict(), "nets": [RAW.state_dict()]}),
         RAW,
         "took 'nets.0' of the file",
+    ),
+    "behind one of other shapes": (
+        saved(lambda: {"a": factory.build(replace(CONFIG, in_channels=1)).state_dict(), "b": RAW.state_dict()}),
+        RAW,
+        "took 'b' of the file",
     ),
     "in itself": (saved(itself), RAW, "took 'state.nets.0' of the file"),
 }

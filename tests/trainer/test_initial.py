@@ -140,6 +140,7 @@ def test_the_raw_weights_or_the_average_of_a_file_and_of_a_run_may_be_begun_from
     run.make()
     run.begin(replace(PLAIN, model=SIX, ema=EmaConfig(decay=0.9)))
     store.write(run.checkpoints, 5, {"model": raw, "ema": ema, "about": {}})
+    hashes = set[tuple[str, str]]()
     for source in (tmp_path / "w", run.path):
         for entry, expected in ((None, ema), ("ema", ema), ("raw", raw)):
             asked = replace(PLAIN, init=InitConfig(weights=str(source), entry=entry))
@@ -149,9 +150,11 @@ def test_the_raw_weights_or_the_average_of_a_file_and_of_a_run_may_be_begun_from
             assert torch.equal(network.get_parameter("conv1.weight"), expected["conv1.weight"])
             assert found.init.sha256 == initial.fingerprint(expected)
             assert sources.adopted(asked, found) == found
+            hashes.add((entry or "ema", recipe_hash(found)))
             taken = {"raw": "'model' of the file", "ema": "'model_ema.module' of the file"}[entry or "ema"]
             words = "its moving average" if source == run.path else taken
             assert any(f"took {words}" in note for note in notes) == (source != run.path or entry != "raw")
+    assert len(hashes) == 2  # the weights count, and not how they were named
 
 
 def test_an_entry_of_one_network_alone_is_refused(tmp_path: Path) -> None:
