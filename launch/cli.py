@@ -12,6 +12,7 @@ from typing import Annotated, Any, NoReturn
 from trainer.commands import cli
 from trainer.commands.cli import Verb
 from trainer.exits import FAILED, refuse, say, trace_crashes
+from trainer.streams import protect
 
 VERBS = {
     **cli.VERBS,
@@ -27,6 +28,7 @@ VERBS = {
     "completion": Verb("launch.cli", "Completion"),
 }
 _TRAINER = {name.split()[0] for name in cli.VERBS}
+_ACTING = ("submit", "resume", "array", "reproduce", "cancel")  # whether or not somebody reads what they print
 
 _BY_RECIPE = ("train", "reproduce", "doctor", "submit", "plan")  # verbs whose first argument is a recipe
 _BY_NETWORK = ("list", "summary", "validate", "export")
@@ -67,6 +69,8 @@ def console() -> NoReturn:
 
         start()
     trace_crashes()
+    if sys.argv[1:2] and sys.argv[1] in _ACTING and not {"-h", "--help"} & {*sys.argv}:
+        protect()
     sys.exit(main())
 
 

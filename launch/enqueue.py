@@ -12,6 +12,7 @@ from data.names import shown
 from data.output_folder import exposed
 from launch import pinned, run_state
 from launch.array import results
+from launch.array.sweep import Member
 from launch.job import Sweep, TrainJob
 from launch.run_state import Snapshot
 from launch.site import ClusterConfig, cluster_problems, path_problems
@@ -82,8 +83,13 @@ def live_jobs(runs: Sequence[Snapshot], cluster: ClusterConfig) -> dict[Path, st
     return {path: f"{earlier.job} ({state})" for path, earlier, state in queued if state.is_there}
 
 
-def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
-    """Queue one run, or all of a sweep as one array, and print how to watch them; none of them may have problems.
+def submit(runs: list[Wanted], sweep: Sweep | None = None, members: Sequence[Member] = ()) -> int:
+    """Queue one run, or runs of a sweep as one array, and print how to watch them; none of them may have problems.
+
+    Args:
+        runs: To be queued.
+        sweep: What they are part of.
+        members: All runs of the sweep, for its table.
 
     Returns:
         Exit code.
@@ -98,6 +104,8 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None) -> int:
     except InvalidConfigError as error:
         return refuse(error.problems)
     if jobs := _queue(runs, folder, sweep):
+        if sweep:
+            results.keep(sweep.root, members)  # before anything is printed: its reader may be gone, which ends this
         write(_guide(runs, jobs, sweep))
         for warning in exposed(folder.run):
             note(warning)

@@ -45,7 +45,7 @@ class _Lossy(io.RawIOBase):
             return
         self.failure = f"{self._name} cannot be written: {error.strerror}"
         with suppress(OSError):
-            os.write(self._other, f"{self.failure}; the run goes on\n".encode())
+            os.write(self._other, f"{self.failure}; it is dropped\n".encode())
 
 
 def lost() -> list[str]:

@@ -66,10 +66,7 @@ class Array:
         if not idle:
             return self._summarize(tasks)
         together = Sweep(root=self._root, parallel=self.parallel, local=self.cluster.cluster == "local")
-        code = enqueue.submit([wanted[name] for name in idle], together)
-        if code == 0:
-            results.keep(self._root, tasks)
-        return code
+        return enqueue.submit([wanted[name] for name in idle], together, tasks)
 
     @property
     def _root(self) -> Path:

@@ -18,7 +18,7 @@ def run(program: str, shell: str) -> subprocess.CompletedProcess[str]:
 def test_output_that_cannot_be_written_is_dropped_and_said_once(shell: str, reason: str) -> None:
     program = "import time; time.sleep(0.2)\nfor _ in range(3): print('x' * 100_000)\nsys.exit(75)"
     done = run(program, shell)
-    assert (done.returncode, done.stderr) == (75, f"stdout cannot be written: {reason}; the run goes on\n")
+    assert (done.returncode, done.stderr) == (75, f"stdout cannot be written: {reason}; it is dropped\n")
 
 
 def test_a_program_can_ask_what_was_lost() -> None:
@@ -26,14 +26,14 @@ def test_a_program_can_ask_what_was_lost() -> None:
         "from trainer.streams import lost; a = lost(); print('x'); sys.stderr.write(f'{a} {lost()}')", "> /dev/full"
     )
     reason = "stdout cannot be written: No space left on device"
-    assert done.stderr == f"{reason}; the run goes on\n[] ['{reason}']"
+    assert done.stderr == f"{reason}; it is dropped\n[] ['{reason}']"
 
 
 def test_errors_that_cannot_be_written_are_reported_where_the_results_go() -> None:
     done = run("sys.stderr.write('lost'); print('kept'); sys.exit(1)", "2> /dev/full")
     assert (done.returncode, done.stdout) == (
         1,
-        "stderr cannot be written: No space left on device; the run goes on\nkept\n",
+        "stderr cannot be written: No space left on device; it is dropped\nkept\n",
     )
 
 

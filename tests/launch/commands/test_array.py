@@ -1,4 +1,6 @@
+import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,6 +46,19 @@ def test_runs_are_queued_as_one_array_so_many_at_a_time(images: Path, tmp_path: 
         assert f"lr: {name[3:6]}" in (tmp_path / "sweep" / name / "recipe.yaml").read_text()
     assert "4 runs are queued, 3 at a time, as 12_0 to 12_3" in done.stdout
     assert "| optimizer.lr 0.1 | 0 of 2 |" in (tmp_path / "sweep" / "summary.md").read_text()
+
+
+def test_an_array_is_queued_and_recorded_though_nobody_reads_what_is_printed(images: Path, tmp_path: Path) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    words = ("array", tmp_path / "lr.yaml", "--data", images, "--output", tmp_path / "sweep")
+    done = subprocess.run(
+        [sys.executable, "-m", "launch", *words], stdout=writer, stderr=subprocess.PIPE, text=True, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, "stdout cannot be written: Broken pipe; it is dropped\n")
+    assert "| optimizer.lr 0.1 | 0 of 2 |" in (tmp_path / "sweep" / "summary.md").read_text()
+    assert all(LaunchFolder(tmp_path / "sweep" / name).submission() for name in NAMES)
 
 
 def test_the_same_command_skips_what_is_finished_queued_or_running(images: Path, tmp_path: Path, calls: Path) -> None:
