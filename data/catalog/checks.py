@@ -25,8 +25,10 @@ def nothing(split: Contents, expected: str = EXPECTED) -> str | None:
         return foreign.explained(f"{split.root} holds no image; {expected}", split.root)
     # ImageNet's own validation archive unpacks to 50,000 files in one folder
     flat = any(is_image(entry.name) for entry in split.root.iterdir())
-    flag = "--train-labels" if split.root.name == "train" else "--val-labels"
-    remedy = f"its images must be sorted into class folders, or {flag} FILE names their classes; " if flat else ""
+    flag = "--train-labels FILE names their classes"
+    if split.root.name != "train":
+        flag = "--val-labels FILE names their classes, or --val-share 0.1 takes images of train in their place"
+    remedy = f"its images must be sorted into class folders, or {flag}; " if flat else ""
     return foreign.explained(f"{split.root} holds no class folder; {remedy}{expected}", split.root)
 
 

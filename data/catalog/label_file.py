@@ -25,9 +25,12 @@ def listing(folder: Path, file: Path) -> Listing:
     index, rows = _Index(folder, names), _rows(file)
     width = len(rows[0])
     found = [[index.find(row[column]) for row in rows] for column in range(width)]
-    image = max(range(width), key=lambda column: sum(name is not None for name in found[column]))
+    image, *others = _image_columns(found, rows)
     if not any(found[image]):
         raise ValueError(f"{file}: names no image below {folder}: {', '.join(rows[-1])[:80]!r}; {EXPECTED}")
+    if any(found[column] != found[image] for column in others):  # as numbers of lines and numbers of images
+        asked = some([rows[0][column] for column in (image, *others)])
+        raise ValueError(f"{file}: which of the columns {asked} is the image? leave only it and the class")
     header = [*map(str, range(1, width + 1))] if found[image][0] else rows[0]
     pairs = [(name, row) for name, row in zip(found[image], rows, strict=True) if name]
     label = _class_column(file, header, [row for _, row in pairs], image)
@@ -73,6 +76,14 @@ def _rows(file: Path) -> list[list[str]]:
         where = f"line {lines[uneven]!r:.80}" if uneven is not None else "the file is empty"
         raise ValueError(f"{file}: {where}; {EXPECTED}")
     return rows
+
+
+def _image_columns(found: list[list[str | None]], rows: list[list[str]]) -> list[int]:
+    """Those that name the most images, of them the ones with the most extensions: more than one if they tie."""
+    named = [len({*each} - {None}) for each in found]
+    full = [sum(tree.is_image(row[column].strip()) for row in rows) for column in range(len(found))]
+    scores = list(zip(named, full, strict=True))
+    return [column for column, score in enumerate(scores) if score == max(scores)]
 
 
 def _class_column(file: Path, header: list[str], rows: list[list[str]], image: int) -> int:

@@ -43,9 +43,8 @@ class Layout:
             return f"--val-split: {val} is no folder; name the one beside train to evaluate on"
         if self.val_share:
             flags = [name for name in ("val_labels", "val_split") if getattr(self, name)]
-            others = ["--" + name.replace("_", "-") for name in flags] or [root / name for name in VALS]
-            there = next((other for other in others if flags or (root / other).is_dir()), None)
-            return f"--val-share: {there} says what to evaluate on; leave one of them out" if there else None
+            others = ["--" + name.replace("_", "-") for name in flags] or sorted(filter(_is_split, root.glob("[!.]*")))
+            return f"--val-share: {others[0]} says what to evaluate on; leave one of them out" if others else None
         return None
 
 
@@ -73,6 +72,13 @@ def places(root: Path, layout: Layout) -> tuple[dict[str, Path], dict[str, Path]
     elif "val" not in labels and (file := _kaggle_labels(base, folders["val"])):
         labels["val"] = file
     return {split: folder for split, folder in folders.items() if folder != root / split}, labels
+
+
+def _is_split(folder: Path) -> bool:
+    """Whether it is one to evaluate on: images alone are a class of that name, or have no labels, as Kaggle's tests."""
+    if folder.name.lower() not in (*VALS, "testing") or not folder.is_dir():
+        return False
+    return any(is_folder for _, is_folder in level(folder)) or any(folder.glob("*.tar"))
 
 
 def _kaggle_labels(base: Path, val: Path) -> Path | None:

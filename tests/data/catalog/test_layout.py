@@ -100,10 +100,20 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], Mapping[str, s
         AB,
     ),
     "tabs": (labelled("3.jpg\tb\n2.jpg\ta\n1.jpg\ta\n", "b;5.jpg\na;4.jpg\n"), FILES, AB),
+    "numbers of lines before names": (
+        labelled(",file,label\n1,3.jpg,b\n2,1.jpg,a\n3,2.jpg,a\n", "4.jpg,a\n5.jpg,b\n"),
+        FILES,
+        AB,
+    ),
     "text": (labelled("./train/1.jpg a\nmore/2.jpg  a\n3.jpg b\n", "val/4.jpg a\nval/5.jpg b\n"), FILES, AB),
     "flat and a share": (numbered, ("train_labels:all.txt", "val_share:0.25"), {"train": "0246|1357", "val": ""}),
     "one folder of classes": (
         lambda root: put(root, *(f"{name}/{number}.jpg" for name in "ab" for number in range(10))),
+        ("val_share:0.2",),
+        {"train": "", "val": ""},
+    ),
+    "a test without classes": (
+        lambda root: put(root, "test/c.jpg", *(f"train/{name}/{number}.jpg" for name in "ab" for number in range(10))),
         ("val_share:0.2",),
         {"train": "", "val": ""},
     ),
@@ -195,6 +205,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "no split": (lambda root: put(root, "a/1.jpg"), (), "; --val-share 0.1 keeps a tenth of each class to evaluate on"),
     "flat": (lambda root: put(root, "train/1.jpg", "val/1.jpg"), (), "or --train-labels FILE names their classes"),
     "share and val": (folders, ("val_share:0.1",), "--val-share: ROOT/val says what to evaluate on; leave one"),
+    "share and names in capitals": (
+        lambda root: folders(root, "Train", "Val"),
+        ("val_share:0.1",),
+        "--val-share: ROOT/Val says what to evaluate on; leave one",
+    ),
     "share and labels": (
         CSV,
         (*FILES, "val_share:0.1"),
@@ -212,6 +227,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
         labelled("f,x,y\n1.jpg,a,c\nmore/2.jpg,a,d\n3.jpg,b,c\n", ""),
         FILES,
         "ROOT/train.csv: which of the columns x, y is the class? leave only it and f",
+    ),
+    "which numbers": (
+        labelled(",id,label\n1,3,b\n2,1,a\n3,2,a\n", ""),
+        FILES,
+        "ROOT/train.csv: which of the columns , id is the image? leave only it and the class",
     ),
     "nothing repeats": (
         labelled("1.jpg,a,c\nmore/2.jpg,b,d\n", ""),
@@ -289,3 +309,22 @@ def test_where_an_image_belongs_follows_from_its_name_alone() -> None:
     fewer = Listing(Path("/nowhere"), whole.classes, entries[:1000])
     assert {entry.name for entry in part(fewer, 0.1, "val").entries} == held & {entry.name for entry in entries[:1000]}
     assert held < {entry.name for entry in part(whole, 0.2, "val").entries}
+
+
+def test_a_share_beside_a_split_is_refused_by_a_relative_path_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders(tmp_path / "mine")
+    monkeypatch.chdir(tmp_path)
+    assert "mine/val says what to evaluate on" in str(dataset.find(Path("mine"), Layout(val_share=0.1)).misplaced())
+
+
+def test_folders_named_unlike_splits_are_not_taken_for_classes(tmp_path: Path) -> None:
+    folders(tmp_path, "Train", "Val")
+    assert "--val-share" not in str(dataset.find(tmp_path).misplaced())
+
+
+def test_two_folders_of_one_name_are_two_splits(tmp_path: Path) -> None:
+    folders(tmp_path, val="one/val")
+    rules = {dataset.find(tmp_path, Layout(val_split=name)).rule("val") for name in ("one/val", "two/val", "one//val/")}
+    assert rules == {"folder one/val", "folder two/val"}
