@@ -1,5 +1,7 @@
 """Everything that the next step depends on."""
 
+import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -110,6 +112,9 @@ class TrainState:
         self.faults.copy_(ranks["faults"].amax(0))
 
 
+LOOK_AGAIN_S = (0.0, 5.0, 15.0, 45.0)  # for a minute, a network file system may show what a folder held before
+
+
 def headline(state: TrainState) -> dict[str, float]:
     """The newest scores of the averaged weights, or without these of the raw ones."""
     return state.scores.get("ema") or state.scores["raw"]
@@ -122,20 +127,27 @@ def restore(state: TrainState, recipe: Recipe, folder: Path, runtime: Runtime) -
 
     Raises:
         OtherWeightsError: Those have changed since the run's first start.
-        RuntimeError: Ranks see different checkpoints, as they may on a file system that is slow to agree.
+        RuntimeError: For a minute, ranks have seen different checkpoints.
     """
-    stored = store.load_newest(folder)
+    stored = _agreed(folder, runtime)
     if stored:
         state.restore(stored, runtime.world.rank, runtime.world.world_size)
     elif recipe.init.weights:
         initial.load(state.model, recipe)
         if state.ema:
             state.ema.network.load_state_dict(state.model.state_dict())
-    if runtime.sum(_step(state, runtime)) != runtime.world.world_size * _step(state, runtime):
-        raise RuntimeError(
-            f"rank {runtime.world.rank} sees step {state.step} in {folder}, other ranks another; start again"
-        )
 
 
-def _step(state: TrainState, runtime: Runtime) -> Tensor:
-    return torch.tensor(state.step, device=runtime.device)
+def _agreed(folder: Path, runtime: Runtime) -> dict[str, Any] | None:
+    """What `store.load_newest` returns, once all ranks see the same checkpoint (collective)."""
+    rank, step, steps = runtime.world.rank, 0, list[int]()
+    for pause in LOOK_AGAIN_S:
+        if steps and rank == 0:
+            sys.stderr.write(f"ranks see different checkpoints, of steps {sorted(set(steps))}; looking again\n")
+        time.sleep(pause)
+        stored = store.load_newest(folder)
+        step = stored["step"] if stored else 0
+        steps = [int(one) for one in runtime.gather(torch.tensor(step, device=runtime.device))]
+        if len(set(steps)) == 1:
+            return stored
+    raise RuntimeError(f"rank {rank} sees step {step} in {folder}, other ranks another; start again")

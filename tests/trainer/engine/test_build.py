@@ -2,6 +2,7 @@ import math
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from threading import Timer
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from tests.data.making import imagined
 from tests.trainer.engines import RECIPE, built, context, together, weights
 from trainer import metrics
 from trainer.engine import build
+from trainer.engine import state as engine_state
 from trainer.engine.loop import train_epoch
 from trainer.engine.state import TrainState, restore
 from trainer.optim.config import EmaConfig
@@ -105,10 +107,13 @@ def test_a_start_says_how_long_a_checkpoint_takes_and_bears_no_more_broken_image
             train_epoch(parts)
 
 
-def restored(world: World, images: Path, output: Path) -> str:
-    """How a start ends where rank 1 sees an older checkpoint, or all see the same."""
+def restored(world: World, images: Path, output: Path, pauses: tuple[float, ...], late: Path | None) -> str:
+    """How a start ends where rank 1 sees an older checkpoint, for ever or until it sees `late`, or all see the same."""
+    engine_state.LOOK_AGAIN_S = pauses
     made = context(images, output, world=world)
     state = build.train_state(RECIPE, made.site, made.runtime)
+    if late and world.rank == 1:
+        Timer(0.3, lambda: late.rename(output / "1" / "checkpoints" / late.name)).start()
     try:
         restore(state, RECIPE, RunDirectory(output / str(world.rank)).checkpoints, made.runtime)
         return str(state.step)
@@ -126,9 +131,10 @@ def test_ranks_that_see_different_checkpoints_do_not_train(images: Path, tmp_pat
             parts.keeper.save(parts.keeper.rows())
         parts.keeper.finish()
     shutil.copytree(tmp_path / "0", tmp_path / "1")
-    assert together(restored, images, tmp_path) == ["8", "8"]
-    shutil.rmtree(tmp_path / "1" / "checkpoints" / "step-0000000008")
-    first, second = together(restored, images, tmp_path)
+    assert together(restored, images, tmp_path, (0.0,), None) == ["8", "8"]
+    late = (tmp_path / "1" / "checkpoints" / "step-0000000008").rename(tmp_path / "step-0000000008")
+    first, second = together(restored, images, tmp_path, (0.0, 0.1), None)
     assert first.startswith("rank 0 sees step 8 in ")
     assert second.startswith("rank 1 sees step 4 in ")
     assert second.endswith("other ranks another; start again")
+    assert together(restored, images, tmp_path, (0.0, 3.0), late) == ["8", "8"]
