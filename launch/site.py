@@ -158,7 +158,7 @@ def _env_problems(entries: tuple[str, ...]) -> list[str]:
 
 
 def options(entries: tuple[str, ...]) -> dict[str, str | bool]:
-    """Slurm's options by name, with True for those without a value."""
+    """Options by name, True for those without a value; of two of a name the last, as a flag comes after the site's."""
     pairs = (entry.partition("=") for entry in entries)
     return {key: value if equals else True for key, equals, value in pairs}
 
@@ -171,5 +171,4 @@ def _option_problems(flag: str, entries: tuple[str, ...], ours: Mapping[str, str
             problems.append(f"--{flag}: {key!r} is not the long name of an option; expected KEY=VALUE or KEY")
         elif key in ours:
             problems.append(f"--{flag}: {key} is set for every job; {ours[key]}")
-    keys = [entry.partition("=")[0] for entry in entries]
-    return [*problems, *(f"--{flag}: {key} is given twice" for key in {key for key in keys if keys.count(key) > 1})]
+    return problems

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 _HOLDERS = Mapping, list, tuple
-_AVERAGED = re.compile(r"(?:^|[._])ema(?:[._]|$)")
+_AVERAGED = re.compile(r"(?i)(?:^|[._])ema(?:[._]|$)")
 
 
 class Chosen(NamedTuple):

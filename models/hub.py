@@ -58,12 +58,12 @@ def _settings(theirs: ModelConfig, said: dict[str, Any], origin: Origin, side: i
         resize = round(origin.input["eval_resize"] * side / (origin.image_size or side))
         share = side / resize  # from which timm computes the resize again, rounding down
         share = share if math.floor(side / share) == resize else math.nextafter(share, 0)
-        images |= {"crop_pct": share, "interpolation": "bilinear"}
-    images |= {"input_size": (theirs.in_channels, side, side), "crop_mode": "center", "num_classes": theirs.num_classes}
+        images |= {"crop_pct": share, "interpolation": origin.input.get("interpolation", "bilinear")}
+    images |= {"input_size": (theirs.in_channels, side, side), "crop_mode": origin.input.get("crop_mode", "center")}
     return {
         "architecture": theirs.name.partition("/")[2],
         "num_classes": theirs.num_classes,
         **({"label_names": origin.classes} if origin.classes else {}),
         "model_args": {"in_chans": theirs.in_channels, **({"img_size": theirs.img_size} if theirs.img_size else {})},
-        "pretrained_cfg": images,
+        "pretrained_cfg": {**images, "num_classes": theirs.num_classes},
     }

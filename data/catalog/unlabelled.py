@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from data.catalog import archive
 from data.catalog.listing import Entry, Listing
@@ -39,7 +39,7 @@ def listing(words: Sequence[str]) -> Listing:
     if tars and len(tars) < len(names):
         file = next(name for name in names if not name.endswith(SHARD))
         raise UnusableImagesError(f"{shown(tars[0])} is an archive and {shown(file)} is not; name one kind")
-    entries = list(_inside(tars)) if tars else [Entry(0, name) for name in names]
+    entries = list(_inside(tars, notes)) if tars else [Entry(0, name) for name in names]
     if not entries:
         raise UnusableImagesError(f"no image is named{' in the archives' if tars else ''}; {EXPECTED}")
     return Listing(Path(), ("",), entries, archives=tuple(tars), notes=tuple(notes))
@@ -62,19 +62,27 @@ def _found(path: Path, word: str, notes: list[str]) -> list[str]:
         problem = "is no file and no folder" if path.exists() else "does not exist"
         raise UnusableImagesError(f"{shown(word)} {problem}; {EXPECTED}")
     names, left_out = files(path)
-    notes += left_out
-    found = [*(str(path / name) for name in names), *sorted(map(str, path.rglob(f"[!.]*{SHARD}")))]
+    notes += left_out if names else ()
+    tars = [tar for tar in path.rglob(f"*{SHARD}") if not any(map(is_hidden, tar.relative_to(path).parts))]
+    found = [*(str(path / name) for name in names), *sorted(map(str, tars))]
     if not found:
         raise UnusableImagesError(f"{shown(word)} holds no image; {EXPECTED}")
     return found
 
 
-def _inside(tars: Sequence[str]) -> Iterator[Entry]:
-    """The images in the archives, in their order there."""
+def _inside(tars: Sequence[str], notes: list[str]) -> Iterator[Entry]:
+    """The images in the archives, in their order there; adds to `notes` what else there is."""
+    others = Counter[str]()
     try:
         for number, tar in enumerate(tars):
             for member in archive.plain(Path(tar)):
-                if is_image(member.name) and not any(map(is_hidden, member.name.split("/"))):
+                if any(map(is_hidden, member.name.split("/"))):
+                    others["hidden"] += 1
+                elif is_image(member.name):
                     yield Entry(0, member.name, number, member.offset, member.size)
+                else:
+                    others[PurePosixPath(member.name).suffix.lower() or "without extension"] += 1
     except archive.ArchiveError as error:
         raise UnusableImagesError(shown(error)) from None
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in others.most_common())
+    notes += [f"in the archives, left out: {kinds}"] if kinds else []

@@ -40,8 +40,9 @@ def test_a_script_asks_for_what_was_asked_for() -> None:
 
 
 def test_options_of_a_site_go_into_the_script_as_they_are() -> None:
-    lines = script(ClusterConfig(sbatch=("mail-type=END", "comment=it's $(here)", "exclusive")))
+    lines = script(ClusterConfig(sbatch=("mail-type=NONE", "comment=it's $(here)", "exclusive", "mail-type=END")))
     assert {"#SBATCH --mail-type=END", "#SBATCH --comment='it'\"'\"'s $(here)'", "#SBATCH --exclusive"} <= {*lines}
+    assert not any(line.endswith("=NONE") for line in lines)  # of the site, before a flag
 
 
 def test_a_variable_applies_unless_a_flag_says_otherwise() -> None:

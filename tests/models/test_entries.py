@@ -92,6 +92,11 @@ FILES: dict[str, tuple[Callable[[Path], None], nn.Module, str]] = {
         RAW,
         "took 'module.encoder_q' of the file, not 'module.encoder_k' (the setting entry chooses)",
     ),
+    "capitals": (
+        saved(lambda: {"model": RAW.state_dict(), "EMA": EMA.state_dict()}),
+        EMA,
+        "took 'EMA' of the file, not 'model' (the setting entry chooses)",
+    ),
     "average without statistics": (
         saved(lambda: {"model": RAW.state_dict(), "ema": dict(EMA.named_parameters())}),
         RAW,

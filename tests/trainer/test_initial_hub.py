@@ -111,6 +111,22 @@ def test_a_folder_s_network_is_exported(folder: Path, tmp_path: Path, capsys: py
     assert f"{file}: logits within" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize("mode", ["center", "squash"])
+def test_an_exported_network_is_evaluated_on_the_same_pixels(folder: Path, tmp_path: Path, mode: str) -> None:
+    settings = json.loads((folder / "config.json").read_text())
+    settings["pretrained_cfg"] |= {"crop_mode": mode, "crop_pct": 1.0, "interpolation": "bicubic"}
+    (folder / "config.json").write_text(json.dumps(settings))
+    expected = load_subject(locate(f"local-dir:{folder}", None)).protocol
+    assert expected.name == {"center": "center-160/160+bicubic", "squash": "resize-160+bicubic"}[mode]
+    for to, name in (("hub", "again"), ("safetensors", "net.safetensors")):
+        place = tmp_path / name
+        words = ["timm/test_resnet", "--weights", f"local-dir:{folder}", "--to", to, "--output", str(place)]
+        assert main(["models", "export", *words]) == 0
+        text = f"local-dir:{place}" if to == "hub" else str(place)
+        assert load_subject(locate(text, None)).protocol == expected
+    assert initial.resolved(beginning(f"local-dir:{folder}"))[0].input.train_size == 160
+
+
 @pytest.mark.parametrize(
     "config",
     [

@@ -22,6 +22,7 @@ from trainer.evaluation.request import Request
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
 from trainer.peers import on_main
 from trainer.recipe.config import Precision
+from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
 from trainer.sources import Source
 from trainer.terminal import counting, write
@@ -100,8 +101,8 @@ def _images(request: Request, subject: Subject, where: ImageSet, folder: Path, r
     """The list of the images; rank 0 makes it (collective)."""
     run = subject.source.run
     known = image_set.stored(where, run.path if run else None)
-    if run and not where.is_val and runtime.is_main and "--val-share" in (rule := _rule(run.manifest("val"))):
-        _say([f"all images of {where.folder} count, also those the run was trained on; its own choice was: {rule}"])
+    if runtime.is_main:
+        _say(cautions(where, run))
 
     def prepare() -> None:
         with counting(f"looking at the images of {where.folder}", "images") as show:
@@ -134,10 +135,15 @@ def list_images(where: ImageSet, known: list[Path], folder: Path, max_broken: fl
     images.save(file)
 
 
-def _rule(file: Path) -> str:
-    with suppress(DamagedManifestError, OSError):
-        return load(file, file.parent).rule
-    return ""
+def cautions(where: ImageSet, run: RunDirectory | None) -> list[str]:
+    """What to say where a run kept a share of its images to evaluate on, and others count."""
+    rule = ""
+    if run and (not where.is_val or where.data.layout.val_share):
+        with suppress(DamagedManifestError, OSError):
+            rule = load(run.manifest("val"), run.path).rule
+    if "--val-share" not in rule or rule == where.data.rule(where.name):
+        return []
+    return [f"images of {where.folder} that the run was trained on count, too; its own choice was: {rule}"]
 
 
 def _known(where: ImageSet, files: list[Path]) -> Manifest | None:

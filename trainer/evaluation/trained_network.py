@@ -81,14 +81,18 @@ def subject(
     """One of our networks; `train` are the images that it was trained on, where they are known."""
     origin = origin or Origin()
     recipe = source.recipe or Recipe(input=replace(usual_input(model.name), **known_input(origin.input, source.text)))
-    names = train.classes if train else origin.classes
+    names, protocol = train.classes if train else origin.classes, own_protocol(recipe)
+    if not source.recipe and origin.input.get("interpolation") == "bicubic":  # a package's
+        protocol = replace(protocol, squares=replace(protocol.squares, interpolation="bicubic"))
+    if not source.recipe and origin.input.get("crop_mode") == "squash":
+        protocol = replace(protocol, squares=replace(protocol.squares, resize=None))
     return Subject(
         source=source,
         model=model.name,
         network=network.eval(),
         num_classes=model.num_classes,
         input=recipe.input,
-        protocol=own_protocol(recipe),
+        protocol=protocol,
         precision=recipe.precision if source.recipe else "fp32",
         classes=names or _usual_classes(model.num_classes),
         guessed=names is None,

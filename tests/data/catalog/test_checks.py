@@ -46,5 +46,4 @@ def test_images_without_class_folders_are_recognised(tmp_path: Path) -> None:
     assert nothing(bare, "expected X") == f"{tmp_path} holds no class folder; expected X"
     (tmp_path / "ILSVRC2012_val_00000001.JPEG").touch()
     sorting = "its images must be sorted into class folders, or --val-labels FILE names their classes"
-    sorting += ", or --val-share 0.1 takes images of train in their place"
     assert nothing(bare, "expected X") == f"{tmp_path} holds no class folder; {sorting}; expected X"

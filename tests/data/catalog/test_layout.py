@@ -204,6 +204,11 @@ REFUSED: dict[str, tuple[Callable[[Path], object], tuple[str, ...], str]] = {
     "no val": (lambda root: put(root, "train/a/1.jpg"), (), "ROOT has no folder val; expected DATA/train"),
     "no split": (lambda root: put(root, "a/1.jpg"), (), "; --val-share 0.1 keeps a tenth of each class to evaluate on"),
     "flat": (lambda root: put(root, "train/1.jpg", "val/1.jpg"), (), "or --train-labels FILE names their classes"),
+    "a test without classes alone": (
+        lambda root: put(root, "train/a/1.jpg", "train/b/1.jpg", "test/1.jpg"),
+        (),
+        "names their classes, or --val-share 0.1 takes images of train in their place; expected",
+    ),
     "share and val": (folders, ("val_share:0.1",), "--val-share: ROOT/val says what to evaluate on; leave one"),
     "share and names in capitals": (
         lambda root: folders(root, "Train", "Val"),

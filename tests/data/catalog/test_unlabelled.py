@@ -22,6 +22,9 @@ def _inside(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(2):
         files = {f"x/{number}.jpg": b"", f"x/{number}.cls": b"0", f"._{number}.jpg": b"", f"{number}.txt": b""}
         Path(f"shards/{number}.tar").write_bytes(archives.tar(files))
+    for name in ("shards/.cache", "shards/__MACOSX"):  # no part of any data set
+        Path(name).mkdir()
+        Path(name, "0.tar").write_bytes(archives.tar({"no.jpg": b""}))
     for name in ("bare", "mixed"):
         Path(name).mkdir()
     Path("mixed/a.jpg").touch()
@@ -54,6 +57,8 @@ def test_images_come_in_the_order_in_which_they_are_named(case: str) -> None:
 
 def test_what_is_left_out_is_said() -> None:
     assert unlabelled.listing(["photos"]).notes == ("photos: left out: .md 1",)
+    kinds = ".cls 2, hidden 2, .txt 2"
+    assert unlabelled.listing(["shards"]).notes == (f"in the archives, left out: {kinds}",)
 
 
 REFUSALS = {

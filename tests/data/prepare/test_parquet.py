@@ -100,12 +100,20 @@ def test_any_images_and_labels_become_a_tree(tmp_path: Path) -> None:
     assert prepared.notes == ("1 images without a label were left out",)
 
 
-def test_classes_of_one_name_stay_apart(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("names", "expected"),
+    [
+        (("crane", "owl", "crane"), {"crane_00000", "crane_00002", "owl_00001"}),
+        (("a/b", "a_b", "c"), {"a_b_00000", "a_b_00001", "c_00002"}),
+        ((".", "a", "b"), {"_00000", "a_00001", "b_00002"}),
+    ],
+)
+def test_classes_of_one_name_stay_apart(tmp_path: Path, names: tuple[str, ...], expected: set[str]) -> None:
     for split in ("train", "test"):
         rows = [(None, archives.jpeg(number), number) for number in range(3)]
-        write(tmp_path / f"hub/{split}.parquet", rows, ("crane", "owl", "crane"))
+        write(tmp_path / f"hub/{split}.parquet", rows, names)
     parquet.prepare(tmp_path / "out", tmp_path / "hub", partial=True, workers=1)
-    assert {folder.name for folder in (tmp_path / "out/train").iterdir()} == {"crane_00000", "crane_00002", "owl_00001"}
+    assert {folder.name for folder in (tmp_path / "out/train").iterdir()} == expected
 
 
 def test_labels_may_be_texts_or_bare_numbers_and_images_bare_bytes(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from trainer.commands.cli import main
 Classes = dict[str, int]
 EXPECTED = "; expected DATA/train/<class>/*.JPEG and DATA/val/<class>/*.JPEG"
 SORTING = "its images must be sorted into class folders, or --val-labels FILE names their classes"
+SORTING += ", or --val-share 0.1 takes images of train in their place"
 SHARE = "; --val-share 0.1 keeps a tenth of each class to evaluate on"
 TINY = (
     *("--model.name", "resnet20", "--input.train-size", "8", "--input.eval-resize", "8", "--input.eval-crop", "8"),

@@ -1,12 +1,15 @@
 import os
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from data.catalog.layout import Layout
 from data.catalog.manifest import Manifest, load
 from tests.data.making import picture, scanned
 from trainer.engine.run_images import UnusableDataError
 from trainer.evaluation import image_set, session
+from trainer.rundir import RunDirectory
 
 
 @pytest.fixture
@@ -57,3 +60,18 @@ def test_too_many_broken_images_are_refused_and_a_few_are_kept_apart(tree: Path,
     assert not (tmp_path / "none").exists()
     found, _ = listed(tree, tmp_path / "some", max_broken=0.2)
     assert (len(found), len(found.broken)) == (7, 1)
+
+
+def test_another_share_of_a_run_s_images_than_it_kept_is_not_taken_without_a_word(tree: Path, tmp_path: Path) -> None:
+    (tree / "val").rename(tree / "train")
+    run, choice = RunDirectory(tmp_path / "run"), Layout(val_share=0.2)
+    run.path.mkdir()
+    where = image_set.find(tree, choice)
+    replace(scanned(tree, "train"), rule=where.data.rule("val")).save(run.manifest("val"))
+    assert session.cautions(where, run) == []
+    assert session.cautions(where, None) == []
+    for other in (image_set.find(tree, Layout(val_share=0.3)), image_set.find(tree / "train")):
+        (line,) = session.cautions(other, run)
+        assert line.endswith(
+            "that the run was trained on count, too; its own choice was: folder train, --val-share 0.2"
+        )
