@@ -147,6 +147,7 @@ def _packaged(package: str, name: str) -> tuple[Stored, Mapping[str, Any]]:
     network, state = published.network, published.network.state_dict()
     said = getattr(network, "pretrained_cfg", {})  # timm's
     sizes = {"train_size": said.get("input_size", [published.crop])[-1], "eval_crop": published.crop}
+    views = {"eval_crop": published.crop, "interpolation": published.interpolation}
     sizes = {**sizes, "eval_resize": published.resize} if published.resize else {}
     pixels = {"mean": published.mean, "std": published.std}
     if getattr(network, "transform_input", False):  # torchvision's Inception scales them to these itself
@@ -156,4 +157,4 @@ def _packaged(package: str, name: str) -> tuple[Stored, Mapping[str, Any]]:
         name=said["architecture"] if ":" in name else name.partition(".")[0],  # ours of this name is the same network
         num_classes=len(state.get(f"{fitting.classifiers(network)[0]}.weight", ())),  # an encoder's are none
     )
-    return (state, Origin(model=model, classes=published.classes, input=known)), known
+    return (state, Origin(model=model, classes=published.classes, input={**views, **known})), known
