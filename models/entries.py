@@ -116,21 +116,18 @@ def _stripped(best: Entry, every: list[Entry], shapes: Mapping[str, torch.Size])
     others = tuple(_apart(one.prefix, best.prefix) for one in within if one is not best and 2 * one.named > best.named)
     beside = {key: value for key, value in best.tensors.items() if not key.startswith((best.prefix, *others))}
     depth = best.prefix.count(".")  # deeper ones are blocks of another network
-    near = [one for one in reversed(within) if one.prefix.count(".") <= depth]
-    near.sort(key=lambda one: (len(_shared(one.prefix, best.prefix)), one.fits))  # the last counts
+    near = sorted((one for one in reversed(within) if one.prefix.count(".") <= depth), key=lambda one: one.fits)
     rest = {name: value for one in near for name, value in _behind(one.prefix, beside).items() if name in shapes}
     inner = tuple(other.removeprefix(best.prefix) for other in others if other.startswith(best.prefix))
-    own = _behind(best.prefix, best.tensors).items()
-    return {**rest, **{name: value for name, value in own if name in shapes or not name.startswith(inner)}}
-
-
-def _shared(prefix: str, other: str) -> list[str]:
-    return list(os.path.commonprefix([prefix.split("."), other.split(".")]))  # noqa: RUF071 - of lists: part by part
+    own = _behind(best.prefix, best.tensors)
+    return {**rest, **{name: own[name] for name in own if name in shapes or not name.startswith(inner)}}
 
 
 def _apart(prefix: str, other: str) -> str:
     """The outermost part of a prefix that another does not have."""
-    return ".".join(prefix.split(".")[: len(_shared(prefix, other)) + 1]).rstrip(".") + "." if prefix else ""
+    parts = prefix.split(".")
+    shared = os.path.commonprefix([parts, other.split(".")])  # noqa: RUF071 - of lists: part by part
+    return ".".join(parts[: len(shared) + 1]).rstrip(".") + "." if prefix else ""
 
 
 def _behind(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

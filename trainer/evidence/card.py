@@ -52,5 +52,6 @@ def text(name: str, run: RunDirectory | None, file: Path | None) -> str:
         head += f"**These are not the weights of the result**, but {plain('/'.join(file.parts[-2:]))}.\n\n"
     init = account.recipe.init  # which may name a folder of this machine
     init = replace(init, weights=init.weights and re.sub("^(local-dir:)?/.*/", r"\1", init.weights))
-    account = replace(account, recipe=replace(account.recipe, init=init))
+    here = RunDirectory(Path(run.path.absolute().name))  # which a command in the verdict may name
+    account = replace(account, run=here, recipe=replace(account.recipe, init=init))
     return f"{head}{report.summary(account)}\n\n{_USE}\n## Recipe\n\n```yaml\n{dump(account.recipe)}```\n"
