@@ -74,7 +74,8 @@ class ClusterConfig:
     setup: tuple[str, ...] = ()
     """Shell command that the job's script runs first, such as 'module load cuda'. May be repeated."""
     sbatch: tuple[str, ...] = ()
-    """KEY=VALUE or KEY: an option of sbatch without a flag here, such as mail-type=END. May be repeated."""
+    """KEY=VALUE or KEY: an option of sbatch without a flag here, such as mail-type=END. May be repeated; of one
+    KEY the last counts."""
     srun: tuple[str, ...] = ()
     """The same of srun, which starts the processes, such as gpu-bind=none. May be repeated."""
 
@@ -171,5 +172,4 @@ def _option_problems(flag: str, entries: tuple[str, ...], ours: Mapping[str, str
             problems.append(f"--{flag}: {key!r} is not the long name of an option; expected KEY=VALUE or KEY")
         elif key in ours:
             problems.append(f"--{flag}: {key} is set for every job; {ours[key]}")
-    keys = [entry.partition("=")[0] for entry in entries]
-    return [*problems, *(f"--{flag}: {key} is given twice" for key in {key for key in keys if keys.count(key) > 1})]
+    return problems

@@ -60,7 +60,6 @@ def test_gpus_or_else_processes_are_the_ranks(cluster: ClusterConfig, tasks: int
         (ClusterConfig(sbatch=("time=1",)), "--sbatch: time is set for every job; use --hours"),
         (ClusterConfig(sbatch=("ntasks=1",)), f"--sbatch: ntasks is set for every job; {TASKS}"),
         (ClusterConfig(srun=("label",)), "--srun: label is set for every job; leave it out"),
-        (ClusterConfig(srun=("gpu-bind=a", "gpu-bind=b")), "--srun: gpu-bind is given twice"),
         (
             ClusterConfig(sbatch=("-p=x",)),
             "--sbatch: '-p' is not the long name of an option; expected KEY=VALUE or KEY",
