@@ -74,7 +74,8 @@ class ClusterConfig:
     setup: tuple[str, ...] = ()
     """Shell command that the job's script runs first, such as 'module load cuda'. May be repeated."""
     sbatch: tuple[str, ...] = ()
-    """KEY=VALUE or KEY: an option of sbatch without a flag here, such as mail-type=END. May be repeated."""
+    """KEY=VALUE or KEY: an option of sbatch without a flag here, such as mail-type=END. May be repeated; of one
+    KEY the last counts."""
     srun: tuple[str, ...] = ()
     """The same of srun, which starts the processes, such as gpu-bind=none. May be repeated."""
 

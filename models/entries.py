@@ -1,5 +1,6 @@
 """The weights of one network among all that a checkpoint holds: at whatever depth, behind whatever prefix."""
 
+import os
 import re
 from collections import deque
 from collections.abc import Iterator, Mapping
@@ -107,13 +108,26 @@ def _entries(path: str, tensors: Mapping[str, Tensor], shapes: Mapping[str, torc
 
 
 def _stripped(best: Entry, every: list[Entry], shapes: Mapping[str, torch.Size]) -> dict[str, Tensor]:
-    """The tensors behind the prefix, and what else of the network lies beside it, as a classifier behind another."""
+    """The tensors behind the prefix, and what else of the network lies beside it, as a classifier behind another.
+
+    None is of another whole network there, such as the average or a teacher.
+    """
+    within = [one for one in every if one.tensors is best.tensors]
+    others = tuple(_apart(one.prefix, best.prefix) for one in within if one is not best and 2 * one.named > best.named)
+    beside = {key: value for key, value in best.tensors.items() if not key.startswith((best.prefix, *others))}
     depth = best.prefix.count(".")  # deeper ones are blocks of another network
-    near = [one for one in every if one.tensors is best.tensors and one.prefix.count(".") <= depth]
-    beside = {key: value for key, value in best.tensors.items() if not key.startswith(best.prefix)}
-    prefixes = [one.prefix for one in sorted(near, key=lambda one: one.fits)]
-    rest = {name: value for prefix in prefixes for name, value in _behind(prefix, beside).items() if name in shapes}
-    return {**rest, **_behind(best.prefix, best.tensors)}
+    near = sorted((one for one in reversed(within) if one.prefix.count(".") <= depth), key=lambda one: one.fits)
+    rest = {name: value for one in near for name, value in _behind(one.prefix, beside).items() if name in shapes}
+    inner = tuple(other.removeprefix(best.prefix) for other in others if other.startswith(best.prefix))
+    own = _behind(best.prefix, best.tensors)
+    return {**rest, **{name: own[name] for name in own if name in shapes or not name.startswith(inner)}}
+
+
+def _apart(prefix: str, other: str) -> str:
+    """The outermost part of a prefix that another does not have."""
+    parts = prefix.split(".")
+    shared = os.path.commonprefix([parts, other.split(".")])  # noqa: RUF071 - of lists: part by part
+    return ".".join(parts[: len(shared) + 1]).rstrip(".") + "." if prefix else ""
 
 
 def _behind(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

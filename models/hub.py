@@ -15,7 +15,7 @@ from models.table import TABLE
 from models.weights import Origin
 
 # of timm's description of a network: the layers that it replaces for other images or classes, and defaults of the input
-_KEPT = ("first_conv", "classifier", "fixed_input_size", "mean", "std", "crop_pct", "interpolation")
+_KEPT = ("first_conv", "classifier", "fixed_input_size", "mean", "std", "crop_pct", "crop_mode", "interpolation")
 
 
 def write(network: nn.Module, origin: Origin, folder: Path, image_size: int) -> None:
@@ -54,12 +54,13 @@ def _settings(theirs: ModelConfig, said: dict[str, Any], origin: Origin, side: i
     """The content of config.json."""
     images = {name: said[name] for name in _KEPT if said.get(name) is not None}
     images |= {name: origin.input[name] for name in ("mean", "std") if name in origin.input}
-    if "eval_resize" in origin.input:
-        resize = round(origin.input["eval_resize"] * side / (origin.image_size or side))
+    if own := origin.image_size:
+        resize = round(origin.input.get("eval_resize", own) * side / own)
         share = side / resize  # from which timm computes the resize again, rounding down
         share = share if math.floor(side / share) == resize else math.nextafter(share, 0)
-        images |= {"crop_pct": share, "interpolation": origin.input.get("interpolation", "bilinear")}
-    images |= {"input_size": (theirs.in_channels, side, side), "crop_mode": origin.input.get("crop_mode", "center")}
+        views = {"crop_mode": "center", "interpolation": "bilinear", **origin.input}
+        images |= {"crop_pct": share, "crop_mode": views["crop_mode"], "interpolation": views["interpolation"]}
+    images |= {"input_size": (theirs.in_channels, side, side)}
     return {
         "architecture": theirs.name.partition("/")[2],
         "num_classes": theirs.num_classes,

@@ -186,7 +186,8 @@ def check(source: str, origin: ModelConfig | None, config: ModelConfig) -> None:
         ValueError: They are; the message says how the networks differ.
     """
     differing = [option for option in UNSEEN if origin and getattr(origin, option) != getattr(config, option)]
-    if origin and origin.name in TABLE and config.name in TABLE and origin.name != config.name:
+    theirs, ours = (side.name.rpartition("/")[2] for side in (origin or config, config))  # of one name, one network
+    if origin and theirs in TABLE and ours in TABLE and theirs != ours:
         raise ValueError(f"weights: {source} holds another network: {origin.name}, not {config.name}")
     if differing:
         there, here = (", ".join(f"{name} {getattr(side, name)}" for name in differing) for side in (origin, config))

@@ -80,6 +80,14 @@ def itself() -> dict[str, Any]:
     return {**content, "again": [content]} | {"state": content["state"] | {"up": content}}
 
 
+def parted(prefix: str, network: nn.Module) -> dict[str, Tensor]:
+    """With the classifier behind another prefix than all else."""
+    return {
+        f"{prefix}{'head' if key.startswith('fc.') else 'backbone'}.{key}": value
+        for key, value in behind("", network).items()
+    }
+
+
 FILES: dict[str, tuple[Callable[[Path], None], nn.Module, str]] = {
     "timm": (timm_s, EMA, "took 'state_dict_ema' of the file, not 'state_dict' (the setting entry chooses)"),
     "torchvision": (torchvision_s, EMA, "took 'model_ema.module' of the file, not 'model' (the setting entry chooses)"),
@@ -96,6 +104,21 @@ FILES: dict[str, tuple[Callable[[Path], None], nn.Module, str]] = {
         saved(lambda: {"model": RAW.state_dict(), "EMA": EMA.state_dict()}),
         EMA,
         "took 'EMA' of the file, not 'model' (the setting entry chooses)",
+    ),
+    "average, then raw, in parts": (
+        saved(lambda: {**parted("ema.", EMA), **parted("model.", RAW)}),
+        EMA,
+        "took 'ema.backbone' of the file, not 'model.backbone' (the setting entry chooses)",
+    ),
+    "raw, then average, in parts": (
+        saved(lambda: {**parted("model.", RAW), **parted("ema.", EMA)}),
+        EMA,
+        "took 'ema.backbone' of the file, not 'model.backbone' (the setting entry chooses)",
+    ),
+    "average beside bare names": (
+        saved(lambda: {**behind("", RAW), **behind("ema.", EMA)}),
+        EMA,
+        "took 'ema' of the file, not '' (the setting entry chooses)",
     ),
     "average without statistics": (
         saved(lambda: {"model": RAW.state_dict(), "ema": dict(EMA.named_parameters())}),
@@ -150,6 +173,8 @@ def test_the_network_is_found_in_each_trainer_s_file(
         ("torchvision", "model_ema", EMA),
         ("two encoders", "module.encoder_k", EMA),
         ("Lightning", "raw", RAW),
+        ("raw, then average, in parts", "raw", RAW),
+        ("average beside bare names", "raw", RAW),
     ],
 )
 def test_an_entry_is_chosen_by_name_or_kind(kind: str, entry: str, expected: nn.Module, tmp_path: Path) -> None:
@@ -180,6 +205,13 @@ def test_a_classifier_of_other_classes_does_not_decide_for_another_entry(tmp_pat
     found = weights.chosen(network, weights.read(tmp_path / "w.pth"), "w.pth", CONFIG)
     assert fitting.fit(network, found.state, CONFIG, None)
     assert torch.equal(network.get_parameter("conv1.weight"), six.get_parameter("conv1.weight"))
+
+
+def test_a_classifier_of_another_whole_network_is_not_taken(tmp_path: Path) -> None:
+    headless = {key: value for key, value in behind("student.", RAW).items() if ".fc." not in key}
+    torch.save({**headless, **behind("teacher.", EMA)}, tmp_path / "w.pth")
+    with pytest.raises(ValueError, match="fc: weight is missing, bias is missing"):
+        read(tmp_path / "w.pth", "student")
 
 
 def test_a_projection_in_place_of_the_classifier_is_left_out_with_it(tmp_path: Path) -> None:

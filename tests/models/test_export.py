@@ -64,7 +64,7 @@ def test_timm_loads_a_folder_and_computes_the_same(name: str, theirs: str, tmp_p
     network, size = factory.build(config).eval(), 160 if theirs == "test_vit" else 35
     said = Origin(
         classes=("a", "b", "c", "d", "e"),
-        input={"mean": (0.5,) * 3, "std": (0.25,) * 3, "eval_resize": 60 * size // 35},
+        input={"mean": (0.5,) * 3, "std": (0.25,) * 3, "eval_resize": 60 * size // 35, "eval_crop": size},
     )
     assert export.export(network, config, tmp_path / "hub", "hub", size, said) <= 1e-6
     loaded: Any = timm.create_model(f"local-dir:{tmp_path}/hub", pretrained=True).eval()

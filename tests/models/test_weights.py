@@ -184,6 +184,15 @@ def test_a_file_of_ours_does_not_go_into_another_network(
         weights.load(factory.build(other), str(path), other)
 
 
+@pytest.mark.parametrize("name", ["timm/resnet50", "torchvision/resnet50"])
+def test_a_package_s_network_is_that_of_ours_with_its_name(name: str) -> None:
+    theirs = ModelConfig(name=name)
+    weights.check("w", theirs, ModelConfig(name="resnet50"))
+    for one, other in ((theirs, ModelConfig(name="resnet50_v1")), (ModelConfig(name="resnet50_v1"), theirs)):
+        with pytest.raises(ValueError, match=f"holds another network: {one.name}, not {other.name}"):
+            weights.check("w", one, other)
+
+
 def test_a_package_s_network_takes_a_file_under_our_names(tmp_path: Path) -> None:
     ours = factory.build(ModelConfig(name="ghostnet_050", num_classes=10)).eval()
     theirs = timm.create_model("ghostnet_050", num_classes=10).eval()

@@ -10,6 +10,8 @@ import pytest
 import timm
 import torch
 from huggingface_hub import constants
+from timm.data.config import resolve_model_data_config
+from timm.data.transforms_factory import create_transform
 from timm.models import save_for_hf
 from torch import nn
 
@@ -161,3 +163,16 @@ def test_a_name_that_is_none_is_refused_at_once(text: str, reason: str) -> None:
 def test_a_folder_s_bare_name_is_answered_with_the_way_to_name_it(folder: Path) -> None:
     with pytest.raises(InvalidConfigError, match=f"{folder} is no run directory; did you mean local-dir:{folder}"):
         locate(str(folder), None)
+
+
+@pytest.mark.parametrize(("mode", "share"), [("center", 0.9), ("squash", 1.0)])
+def test_weights_of_timm_are_exported_with_their_own_way_to_resize(mode: str, share: float, tmp_path: Path) -> None:
+    images = {"input_size": [3, 96, 96], "interpolation": "bicubic", "crop_mode": mode, "crop_pct": share}
+    said = {"pretrained_cfg": images}
+    save_for_hf(network(), str(tmp_path / "hub"), model_config=said, safe_serialization=True)
+    command = ["models", "export", "timm/test_resnet", "--weights", f"local-dir:{tmp_path / 'hub'}", "--to", "hub"]
+    assert main([*command, "--output", str(tmp_path / "out")]) == 0
+    networks = [timm.create_model(f"local-dir:{tmp_path / name}", pretrained=True) for name in ("hub", "out")]
+    settings = [resolve_model_data_config(one, use_test_size=True) for one in networks]
+    before, after = (str(create_transform(**one)) for one in settings)
+    assert after == before

@@ -201,8 +201,8 @@ class Export(_Verb):
         package = self.weights if self.weights in PACKAGES else ""
         source = locate(f"{package}/{config.name.rpartition('/')[2]}" if package else self.weights, None, self.entry)
         stored, known = initial.read(source)
-        origin = replace(stored[1], input=known) if hub else stored[1]
-        page = card.text(config.name, source.run) if hub else None
+        origin = replace(stored[1], input={**stored[1].input, **known}) if hub else stored[1]
+        page = card.text(config.name, source.run, source.file) if hub else None
         config, size = _resolved(self._as_stored(origin), self.image_size or origin.image_size)
         network = factory.build(config)
         weights.put(network, stored, self.weights, config, source.entry)

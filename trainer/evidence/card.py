@@ -38,8 +38,8 @@ def write(folder: Path, page: str | None) -> None:
         write_text(folder / "README.md", page)
 
 
-def text(name: str, run: RunDirectory | None) -> str:
-    """README.md of the weights of a network, with the report of the run that trained them.
+def text(name: str, run: RunDirectory | None, file: Path | None) -> str:
+    """README.md of the weights of a network, which are in `file`, with the report of the run that trained them.
 
     Raises:
         InvalidConfigError: A file in the run directory is damaged.
@@ -48,7 +48,10 @@ def text(name: str, run: RunDirectory | None) -> str:
     if run is None:
         return head + _USE
     account = read(run)
+    if account.result and file and file.absolute() != run.weights.absolute():
+        head += f"**These are not the weights of the result**, but {plain('/'.join(file.parts[-2:]))}.\n\n"
     init = account.recipe.init  # which may name a folder of this machine
     init = replace(init, weights=init.weights and re.sub("^(local-dir:)?/.*/", r"\1", init.weights))
-    account = replace(account, recipe=replace(account.recipe, init=init))
+    here = RunDirectory(Path(run.path.absolute().name))  # which a command in the verdict may name
+    account = replace(account, run=here, recipe=replace(account.recipe, init=init))
     return f"{head}{report.summary(account)}\n\n{_USE}\n## Recipe\n\n```yaml\n{dump(account.recipe)}```\n"

@@ -7,15 +7,17 @@ from pathlib import Path
 
 import pytest
 
+from launch import slurm
 from launch.cli import VERBS, main
 from launch.commands.submit import Resume
+from launch.job import TrainJob
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
 from tests import commands
 from tests.launch import stand_ins
 from trainer.commands.cli import parse
 from trainer.recipe.config import SiteConfig
-from trainer.recipe.decode import encode
+from trainer.recipe.decode import decode, encode
 
 DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8")
 
@@ -71,6 +73,24 @@ def test_a_resume_asks_for_all_that_the_submission_asked_for_but_for_its_own_fla
     assert isinstance(other, Resume)
     assert other.cluster == replace(CLUSTER, partition="long", hours=9.0, env=("A=1", "B", "C=3"))
     assert other.site == replace(site, save_steps=6)
+
+
+def test_an_option_of_slurm_s_replaces_that_of_the_submission(images: Path, tmp_path: Path, calls: Path) -> None:
+    options = ("--sbatch", "comment=before", "--srun", "gpu-bind=before")
+    assert launch(*DEMO, "--data", images, "--output", tmp_path / "r", *options).returncode == 0
+    again = "--sbatch", "comment=after", "--srun", "gpu-bind=after", "--srun", "exact"
+    done = launch("resume", tmp_path / "r", *again)
+    assert done.returncode == 0, done.stderr
+    assert len(stand_ins.called(calls, "sbatch")) == 2
+    submission = LaunchFolder(tmp_path / "r").submission()
+    assert submission
+    cluster = decode(ClusterConfig, submission.request)
+    job = TrainJob(site=SiteConfig(data=images, output=tmp_path), cluster=cluster, code=tmp_path / "code")
+    assert "#SBATCH --comment=after" in slurm.script(job, "r", tmp_path)
+    assert [word for word in job.command() if word.startswith(("--gpu-bind", "--exact"))] == [
+        "--gpu-bind=after",
+        "--exact",
+    ]
 
 
 def test_a_resume_goes_on_elsewhere_with_what_was_named_from_another_folder(

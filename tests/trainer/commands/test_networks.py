@@ -1,4 +1,5 @@
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -164,6 +165,7 @@ def test_a_run_is_exported_as_a_folder_with_a_page_of_its_report(
     ):
         assert part in page
     assert "secret" not in page
+    assert "not the weights of the result" not in page
     assert decode(Recipe, yaml.safe_load(page.split("```yaml\n")[1].removesuffix("```\n"))).epochs == trained.epochs
     settings = json.loads((tmp_path / "hub" / "config.json").read_text())
     assert (settings["num_classes"], round(64 / settings["pretrained_cfg"]["crop_pct"])) == (3, 73)  # 256 for 224
@@ -172,3 +174,9 @@ def test_a_run_is_exported_as_a_folder_with_a_page_of_its_report(
     assert "exists; name a new folder" in capsys.readouterr().err
     assert main([*command, str(tmp_path / "lone"), "--weights", str(tmp_path / "hub" / "model.safetensors")]) == 0
     assert "## Recipe" not in (tmp_path / "lone" / "README.md").read_text()
+    earlier = run.checkpoints / "step-00000005" / "model.safetensors"
+    earlier.parent.mkdir(parents=True)
+    shutil.copy(run.weights, earlier)
+    assert main([*command, str(tmp_path / "earlier"), "--weights", str(earlier)]) == 0
+    stated = "**These are not the weights of the result**, but step-00000005/model.safetensors."
+    assert stated in (tmp_path / "earlier" / "README.md").read_text()
