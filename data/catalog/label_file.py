@@ -25,8 +25,7 @@ def listing(folder: Path, file: Path) -> Listing:
     index, rows = _Index(folder, names), _rows(file)
     width = len(rows[0])
     found = [[index.find(row[column]) for row in rows] for column in range(width)]
-    full = [sum(tree.is_image(row[column].strip()) for row in rows) for column in range(width)]
-    scores = [(len({*each} - {None}), count) for each, count in zip(found, full, strict=True)]
+    scores = [(len({*each} - {None}), sum(tree.is_image(row[at]) for row in rows)) for at, each in enumerate(found)]
     image, *others = [column for column in range(width) if scores[column] == max(scores)]
     if not any(found[image]):
         raise ValueError(f"{file}: names no image below {folder}: {', '.join(rows[-1])[:80]!r}; {EXPECTED}")
