@@ -147,12 +147,11 @@ def _packaged(package: str, name: str) -> tuple[Stored, Mapping[str, Any]]:
     network, state = published.network, published.network.state_dict()
     said = getattr(network, "pretrained_cfg", {})  # timm's
     sizes = {"train_size": said.get("input_size", [published.crop])[-1], "eval_crop": published.crop}
-    sizes |= {"eval_resize": published.resize or published.crop}
     pixels = {"mean": published.mean, "std": published.std}
     if getattr(network, "transform_input", False):  # torchvision's Inception scales them to these itself
         pixels |= {"mean": (0.5, 0.5, 0.5), "std": (0.5, 0.5, 0.5)}
     views = {"interpolation": published.interpolation, "crop_mode": "center" if published.resize else "squash"}
-    known = {**pixels, **sizes, **views}
+    known = {**pixels, **sizes, **views, "eval_resize": published.resize or published.crop}
     model = ModelConfig(
         name=said["architecture"] if ":" in name else name.partition(".")[0],  # ours of this name is the same network
         num_classes=len(state.get(f"{fitting.classifiers(network)[0]}.weight", ())),  # an encoder's are none

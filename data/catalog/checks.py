@@ -25,11 +25,9 @@ def nothing(split: Contents, expected: str = EXPECTED) -> str | None:
         return foreign.explained(f"{split.root} holds no image; {expected}", split.root)
     # ImageNet's own validation archive unpacks to 50,000 files in one folder
     flat = any(is_image(entry.name) for entry in split.root.iterdir())
-    flag = "--train-labels FILE" if split.root.name == "train" else "--val-labels FILE"
-    flag += " names their classes"
-    if "val" in flag and expected is EXPECTED:  # as Kaggle's test images, beside images to train on
-        flag += ", or --val-share 0.1 takes images of train in their place"
-    remedy = f"its images must be sorted into class folders, or {flag}; " if flat else ""
+    flag = "--train-labels FILE names" if split.root.name == "train" else "--val-labels FILE names"
+    other = ", or --val-share 0.1 takes images of train in their place" * (flag[2] == "v" and expected is EXPECTED)
+    remedy = f"its images must be sorted into class folders, or {flag} their classes{other}; " if flat else ""
     return foreign.explained(f"{split.root} holds no class folder; {remedy}{expected}", split.root)
 
 

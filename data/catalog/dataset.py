@@ -65,9 +65,8 @@ class DataSet:
             OSError: The file of labels cannot be read.
         """
         labels, share, folder = self.labels.get(split), self.layout.val_share, self.folders.get(split)
-        name = folder and ("." if folder == self.root else folder.name)
-        if split == "val" and self.layout.val_split:  # the last part of its path may be another's, too
-            name = Path(self.layout.val_split).as_posix()
+        val_split = self.layout.val_split if split == "val" else None  # whose last part may be another's, too
+        name = folder and ("." if folder == self.root else Path(val_split or folder.name).as_posix())
         parts = [f"folder {name}"] if name and name != split else []
         parts += [f"labels {hashlib.sha256(labels.read_bytes()).hexdigest()[:16]}"] if labels else []
         return ", ".join([*parts, *([f"--val-share {share}"] if share and not self.pickles else [])])

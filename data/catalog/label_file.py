@@ -25,7 +25,8 @@ def listing(folder: Path, file: Path) -> Listing:
     index, rows = _Index(folder, names), _rows(file)
     width = len(rows[0])
     found = [[index.find(row[column]) for row in rows] for column in range(width)]
-    image, *others = _image_columns(found, rows)
+    scores = [(len({*each} - {None}), sum(tree.is_image(row[at]) for row in rows)) for at, each in enumerate(found)]
+    image, *others = [column for column in range(width) if scores[column] == max(scores)]
     if not any(found[image]):
         raise ValueError(f"{file}: names no image below {folder}: {', '.join(rows[-1])[:80]!r}; {EXPECTED}")
     if any(found[column] != found[image] for column in others):  # as numbers of lines and numbers of images
@@ -49,7 +50,7 @@ class _Index:
     """Images of a folder by the names that a file may give them."""
 
     def __init__(self, folder: Path, names: list[str]) -> None:
-        self._prefix = f"{folder.absolute().name}/"
+        self._above, self._prefix = f"{folder.absolute().parent}/", f"{folder.absolute().name}/"
         self._names: dict[str, str | None] = {}
         for name in names:
             stem, file = name.rpartition(".")[0], name.rpartition("/")[2]
@@ -60,7 +61,7 @@ class _Index:
     def find(self, text: str) -> str | None:
         """The image that a file calls by its path, with or without the folder and extension, or by its name alone."""
         name = text.strip().replace("\\", "/").removeprefix("./")
-        return self._names.get(name) or self._names.get(name.removeprefix(self._prefix))
+        return self._names.get(name) or self._names.get(name.removeprefix(self._above).removeprefix(self._prefix))
 
 
 def _rows(file: Path) -> list[list[str]]:
@@ -76,14 +77,6 @@ def _rows(file: Path) -> list[list[str]]:
         where = f"line {lines[uneven]!r:.80}" if uneven is not None else "the file is empty"
         raise ValueError(f"{file}: {where}; {EXPECTED}")
     return rows
-
-
-def _image_columns(found: list[list[str | None]], rows: list[list[str]]) -> list[int]:
-    """Those that name the most images, of them the ones with the most extensions: more than one if they tie."""
-    named = [len({*each} - {None}) for each in found]
-    full = [sum(tree.is_image(row[column].strip()) for row in rows) for column in range(len(found))]
-    scores = list(zip(named, full, strict=True))
-    return [column for column, score in enumerate(scores) if score == max(scores)]
 
 
 def _class_column(file: Path, header: list[str], rows: list[list[str]], image: int) -> int:

@@ -76,9 +76,8 @@ def places(root: Path, layout: Layout) -> tuple[dict[str, Path], dict[str, Path]
 
 def _is_split(folder: Path) -> bool:
     """Whether it is one to evaluate on: images alone are a class of that name, or have no labels, as Kaggle's tests."""
-    if folder.name.lower() not in (*VALS, "testing") or not folder.is_dir():
-        return False
-    return any(is_folder for _, is_folder in level(folder)) or any(folder.glob("*.tar"))
+    is_named = folder.name.lower() in (*VALS, "testing") and folder.is_dir()
+    return is_named and (any(is_folder for _, is_folder in level(folder)) or any(folder.glob("*.tar")))
 
 
 def _kaggle_labels(base: Path, val: Path) -> Path | None:

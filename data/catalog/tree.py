@@ -21,8 +21,6 @@ EXTENSIONS = (
 BESIDE = frozenset(  # what operating systems and network drives put beside files
     ("@eadir", "__macosx", "thumbs.db", "desktop.ini", "#recycle", "$recycle.bin", "lost+found")
 )
-SPLIT = re.compile(r"train(ing)?|val(id(ation)?)?|test(ing)?")
-"""What people call the folder of a split, in lower case."""
 _UNCLEAR = re.compile(r"|\.(bin|dat|img|\d.*|.*[^a-z0-9].*|.{6,})")  # extensions that tell nothing of the content
 _IMAGE = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n|GIF8|BM.{4}\0{4}|RIFF.{4}WEBP|II\*\0|MM\0\*|P[1-6]\s+[#\d]"
@@ -187,7 +185,8 @@ def misplaced(root: Path, splits: Sequence[Path]) -> str | None:
         inner = [entry for entry in sorted(root.iterdir()) if all((entry / split).is_dir() for split in SPLITS)]
         nearby = f"; {inner[0]} has both" if inner else ""
         folders = [name.lower() for name, is_folder in level(root) if is_folder]
-        undivided = folders and not nearby and ("train" not in missing or not any(map(SPLIT.fullmatch, folders)))
+        named = any(name.startswith(("train", "val", "test")) for name in folders)  # as Train, which is no class
+        undivided = folders and not nearby and not ("train" in missing and named)
         nearby += "; --val-share 0.1 keeps a tenth of each class to evaluate on" if undivided else ""
         return foreign.explained(f"{root} has no folder {' and no folder '.join(missing)}; {EXPECTED}{nearby}", root)
     return None

@@ -76,12 +76,13 @@ def _inside(tars: Sequence[str], notes: list[str]) -> Iterator[Entry]:
     try:
         for number, tar in enumerate(tars):
             for member in archive.plain(Path(tar)):
-                if any(map(is_hidden, member.name.split("/"))):
-                    others["hidden"] += 1
-                elif is_image(member.name):
+                kind = (
+                    "hidden" * any(map(is_hidden, member.name.split("/"))) or PurePosixPath(member.name).suffix.lower()
+                )
+                if kind != "hidden" and is_image(member.name):
                     yield Entry(0, member.name, number, member.offset, member.size)
                 else:
-                    others[PurePosixPath(member.name).suffix.lower() or "without extension"] += 1
+                    others[kind or "without extension"] += 1
     except archive.ArchiveError as error:
         raise UnusableImagesError(shown(error)) from None
     kinds = ", ".join(f"{kind} {count:,}" for kind, count in others.most_common())

@@ -131,7 +131,7 @@ def _read(group: _Group) -> Iterator[tuple[_Row, bytes]]:
         raise ValueError(f"has the columns {some(list(kinds))}; expected one of images and one called label")
     about = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}")).get("info", {})
     names = about.get("features", {}).get(label, {}).get("names", [])
-    names = [_folder(name) for name in names]
+    names = [_class(name, []) for name in names]
     if len({*names, ""}) <= len(names):  # ImageNet has two cranes
         names = [f"{name}_{number:05}" for number, name in enumerate(names)]
     table = file.read_row_group(group.number, columns=[images[0], label])
@@ -148,11 +148,7 @@ def _class(label: int | str | None, names: list[str]) -> str:
     """The class as the name of a folder; empty where there is none."""
     if isinstance(label, int):
         label = "" if label < 0 else names[label] if label < len(names) else f"{label:05}"
-    return _folder(label or "")
-
-
-def _folder(name: str) -> str:
-    return name.strip().replace("/", "_").lstrip(".")
+    return (label or "").strip().replace("/", "_").lstrip(".")
 
 
 def _named(path: str, content: bytes, split: str, row: int) -> tuple[str, str]:

@@ -137,13 +137,12 @@ def list_images(where: ImageSet, known: list[Path], folder: Path, max_broken: fl
 
 def cautions(where: ImageSet, run: RunDirectory | None) -> list[str]:
     """What to say where a run kept a share of its images to evaluate on, and others count."""
-    rule = ""
     if run and (not where.is_val or where.data.layout.val_share):
         with suppress(DamagedManifestError, OSError):
             rule = load(run.manifest("val"), run.path).rule
-    if "--val-share" not in rule or rule == where.data.rule(where.name):
-        return []
-    return [f"images of {where.folder} that the run was trained on count, too; its own choice was: {rule}"]
+            if "--val-share" in rule and rule != where.data.rule(where.name):
+                return [f"images of {where.folder} that the run was trained on count, too; its own choice was: {rule}"]
+    return []
 
 
 def _known(where: ImageSet, files: list[Path]) -> Manifest | None:

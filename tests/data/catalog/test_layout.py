@@ -105,6 +105,13 @@ LAYOUTS: dict[str, tuple[Callable[[Path], None], tuple[str, ...], Mapping[str, s
         FILES,
         AB,
     ),
+    "absolute paths": (
+        lambda root: labelled(
+            f"{root}/train/1.jpg,a\n{root}/train/more/2.jpg,a\n{root}/train/3.jpg,b\n", f"{root}/val/4.jpg,a\n5.jpg,b\n"
+        )(root),
+        FILES,
+        AB,
+    ),
     "text": (labelled("./train/1.jpg a\nmore/2.jpg  a\n3.jpg b\n", "val/4.jpg a\nval/5.jpg b\n"), FILES, AB),
     "flat and a share": (numbered, ("train_labels:all.txt", "val_share:0.25"), {"train": "0246|1357", "val": ""}),
     "one folder of classes": (
