@@ -59,8 +59,7 @@ def _settings(theirs: ModelConfig, said: dict[str, Any], origin: Origin, side: i
         share = side / resize  # from which timm computes the resize again, rounding down
         share = share if math.floor(side / share) == resize else math.nextafter(share, 0)
         mode = "center" if "eval_resize" in origin.input else "squash"  # the whole image as a square
-        interpolation = origin.input.get("interpolation", "bilinear")
-        images |= {"crop_pct": share, "crop_mode": mode, "interpolation": interpolation}
+        images |= {"crop_pct": share, "crop_mode": mode, "interpolation": origin.input.get("interpolation", "bilinear")}
     images |= {"input_size": (theirs.in_channels, side, side), "num_classes": theirs.num_classes}
     return {
         "architecture": theirs.name.partition("/")[2],
