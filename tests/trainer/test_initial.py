@@ -201,7 +201,7 @@ def test_a_run_without_a_checkpoint_refuses_weights_that_have_changed(images: Pa
         (
             replace(PLAIN, model=ModelConfig(name="torchvision/resnet18")),
             {},
-            "conv1: weight is [16, 3, 3, 3], not [64, 3",
+            "another network: resnet20, not torchvision/resnet18",
         ),
         (PLAIN, {"sha256": "0" * 64}, "init.sha256: 000000"),
         (

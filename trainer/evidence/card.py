@@ -49,7 +49,7 @@ def text(name: str, run: RunDirectory | None, file: Path | None) -> str:
         return head + _USE
     account = read(run)
     if account.result and file and file.absolute() != run.weights.absolute():
-        head += f"**These are not the weights of the result**, but {plain('/'.join(file.parts[-2:]))}.\n\n"
+        head += f"**These weights are {plain('/'.join(file.parts[-2:]))}**, the figures of the run's result.\n\n"
     init = account.recipe.init  # which may name a folder of this machine
     init = replace(init, weights=init.weights and re.sub("^(local-dir:)?/.*/", r"\1", init.weights))
     here = RunDirectory(Path(run.path.absolute().name))  # which a command in the verdict may name

@@ -165,7 +165,7 @@ def test_a_run_is_exported_as_a_folder_with_a_page_of_its_report(
     ):
         assert part in page
     assert "secret" not in page
-    assert "not the weights of the result" not in page
+    assert "These weights are" not in page
     assert decode(Recipe, yaml.safe_load(page.split("```yaml\n")[1].removesuffix("```\n"))).epochs == trained.epochs
     settings = json.loads((tmp_path / "hub" / "config.json").read_text())
     assert (settings["num_classes"], round(64 / settings["pretrained_cfg"]["crop_pct"])) == (3, 73)  # 256 for 224
@@ -178,5 +178,5 @@ def test_a_run_is_exported_as_a_folder_with_a_page_of_its_report(
     earlier.parent.mkdir(parents=True)
     shutil.copy(run.weights, earlier)
     assert main([*command, str(tmp_path / "earlier"), "--weights", str(earlier)]) == 0
-    stated = "**These are not the weights of the result**, but step-00000005/model.safetensors."
+    stated = "**These weights are step-00000005/model.safetensors**, the figures of the run's result."
     assert stated in (tmp_path / "earlier" / "README.md").read_text()
