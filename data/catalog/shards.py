@@ -9,7 +9,7 @@ import re
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from itertools import chain
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import IO
 
 from data import schema
@@ -85,6 +85,7 @@ def _entries(folder: Path, number: int, file: str) -> list[tuple[int | str, Entr
     images: dict[str, Member] = {}
     labels: dict[str, int | str] = {}
     texts: dict[str, Member] = {}
+    dotted: dict[str, Member] = {}
     try:
         with path.open("rb", buffering=0) as stream:  # a buffer would read 8 KB for each header of 512 bytes
             for member in archive.members(stream, str(path), path.stat().st_size):
@@ -93,17 +94,18 @@ def _entries(folder: Path, number: int, file: str) -> list[tuple[int | str, Entr
                     labels[sample] = _label(path, stream, member)
                 elif extension == "json" and sample:
                     texts[sample] = member
-                elif f".{extension.lower()}" in EXTENSIONS and sample:
-                    if sample in images:
+                elif PurePosixPath(f"a.{extension}").suffix.lower() in EXTENSIONS and sample:
+                    own = images if "." not in extension else dotted
+                    if sample in images and own is images:
                         both = f"{images[sample].name} and {member.name}"
                         raise ShardError(f"{path} holds two images of one sample, {both}; pack them again")
-                    images[sample] = member
+                    own[sample] = member
             for sample in texts.keys() & images.keys() - labels.keys():
                 stream.seek(texts[sample].offset)
                 labels[sample] = _label(path, stream, texts[sample])
     except ArchiveError as error:
         raise ShardError(str(error)) from None
-    _check_pairs(path, images, labels)
+    _check_pairs(path, images, labels, dotted)
     return [(labels[key], Entry(0, each.name, number, each.offset, each.size)) for key, each in images.items()]
 
 
@@ -131,7 +133,12 @@ def _in_json(content: bytes) -> str:
     return next((str(fields[key]).strip() for key in KEYS if isinstance(fields.get(key), str | int)), "")
 
 
-def _check_pairs(path: Path, images: dict[str, Member], labels: dict[str, int | str]) -> None:
+def _check_pairs(
+    path: Path, images: dict[str, Member], labels: dict[str, int | str], dotted: dict[str, Member]
+) -> None:
+    for sample in dotted.keys() - images.keys():  # beside a sample's image, it is a mask or the like
+        name = dotted[sample].name
+        raise ShardError(f"{path}: {name} is no sample's image: names of samples have no dots; pack it again")
     for sample in images.keys() - labels.keys():
         raise ShardError(
             f"{path}: {images[sample].name} has no {sample}.cls beside it, the number of its class; pack it again"

@@ -93,6 +93,7 @@ def test_any_image_s_extension_will_do(tmp_path: Path, extension: str) -> None:
     [
         ({"a.jpg": b""}, "x.tar: a.jpg has no a.cls beside it"),
         ({"d/a.cls": b"1", "d/b.jpg": b"", "d/b.cls": b"1"}, "x.tar: d/a.cls has no image beside it"),
+        ({"a.jpg": b"", "a.cls": b"1", "4.v1.jpg": b"", "4.v1.cls": b"1"}, "x.tar: 4.v1.jpg is no sample's image"),
         ({"a.jpg": b"", "a.png": b"", "a.cls": b"1"}, "x.tar holds two images of one sample, a.jpg and a.png"),
         ({"a.jpg": b"", "a.cls": b"cat"}, "classes.txt names 3 classes, and the shards use class cat; add the names"),
         (
