@@ -121,3 +121,5 @@ def test_each_command_of_the_pages_is_one() -> None:
 def test_the_commands_of_the_readme_that_fine_tune_are_read_as_printed() -> None:
     typed = [line.split()[1:] for line in README.splitlines() if line.startswith("    provenet train finetune ")]
     assert [cli.parse(words).settings.model.name for words in typed] == ["timm/convnext_tiny", "resnet50"]
+    (words,) = (line.split()[1:] for line in README.splitlines() if line.startswith("    provenet predict "))
+    assert cli.parse(words).images == ("~/photos",)
