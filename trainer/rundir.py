@@ -88,11 +88,11 @@ class RunDirectory:
             return [f"--output: {self.checkpoints} is a file, where the run keeps its checkpoints; remove it"]
         left = (self.holder, self.checkpoints, *folder.glob(".*.tmp"))  # by a start that was interrupted
         foreign = {item.name for item in folder.iterdir()} - {item.name for item in left}
-        if folder == Path.cwd() and not self.recipe.exists() and foreign:
+        if self.recipe.exists():
+            return self._newer() or self._recipe_problems(recipe)
+        if foreign and folder == Path.cwd():
             return ["--output: is the current folder, which holds other files; name a folder for the run"]
-        if not self.recipe.exists():
-            return self._stray_problems()
-        return self._newer() or self._recipe_problems(recipe)
+        return self._stray_problems()
 
     def make(self) -> None:
         """Make the folder.

@@ -168,3 +168,15 @@ def test_what_killed_writers_have_left_is_removed_and_nothing_else(tmp_path: Pat
         (tmp_path / name).touch()
     RunDirectory(tmp_path).clear()
     assert {path.name for path in tmp_path.iterdir()} == kept
+
+
+def test_a_run_goes_on_though_the_folder_it_was_started_in_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunDirectory(tmp_path / "run")
+    run.make()
+    run.begin(Recipe())
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert run.problems(Recipe(), tmp_path / "images") == []
