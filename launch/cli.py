@@ -12,7 +12,7 @@ from typing import Annotated, Any, NoReturn
 from trainer.commands import cli
 from trainer.commands.cli import Verb
 from trainer.exits import FAILED, refuse, say, trace_crashes
-from trainer.streams import protect
+from trainer.streams import protect_for
 
 VERBS = {
     **cli.VERBS,
@@ -69,8 +69,7 @@ def console() -> NoReturn:
 
         start()
     trace_crashes()
-    if sys.argv[1:2] and sys.argv[1] in _ACTING and not {"-h", "--help"} & {*sys.argv}:
-        protect()
+    protect_for(_ACTING)
     sys.exit(main())
 
 

@@ -105,7 +105,7 @@ def submit(runs: list[Wanted], sweep: Sweep | None = None, members: Sequence[Mem
         return refuse(error.problems)
     if jobs := _queue(runs, folder, sweep):
         if sweep:
-            results.keep(sweep.root, members)  # before anything is printed: its reader may be gone, which ends this
+            results.keep(sweep.root, members)  # before anything is printed, as that may fail
         write(_guide(runs, jobs, sweep))
         for warning in exposed(folder.run):
             note(warning)

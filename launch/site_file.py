@@ -39,9 +39,9 @@ def defaults(words: Sequence[str] = ()) -> ClusterConfig:
 
 def origins(cluster: ClusterConfig) -> Iterator[str]:
     """Where each value comes from that is not the project's default: the site's file, or a flag."""
-    site, usual = defaults(), ClusterConfig()
+    file, site, usual = find(), defaults(), ClusterConfig()
     for name in (field.name for field in fields(cluster)):
         value, of_site = getattr(cluster, name), getattr(site, name)
         if value != getattr(usual, name):
-            origin = str(find()) if value == of_site else "a flag, or an earlier submission"
+            origin = str(file) if value == of_site else "a flag, or an earlier submission"
             yield f"{name}: {', '.join(encode(value)) if isinstance(value, tuple) else value} (from {origin})"

@@ -29,10 +29,10 @@ def fit(network: nn.Module, state: Mapping[str, Tensor], config: ModelConfig, he
     Raises:
         ValueError: As `fitted` does; nothing is then loaded.
     """
-    found, is_new, notes = fitted(network, state, config, head)
+    renamed, is_new, notes = fitted(network, state, config, head)
     for note in notes:
         _log.info("weights: %s", note)
-    network.load_state_dict(found)
+    network.load_state_dict(renamed)
     return is_new
 
 

@@ -87,11 +87,11 @@ def put(network: nn.Module, weights: Stored, source: str, config: ModelConfig, e
     Raises:
         ValueError: As `load` does.
     """
-    found = chosen(network, weights, source, config, entry)
-    if found.note:
-        _log.info("weights: %s", found.note)
-    fit(network, found.state, config)
-    return found
+    best = chosen(network, weights, source, config, entry)
+    if best.note:
+        _log.info("weights: %s", best.note)
+    fit(network, best.state, config)
+    return best
 
 
 def chosen(network: nn.Module, weights: Stored, source: str, config: ModelConfig, entry: str | None = None) -> Chosen:
@@ -103,13 +103,13 @@ def chosen(network: nn.Module, weights: Stored, source: str, config: ModelConfig
     content, origin = weights
     check(source, origin.model, config)
     try:
-        found = entries.chosen(content, shapes(network, config.name), entry)
+        best = entries.chosen(content, shapes(network, config.name), entry)
     except ValueError as error:
         raise ValueError(f"weights: {source} {error}") from None
-    broken = [key for key, value in found.state.items() if not value.isfinite().all()]
+    broken = [key for key, value in best.state.items() if not value.isfinite().all()]
     if broken:
         raise ValueError(f"weights: {source} holds values that are no numbers, in {', '.join(broken[:3])}; it diverged")
-    return found
+    return best
 
 
 def read(path: Path) -> Stored:
@@ -152,11 +152,11 @@ def _torch_file(path: Path) -> tuple[Any, dict[str, Any]]:
         with path.open("rb") as stream, safe_globals([(SimpleNamespace, "argparse.Namespace")]):
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except UnpicklingError as error:
-        if not (found := re.search(r"GLOBAL (\S+)", str(error))):
+        if not (named := re.search(r"GLOBAL (\S+)", str(error))):
             raise ValueError(f"weights: {path} is no torch or safetensors file, or a damaged one") from error
         command = shlex.join(("python", "-c", _CONVERSION, str(path), f"{path}.plain.pt"))
         raise ValueError(
-            f"weights: {path} holds objects of {found[1]}; what makes them is not run here. If you trust the file, "
+            f"weights: {path} holds objects of {named[1]}; what makes them is not run here. If you trust the file, "
             f"convert it where their packages are installed: {command}"
         ) from error
     except UNREADABLE as error:

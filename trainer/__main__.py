@@ -17,7 +17,7 @@ if __name__ == "__main__":
 from trainer.cpus import restart_with_allocator
 from trainer.exits import ABORTED, INTERRUPTED, record, trace_crashes
 from trainer.stopping import ignore_signals
-from trainer.streams import protect
+from trainer.streams import protect_for
 
 
 def run() -> int:
@@ -46,8 +46,7 @@ def start() -> NoReturn:
     # registered first, so called last: gloo's threads abort a process whose interpreter is torn down while they free a
     # tensor
     atexit.register(lambda: end(code))
-    if sys.argv[1:2] in (["train"], ["evaluate"], ["predict"]) and not {"-h", "--help"} & {*sys.argv}:
-        protect()
+    protect_for(("train", "evaluate", "predict"))
     trace_crashes()
     code = run()
     runtime = sys.modules.get("trainer.runtime")

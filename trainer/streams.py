@@ -6,6 +6,7 @@ The reader of a pipe may die, a terminal be closed, the disk of a log be full. N
 import io
 import os
 import sys
+from collections.abc import Collection
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -52,6 +53,12 @@ def lost() -> list[str]:
     """Which of stdout and stderr could not be written, and why."""
     buffers = (getattr(stream, "buffer", None) for stream in (sys.stdout, sys.stderr))
     return [buffer.failure for buffer in buffers if isinstance(buffer, _Lossy) and buffer.failure]
+
+
+def protect_for(verbs: Collection[str]) -> None:
+    """`protect` where one of these was typed, and not for its help."""
+    if {*sys.argv[1:2]} & {*verbs} and not {"-h", "--help"} & {*sys.argv}:
+        protect()
 
 
 def protect() -> None:

@@ -51,10 +51,10 @@ class DataSet:
         """
         share = self.layout.val_share
         try:
-            found = self._found("train" if share else split, progress)
-            found = layout.part(found, share, split) if share else found
+            images = self._listed("train" if share else split, progress)
+            images = layout.part(images, share, split) if share else images
             chosen = [f"{split} is {self.folder(split)}"] if split in self.folders and not share else []
-            return replace(found, rule=self.rule(split), notes=(*chosen, *found.notes))
+            return replace(images, rule=self.rule(split), notes=(*chosen, *images.notes))
         except OSError as error:
             raise ValueError(f"{error.filename}: {error.strerror}") from None
 
@@ -71,7 +71,7 @@ class DataSet:
         parts += [f"labels {hashlib.sha256(labels.read_bytes()).hexdigest()[:16]}"] if labels else []
         return ", ".join([*parts, *([f"--val-share {share}"] if share and not self.pickles else [])])
 
-    def _found(self, split: str, progress: Progress) -> Listing:
+    def _listed(self, split: str, progress: Progress) -> Listing:
         folder = self.folder(split)
         if self.pickles:
             return cifar.listing(cifar.only(self.root, self.pickles), split)

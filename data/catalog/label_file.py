@@ -24,16 +24,16 @@ def listing(folder: Path, file: Path) -> Listing:
     names, notes = tree.files(folder)
     index, rows = _Index(folder, names), _rows(file)
     width = len(rows[0])
-    found = [[index.find(row[column]) for row in rows] for column in range(width)]
-    scores = [(len({*each} - {None}), sum(tree.is_image(row[at]) for row in rows)) for at, each in enumerate(found)]
+    named = [[index.find(row[column]) for row in rows] for column in range(width)]
+    scores = [(len({*each} - {None}), sum(tree.is_image(row[at]) for row in rows)) for at, each in enumerate(named)]
     image, *others = [column for column in range(width) if scores[column] == max(scores)]
-    if not any(found[image]):
+    if not any(named[image]):
         raise ValueError(f"{file}: names no image below {folder}: {', '.join(rows[-1])[:80]!r}; {EXPECTED}")
-    if any(found[column] != found[image] for column in others):  # as numbers of lines and numbers of images
+    if any(named[column] != named[image] for column in others):  # as numbers of lines and numbers of images
         asked = some([rows[0][column] for column in (image, *others)])
         raise ValueError(f"{file}: which of the columns {asked} is the image? leave only it and the class")
-    header = [*map(str, range(1, width + 1))] if found[image][0] else rows[0]
-    pairs = [(name, row) for name, row in zip(found[image], rows, strict=True) if name]
+    header = [*map(str, range(1, width + 1))] if named[image][0] else rows[0]
+    pairs = [(name, row) for name, row in zip(named[image], rows, strict=True) if name]
     label = _class_column(file, header, [row for _, row in pairs], image)
     classes = _classes(file, [(name, row[label]) for name, row in pairs])
     numbers = {name: target for target, name in enumerate(sorted(set(classes.values())))}

@@ -51,13 +51,13 @@ def listing(root: Path, split: str, folder: Path | None = None) -> Listing:
     if not files:
         raise ShardError(f"{folder} holds no *.tar file; expected {root}/train/*.tar and {root}/val/*.tar")
     with ThreadPoolExecutor(THREADS) as pool:
-        found = list(chain.from_iterable(pool.map(partial(_entries, folder), range(len(files)), files)))
-    if not found:
+        labelled = list(chain.from_iterable(pool.map(partial(_entries, folder), range(len(files)), files)))
+    if not labelled:
         raise ShardError(f"{folder} holds no image in {some([*files])}; expected files like a.jpg and a.cls in them")
-    classes = _classes(root, {label for label, _ in found})
+    classes = _classes(root, {label for label, _ in labelled})
     numbers = {name: number for number, name in enumerate(classes)}
     entries = sorted(
-        entry._replace(target=label if isinstance(label, int) else numbers[label]) for label, entry in found
+        entry._replace(target=label if isinstance(label, int) else numbers[label]) for label, entry in labelled
     )
     return Listing(root=folder, classes=classes, entries=entries, archives=files)
 

@@ -91,8 +91,13 @@ class _Search:
 
     def notes(self) -> tuple[str, ...]:
         """What was left out, in one line for the user, if anything was."""
-        kinds = ", ".join(f"{kind} {count:,}" for kind, count in self.ignored.most_common() if count)
-        return (f"{self.root}: left out: {kinds}",) if kinds else ()
+        return left_out(f"{self.root}: ", self.ignored)
+
+
+def left_out(where: str, ignored: Counter[str]) -> tuple[str, ...]:
+    """How many of which kinds were left out there, in one line for the user, if any were."""
+    kinds = ", ".join(f"{kind} {count:,}" for kind, count in ignored.most_common() if count)
+    return (f"{where}left out: {kinds}",) if kinds else ()
 
 
 def _identity(status: os.stat_result) -> tuple[int, int]:
@@ -107,6 +112,11 @@ def is_image(name: str) -> bool:
 def is_hidden(name: str) -> bool:
     """Whether a file or folder of this name is no part of any data set."""
     return name.startswith(".") or name.lower() in BESIDE
+
+
+def kind_of(name: str) -> str:
+    """What a file is counted as where it is left out."""
+    return PurePosixPath(name).suffix.lower() or "without extension"
 
 
 def level(folder: Path, ignored: Counter[str] | None = None) -> Iterator[tuple[str, bool]]:
@@ -126,7 +136,7 @@ def level(folder: Path, ignored: Counter[str] | None = None) -> Iterator[tuple[s
             elif is_image(entry.name) or _holds_image(entry):
                 yield entry.name, False
             else:
-                ignored[PurePosixPath(entry.name).suffix.lower() or "without extension"] += 1
+                ignored[kind_of(entry.name)] += 1
 
 
 def _is_listed(entry: os.DirEntry[str]) -> bool:
@@ -150,15 +160,6 @@ def _is_folder(entry: os.DirEntry[str]) -> bool:
         return entry.is_dir()
     except OSError:  # a link to itself
         return False
-
-
-def listing(root: Path, split: str, progress: Progress = unwatched) -> Listing:
-    """The images below ROOT/SPLIT.
-
-    Raises:
-        OSError: A folder cannot be read.
-    """
-    return read(root / split).listing(progress)
 
 
 def files(folder: Path) -> tuple[list[str], tuple[str, ...]]:

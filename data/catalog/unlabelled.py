@@ -3,11 +3,11 @@
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from data.catalog import archive
 from data.catalog.listing import Entry, Listing
-from data.catalog.tree import files, is_hidden, is_image
+from data.catalog.tree import files, is_hidden, is_image, kind_of, left_out
 from data.names import shown
 
 STANDARD_INPUT = "-"
@@ -31,7 +31,7 @@ def listing(words: Sequence[str]) -> Listing:
         OSError: A file or folder cannot be read.
     """
     notes = list[str]()
-    names = [name for word in _paths(words) for name in _found(Path(word), word, notes)]
+    names = [name for word in _paths(words) for name in _meant(Path(word), word, notes)]
     counts = Counter(os.path.normpath(Path(name).absolute()) for name in names)
     if twice := next((place for place, count in counts.items() if count > 1), None):
         raise UnusableImagesError(f"{shown(twice)} is named twice; name each image once")
@@ -54,20 +54,20 @@ def _paths(words: Iterable[str]) -> Iterator[str]:
             yield word
 
 
-def _found(path: Path, word: str, notes: list[str]) -> list[str]:
+def _meant(path: Path, word: str, notes: list[str]) -> list[str]:
     """The images and archives that a path means; adds to `notes` what a folder has besides."""
     if path.is_file():
         return [word]
     if not path.is_dir():
         problem = "is no file and no folder" if path.exists() else "does not exist"
         raise UnusableImagesError(f"{shown(word)} {problem}; {EXPECTED}")
-    names, left_out = files(path)
-    notes += left_out if names else ()
+    names, others = files(path)
+    notes += others if names else ()
     tars = [tar for tar in path.rglob(f"*{SHARD}") if not any(map(is_hidden, tar.relative_to(path).parts))]
-    found = [*(str(path / name) for name in names), *sorted(map(str, tars))]
-    if not found:
+    paths = [*(str(path / name) for name in names), *sorted(map(str, tars))]
+    if not paths:
         raise UnusableImagesError(f"{shown(word)} holds no image; {EXPECTED}")
-    return found
+    return paths
 
 
 def _inside(tars: Sequence[str], notes: list[str]) -> Iterator[Entry]:
@@ -76,14 +76,12 @@ def _inside(tars: Sequence[str], notes: list[str]) -> Iterator[Entry]:
     try:
         for number, tar in enumerate(tars):
             for member in archive.plain(Path(tar)):
-                kind = (
-                    "hidden" * any(map(is_hidden, member.name.split("/"))) or PurePosixPath(member.name).suffix.lower()
-                )
-                if kind != "hidden" and is_image(member.name):
+                if any(map(is_hidden, member.name.split("/"))):
+                    others["hidden"] += 1
+                elif is_image(member.name):
                     yield Entry(0, member.name, number, member.offset, member.size)
                 else:
-                    others[kind or "without extension"] += 1
+                    others[kind_of(member.name)] += 1
     except archive.ArchiveError as error:
         raise UnusableImagesError(shown(error)) from None
-    kinds = ", ".join(f"{kind} {count:,}" for kind, count in others.most_common())
-    notes += [f"in the archives, left out: {kinds}"] if kinds else []
+    notes += left_out("in the archives, ", others)

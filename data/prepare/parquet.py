@@ -66,8 +66,11 @@ def prepare(root: Path, folder: Path, *, partial: bool = False, workers: int, wa
         return Prepared(contents=contents, written=0)
     groups, rows, problems = _groups(files), list[_Row](), list[str]()
     with watch("check", "parts") as progress, closing(each(_scan, groups, workers)) as scanned:
-        for number, found in enumerate(scanned, 1):
-            rows += found if isinstance(found, list) else problems.append(found) or []
+        for number, part in enumerate(scanned, 1):
+            if isinstance(part, str):
+                problems.append(part)
+            else:
+                rows += part
             progress(number, len(groups))
     refuse(problems)
     folders = _folders([row for row in sorted(rows) if row.label])

@@ -74,7 +74,7 @@ def varied_tree(root: Path) -> Path:
 
 def scanned(root: Path, split: str = "train") -> Manifest:
     """The manifest of a tree."""
-    return verify.scan(tree.listing(root, split), workers=1).manifest
+    return verify.scan(tree.read(root / split).listing(), workers=1).manifest
 
 
 COLOURS = ((200, 40, 40), (40, 200, 40), (40, 40, 200), (200, 200, 40), (40, 200, 200), (200, 40, 200), (20, 20, 20))

@@ -1,6 +1,5 @@
 """Everything that the next step depends on."""
 
-import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,6 +13,7 @@ from torch.optim import Optimizer
 
 from trainer import initial
 from trainer.checkpoint import store
+from trainer.exits import note
 from trainer.metrics import FIELDS
 from trainer.optim import batchnorm
 from trainer.optim.ema import Ema
@@ -143,7 +143,7 @@ def _agreed(folder: Path, runtime: Runtime) -> dict[str, Any] | None:
     rank, step, steps = runtime.world.rank, 0, list[int]()
     for pause in LOOK_AGAIN_S:
         if steps and rank == 0:
-            sys.stderr.write(f"ranks see different checkpoints, of steps {sorted(set(steps))}; looking again\n")
+            note(f"ranks see different checkpoints, of steps {sorted(set(steps))}; looking again")
         time.sleep(pause)
         stored = store.load_newest(folder)
         step = stored["step"] if stored else 0

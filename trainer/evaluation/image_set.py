@@ -32,10 +32,13 @@ class ImageSet:
 
 def find(data: Path, flags: Layout = NONE) -> ImageSet:
     """DATA/val, or DATA itself where it holds the class folders, as ImageNet-V2, -A, -R and -Sketch do."""
-    data_set = dataset.find(data, flags)
+    return _in(dataset.find(data, flags))
+
+
+def _in(data_set: DataSet) -> ImageSet:
     if data_set.archived(SPLIT) or data_set.folder(SPLIT).is_dir():
         return ImageSet(data_set, SPLIT)
-    whole = data.absolute()
+    whole = data_set.root.absolute()
     return ImageSet(DataSet(whole.parent), whole.name)
 
 
@@ -43,9 +46,10 @@ def problems(data: Path, flags: Layout = NONE) -> list[str]:
     """Why there is nothing to evaluate on, for the user."""
     if not data.is_dir():
         return [f"--data: {data} {'is not a folder' if data.exists() else 'does not exist'}; {EXPECTED}"]
-    if wrong := dataset.find(data, flags).misread():
+    data_set = dataset.find(data, flags)
+    if wrong := data_set.misread():
         return [f"--data: {wrong}"]
-    where = find(data, flags)
+    where = _in(data_set)
     try:
         seen = where.data.glance(where.name, 1)
     except ValueError as error:

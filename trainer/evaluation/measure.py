@@ -46,14 +46,14 @@ def measure(task: Task, runtime: Runtime) -> Predictions:
     """Evaluate the network on every image once, as `rows` does (collective); returns all answers in every process."""
     truth = task.truth
     assert truth
-    found, backend = rows(task, runtime)
-    answers = outcome.predictions(found, task.images, truth)
+    table, backend = rows(task, runtime)
+    answers = outcome.predictions(table, task.images, truth)
     answers.about.update(
         {
             **description(task.subject),
             **_protocol(task, truth),
             **outcome.figures(answers),
-            "broken": len(task.images.broken) + len(task.images) - int(found[:, VALID].sum()),
+            "broken": len(task.images.broken) + len(task.images) - int(table[:, VALID].sum()),
             "unlabelled": int((~truth.judged()).sum()),
             "device": torch.cuda.get_device_name(runtime.device) if runtime.device.type == "cuda" else "CPU",
             "world_size": runtime.world.world_size,
@@ -80,10 +80,10 @@ def rows(task: Task, runtime: Runtime) -> tuple[NDArray[np.float64], Backend]:
     work = _pass(task, runtime, backend)
     title = f"{task.subject.source.text}, {task.protocol.name}"
     with counting(title, "images") if runtime.is_main else nullcontext(unwatched) as advance:
-        found = passes.rows(work, advance).numpy()
-    if not np.isfinite(found).all():
+        table = passes.rows(work, advance).numpy()
+    if not np.isfinite(table).all():
         raise UnusableWeightsError(f"{task.subject.source.text}: its answers are no numbers; try --precision fp32")
-    return found, backend
+    return table, backend
 
 
 def _backend(task: Task, runtime: Runtime) -> Backend:

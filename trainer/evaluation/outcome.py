@@ -158,10 +158,10 @@ def write(answers: Predictions, labels: Labels, folder: Path) -> None:
 
 def _write_confusion(answers: Predictions, labels: Labels, folder: Path) -> None:
     """Write which classes were taken for which: the table, and of few classes the picture."""
-    given = np.where(answers.top1, answers.targets, answers.answers[:, 0])  # several classes may be right
-    numbers = np.union1d(labels.columns, given)
+    predicted = np.where(answers.top1, answers.targets, answers.answers[:, 0])  # several classes may be right
+    numbers = np.union1d(labels.columns, predicted)
     names = [named(number, labels.names) for number in numbers.tolist()]
-    rows, columns = (np.searchsorted(numbers, each) for each in (answers.targets, given))
+    rows, columns = (np.searchsorted(numbers, each) for each in (answers.targets, predicted))
     counts = confusion.counted(rows, columns, len(numbers))
     write_csv(folder / confusion.TABLE, confusion.table(counts, names))
     if len(names) <= confusion.MOST:

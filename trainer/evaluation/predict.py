@@ -96,15 +96,15 @@ def _read(listing: Listing, request: Request) -> Manifest:
     return images
 
 
-def _rows(images: Manifest, found: NDArray[np.float64], classes: list[str]) -> tuple[list[Row], list[BrokenImage]]:
+def _rows(images: Manifest, table: NDArray[np.float64], classes: list[str]) -> tuple[list[Row], list[BrokenImage]]:
     """The answers to the images in their order, and the images that were left out."""
 
     def name(row: int) -> str:
         return f"{images.archives[images.archive[row]]}: {images.name(row)}" if images.archives else images.name(row)
 
-    found = found[found[:, VALID] > 0]
-    found = found[np.argsort(found[:, INDEX])]
-    indices, (probabilities, numbers) = found[:, INDEX].astype(np.int64), np.split(found[:, VALID + 1 :], 2, axis=1)
+    table = table[table[:, VALID] > 0]
+    table = table[np.argsort(table[:, INDEX])]
+    indices, (probabilities, numbers) = table[:, INDEX].astype(np.int64), np.split(table[:, VALID + 1 :], 2, axis=1)
     rows = [
         (name(row), [(classes[one], one, float(f"{p:.6g}")) for one, p in zip(*both, strict=True)])
         for row, *both in zip(indices.tolist(), numbers.astype(int).tolist(), probabilities.tolist(), strict=True)

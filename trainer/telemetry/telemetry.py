@@ -95,11 +95,10 @@ class Telemetry:
         images_seen = self._plan.images_seen(step)
         scalars: Values = {"time/evaluation": took.evaluation_s / took.epoch_s}
         for kind, scores in zip(("eval", "eval_ema"), results, strict=False):
-            if confusion and scores is results[-1]:
-                times |= {"confusion": confusion}
             figures = {"loss": scores.loss, "top1": scores.top1, "top5": scores.top5}
             counts = {"images": scores.images, "broken": scores.broken, "images_seen": images_seen}
-            self.journal.write(kind, step, {"epoch": epoch, **figures, **counts, **times})
+            of_last = {"confusion": confusion} if confusion and scores is results[-1] else {}
+            self.journal.write(kind, step, {"epoch": epoch, **figures, **counts, **times, **of_last})
             scalars |= {f"{kind}/{name}": value for name, value in figures.items()}
             self._board.by_images(images_seen, {f"{kind}_{name}": value for name, value in figures.items()})
         self._board.scalars(step, scalars)

@@ -28,7 +28,7 @@ def root(tmp_path: Path) -> Path:
 
 
 def scan(root: Path) -> Manifest:
-    return verify.scan(tree.listing(root, "train"), workers=1).manifest
+    return verify.scan(tree.read(root / "train").listing(), workers=1).manifest
 
 
 def test_what_is_saved_loads_as_the_same(root: Path) -> None:
@@ -243,7 +243,7 @@ def test_a_few_images_are_spread_over_all(root: Path) -> None:
 
 
 def test_a_listing_is_spread_alike(root: Path) -> None:
-    listing = tree.listing(root, "train")
+    listing = tree.read(root / "train").listing()
     assert [entry.name for entry in listing.spread(3).entries] == [listing.entries[place].name for place in (0, 4, 8)]
     assert listing.spread(100) == listing
     assert listing.spread(1).entries == listing.entries[:1]

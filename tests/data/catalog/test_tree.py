@@ -39,14 +39,14 @@ def test_a_link_to_nothing_is_listed_and_a_pipe_is_not(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "train" / "a" / "pipe.jpg")
     (tmp_path / "train" / "a" / "to pipe.jpg").symlink_to("pipe.jpg")
     (tmp_path / "train" / "a" / "to zeros.jpg").symlink_to("/dev/zero")
-    names = [entry.name for entry in tree.listing(tmp_path, "train").entries]
+    names = [entry.name for entry in tree.read(tmp_path / "train").listing().entries]
     assert names == ["a/0.JPEG", "a/lost.jpg", "a/self.jpg"]
 
 
 def test_the_listing_has_every_image_by_class_and_name(tmp_path: Path) -> None:
     make(tmp_path, train={"b": 2, "a b": 1, "a": 1, "empty": 0})
     make(tmp_path / "train", a={"deep": 1, "x.jpg": 1})
-    found = tree.listing(tmp_path, "train")
+    found = tree.read(tmp_path / "train").listing()
     assert (found.root, found.classes) == (tmp_path / "train", ("a", "a b", "b", "empty"))
     assert [(entry.target, entry.name) for entry in found.entries] == [
         (0, "a/0.JPEG"),
@@ -64,14 +64,14 @@ def test_the_listing_has_the_time_of_every_folder(tmp_path: Path) -> None:
     (tmp_path / "train/a/deep").mkdir()
     for number, name in enumerate(("a/deep", "a", "b", "")):
         os.utime(tmp_path / "train" / name, ns=(number, number))
-    assert tree.listing(tmp_path, "train").folders == {"": 3, "a": 1, "a/deep": 0, "b": 2}
+    assert tree.read(tmp_path / "train").listing().folders == {"": 3, "a": 1, "a/deep": 0, "b": 2}
 
 
 def test_a_folder_that_is_called_an_image_and_holds_none_is_listed_to_be_found_broken(tmp_path: Path) -> None:
     make(tmp_path, train={"a": 1})
     (tmp_path / "train/a/9.JPEG").mkdir()
     (tmp_path / "train/a/folder").mkdir()
-    assert [entry.name for entry in tree.listing(tmp_path, "train").entries] == ["a/0.JPEG", "a/9.JPEG"]
+    assert [entry.name for entry in tree.read(tmp_path / "train").listing().entries] == ["a/0.JPEG", "a/9.JPEG"]
 
 
 def test_a_missing_root_and_a_file_are_told_apart(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_listing_tells_how_many_classes_are_done(tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         (tmp_path / "train" / name).mkdir(parents=True)
     seen: list[tuple[int, int]] = []
-    tree.listing(tmp_path, "train", lambda done, total: seen.append((done, total)))
+    tree.read(tmp_path / "train").listing(lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
 
@@ -107,12 +107,12 @@ def test_what_a_system_puts_beside_files_is_left_out_at_every_depth_and_counted(
     make(tmp_path / "train/a", deep={"__MACOSX": 1})
     for name in ("a/._0.JPEG", "a/Thumbs.db", "a/deep/.DS_Store", "a/notes.txt", "a/more.TXT", "a/README", "b.jpg"):
         (tmp_path / "train" / name).write_bytes(b"nothing")
-    found = tree.listing(tmp_path, "train")
+    found = tree.read(tmp_path / "train").listing()
     assert (found.classes, [entry.name for entry in found.entries]) == (("a",), ["a/0.JPEG"])
     assert set(found.folders) == {"", "a", "a/deep"}
     kinds = "hidden 10, .txt 2, images outside of the class folders 1, without extension 1"
     assert found.notes == (f"{tmp_path / 'train'}: left out: {kinds}",)
-    assert make(tmp_path, val={"a": 1}) and tree.listing(tmp_path, "val").notes == ()
+    assert make(tmp_path, val={"a": 1}) and tree.read(tmp_path / "val").listing().notes == ()
 
 
 @pytest.mark.parametrize("name", ["x.jfif", "x.jpe", "x.gif", "x.avif", "x", "x.2012", "x.bin", "x.jpg_large", "x.JPG"])
@@ -121,7 +121,7 @@ def test_files_that_hold_images_are_listed_whatever_their_extension(tmp_path: Pa
     file.parent.mkdir(parents=True)
     kind = {".gif": "GIF", ".avif": "AVIF"}.get(file.suffix, "JPEG")
     Image.new("RGB", (8, 8)).save(file, kind)
-    assert [entry.name for entry in tree.listing(tmp_path, "train").entries] == [f"a/{name}"]
+    assert [entry.name for entry in tree.read(tmp_path / "train").listing().entries] == [f"a/{name}"]
 
 
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "GIF", "BMP", "PPM", "TIFF", "WEBP", "AVIF"])
@@ -129,7 +129,7 @@ def test_an_image_without_a_name_for_it_is_known_by_its_first_bytes(tmp_path: Pa
     (tmp_path / "train/a").mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(tmp_path / "train/a/x", kind)
     (tmp_path / "train/a/y").write_bytes(b"P8 is no image, nor is BM or RIFF\n")
-    assert [entry.name for entry in tree.listing(tmp_path, "train").entries] == ["a/x"]
+    assert [entry.name for entry in tree.read(tmp_path / "train").listing().entries] == ["a/x"]
 
 
 def test_a_link_to_a_folder_above_is_walked_once(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_a_link_to_a_folder_above_is_walked_once(tmp_path: Path) -> None:
     (tmp_path / "train/a/out").symlink_to(tmp_path)
     shutil.copytree(tmp_path / "train/b", tmp_path / "other/deep")
     (tmp_path / "train/b/other").symlink_to(tmp_path / "other")
-    names = [entry.name for entry in tree.listing(tmp_path, "train").entries]
+    names = [entry.name for entry in tree.read(tmp_path / "train").listing().entries]
     assert names == ["a/0.JPEG", "b/0.JPEG", "b/other/deep/0.JPEG"]
     assert tree.Tree(tmp_path / "train", ("a/self",)).count(9) == 0
 
@@ -147,5 +147,5 @@ def test_a_link_to_a_folder_above_is_walked_once(tmp_path: Path) -> None:
 def test_a_data_set_may_be_named_from_within(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     make(tmp_path, train={"a": 1, "b": 1})
     monkeypatch.chdir(tmp_path / "train/a")
-    assert [entry.name for entry in tree.listing(Path("../.."), "train").entries] == ["a/0.JPEG", "b/0.JPEG"]
+    assert [entry.name for entry in tree.read(Path("../..") / "train").listing().entries] == ["a/0.JPEG", "b/0.JPEG"]
     assert tree.files(Path("../a"))[0] == tree.files(Path())[0] == ["0.JPEG"]

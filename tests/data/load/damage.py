@@ -97,7 +97,7 @@ def make(root: Path) -> dict[str, Manifest]:
         content = contents[number % len(contents)]
         (folder / f"{number:03}.JPEG").write_bytes(stray(content) if number == ODD else content)
     listed = scanned(root / "tree")
-    listing = tree.listing(root / "tree", "train")
+    listing = tree.read(root / "tree" / "train").listing()
     pack.write(listing, root / "shards", "train", PackOptions(shard_images=50), workers=1, progress=lambda *_: None)
     packed = pack.write_manifest(root / "shards", "train", images=COUNT, workers=1)
     for images in (listed, packed):

@@ -22,7 +22,7 @@ from tests.data.making import scanned, varied_tree
 def test_shards_give_the_batches_of_the_tree_they_were_packed_of(tmp_path: Path, backend: Backend) -> None:
     images = scanned(varied_tree(tmp_path / "tree"))
     out = tmp_path / "shards"
-    listing, options = tree.listing(tmp_path / "tree", "train"), PackOptions(shard_images=7)
+    listing, options = tree.read(tmp_path / "tree" / "train").listing(), PackOptions(shard_images=7)
     pack.write(listing, out, "train", options, workers=1, progress=lambda *_: None)
     packed = pack.write_manifest(out, "train", images=32, workers=1)
     assert len(packed.archives) == 5

@@ -50,7 +50,7 @@ def source(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def write(source: Path, out: Path, options: PackOptions = OPTIONS, workers: int = 1) -> Written:
-    return pack.write(tree.listing(source, "train"), out, "train", options, workers)
+    return pack.write(tree.read(source / "train").listing(), out, "train", options, workers)
 
 
 def options(**changes: float | None) -> PackOptions:
@@ -79,7 +79,7 @@ def packed(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_every_image_is_in_a_shard_byte_for_byte(source: Path, packed: Path) -> None:
-    assert images(shards.listing(packed, "train")) == images(tree.listing(source, "train"))
+    assert images(shards.listing(packed, "train")) == images(tree.read(source / "train").listing())
     assert shards.listing(packed, "train").classes == ("cat", "dög", "fly catcher")
 
 
@@ -113,7 +113,7 @@ def test_the_same_options_give_the_same_bytes_whatever_the_workers(
 def test_larger_images_are_scaled_down_and_the_others_kept(source: Path, tmp_path: Path) -> None:
     written = write(source, tmp_path / "out", options(resize=48))
     assert (written.images, written.resized) == (30, 14)
-    original = images(tree.listing(source, "train"))
+    original = images(tree.read(source / "train").listing())
     found = images(shards.listing(tmp_path / "out", "train"))
     for key, content in found.items():
         with Image.open(BytesIO(content)) as image, Image.open(BytesIO(original[key])) as before:
@@ -135,7 +135,7 @@ def test_the_record_says_what_was_made_and_how(packed: Path) -> None:
 
 def test_both_splits_go_into_one_folder(source: Path, packed: Path, tmp_path: Path) -> None:
     out = shutil.copytree(packed, tmp_path / "out")
-    pack.write(tree.listing(source, "train"), out, "val", OPTIONS, 1)
+    pack.write(tree.read(source / "train").listing(), out, "val", OPTIONS, 1)
     assert images(shards.listing(out, "val")) == images(shards.listing(out, "train"))
     assert {"train", "val"} == json.loads((out / RECORD).read_text())["splits"].keys()
     assert write(source, out).new == 0
@@ -169,7 +169,12 @@ def test_a_shard_that_is_not_ours_is_told(packed: Path, tmp_path: Path) -> None:
 def test_progress_counts_every_image_once(source: Path, tmp_path: Path) -> None:
     seen: list[tuple[int, int]] = []
     pack.write(
-        tree.listing(source, "train"), tmp_path / "out", "train", OPTIONS, 1, lambda *counts: seen.append(counts)
+        tree.read(source / "train").listing(),
+        tmp_path / "out",
+        "train",
+        OPTIONS,
+        1,
+        lambda *counts: seen.append(counts),
     )
     assert seen == [(done, 30) for done in (0, 6, 12, 18, 24, 30)]
 
@@ -185,7 +190,7 @@ def stop_after(shards_done: int) -> Callable[[int, int], None]:
 def test_an_interrupted_pack_goes_on_with_the_shards_that_are_missing(
     source: Path, packed: Path, tmp_path: Path
 ) -> None:
-    out, listing = tmp_path / "out", tree.listing(source, "train")
+    out, listing = tmp_path / "out", tree.read(source / "train").listing()
     with pytest.raises(KeyboardInterrupt):
         pack.write(listing, out, "train", OPTIONS, 1, stop_after(3))
     kept = {path: path.stat().st_mtime_ns for path in out.rglob("*.tar")}
@@ -198,7 +203,7 @@ def test_an_interrupted_pack_goes_on_with_the_shards_that_are_missing(
 
 
 def test_a_shard_that_was_damaged_meanwhile_is_written_again(source: Path, packed: Path, tmp_path: Path) -> None:
-    out, listing = tmp_path / "out", tree.listing(source, "train")
+    out, listing = tmp_path / "out", tree.read(source / "train").listing()
     with pytest.raises(KeyboardInterrupt):
         pack.write(listing, out, "train", OPTIONS, 1, stop_after(3))
     with (out / "train/train-000001.tar").open("r+b") as file:
@@ -240,7 +245,7 @@ def test_a_killed_worker_ends_the_pack_and_another_finishes_it(source: Path, pac
             child.kill()
 
     with pytest.raises(BrokenExecutor):
-        pack.write(tree.listing(source, "train"), tmp_path / "out", "train", OPTIONS, 2, kill_a_worker)
+        pack.write(tree.read(source / "train").listing(), tmp_path / "out", "train", OPTIONS, 2, kill_a_worker)
     write(source, tmp_path / "out")
     assert contents(tmp_path / "out") == contents(packed)
 
@@ -251,5 +256,5 @@ def test_two_packs_in_one_folder_do_not_meet(source: Path, packed: Path, tmp_pat
             with pytest.raises(RefusedError, match="another process is writing this data set"):
                 write(source, tmp_path / "out")
 
-    pack.write(tree.listing(source, "train"), tmp_path / "out", "train", OPTIONS, 1, second)
+    pack.write(tree.read(source / "train").listing(), tmp_path / "out", "train", OPTIONS, 1, second)
     assert contents(tmp_path / "out") == contents(packed)

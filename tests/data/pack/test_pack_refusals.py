@@ -30,7 +30,7 @@ def source(tmp_path: Path) -> Path:
 
 
 def write(source: Path, out: Path, options: PackOptions = OPTIONS) -> Written:
-    return pack.write(tree.listing(source, "train"), out, "train", options, 1)
+    return pack.write(tree.read(source / "train").listing(), out, "train", options, 1)
 
 
 def options(**changes: float | None) -> PackOptions:

@@ -31,7 +31,7 @@ def packed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         path = root / "train" / f"class {number % 3}" / f"image {number}.JPEG"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(jpeg((20 + number, 30)))
-    pack.write(tree.listing(root, "train"), root / "out", "train", PackOptions(shard_images=12), 1)
+    pack.write(tree.read(root / "train").listing(), root / "out", "train", PackOptions(shard_images=12), 1)
     return root
 
 
@@ -63,7 +63,7 @@ def test_tree_and_shards_give_manifests_of_the_same_fingerprint(packed: Path) ->
     from data.verify import verify
 
     def scanned(number: int) -> Manifest:
-        listing = tree.listing(packed, "train") if number else shards.listing(packed / "out", "train")
+        listing = tree.read(packed / "train").listing() if number else shards.listing(packed / "out", "train")
         return verify.scan(listing, workers=1).manifest
 
     assert scanned(0).fingerprint() == scanned(1).fingerprint()

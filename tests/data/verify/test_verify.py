@@ -50,7 +50,7 @@ def test_every_image_is_listed_with_what_its_file_says(tmp_path: Path) -> None:
     picture(8, (5, 9), "CMYK").save(folder / "1.JPEG")
     picture(9, (17, 3), "L").save(folder / "2.JPEG", "PNG")
     os.utime(folder / "1.JPEG", ns=(NOW, NOW))
-    found = verify.scan(tree.listing(tmp_path, "train"), workers=1).manifest
+    found = verify.scan(tree.read(tmp_path / "train").listing(), workers=1).manifest
     assert (len(found), found.classes, found.broken) == (6, ("a", "b"), ())
     assert found.targets.tolist() == [0, 0, 0, 1, 1, 1]
     assert [found.path(row) for row in (0, 5)] == [tmp_path / "train/a/0.JPEG", folder / "2.JPEG"]
@@ -65,7 +65,7 @@ def test_every_image_is_listed_with_what_its_file_says(tmp_path: Path) -> None:
 
 
 def test_workers_change_nothing(tmp_path: Path) -> None:
-    listing = tree.listing(fill(tmp_path, per_class=50), "train")
+    listing = tree.read(fill(tmp_path, per_class=50) / "train").listing()
     (tmp_path / "train/a/49.JPEG").write_bytes(b"")
     one, two = scan(listing), scan(listing, workers=2)
     assert columns(one.manifest) == columns(two.manifest)
@@ -79,7 +79,7 @@ def test_names_that_are_no_text_and_classes_without_images_are_kept(tmp_path: Pa
     folder.mkdir()
     picture(1).save(folder / name)
     (tmp_path / "train" / "empty").mkdir()
-    found = scan(tree.listing(tmp_path, "train")).manifest
+    found = scan(tree.read(tmp_path / "train").listing()).manifest
     assert found.classes == ("a", "b", os.fsdecode(b"c\xfe"), "empty")
     assert found.path(6) == folder / name
     assert len(found.fingerprint()) == 64
@@ -87,29 +87,29 @@ def test_names_that_are_no_text_and_classes_without_images_are_kept(tmp_path: Pa
 
 def test_a_later_scan_reads_only_what_changed(tmp_path: Path) -> None:
     folder = fill(tmp_path) / "train" / "a"
-    before = scan(tree.listing(tmp_path, "train")).manifest
-    again = scan(tree.listing(tmp_path, "train"), before)
+    before = scan(tree.read(tmp_path / "train").listing()).manifest
+    again = scan(tree.read(tmp_path / "train").listing(), before)
     assert again.read == 0
     assert columns(again.manifest) == columns(before)
 
     (folder / "0.JPEG").rename(folder / "3.JPEG")
     picture(50, (8, 8)).save(folder / "1.JPEG")
     os.utime(folder / "2.JPEG", ns=(NOW, NOW))
-    after = scan(tree.listing(tmp_path, "train"), before)
+    after = scan(tree.read(tmp_path / "train").listing(), before)
     assert after.read == 3
     assert [after.manifest.name(row) for row in range(3)] == ["a/1.JPEG", "a/2.JPEG", "a/3.JPEG"]
-    assert columns(after.manifest) == columns(scan(tree.listing(tmp_path, "train")).manifest)
+    assert columns(after.manifest) == columns(scan(tree.read(tmp_path / "train").listing()).manifest)
 
 
 def test_what_was_good_and_is_now_broken_is_no_longer_listed_and_the_reverse(tmp_path: Path) -> None:
     file = fill(tmp_path) / "train/a/1.JPEG"
     whole = file.read_bytes()
-    good = scan(tree.listing(tmp_path, "train")).manifest
+    good = scan(tree.read(tmp_path / "train").listing()).manifest
     file.write_bytes(whole[:200])
-    worse = scan(tree.listing(tmp_path, "train"), good).manifest
+    worse = scan(tree.read(tmp_path / "train").listing(), good).manifest
     assert (len(worse), [image.name for image in worse.broken]) == (5, ["a/1.JPEG"])
     file.write_bytes(whole)
-    better = scan(tree.listing(tmp_path, "train"), worse)
+    better = scan(tree.read(tmp_path / "train").listing(), worse)
     assert (len(better.manifest), better.read, better.manifest.broken) == (6, 1, ())
 
 
@@ -159,7 +159,7 @@ def test_bare_pixels_need_no_decoder(tmp_path: Path) -> None:
 def test_broken_images_are_borne_up_to_the_share_that_is_set(tmp_path: Path) -> None:
     fill(tmp_path, per_class=5)
     (tmp_path / "train/b/3.JPEG").write_bytes(b"")
-    found = scan(tree.listing(tmp_path, "train")).manifest
+    found = scan(tree.read(tmp_path / "train").listing()).manifest
     assert verify.problem(found, 0.1) is None
     assert verify.problem(found, 0.0999) == (
         f"{tmp_path}/train: 1 of 10 images cannot be decoded (10.00%; 9.99% would be accepted)\n"
@@ -171,7 +171,7 @@ def test_broken_images_are_borne_up_to_the_share_that_is_set(tmp_path: Path) -> 
 def test_many_broken_images_are_counted_and_not_all_named(tmp_path: Path) -> None:
     for file in (fill(tmp_path, per_class=4) / "train").rglob("*.JPEG"):
         file.write_bytes(b"")
-    lines = str(verify.problem(scan(tree.listing(tmp_path, "train")).manifest, 0.001)).splitlines()
+    lines = str(verify.problem(scan(tree.read(tmp_path / "train").listing()).manifest, 0.001)).splitlines()
     assert lines[0].startswith(f"{tmp_path}/train: 8 of 8 images cannot be decoded (100.00%; 0.10% would be accepted)")
     assert lines[-2] == "  and 3 more"
     assert len(lines) == 8

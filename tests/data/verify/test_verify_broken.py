@@ -36,7 +36,7 @@ WHOLE = encoded()
 
 
 def scan(root: Path) -> Manifest:
-    return verify.scan(tree.listing(root, "train"), workers=1).manifest
+    return verify.scan(tree.read(root / "train").listing(), workers=1).manifest
 
 
 def beside_a_good_one(root: Path, content: bytes) -> Manifest:

@@ -25,7 +25,7 @@ def save(file: Path, number: int) -> None:
 
 
 def scan(root: Path) -> Manifest:
-    return verify.scan(tree.listing(root, "train"), workers=1).manifest
+    return verify.scan(tree.read(root / "train").listing(), workers=1).manifest
 
 
 def touch(path: Path) -> None:

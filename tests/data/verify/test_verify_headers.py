@@ -11,7 +11,7 @@ from tests.data.making import varied_tree
 
 
 def test_headers_say_what_a_loader_needs_and_damage_behind_them_is_left_to_it(tmp_path: Path) -> None:
-    listing = tree.listing(varied_tree(tmp_path), "train")
+    listing = tree.read(varied_tree(tmp_path) / "train").listing()
     whole, headers = (verify.scan(listing, workers=1, whole=each).manifest for each in (True, False))
     assert len(headers) == len(whole) == 32
     for name in ("widths", "heights", "formats", "modes", "sizes", "mtimes", "names", "ends"):

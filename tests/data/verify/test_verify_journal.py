@@ -23,7 +23,7 @@ def listing(tmp_path: Path) -> Listing:
     for number in range(IMAGES):
         pixels = np.random.default_rng(number).integers(0, 256, (4, 4, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(folder / f"{number:03}.JPEG")
-    return tree.listing(tmp_path, "train")
+    return tree.read(tmp_path / "train").listing()
 
 
 @pytest.fixture
@@ -73,7 +73,7 @@ def test_a_file_that_came_since_does_not_shift_the_others(listing: Listing, jour
     with pytest.raises(StoppedError):
         scan(listing, journal, stop_at=96)
     (listing.root / "a/191.JPEG").rename(listing.root / "a/000_.JPEG")
-    rest = scan(tree.listing(listing.root.parent, "train"), journal)
+    rest = scan(tree.read(listing.root.parent / "train").listing(), journal)
     assert rest.read == IMAGES - 96
     assert rest.manifest.name(1) == "a/000_.JPEG"
 
