@@ -75,6 +75,8 @@ def _unused_problems(recipe: Recipe) -> list[str]:
         problems.append("optimizer.nesterov: has no effect without momentum; set optimizer.momentum above 0")
     if loss.bce_threshold is not None and loss.name != "bce":
         problems.append("loss.bce_threshold: has no effect without loss.name: bce")
+    if recipe.input.augment.erasing_fill != "mean" and not recipe.input.augment.erasing:
+        problems.append("input.augment.erasing_fill: has no effect without input.augment.erasing")
     if ema.decay is None:
         changed = [name for name in ("every", "warmup") if getattr(ema, name) != getattr(EmaConfig(), name)]
         problems += [f"ema.{name}: has no effect without ema.decay" for name in changed]
