@@ -34,7 +34,10 @@ class AugmentConfig:
     color_jitter: tuple[float, float, float, float] = field(default=(0.0, 0.0, 0.0, 0.0), metadata={"min": 0, "max": 1})
     """Greatest change of brightness, contrast, saturation and hue; the hue's is at most 0.5."""
     erasing: float = field(default=0.0, metadata={"min": 0, "max": 1})
-    """Probability that a rectangle is replaced by the mean colour (1708.04896)."""
+    """Probability that a rectangle is replaced (1708.04896)."""
+    erasing_fill: Literal["mean", "noise"] = "mean"
+    """mean: one colour, as torchvision's RandomErasing; noise: a normal number a channel after normalisation, as timm's
+    with mode pixel."""
     repeats: int = field(default=1, metadata={"min": 1, "max": 16})
     """Times an image is used in a row, each time with another crop; epochs keep their length (1901.09335)."""
 

@@ -117,6 +117,7 @@ class TrainPlan:
             valid=rows < len(span),
             draws=draws,
             choices=policies.choices(self.config.augment, augment, side),
+            noise=policies.noise(self.config.augment, augment, side),
             mixing=uniforms(self.seed, epoch, Stream.MIX, _run(span, 1), MIX_DRAWS)[0],
         )
 

@@ -81,6 +81,8 @@ def _unused_problems(recipe: Recipe) -> list[str]:
         problems.append("mixing.switch: has no effect unless mixing.mixup and mixing.cutmix are both above 0")
     if mixing.probability is not None and not (mixing.mixup or mixing.cutmix):
         problems.append("mixing.probability: has no effect without mixing.mixup or mixing.cutmix")
+    if recipe.input.augment.erasing_fill != "mean" and not recipe.input.augment.erasing:
+        problems.append("input.augment.erasing_fill: has no effect without input.augment.erasing")
     if ema.decay is None:
         changed = [name for name in ("every", "warmup") if getattr(ema, name) != getattr(EmaConfig(), name)]
         problems += [f"ema.{name}: has no effect without ema.decay" for name in changed]

@@ -157,6 +157,10 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
             "optimizer.nesterov: has no effect without momentum; set optimizer.momentum above 0",
         ),
         (
+            Recipe(input=InputConfig(augment=AugmentConfig(erasing_fill="noise"))),
+            "input.augment.erasing_fill: has no effect without input.augment.erasing",
+        ),
+        (
             Recipe(loss=LossConfig(bce_threshold=0.2)),
             "loss.bce_threshold: has no effect without loss.name: bce",
         ),
