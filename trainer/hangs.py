@@ -101,9 +101,10 @@ class Watch:
         names = _behind(processes)
         if self._world.rank in names:
             return self._show_stack()
+        self._text = _words(processes, names) if names else ""
         if names and names != self._named:
-            self._named, self._text = names, _words(processes, names)
             sys.stderr.write(f"{self._text}\n")
+        self._named = names
         return None
 
     def _show_stack(self) -> None:
