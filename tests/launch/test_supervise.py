@@ -198,7 +198,7 @@ def test_a_node_that_the_job_needs_is_not_excluded(supervised: Supervised) -> No
     few = "echo 'allocation failure: Requested node configuration is not available' >&2; exit 1"
     done = supervised(f"{FAULTY}; exit 75", sbatch=few, variables={**BATCH, "NODE": "n2"})
     assert (done.code, done.requeues) == (75, ["requeue 12"])
-    assert "n2 not excluded in spite of faulty GPUs: allocation failure: Requested node" in done.said
+    assert "n2 not excluded, in spite of faulty GPUs: allocation failure: Requested node" in done.said
 
 
 def test_a_crash_without_progress_goes_through_the_queue(supervised: Supervised) -> None:
