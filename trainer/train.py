@@ -152,6 +152,7 @@ def open_telemetry(context: RunContext, state: TrainState, data: Data, stack: Ex
     context.console.narrate(f"going on after step {state.step}" if state.step else "starting")
     changing = ", ".join(f"{name}={shown(value)}" for name, value in facts.get("variables", {}).items())
     for line in (
+        *(f"{node} has a faulty {what}" for node, what in facts.get("gpu_faults", {}).items()),
         other_threads(context.run.records(), facts),
         variables.ignored(context.recipe),
         changing and f"variables by which the libraries may compute other numbers: {changing}",

@@ -188,7 +188,8 @@ def _starts(account: Account) -> str | None:
         (
             _utc(r["time"]),
             str(r["step"]),
-            f"{r['world_size']} x {r['device']} on {r['host']}",
+            f"{r['world_size']} x {r['device']} on {r['host']}"
+            + "".join(f"; {node} has a faulty {what}" for node, what in r.get("gpu_faults", {}).items()),
             f"{r['launcher']}; threads: {r['threads']}; loader: {r['loader']}; Python {r['python']}"
             + "".join(f"; {name}={value}" for name, value in r.get("variables", {}).items()),
             ", ".join(f"{name} {version}" for name, version in r["packages"].items()),

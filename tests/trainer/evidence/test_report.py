@@ -100,10 +100,13 @@ def test_a_run_that_was_stopped_before_its_first_point_has_a_report(tmp_path: Pa
     assert "**Not finished.**" in text_of(write(tmp_path, Recipe()))
 
 
-def test_what_is_gone_of_a_run_is_said(tmp_path: Path) -> None:
-    run = write(tmp_path, Recipe(), [{**START, "gone": ["metrics.jsonl lacks 3 of the 9 records"]}, *train_records(6)])
+def test_what_is_gone_of_a_run_is_said_and_which_gpus_were_faulty(tmp_path: Path) -> None:
+    faulty = {"n2": "GPU 0000:3b:00.0 of rank 5: 2 uncorrected ECC errors"}
+    start = {**START, "gone": ["metrics.jsonl lacks 3 of the 9 records"], "gpu_faults": faulty}
+    run = write(tmp_path, Recipe(), [start, *train_records(6)])
     store.write(run.checkpoints, 60, {"model": {"w": torch.zeros(1)}, "about": {}, "records": 6})
     text = text_of(run)
+    assert f"on {START['host']}; n2 has a faulty {faulty['n2']} |" in text
     assert "## Missing" in text
     assert "| at the start of 1970-01-01 00:00:00 | metrics.jsonl lacks 3 of the 9 records |" in text
     assert "| now |" not in text
