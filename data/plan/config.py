@@ -8,6 +8,7 @@ from data.plan import custom
 _POLICIES = (
     "none",
     "randaugment",
+    "randaugment_timm",
     "trivialaugment",
     "autoaugment_imagenet",
     "autoaugment_cifar10",
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 else:
     Policy = Literal[_POLICIES]
 Interpolation = Literal["bilinear", "bicubic"]
+TIMM_HIGHEST = 10  # magnitude of timm's RandAugment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,11 +28,14 @@ class AugmentConfig:
     """Augmentation of a training image after its crop and flip: first the policy, then jitter, then erasing."""
 
     policy: Policy = "none"
-    """Random operations, drawn as torchvision's classes do (1805.09501, 1909.13719, 2103.10158)."""
+    """Random operations, drawn as torchvision's classes do (1805.09501, 1909.13719, 2103.10158), or as timm's
+    rand-mM-nN-mstdS-inc1."""
     randaugment_ops: int = field(default=2, metadata={"min": 1, "max": 8})
-    """Operations on each image with randaugment (1909.13719: N)."""
+    """Operations on each image with randaugment (1909.13719: N); timm's does each with a probability of 1/2."""
     randaugment_magnitude: int = field(default=9, metadata={"min": 0, "max": 30})
-    """Strength of these operations (1909.13719: M)."""
+    """Strength of these operations (1909.13719: M); the highest of timm's is 10."""
+    randaugment_std: float = field(default=0.0, metadata={"min": 0, "max": 100})
+    """Standard deviation of the strength of timm's randaugment."""
     color_jitter: tuple[float, float, float, float] = field(default=(0.0, 0.0, 0.0, 0.0), metadata={"min": 0, "max": 1})
     """Greatest change of brightness, contrast, saturation and hue; the hue's is at most 0.5."""
     erasing: float = field(default=0.0, metadata={"min": 0, "max": 1})
