@@ -50,6 +50,23 @@ def apply(images: Tensor, choices: Choices, fill: tuple[int, int, int]) -> None:
     _erase(images, choices.boxes, fill)
 
 
+def reflect(images: Tensor, shifts: Ints, flips: NDArray[np.bool_]) -> None:
+    """Move images in place by less than their side, and fill the gap with the reflection of what was moved.
+
+    Args:
+        images: (N, S, S, 3) uint8.
+        shifts: (N, 2) pixels that the view moves down and to the right.
+        flips: (N,) mirrored already: right is left.
+    """
+    side, last = images.shape[1], images.shape[1] - 1
+    steps = np.where(np.stack([flips & False, flips], axis=1), -shifts, shifts)
+    lines = last - np.abs(last - np.abs(np.arange(side) + steps[:, :, None]))  # (N, 2, S)
+    rows, columns = on_device(torch.from_numpy(lines), images.device).unbind(1)
+    rows = rows + side * torch.arange(len(images), device=images.device)[:, None]
+    places = rows[:, :, None] * side + columns[:, None]
+    images.copy_(images.reshape(-1, 3).index_select(0, places.flatten()).view_as(images))
+
+
 def _operate(planes: Tensor, ops: Ints, magnitudes: Floats, fill: tuple[int, int, int]) -> None:
     for op, rows in _groups(ops):
         if op != Op.NONE:
