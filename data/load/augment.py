@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from data.load import colours, pillow_warps, warps
+from data.load import blur, colours, pillow_warps, warps
 from data.load.colours import on_device
 from data.plan.draws import Floats, Ints
-from data.plan.operations import Op, TimmOp
+from data.plan.operations import Op, PillowOp
 from data.plan.policies import Choices
 from data.plan.policy_tables import OWN
 
@@ -131,7 +131,9 @@ OPERATIONS: Mapping[int, Change] = MappingProxyType(
         Op.AUTO_CONTRAST: partial(_without_magnitude, colours.autocontrast),
         Op.EQUALIZE: partial(_without_magnitude, F.equalize),
         Op.INVERT: partial(_without_magnitude, F.invert),
-        TimmOp.SOLARIZE_ADD: colours.solarize_add,
+        PillowOp.SOLARIZE_ADD: colours.solarize_add,
+        PillowOp.GREY: partial(_without_magnitude, blur.grey),
+        PillowOp.BLUR: blur.blur,
         **{len(Op) + number: operation for number, operation in enumerate(OWN)},
     }
 )

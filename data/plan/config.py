@@ -10,6 +10,7 @@ _POLICIES = (
     "randaugment",
     "randaugment_timm",
     "trivialaugment",
+    "three_augment",
     "autoaugment_imagenet",
     "autoaugment_cifar10",
     "autoaugment_svhn",
@@ -29,7 +30,7 @@ class AugmentConfig:
 
     policy: Policy = "none"
     """Random operations, drawn as torchvision's classes do (1805.09501, 1909.13719, 2103.10158), or as timm's
-    rand-mM-nN-mstdS-inc1."""
+    rand-mM-nN-mstdS-inc1; three_augment: grey, solarize or blur (2204.07118, section 3)."""
     randaugment_ops: int = field(default=2, metadata={"min": 1, "max": 8})
     """Operations on each image with randaugment (1909.13719: N); timm's does each with a probability of 1/2."""
     randaugment_magnitude: int = field(default=9, metadata={"min": 0, "max": 30})
