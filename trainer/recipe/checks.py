@@ -1,6 +1,6 @@
 """Checks of values that are each in range but do not fit together. Standard library only."""
 
-from data.plan.config import InputConfig
+from data.plan.config import TIMM_HIGHEST, InputConfig
 from trainer.optim.config import (
     AnySchedule,
     ConstantScheduleConfig,
@@ -177,10 +177,16 @@ def _input_problems(config: InputConfig) -> list[str]:
         problems.append(f"input.crop_area: {list(config.crop_area)} must be a rising pair")
     if config.augment.color_jitter[3] > 0.5:
         problems.append(f"input.augment.color_jitter: the hue's {config.augment.color_jitter[3]} is more than 0.5")
-    if config.crop == "padded" and config.crop_padding >= config.train_size:
+    if config.augment.policy != "randaugment_timm" and config.augment.randaugment_std:
+        problems.append("input.augment.randaugment_std: has no effect without input.augment.policy: randaugment_timm")
+    if config.augment.policy == "randaugment_timm" and config.augment.randaugment_magnitude > TIMM_HIGHEST:
+        magnitude = config.augment.randaugment_magnitude
         problems.append(
-            f"input.crop_padding: {config.crop_padding} must be less than input.train_size: {config.train_size}"
+            f"input.augment.randaugment_magnitude: {magnitude}, but that of randaugment_timm is at most {TIMM_HIGHEST}"
         )
+    smallest = "start_size" if config.start_size else "train_size"
+    if config.crop != "resized" and config.crop_padding >= (side := getattr(config, smallest)):
+        problems.append(f"input.crop_padding: {config.crop_padding} must be less than input.{smallest}: {side}")
     return problems + _growth_problems(config)
 
 
