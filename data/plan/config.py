@@ -55,12 +55,16 @@ class InputConfig:
     """Black pixels on each side before a padded crop (1512.03385, section 4.2)."""
     crop_area: tuple[float, float] = field(default=(0.08, 1.0), metadata={"above": 0, "max": 1})
     """Least and greatest share of the image that a random crop takes (1409.4842, section 6)."""
+    interpolation: Literal["bilinear", "bicubic", "random"] = "bilinear"
+    """Filter that resizes training crops, with antialias; random: for each image one or the other, as timm does."""
     flip: float = field(default=0.5, metadata={"min": 0, "max": 1})
     """Probability of a horizontal flip in training."""
     eval_resize: int = field(default=256, metadata={"min": 8, "max": 2048})
     """Shorter side after the resize in evaluation, pixels."""
     eval_crop: int = field(default=224, metadata={"min": 8, "max": 2048})
     """Side of the central crop that is evaluated, pixels."""
+    eval_interpolation: Interpolation = "bilinear"
+    """Filter that resizes images in evaluation, with antialias."""
     mean: tuple[float, float, float] = field(default=(0.485, 0.456, 0.406), metadata={"min": 0, "max": 1})
     """Mean of each channel (R, G, B), subtracted from pixels scaled to [0, 1]; ImageNet's by default."""
     std: tuple[float, float, float] = field(default=(0.229, 0.224, 0.225), metadata={"above": 0, "max": 1})
@@ -91,4 +95,4 @@ class EvalViews:
     @classmethod
     def of(cls, config: InputConfig) -> "EvalViews":
         """The views of an evaluation during training."""
-        return cls(side=config.eval_crop, resize=config.eval_resize)
+        return cls(side=config.eval_crop, resize=config.eval_resize, interpolation=config.eval_interpolation)

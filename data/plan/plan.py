@@ -16,6 +16,7 @@ from data.plan.draws import Floats, Ints, Stream, order, uniforms
 from data.plan.samples import MIX_DRAWS, Samples
 from data.types import Shard
 
+CUBIC_SHARE = {"bilinear": 0.0, "random": 0.5, "bicubic": 1.0}
 GROWTH = 32  # pixels by which the training size grows at a time: the stride of most networks
 
 
@@ -111,6 +112,7 @@ class TrainPlan:
             sizes=np.full((len(indices), 2), side),
             corners=np.zeros((len(indices), 2), np.int64),
             side=side,
+            cubic=draws[:, crops.CUBIC] < CUBIC_SHARE[self.config.interpolation],
             flips=draws[:, -1] < self.config.flip,
             valid=rows < len(span),
             draws=draws,
