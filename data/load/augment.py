@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from data.load import colours, warps
+from data.load import colours, pillow_warps, warps
 from data.load.colours import on_device
 from data.plan.draws import Floats, Ints
+from data.plan.operations import Op, TimmOp
 from data.plan.policies import Choices
-from data.plan.policy_tables import OWN, Op
+from data.plan.policy_tables import OWN
 
 Change = Callable[[Tensor, Floats], Tensor]
 """From images (N, 3, H, W) uint8 and a number for each to such images."""
@@ -32,27 +33,28 @@ def apply(images: Tensor, choices: Choices, fill: tuple[int, int, int]) -> None:
     Args:
         images: (N, H, W, 3) uint8.
         choices: Augmentations of each image.
-        fill: Colour of erased rectangles.
+        fill: Colour of erased rectangles, and outside of images with timm's policies.
 
     Reference:
         torchvision.transforms.v2: the policies with bilinear interpolation and black outside of the image, as
-        torchvision's reference scripts set them up; ColorJitter; RandomErasing.
+        torchvision's reference scripts set them up; ColorJitter; RandomErasing. timm.data.auto_augment.
     """
     jittered = choices.jitter != NEUTRAL
     if choices.ops.any() or jittered.any():
         planes = images.permute(0, 3, 1, 2).contiguous()  # (N, H, W, 3) -> (N, 3, H, W)
         for ops, magnitudes in zip(choices.ops.T, choices.magnitudes.T, strict=True):
-            _operate(planes, ops, magnitudes)
+            _operate(planes, ops, magnitudes, fill)
         for columns in choices.jitter_order.T:
             _jitter(planes, columns, choices.jitter, jittered)
         torch.stack(planes.unbind(1), dim=-1, out=images)  # (N, 3, H, W) -> (N, H, W, 3); faster than a copy
     _erase(images, choices.boxes, fill)
 
 
-def _operate(planes: Tensor, ops: Ints, magnitudes: Floats) -> None:
+def _operate(planes: Tensor, ops: Ints, magnitudes: Floats, fill: tuple[int, int, int]) -> None:
     for op, rows in _groups(ops):
         if op != Op.NONE:
-            _change(planes, rows, OPERATIONS[op], magnitudes[rows])
+            warp = partial(pillow_warps.warp, op=op, fill=fill)
+            _change(planes, rows, OPERATIONS.get(op, warp), magnitudes[rows])
 
 
 def _jitter(planes: Tensor, columns: Ints, factors: Floats, jittered: NDArray[np.bool_]) -> None:
@@ -112,6 +114,7 @@ OPERATIONS: Mapping[int, Change] = MappingProxyType(
         Op.AUTO_CONTRAST: partial(_without_magnitude, colours.autocontrast),
         Op.EQUALIZE: partial(_without_magnitude, F.equalize),
         Op.INVERT: partial(_without_magnitude, F.invert),
+        TimmOp.SOLARIZE_ADD: colours.solarize_add,
         **{len(Op) + number: operation for number, operation in enumerate(OWN)},
     }
 )

@@ -71,6 +71,7 @@ def batch_of(images: Tensor, samples: Samples, manifest: Manifest, broken: Itera
         valid=torch.from_numpy(samples.valid),
         mixing=torch.from_numpy(samples.mixing),
         broken=tuple(broken),
+        noise=None if samples.noise is None else torch.from_numpy(samples.noise),
     )
 
 

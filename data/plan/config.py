@@ -8,6 +8,7 @@ from data.plan import custom
 _POLICIES = (
     "none",
     "randaugment",
+    "randaugment_timm",
     "trivialaugment",
     "autoaugment_imagenet",
     "autoaugment_cifar10",
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 else:
     Policy = Literal[_POLICIES]
 Interpolation = Literal["bilinear", "bicubic"]
+TIMM_HIGHEST = 10  # magnitude of timm's RandAugment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,15 +28,21 @@ class AugmentConfig:
     """Augmentation of a training image after its crop and flip: first the policy, then jitter, then erasing."""
 
     policy: Policy = "none"
-    """Random operations, drawn as torchvision's classes do (1805.09501, 1909.13719, 2103.10158)."""
+    """Random operations, drawn as torchvision's classes do (1805.09501, 1909.13719, 2103.10158), or as timm's
+    rand-mM-nN-mstdS-inc1."""
     randaugment_ops: int = field(default=2, metadata={"min": 1, "max": 8})
-    """Operations on each image with randaugment (1909.13719: N)."""
+    """Operations on each image with randaugment (1909.13719: N); timm's does each with a probability of 1/2."""
     randaugment_magnitude: int = field(default=9, metadata={"min": 0, "max": 30})
-    """Strength of these operations (1909.13719: M)."""
+    """Strength of these operations (1909.13719: M); the highest of timm's is 10."""
+    randaugment_std: float = field(default=0.0, metadata={"min": 0, "max": 100})
+    """Standard deviation of the strength of timm's randaugment."""
     color_jitter: tuple[float, float, float, float] = field(default=(0.0, 0.0, 0.0, 0.0), metadata={"min": 0, "max": 1})
     """Greatest change of brightness, contrast, saturation and hue; the hue's is at most 0.5."""
     erasing: float = field(default=0.0, metadata={"min": 0, "max": 1})
-    """Probability that a rectangle is replaced by the mean colour (1708.04896)."""
+    """Probability that a rectangle is replaced (1708.04896)."""
+    erasing_fill: Literal["mean", "noise"] = "mean"
+    """mean: one colour, as torchvision's RandomErasing; noise: a normal number a channel after normalisation, as timm's
+    with mode pixel."""
     repeats: int = field(default=1, metadata={"min": 1, "max": 16})
     """Times an image is used in a row, each time with another crop; epochs keep their length (1901.09335)."""
 

@@ -80,6 +80,7 @@ class EvalPlan:
             valid=valid,
             draws=np.zeros((len(indices), crops.DRAWS)),
             choices=None,
+            noise=None,
             mixing=np.zeros(MIX_DRAWS),
             exact=True,
         )

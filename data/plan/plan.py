@@ -105,18 +105,19 @@ class TrainPlan:
         indices = shuffled[positions // self.config.augment.repeats]
         draws = uniforms(self.seed, epoch, Stream.CROP, _run(span, self.micro_batch), crops.DRAWS)
         augment = uniforms(self.seed, epoch, Stream.AUGMENT, _run(span, self.micro_batch), policies.DRAWS)
-        side = self.side_at(epoch, step)
+        side, cubic_share = self.side_at(epoch, step), CUBIC_SHARE[self.config.interpolation]
         return Samples(
             indices=indices,
             windows=self._windows(draws, indices, side),
             sizes=np.full((len(indices), 2), side),
             corners=np.zeros((len(indices), 2), np.int64),
             side=side,
-            cubic=draws[:, crops.CUBIC] < CUBIC_SHARE[self.config.interpolation],
+            cubic=draws[:, crops.CUBIC] < cubic_share,
             flips=draws[:, -1] < self.config.flip,
             valid=rows < len(span),
             draws=draws,
-            choices=policies.choices(self.config.augment, augment, side),
+            choices=policies.choices(self.config.augment, augment, side, cubic_share),
+            noise=policies.noise(self.config.augment, augment, side),
             mixing=uniforms(self.seed, epoch, Stream.MIX, _run(span, 1), MIX_DRAWS)[0],
         )
 

@@ -36,6 +36,8 @@ class Samples:
     """(N, crops.DRAWS) from which the windows and flips were computed."""
     choices: Choices | None
     """Augmentations, or None."""
+    noise: Ints | None
+    """(N, 5) what `policies.noise` says, or None."""
     mixing: Floats
     """(MIX_DRAWS,) uniform in [0, 1), for mixup and cutmix."""
     exact: bool = False

@@ -5,7 +5,7 @@ import importlib.util
 import re
 from pathlib import Path
 
-from data.plan.config import InputConfig
+from data.plan.config import TIMM_HIGHEST, InputConfig
 from models.config import arguments
 from trainer.optim.config import (
     AnySchedule,
@@ -89,6 +89,8 @@ def _unused_problems(recipe: Recipe) -> list[str]:
         problems.append("mixing.switch: has no effect unless mixing.mixup and mixing.cutmix are both above 0")
     if mixing.probability is not None and not (mixing.mixup or mixing.cutmix):
         problems.append("mixing.probability: has no effect without mixing.mixup or mixing.cutmix")
+    if recipe.input.augment.erasing_fill != "mean" and not recipe.input.augment.erasing:
+        problems.append("input.augment.erasing_fill: has no effect without input.augment.erasing")
     if ema.decay is None:
         changed = [name for name in ("every", "warmup") if getattr(ema, name) != getattr(EmaConfig(), name)]
         problems += [f"ema.{name}: has no effect without ema.decay" for name in changed]
@@ -199,6 +201,13 @@ def _input_problems(config: InputConfig) -> list[str]:
         problems.append(f"input.crop_area: {list(config.crop_area)} must be a rising pair")
     if config.augment.color_jitter[3] > 0.5:
         problems.append(f"input.augment.color_jitter: the hue's {config.augment.color_jitter[3]} is more than 0.5")
+    if config.augment.policy != "randaugment_timm" and config.augment.randaugment_std:
+        problems.append("input.augment.randaugment_std: has no effect without input.augment.policy: randaugment_timm")
+    if config.augment.policy == "randaugment_timm" and config.augment.randaugment_magnitude > TIMM_HIGHEST:
+        magnitude = config.augment.randaugment_magnitude
+        problems.append(
+            f"input.augment.randaugment_magnitude: {magnitude}, but that of randaugment_timm is at most {TIMM_HIGHEST}"
+        )
     if config.crop == "padded" and config.crop_padding >= config.train_size:
         problems.append(
             f"input.crop_padding: {config.crop_padding} must be less than input.train_size: {config.train_size}"

@@ -114,7 +114,10 @@ def test_a_batch_has_the_shapes_and_types_it_promises(images: Manifest, backend:
 AUGMENTED = replace(CONFIG, augment=AugmentConfig(policy="trivialaugment", erasing=0.5, repeats=2), drop_last=False)
 
 
-@pytest.mark.parametrize("config", [CONFIG, AUGMENTED], ids=["plain", "augmented"])
+NOISY = replace(CONFIG, interpolation="random", augment=AugmentConfig(erasing=0.5, erasing_fill="noise"))
+
+
+@pytest.mark.parametrize("config", [CONFIG, AUGMENTED, NOISY], ids=["plain", "augmented", "noisy"])
 @pytest.mark.parametrize("first", [1, 3])
 def test_a_loader_goes_on_at_any_batch_as_if_it_had_never_stopped(
     images: Manifest, backend: Backend, first: int, config: InputConfig

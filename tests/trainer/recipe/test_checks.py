@@ -166,6 +166,18 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
             "optimizer.nesterov: has no effect without momentum; set optimizer.momentum above 0",
         ),
         (
+            Recipe(input=InputConfig(augment=AugmentConfig(erasing_fill="noise"))),
+            "input.augment.erasing_fill: has no effect without input.augment.erasing",
+        ),
+        (
+            Recipe(input=InputConfig(augment=AugmentConfig(policy="randaugment", randaugment_std=0.5))),
+            "input.augment.randaugment_std: has no effect without input.augment.policy: randaugment_timm",
+        ),
+        (
+            Recipe(input=InputConfig(augment=AugmentConfig(policy="randaugment_timm", randaugment_magnitude=11))),
+            "input.augment.randaugment_magnitude: 11, but that of randaugment_timm is at most 10",
+        ),
+        (
             Recipe(loss=LossConfig(bce_threshold=0.2)),
             "loss.bce_threshold: has no effect without loss.name: bce",
         ),

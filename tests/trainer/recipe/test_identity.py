@@ -38,5 +38,6 @@ def test_the_hash_of_a_recipe_is_that_of_the_version_that_published_it() -> None
     default = Recipe()
     assert recipe_hash(default) == "1a2c021be0a16441c7b21f66a021ff7d5d378dda7aa02cad2e62c4e2e8a0bbb6"
     departures = [{"interpolation": "random"}, {"interpolation": "bicubic"}, {"eval_interpolation": "bicubic"}]
+    departures += [{"augment": {"erasing_fill": "noise"}}, {"augment": {"randaugment_std": 0.5}}]
     others = [decode(Recipe, {"input": departure}) for departure in departures]
     assert len({recipe_hash(recipe) for recipe in (default, *others)}) == len(departures) + 1
