@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from models.config import arguments, check_arguments
 from trainer.optim.config import (
     AdamWConfig,
     AnyOptimizer,
@@ -14,6 +15,7 @@ from trainer.optim.config import (
     OptimizerConfig,
     RmspropTfConfig,
     SgdConfig,
+    TimmConfig,
 )
 
 
@@ -30,8 +32,21 @@ def build_optimizer(model: nn.Module, config: AnyOptimizer) -> Optimizer:
             return _with_momentum(sgd) if config.momentum else sgd
         case AdamWConfig():
             return AdamW(groups, config.lr, betas=config.betas, eps=config.eps, fused=True)
+        case TimmConfig():
+            return _named(groups, config)
         case _:
             return _from_timm(groups, config)
+
+
+def problems(model: nn.Module, config: AnyOptimizer) -> list[str]:
+    """Why an optimizer that is given by its name in timm cannot be built; `model` may be on the meta device."""
+    if not isinstance(config, TimmConfig):
+        return []
+    try:
+        build_optimizer(model, config)
+    except (ValueError, TypeError, AssertionError, ImportError) as error:
+        return [f"optimizer.method: timm cannot build {config.method} so: {str(error).splitlines()[0]}"]
+    return []
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
@@ -91,3 +106,13 @@ def _from_timm(groups: list[dict[str, Any]], config: LarsConfig | LambConfig | R
             return Lamb(groups, config.lr, betas=config.betas, eps=config.eps, max_grad_norm=None)
         case RmspropTfConfig():
             return RMSpropTF(groups, config.lr, config.alpha, config.eps, momentum=config.momentum)
+
+
+def _named(groups: list[dict[str, Any]], config: TimmConfig) -> Optimizer:
+    from timm.optim._optim_factory import create_optimizer_v2, get_optimizer_class, get_optimizer_info
+
+    if get_optimizer_info(config.method).second_order:
+        raise ValueError("needs second derivatives, which are not computed here")
+    options, kind = arguments(config.options or ()), get_optimizer_class(config.method, bind_defaults=False)
+    check_arguments(options, kind, ("params", "lr", "weight_decay"))
+    return create_optimizer_v2(groups, config.method, lr=config.lr, **options)

@@ -18,6 +18,7 @@ from trainer.optim.config import (
     RmspropTfConfig,
     SgdConfig,
     StepScheduleConfig,
+    TimmConfig,
 )
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
 from trainer.recipe.config import Recipe
@@ -90,6 +91,14 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
             Recipe(schedule=PiecewiseScheduleConfig(warmup_steps=10)),
             "schedule.warmup_steps: 10, but a piecewise schedule contains its own; leave it out and let "
             "schedule.factors start low",
+        ),
+        (
+            Recipe(optimizer=TimmConfig(method="lionn")),
+            "optimizer.method: 'lionn' is no optimizer of timm; did you mean lion or lionc or clion?",
+        ),
+        (
+            Recipe(optimizer=TimmConfig(method="lion", options=("betas",))),
+            "optimizer.options: 'betas'; expected NAME=VALUE",
         ),
         (
             Recipe(schedule=CosineScheduleConfig(warmup_lr=0.0)),
