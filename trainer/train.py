@@ -22,7 +22,7 @@ from trainer.engine import build
 from trainer.engine.build import Data
 from trainer.engine.loop import fit
 from trainer.engine.memory import advising, fitted
-from trainer.engine.run_images import list_images
+from trainer.engine.run_images import hashed, hashing_behind, list_images
 from trainer.engine.state import TrainState
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
 from trainer.exits import BAD_INPUT, RunEndedError
@@ -83,9 +83,11 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
             _say_what_was(context)
         with ExitStack() as stack, advising(recipe):
             training = build.build(context, images, hold, stack, open_telemetry)
-            finished = fit(training)
+            with hashing_behind(context, images):
+                finished = fit(training)
             on_main(runtime, lambda: training.telemetry and training.telemetry.journal.settle(), OSError)
-        finished = finished and measure_as_aimed(context, training.state, images)
+        complete = hashed(context, images) if finished else None
+        finished = complete is not None and measure_as_aimed(context, training.state, images := complete)
         if hold:
             hold.check()
             _conclude(context, images, training.state if finished else None)

@@ -13,7 +13,8 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets.folder import default_loader
 
-from data.catalog.manifest import RAW, Manifest
+from data.catalog.formats import RAW
+from data.catalog.manifest import Manifest
 from data.load.backends import UnusableBackendError, choose, evaluating
 from data.plan.config import AugmentConfig, InputConfig
 from data.types import Backend, Shard
