@@ -19,8 +19,10 @@ _RUNTIMES = ("pyxis", "apptainer", "podman")
 _PYTHON = ("python3", "-s")
 
 # Slurm may signal each process of a step: USR2 would end conmon, which waits for the container, and is not blocked
-# inside; TERM ends podman, and by its number the trainer sees that
+# inside; TERM ends podman, and by its number the trainer sees that. After a kill of all of them podman refuses to start
+# until it is told to forget them, by one rank at a time: it then stops all that run
 _PODMAN = (
+    "flock /tmp sh -c 'podman ps 2>&1 | grep -q \"system migrate\" && podman system migrate' >/dev/null; "
     f"exec env --block-signal=USR2 podman --cgroup-manager=cgroupfs run --env {PODMAN}=$$ "
     '--name "provenet-$SLURM_JOB_ID-$SLURM_PROCID" "$@"'
 )
