@@ -19,8 +19,10 @@ _RUNTIMES = ("pyxis", "apptainer", "podman")
 _PYTHON = ("python3", "-s")
 
 # Slurm may signal each process of a step: USR2 would end conmon, which waits for the container, and is not blocked
-# inside; TERM ends podman, and by its number the trainer sees that
+# inside; TERM ends podman, and by its number the trainer sees that. After a kill of all of them podman refuses to start
+# until it is told to forget them, by one rank at a time: it then stops all that run
 _PODMAN = (
+    "flock /tmp sh -c 'podman ps 2>&1 | grep -q \"system migrate\" && podman system migrate' >/dev/null; "
     f"exec env --block-signal=USR2 podman --cgroup-manager=cgroupfs run --env {PODMAN}=$$ "
     '--name "provenet-$SLURM_JOB_ID-$SLURM_PROCID" "$@"'
 )
@@ -37,19 +39,19 @@ def start(cluster: ClusterConfig, folder: Path, paths: Iterable[Path]) -> tuple[
 
     It works in `folder`, and reads and writes `paths`, of which those that are gone are left out; all are absolute.
     """
-    runtime, _, image = str(cluster.container).partition(":")
+    (runtime, _, image), gpu = str(cluster.container).partition(":"), cluster.gpus_per_node > 0
     binds = dict.fromkeys((*(str(_bindable(path)) for path in paths if path.exists()), *cluster.bind, TEMPORARY))
     pairs = [bind if ":" in bind else f"{bind}:{bind}" for bind in binds]
     if runtime == "pyxis":
         mounts = f"--container-mounts={','.join(pairs)}"
         return (f"--container-image={image}", mounts, f"--container-workdir={folder}"), _PYTHON
     if runtime == "apptainer":
-        gpu = ("--nv",) if cluster.gpus_per_node else ()
-        return (), ("apptainer", "exec", *gpu, "--bind", ",".join(pairs), "--pwd", str(folder), image, *_PYTHON)
-    gpu = ("--device=nvidia.com/gpu=all",) if cluster.gpus_per_node else ()
+        own = (*(["--nv"] if gpu else []), "--bind", ",".join(pairs), "--pwd", str(folder))
+        return (), ("apptainer", "exec", *own, image, *_PYTHON)
     names = (*_VARIABLES.split(), *(entry.partition("=")[0] for entry in cluster.env))  # --env-host would replace PATH
-    given = (*(f"--env={name}" for name in names), *(f"--volume={pair}" for pair in pairs), f"--workdir={folder}")
-    return (), ("sh", "-c", _PODMAN, "podman", *_PODMAN_OPTIONS, *gpu, *given, image, *_PYTHON)
+    own = (*(f"--env={name}" for name in names), *(f"--volume={pair}" for pair in pairs), f"--workdir={folder}")
+    devices = ["--device=nvidia.com/gpu=all"] if gpu else []
+    return (), ("sh", "-c", _PODMAN, "podman", *_PODMAN_OPTIONS, *devices, *own, image, *_PYTHON)
 
 
 def problems(cluster: ClusterConfig, paths: Iterable[Path]) -> list[str]:
@@ -58,15 +60,13 @@ def problems(cluster: ClusterConfig, paths: Iterable[Path]) -> list[str]:
         return ["--bind: only a container needs it; add --container, or leave it out"] if cluster.bind else []
     runtime, _, image = cluster.container.partition(":")
     is_file = "://" not in image and (runtime == "apptainer" or (runtime == "pyxis" and image.startswith(("/", "."))))
-    problems: list[str] = []
-    if runtime not in _RUNTIMES or not image or image.startswith("-"):
-        problems = [f"--container: {cluster.container!r}; expected RUNTIME:IMAGE with one of {', '.join(_RUNTIMES)}"]
-    elif is_file and not (Path(image).is_absolute() and Path(image).exists()):
-        problems = [f"--container: {image!r} is no absolute path of an image; expected one that every node sees"]
+    unknown = runtime not in _RUNTIMES or not image or image.startswith("-")
+    missing = not unknown and is_file and not (Path(image).is_absolute() and Path(image).exists())
     wrong = (bind for bind in cluster.bind if not re.fullmatch(r"/[^:,]*(:/[^:,]*)?", bind))
     hidden = (str(path) for path in paths if _bindable(path) == Path(path.anchor))
     return [
-        *problems,
+        *[f"--container: {cluster.container!r}; expected RUNTIME:IMAGE with one of {', '.join(_RUNTIMES)}"] * unknown,
+        *[f"--container: {image!r} is no absolute path of an image; expected one that every node sees"] * missing,
         *(f"--bind: {bind!r}; expected SOURCE or SOURCE:DESTINATION, absolute paths without commas" for bind in wrong),
         *(f"--container: {path!r} has a comma or colon, and cannot be bound; move it into a folder" for path in hidden),
     ]

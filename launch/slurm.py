@@ -222,8 +222,8 @@ def _variables(cluster: ClusterConfig) -> dict[str, str]:
     named = {name: value if equals else os.environ[name] for name, equals, value in pairs}
     interfaces = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if cluster.interface else ()
     return {
+        **({"TMPDIR": container.TEMPORARY} if cluster.container else {}),
         **named,
         **dict.fromkeys(interfaces, str(cluster.interface)),
-        **({"TMPDIR": container.TEMPORARY} if cluster.container else {}),
         "PYTHONSAFEPATH": "1",  # the folder in which the job was submitted does not come first
     }

@@ -76,16 +76,22 @@ def test_podman_starts_python_with_what_slurm_and_the_user_have_set(gpus: int, f
 
 
 PODMAN = """
+[ "$1" != ps ] || exec cat says
 tr '\\0' '\\n' < /proc/$$/cmdline | sed -n '2,$p'
 echo "pid $$"
 grep SigBlk /proc/self/status
 """
 
 
-def test_podman_is_what_the_shell_becomes_and_the_signal_that_would_end_its_helper_is_blocked(
-    tmp_path: Path,
+@pytest.mark.parametrize(
+    ("says", "forgets"),
+    [("CONTAINER ID  IMAGE", False), ('try resetting the pause process with "podman system migrate": ...', True)],
+)
+def test_podman_forgets_the_killed_and_is_what_the_shell_becomes_with_the_signal_blocked_that_would_end_its_helper(
+    says: str, forgets: bool, tmp_path: Path
 ) -> None:
-    path, _ = stand_ins.slurm(tmp_path / "bin", podman=PODMAN)
+    path, calls = stand_ins.slurm(tmp_path / "bin", podman=PODMAN)
+    (tmp_path / "says").write_text(says)
     environment = {**os.environ, "PATH": path, "SLURM_JOB_ID": "12", "SLURM_PROCID": "3"}
     _, words = container.start(ClusterConfig(container="podman:it's $(touch pwned)"), tmp_path, [tmp_path])
     done = subprocess.run(words, env=environment, cwd=tmp_path, check=True, capture_output=True, text=True)
@@ -96,6 +102,8 @@ def test_podman_is_what_the_shell_becomes_and_the_signal_that_would_end_its_help
     assert "it's $(touch pwned)" in lines
     assert lines[-1].split() == ["SigBlk:", f"{1 << 11:016x}"]  # USR2 is 12, the mask's first bit 1
     assert not (tmp_path / "pwned").exists()
+    called = stand_ins.called(calls, "podman")
+    assert called[:-1] == (["ps", "system migrate"] if forgets else ["ps"])
 
 
 def test_a_path_with_the_characters_that_separate_binds_is_bound_by_a_folder_above(tmp_path: Path) -> None:
