@@ -25,6 +25,7 @@ from trainer.world import World
 
 STILL_S = 60.0  # much longer than a step; where one compiles for longer than the others, they do wait for it
 LOOK_S = 5.0
+SLOW_POINTS = 10  # log points in a row at which a process is the slowest by far, until it is named
 
 _RECORD = 256  # bytes: records of one size replace each other in a single write
 _FORM = re.compile(r"1 ([0-9]+) ([0-9.]+) (process [0-9]+ on \S+) *")  # schema, count, since when, which process
@@ -95,6 +96,14 @@ class Watch:
 def summary(run: RunDirectory) -> str:
     """Which processes the others wait for, in a line; empty if none."""
     return _in_words(_all(run))
+
+
+def straggler(run: RunDirectory, rank: int, ratio: float) -> str:
+    """That a process works so many times as long in each step as the median process."""
+    who = "".join(f" ({who})" for _, _, who in _read(run, rank).values())
+    return (
+        f"rank {rank}{who} works {ratio:.1f} times as long in each step as the median process; the others wait for it"
+    )
 
 
 def _in_words(said: Said) -> str:

@@ -182,6 +182,17 @@ def test_a_rank_for_which_the_others_of_a_running_run_wait_is_named(tmp_path: Pa
     assert rows(tmp_path / "r")["a"].note == "on n1"
 
 
+def test_a_rank_that_has_been_slower_for_long_is_named(tmp_path: Path) -> None:
+    run, slow = make(tmp_path / "r" / "a", "1", None), {"slowest_rank": 3, "slowest_ratio": 1.52}
+    for points, note in (
+        (9, "on n1"),
+        (10, "on n1; rank 3 works 1.5 times as long in each step as the median process"),
+    ):
+        record = {"kind": "train", "step": 60, "time": time.time(), "slow_points": points, **slow}
+        run.metrics.write_text(json.dumps(record) + "\n")
+        assert rows(tmp_path / "r")["a"].note.partition("; the others")[0] == note
+
+
 def said(**flags: Any) -> tuple[int, str]:
     done = commands.call(lambda _: Status(**flags).run())
     return done.returncode, commands.said(done)
