@@ -18,6 +18,16 @@ SINGLE = {
     *("resnext101_32x4d", "resnext101_64x4d", "resnet50_a1", "resnet50_a2", "resnet50_nvidia_250"),
     *("resnet50_fast16", "resnet50_fast32"),
 }
+# in place of networks of which half a minute goes by; the options of the recipes are for these too
+_VIT = ("--model.name", "timm/test_vit", "--model.img-size", "64")
+SMALLER = {
+    "timm/convnext_tiny": ("--model.name", "timm/test_convnext"),
+    **dict.fromkeys(("timm/deit_small_patch16_224", "timm/vit_small_patch16_224"), _VIT),
+    "timm/swin_tiny_patch4_window7_224": (
+        *("--model.img-size", "64", "--model.options"),
+        *("embed_dim=16", "depths=(1,1)", "num_heads=(1,2)", "window_size=4"),
+    ),
+}
 SMALL = ("--model.num-classes", "2", "--threads", "1", "--keep-checkpoints", "1", "--keep-best", "0")
 
 
@@ -39,8 +49,7 @@ def sizes(name: str) -> tuple[str, ...]:
     shown = ("--input.train-size", "--input.eval-crop", "--input.eval-resize")
     precision = ("--precision", "fp32") if name in SINGLE else ()
     growing = ("--input.start-size", "32") if recipe.input.start_size else ()
-    # in place of a network of which half a minute goes by
-    growing += ("--model.name", "timm/test_convnext") if recipe.init.weights else ()
+    growing += SMALLER.get(recipe.model.name, ())
     return (*(word for flag in shown for word in (flag, str(side))), *precision, *growing, *batches)
 
 
