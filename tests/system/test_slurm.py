@@ -206,7 +206,7 @@ def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(
     [
         (["--partition", "nowhere"], "invalid partition specified: nowhere", "change --partition"),
         (["--account", "nobody"], "Invalid account or account/partition combination", "change --account"),
-        (["--nodes", "8"], "PartitionConfig: it would never start", "change --nodes"),
+        (["--nodes", "8"], ": it would never start", "change --nodes"),  # PartitionConfig or PartitionNodeLimit
         (["--sbatch", "gres=tpu:1"], "Invalid generic resource", "change --gpus-per-node"),
         (["--cpus-per-process", "64"], "PartitionConfig: it would never start", "--cpus-per-process"),
         (["--exclude", "n77"], "Invalid node name specified", "change --exclude"),
