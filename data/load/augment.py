@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from data.load import colours, pillow_warps, warps
+from data.load import blur, colours, pillow_warps, warps
 from data.load.colours import on_device
 from data.plan.draws import Floats, Ints
-from data.plan.operations import Op, TimmOp
+from data.plan.operations import Op, PillowOp
 from data.plan.policies import Choices
 from data.plan.policy_tables import OWN
 
@@ -48,6 +48,23 @@ def apply(images: Tensor, choices: Choices, fill: tuple[int, int, int]) -> None:
             _jitter(planes, columns, choices.jitter, jittered)
         torch.stack(planes.unbind(1), dim=-1, out=images)  # (N, 3, H, W) -> (N, H, W, 3); faster than a copy
     _erase(images, choices.boxes, fill)
+
+
+def reflect(images: Tensor, shifts: Ints, flips: NDArray[np.bool_]) -> None:
+    """Move images in place by less than their side, and fill the gap with the reflection of what was moved.
+
+    Args:
+        images: (N, S, S, 3) uint8.
+        shifts: (N, 2) pixels that the view moves down and to the right.
+        flips: (N,) mirrored already: right is left.
+    """
+    side, last = images.shape[1], images.shape[1] - 1
+    steps = np.where(np.stack([flips & False, flips], axis=1), -shifts, shifts)
+    lines = last - np.abs(last - np.abs(np.arange(side) + steps[:, :, None]))  # (N, 2, S)
+    rows, columns = on_device(torch.from_numpy(lines), images.device).unbind(1)
+    rows = rows + side * torch.arange(len(images), device=images.device)[:, None]
+    places = rows[:, :, None] * side + columns[:, None]
+    images.copy_(images.reshape(-1, 3).index_select(0, places.flatten()).view_as(images))
 
 
 def _operate(planes: Tensor, ops: Ints, magnitudes: Floats, fill: tuple[int, int, int]) -> None:
@@ -114,7 +131,9 @@ OPERATIONS: Mapping[int, Change] = MappingProxyType(
         Op.AUTO_CONTRAST: partial(_without_magnitude, colours.autocontrast),
         Op.EQUALIZE: partial(_without_magnitude, F.equalize),
         Op.INVERT: partial(_without_magnitude, F.invert),
-        TimmOp.SOLARIZE_ADD: colours.solarize_add,
+        PillowOp.SOLARIZE_ADD: colours.solarize_add,
+        PillowOp.GREY: partial(_without_magnitude, blur.grey),
+        PillowOp.BLUR: blur.blur,
         **{len(Op) + number: operation for number, operation in enumerate(OWN)},
     }
 )

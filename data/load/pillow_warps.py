@@ -19,15 +19,15 @@ from torch.nn import functional
 
 from data.load.colours import on_device, to_bytes
 from data.plan.draws import Floats
-from data.plan.operations import TO_CUBIC, TimmOp
+from data.plan.operations import TO_CUBIC, PillowOp
 
 Matrix = tuple[float, float, float, float, float, float]
 """Two rows that map a position (x, y, 1) in the new image to one in the old, in pixels from the top left corner."""
 
 
 def warp(images: Tensor, magnitudes: Floats, op: int, fill: tuple[int, int, int]) -> Tensor:
-    """Carry out an operation from `TimmOp.SHEAR_X` on, bilinear or bicubic."""
-    cubic = op >= TimmOp.SHEAR_X + TO_CUBIC
+    """Carry out an operation from `PillowOp.SHEAR_X` on, bilinear or bicubic."""
+    cubic = op >= PillowOp.SHEAR_X + TO_CUBIC
     axes, matrix = WARPS[op - cubic * TO_CUBIC]
     height, width = images.shape[2:]
     xs, ys = _positions(images, [matrix(magnitude, width, height) for magnitude in magnitudes.tolist()])
@@ -59,11 +59,11 @@ def _rotation(degrees: float, width: int, height: int) -> Matrix:
 
 WARPS: Mapping[int, tuple[str, Callable[[float, int, int], Matrix]]] = MappingProxyType(
     {
-        TimmOp.SHEAR_X: ("x", lambda tangent, *_: (1, tangent, 0, 0, 1, 0)),
-        TimmOp.SHEAR_Y: ("y", lambda tangent, *_: (1, 0, 0, tangent, 1, 0)),
-        TimmOp.TRANSLATE_X: ("x", lambda pixels, *_: (1, 0, pixels, 0, 1, 0)),
-        TimmOp.TRANSLATE_Y: ("y", lambda pixels, *_: (1, 0, 0, 0, 1, pixels)),
-        TimmOp.ROTATE: ("xy", _rotation),
+        PillowOp.SHEAR_X: ("x", lambda tangent, *_: (1, tangent, 0, 0, 1, 0)),
+        PillowOp.SHEAR_Y: ("y", lambda tangent, *_: (1, 0, 0, tangent, 1, 0)),
+        PillowOp.TRANSLATE_X: ("x", lambda pixels, *_: (1, 0, pixels, 0, 1, 0)),
+        PillowOp.TRANSLATE_Y: ("y", lambda pixels, *_: (1, 0, 0, 0, 1, pixels)),
+        PillowOp.ROTATE: ("xy", _rotation),
     }
 )
 """Axes along which positions lie between pixels, and the matrix for a magnitude, width and height."""

@@ -10,6 +10,7 @@ _POLICIES = (
     "randaugment",
     "randaugment_timm",
     "trivialaugment",
+    "three_augment",
     "autoaugment_imagenet",
     "autoaugment_cifar10",
     "autoaugment_svhn",
@@ -29,7 +30,7 @@ class AugmentConfig:
 
     policy: Policy = "none"
     """Random operations, drawn as torchvision's classes do (1805.09501, 1909.13719, 2103.10158), or as timm's
-    rand-mM-nN-mstdS-inc1."""
+    rand-mM-nN-mstdS-inc1; three_augment: grey, solarize or blur (2204.07118, section 3)."""
     randaugment_ops: int = field(default=2, metadata={"min": 1, "max": 8})
     """Operations on each image with randaugment (1909.13719: N); timm's does each with a probability of 1/2."""
     randaugment_magnitude: int = field(default=9, metadata={"min": 0, "max": 30})
@@ -57,10 +58,11 @@ class InputConfig:
     """Side in the first epochs, pixels, which grows to `train_size` in steps of 32. None: `train_size`."""
     growth_epochs: tuple[float, float] = field(default=(0.0, 0.0), metadata={"min": 0, "max": 1_000_000})
     """Epochs at which the growth from `start_size` begins and ends."""
-    crop: Literal["resized", "padded"] = "resized"
-    """A random area, resized; or, as for CIFAR, a random square of the image with `crop_padding` around it."""
+    crop: Literal["resized", "padded", "simple"] = "resized"
+    """A random area, resized; or, as for CIFAR, a random square of the image with `crop_padding` around it; or the same
+    of the image whose shorter side is resized to `train_size` (2204.07118, section 3)."""
     crop_padding: int = field(default=4, metadata={"min": 0, "max": 512})
-    """Black pixels on each side before a padded crop (1512.03385, section 4.2)."""
+    """Pixels on each side before a crop: black for padded (1512.03385, section 4.2), reflected for simple."""
     crop_area: tuple[float, float] = field(default=(0.08, 1.0), metadata={"above": 0, "max": 1})
     """Least and greatest share of the image that a random crop takes (1409.4842, section 6)."""
     interpolation: Literal["bilinear", "bicubic", "random"] = "bilinear"

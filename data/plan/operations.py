@@ -25,10 +25,12 @@ class Op(IntEnum):
     INVERT = 14
 
 
-class TimmOp(IntEnum):
-    """Operations with Pillow's pixels, as timm has them, where they are not those of `Op`."""
+class PillowOp(IntEnum):
+    """Operations with Pillow's pixels, as timm and DeiT III have them, where they are not those of `Op`."""
 
     SOLARIZE_ADD = 100
+    GREY = 101
+    BLUR = 102
     SHEAR_X = 110
     SHEAR_Y = 111
     TRANSLATE_X = 112

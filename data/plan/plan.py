@@ -5,6 +5,7 @@ There is no state: a run continues at any position, on any number of processes, 
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,10 +14,11 @@ from data.catalog.manifest import Manifest
 from data.plan import crops, policies
 from data.plan.config import InputConfig
 from data.plan.draws import Floats, Ints, Stream, order, uniforms
-from data.plan.samples import MIX_DRAWS, Samples
+from data.plan.samples import GEOMETRY, MIX_DRAWS, Samples
 from data.types import Shard
 
 CUBIC_SHARE = {"bilinear": 0.0, "random": 0.5, "bicubic": 1.0}
+EARLY = 256  # batches before the end of an epoch: half a second or more, in which ten million images are shuffled
 GROWTH = 32  # pixels by which the training size grows at a time: the stride of most networks
 
 
@@ -82,19 +84,27 @@ class TrainPlan:
         return epochs * whole + rest * self.global_batch
 
     def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
-        """The batches of this process from there on, without end."""
-        while True:
-            shuffled = order(self.seed, epoch, len(self.manifest))
-            for batch in range(first_batch, self.batches_per_epoch):
-                yield self._batch(epoch, batch, shuffled)
-            epoch, first_batch = epoch + 1, 0
+        """The batches of this process from there on, without end; near its end a thread shuffles the next epoch."""
+        shuffled, last = order(self.seed, epoch, len(self.manifest)), self.batches_per_epoch
+        with ThreadPoolExecutor(1) as pool:
+            while True:
+                shuffling, early = None, max(first_batch, last - EARLY)
+                for batch in range(first_batch, last):
+                    if batch == early:  # not before: until it is needed, a shuffled epoch only takes memory
+                        shuffling = pool.submit(order, self.seed, epoch + 1, len(self.manifest))
+                    yield self._batch(epoch, batch, shuffled)
+                epoch, first_batch = epoch + 1, 0
+                shuffled = shuffling.result() if shuffling else order(self.seed, epoch, len(self.manifest))
 
     def replaced(self, samples: Samples, row: int, index: int) -> Samples:
         """The same batch with another image in a row, cropped by the same draws."""
-        indices, windows = samples.indices.copy(), samples.windows.copy()
+        indices = samples.indices.copy()
         indices[row] = index
-        windows[row] = self._windows(samples.draws[row : row + 1], indices[row : row + 1], samples.side)[0]
-        return replace(samples, indices=indices, windows=windows)
+        changed = {name: getattr(samples, name).copy() for name in GEOMETRY}
+        others = self._geometry(samples.draws[row : row + 1], indices[row : row + 1], samples.side)
+        for column, values in zip(changed.values(), others, strict=True):
+            column[row] = values[0]
+        return replace(samples, indices=indices, **changed)
 
     def _batch(self, epoch: int, batch: int, shuffled: Ints) -> Samples:
         step, turn = divmod(batch, self.batches_per_step)
@@ -106,11 +116,13 @@ class TrainPlan:
         draws = uniforms(self.seed, epoch, Stream.CROP, _run(span, self.micro_batch), crops.DRAWS)
         augment = uniforms(self.seed, epoch, Stream.AUGMENT, _run(span, self.micro_batch), policies.DRAWS)
         side, cubic_share = self.side_at(epoch, step), CUBIC_SHARE[self.config.interpolation]
+        windows, sizes, corners, shifts = self._geometry(draws, indices, side)
         return Samples(
             indices=indices,
-            windows=self._windows(draws, indices, side),
-            sizes=np.full((len(indices), 2), side),
-            corners=np.zeros((len(indices), 2), np.int64),
+            windows=windows,
+            sizes=sizes,
+            corners=corners,
+            shifts=shifts,
             side=side,
             cubic=draws[:, crops.CUBIC] < cubic_share,
             flips=draws[:, -1] < self.config.flip,
@@ -137,11 +149,19 @@ class TrainPlan:
         share = max(0.0, (now - begin) / (full - begin))
         return start + int((end - start) * share / GROWTH) * GROWTH
 
-    def _windows(self, draws: Floats, indices: Ints, side: int) -> Ints:
+    def _geometry(self, draws: Floats, indices: Ints, side: int) -> tuple[Ints, Ints, Ints, Ints]:
+        """The columns `GEOMETRY`."""
         widths, heights = self.manifest.widths[indices], self.manifest.heights[indices]
-        if self.config.crop == "padded":
-            return crops.padded(draws, widths, heights, self.config.crop_padding, side)
-        return crops.resized(draws, widths, heights, self.config.crop_area)
+        none, padding = np.zeros((len(indices), 2), np.int64), self.config.crop_padding
+        match self.config.crop:
+            case "simple":
+                sizes = crops.eval_sizes(widths, heights, side)
+                return np.column_stack([none, heights, widths]), sizes, *crops.simple(draws, sizes, padding, side)
+            case "padded":
+                windows = crops.padded(draws, widths, heights, padding, side)
+            case "resized":
+                windows = crops.resized(draws, widths, heights, self.config.crop_area)
+        return windows, none + side, none, none
 
 
 def _run(span: range, count: int) -> range:

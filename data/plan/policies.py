@@ -43,8 +43,8 @@ class Choices:
     """(N, K) `policy_tables.Op`, 0 for none; K may be 0."""
     magnitudes: Floats
     """(N, K) signed: tangent of a shear's angle, pixels of a translation, degrees of a rotation, bits that posterize
-    keeps, solarize's threshold as a share of white, what is added, difference from 1 of the other factors; 0 for all
-    else."""
+    keeps, solarize's threshold as a share of white, what is added, a blur's radius, difference from 1 of the other
+    factors; 0 for all else."""
     jitter: Floats
     """(N, 4) factors of brightness, contrast and saturation, 1 without effect; shift of hue, -0.5 to 0.5 of a turn."""
     jitter_order: Ints
@@ -102,6 +102,8 @@ def _operations(config: AugmentConfig, draws: Floats, size: int, cubic_share: fl
             return _randaugment(config, draws, size)
         case "randaugment_timm":
             return timm_policies.randaugment(config, draws, size, cubic_share)
+        case "three_augment":
+            return timm_policies.three_augment(draws)
         case "trivialaugment":
             return _trivialaugment(draws, size)
         case _:

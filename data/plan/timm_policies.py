@@ -1,7 +1,8 @@
-"""Chooses augmentations as timm does.
+"""Chooses augmentations as timm and DeiT III do.
 
 Reference:
-    timm.data.auto_augment, version 1.0.31: `rand_augment_transform` with increasing severity ("inc1").
+    timm.data.auto_augment, version 1.0.31: `rand_augment_transform` with increasing severity ("inc1"); augment.py of
+    facebookresearch/deit, `new_data_aug_generator`.
 """
 
 from statistics import NormalDist
@@ -10,12 +11,12 @@ import numpy as np
 
 from data.plan.config import TIMM_HIGHEST, AugmentConfig
 from data.plan.draws import Floats, Ints
-from data.plan.operations import TO_CUBIC, Op, TimmOp
+from data.plan.operations import TO_CUBIC, Op, PillowOp
 
 RANDAUGMENT = (
-    *(Op.AUTO_CONTRAST, Op.EQUALIZE, Op.INVERT, TimmOp.ROTATE, Op.POSTERIZE, Op.SOLARIZE, TimmOp.SOLARIZE_ADD),
+    *(Op.AUTO_CONTRAST, Op.EQUALIZE, Op.INVERT, PillowOp.ROTATE, Op.POSTERIZE, Op.SOLARIZE, PillowOp.SOLARIZE_ADD),
     *(Op.COLOR, Op.CONTRAST, Op.BRIGHTNESS, Op.SHARPNESS),
-    *(TimmOp.SHEAR_X, TimmOp.SHEAR_Y, TimmOp.TRANSLATE_X, TimmOp.TRANSLATE_Y),
+    *(PillowOp.SHEAR_X, PillowOp.SHEAR_Y, PillowOp.TRANSLATE_X, PillowOp.TRANSLATE_Y),
 )
 
 
@@ -44,9 +45,16 @@ def randaugment(config: AugmentConfig, draws: Floats, size: int, cubic_share: fl
         ]
     )
     ops = np.array(RANDAUGMENT)[which]
-    ops = np.where(cubic & (ops >= TimmOp.SHEAR_X), ops + TO_CUBIC, ops)
+    ops = np.where(cubic & (ops >= PillowOp.SHEAR_X), ops + TO_CUBIC, ops)
     without = (chosen == 0) | ((ops == Op.SOLARIZE) & (below > 1))
     return np.where(without, Op.NONE, ops), np.take_along_axis(strengths, which[None], 0)[0]
+
+
+def three_augment(draws: Floats) -> tuple[Ints, Floats]:
+    """One of three for each image: grey, solarize at a half, or a blur with a radius from 0.1 to 2 pixels."""
+    which = np.floor(draws[:, :1] * 3).astype(np.int64)
+    ops = np.array([PillowOp.GREY, Op.SOLARIZE, PillowOp.BLUR])[which]
+    return ops, np.select([which == 1, which == 2], [128 / 255, 0.1 + 1.9 * draws[:, 1:2]])
 
 
 def _magnitudes(config: AugmentConfig, draws: Floats) -> Floats:

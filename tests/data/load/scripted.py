@@ -10,7 +10,7 @@ from PIL import Image
 from timm.data import auto_augment
 
 from data.plan.draws import Floats
-from data.plan.operations import Op, TimmOp
+from data.plan.operations import Op, PillowOp
 
 NAMES = auto_augment._RAND_INCREASING_TRANSFORMS
 PILLOW = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -57,18 +57,18 @@ def ours(name: str, arguments: tuple[float, ...], size: int, *, cubic: bool) -> 
         "Invert": (Op.INVERT, 0),
         "PosterizeIncreasing": (Op.POSTERIZE, argument),
         "SolarizeIncreasing": (Op.SOLARIZE if argument < 256 else Op.NONE, argument / 255),
-        "SolarizeAdd": (TimmOp.SOLARIZE_ADD, argument),
+        "SolarizeAdd": (PillowOp.SOLARIZE_ADD, argument),
         "ColorIncreasing": (Op.COLOR, argument - 1),
         "ContrastIncreasing": (Op.CONTRAST, argument - 1),
         "BrightnessIncreasing": (Op.BRIGHTNESS, argument - 1),
         "SharpnessIncreasing": (Op.SHARPNESS, argument - 1),
     }
     moved: dict[str, tuple[int, float]] = {
-        "ShearX": (TimmOp.SHEAR_X, argument),
-        "ShearY": (TimmOp.SHEAR_Y, argument),
-        "TranslateXRel": (TimmOp.TRANSLATE_X, argument * size),
-        "TranslateYRel": (TimmOp.TRANSLATE_Y, argument * size),
-        "Rotate": (TimmOp.ROTATE, argument),
+        "ShearX": (PillowOp.SHEAR_X, argument),
+        "ShearY": (PillowOp.SHEAR_Y, argument),
+        "TranslateXRel": (PillowOp.TRANSLATE_X, argument * size),
+        "TranslateYRel": (PillowOp.TRANSLATE_Y, argument * size),
+        "Rotate": (PillowOp.ROTATE, argument),
     }
     if name in plain:
         return plain[name]

@@ -13,7 +13,7 @@ from data.load.augment import OPERATIONS, apply
 from data.plan import policies
 from data.plan.config import AugmentConfig, Policy
 from data.plan.draws import Stream, uniforms
-from data.plan.operations import TimmOp
+from data.plan.operations import PillowOp
 from data.plan.policies import Choices
 from data.plan.policy_tables import RANDAUGMENT, TRIVIALAUGMENT, Op, magnitudes
 
@@ -84,7 +84,7 @@ def test_every_operation_at_every_magnitude_gives_torchvision_s_pixels(op: Op) -
 
 
 def test_there_is_an_operation_for_every_code() -> None:
-    assert [0, *OPERATIONS, *pillow_warps.WARPS] == [*Op, *TimmOp]
+    assert [0, *OPERATIONS, *pillow_warps.WARPS] == [*Op, *PillowOp]
 
 
 def test_operations_jitter_and_erasing_come_in_torchvision_s_order() -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from data.plan.config import AugmentConfig
 from data.plan.draws import Stream, uniforms
-from data.plan.operations import TO_CUBIC, Op, TimmOp
+from data.plan.operations import TO_CUBIC, Op, PillowOp
 from data.plan.policies import DRAWS, Choices, choices
 from data.plan.timm_policies import RANDAUGMENT
 from tests.data.load import scripted
@@ -52,12 +52,12 @@ def test_operations_are_equally_likely_and_half_of_them_are_left_out() -> None:
     found = chosen(SOURCE, 40_000)
     done = found.ops[found.ops != Op.NONE]
     assert as_often_as(np.array(len(done)), 0.5, 80_000)
-    plain = np.where(done > TimmOp.ROTATE, done - TO_CUBIC, done)
+    plain = np.where(done > PillowOp.ROTATE, done - TO_CUBIC, done)
     counts = np.array([(plain == op).sum() for op in RANDAUGMENT])
     assert counts.sum() == len(done)
     assert ((counts - len(done) / 15) ** 2 / (len(done) / 15)).sum() < 36.1  # chi-square of 14 degrees, 0.1 %
-    warps = done[done > TimmOp.SOLARIZE_ADD]
-    assert as_often_as((warps > TimmOp.ROTATE).sum(), 0.5, len(warps))
+    warps = done[done > PillowOp.SOLARIZE_ADD]
+    assert as_often_as((warps > PillowOp.ROTATE).sum(), 0.5, len(warps))
     turns = found.magnitudes[(found.ops % 10 == 4) & (found.ops > 110)]
     assert as_often_as((turns < 0).sum(), 0.5, len(turns))
     four = np.bincount(2 * (found.ops[:, 0] > 0) + (found.ops[:, 1] > 0))  # independent of each other
@@ -77,7 +77,7 @@ def test_magnitudes_are_normal_and_cut_off() -> None:
 @pytest.mark.parametrize(("share", "kinds"), [(0.0, {False}), (1.0, {True})])
 def test_interpolation_is_that_of_the_crops(share: float, kinds: set[bool]) -> None:
     ops = chosen(SOURCE, 500, share).ops
-    assert set((ops[ops > TimmOp.SOLARIZE_ADD] > TimmOp.ROTATE).tolist()) == kinds
+    assert set((ops[ops > PillowOp.SOLARIZE_ADD] > PillowOp.ROTATE).tolist()) == kinds
 
 
 def test_choices_are_these_for_ever() -> None:
@@ -85,3 +85,15 @@ def test_choices_are_these_for_ever() -> None:
     found = chosen(SOURCE, 3)
     assert found.ops.tolist() == [[Op.CONTRAST, Op.POSTERIZE], [Op.NONE, Op.NONE], [Op.BRIGHTNESS, Op.NONE]]
     assert np.allclose(found.magnitudes[:, 0], [-0.8031088978871238, 1.0, 0.857711745450707])
+
+
+def test_three_augment_takes_one_of_three_with_a_radius_of_0_1_to_2() -> None:
+    found = chosen(AugmentConfig(policy="three_augment"), 30_000)
+    assert found.ops.shape == (30_000, 1)
+    counts = [(found.ops == op).sum() for op in (PillowOp.GREY, Op.SOLARIZE, PillowOp.BLUR)]
+    assert as_often_as(np.array(counts), np.full(3, 1 / 3), 30_000)
+    assert sum(counts) == 30_000
+    assert set(found.magnitudes[found.ops == Op.SOLARIZE]) == {128 / 255}
+    radii = found.magnitudes[found.ops == PillowOp.BLUR]
+    bins, _ = np.histogram(radii, bins=10, range=(0.1, 2.0))
+    assert as_often_as(bins, np.full(10, 0.1), len(radii))

@@ -178,6 +178,10 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
             "input.augment.randaugment_magnitude: 11, but that of randaugment_timm is at most 10",
         ),
         (
+            Recipe(input=InputConfig(crop="simple", crop_padding=128, start_size=128, growth_epochs=(0, 5))),
+            "input.crop_padding: 128 must be less than input.start_size: 128",
+        ),
+        (
             Recipe(loss=LossConfig(bce_threshold=0.2)),
             "loss.bce_threshold: has no effect without loss.name: bce",
         ),
