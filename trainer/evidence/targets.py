@@ -141,6 +141,16 @@ TARGETS: Mapping[str, tuple[Target, ...]] = {
         Target("mmpretrain", 78.3, 93.8, 100, f"{_MM}a3", protocol=_RSB_MM),
     ),
     "deit_s": (Target("paper", 79.9, None, 300, "2012.12877, Table 5, DeiT-S", protocol=_BICUBIC),),
+    "deit3_s": (
+        Target(
+            "paper",
+            81.4,
+            None,
+            800,
+            "2204.07118; github.com/facebookresearch/deit, README_revenge.md: ViT-S at 224",
+            protocol="center-224/224+bicubic",
+        ),
+    ),
     "vit_s16_90": (
         Target("paper", 76.5, None, 90, "2205.01580, Table 1, our improvements", hours="7 hours on a TPU v3-8"),
     ),
