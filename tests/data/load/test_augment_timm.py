@@ -42,7 +42,7 @@ def only(operations: list[tuple[int, float]]) -> Choices:
     )
 
 
-@pytest.mark.parametrize("size", [8, 33, 96])
+@pytest.mark.parametrize("size", [8, 65])
 @pytest.mark.parametrize("name", scripted.NAMES)
 def test_every_operation_has_the_pixels_of_timm(name: str, size: int) -> None:
     """Exact, but for what is `ROUNDED` (one level), and warps, whose arithmetic has 32 bits (one level in 1 of 50)."""
@@ -79,7 +79,7 @@ def test_a_plan_is_carried_out_as_timm_does_whatever_else_is_in_the_batch(layout
     assert len(np.unique(planned.ops)) > 15
 
 
-@pytest.mark.parametrize("size", [8, 33, 96])
+@pytest.mark.parametrize("size", [8, 33])
 def test_three_augment_has_the_pixels_of_deit(size: int) -> None:
     """Grey and solarize exactly, blurs but for one level in a value of 1,000."""
     radii = [0.101, 0.31, 0.52, 0.77, 0.99, 1.2, 1.41, 1.42, 1.7, 1.8, 1.9, 1.999]
