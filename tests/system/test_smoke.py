@@ -22,7 +22,9 @@ SINGLE = {
 _VIT = ("--model.name", "timm/test_vit", "--model.img-size", "64")
 SMALLER = {
     "timm/convnext_tiny": ("--model.name", "timm/test_convnext"),
-    **dict.fromkeys(("timm/deit_small_patch16_224", "timm/vit_small_patch16_224"), _VIT),
+    **dict.fromkeys(
+        ("timm/deit_small_patch16_224", "timm/deit3_small_patch16_224", "timm/vit_small_patch16_224"), _VIT
+    ),
     "timm/swin_tiny_patch4_window7_224": (
         *("--model.img-size", "64", "--model.options"),
         *("embed_dim=16", "depths=(1,1)", "num_heads=(1,2)", "window_size=4"),

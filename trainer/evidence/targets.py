@@ -69,6 +69,7 @@ _FB = "github.com/facebookarchive/fb.resnet.torch, README"
 _MM = "github.com/open-mmlab/mmpretrain, configs/resnet/README.md: rsb-"
 _DGX = "github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets, resnet50v1.5/README.md:"
 _DGX_NEXT = "github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets, resnext101-32x4d/README.md:"
+_DEIT = "github.com/facebookresearch/deit, README"
 _FAST = "github.com/libffcv/ffcv-imagenet, README: rn50_"
 
 TARGETS: Mapping[str, tuple[Target, ...]] = {
@@ -140,7 +141,8 @@ TARGETS: Mapping[str, tuple[Target, ...]] = {
         Target("timm", 78.1, None, 100, f"{_STRIKES} A3", protocol=_RSB),
         Target("mmpretrain", 78.3, 93.8, 100, f"{_MM}a3", protocol=_RSB_MM),
     ),
-    "deit_s": (Target("paper", 79.9, None, 300, "2012.12877, Table 5, DeiT-S", protocol=_BICUBIC),),
+    "deit_s": (Target("authors", 79.9, 95.0, 300, f"{_DEIT}_deit.md: DeiT-small", protocol=_BICUBIC),),
+    "deit3_s": (Target("authors", 81.4, None, 800, f"{_DEIT}_revenge.md: ViT-S", protocol="center-224/224+bicubic"),),
     "vit_s16_90": (
         Target("paper", 76.5, None, 90, "2205.01580, Table 1, our improvements", hours="7 hours on a TPU v3-8"),
     ),

@@ -15,6 +15,7 @@ from trainer.recipe.config import Recipe
 from trainer.recipe.decode import encode
 
 LATER = {
+    "gradient_checkpointing": False,
     "input.interpolation": "bilinear",
     "input.eval_interpolation": "bilinear",
     "input.augment.erasing_fill": "mean",

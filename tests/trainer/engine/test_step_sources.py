@@ -24,6 +24,7 @@ from timm.loss.cross_entropy import SoftTargetCrossEntropy
 from timm.optim._optim_factory import create_optimizer_v2
 from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch import Tensor, nn
+from torch.nn import BCEWithLogitsLoss
 from torch.optim import AdamW, Optimizer
 
 from data.types import Batch
@@ -47,6 +48,7 @@ NETWORKS = {
     "swin_t": ModelConfig(name="timm/swin_tiny_patch4_window7_224", num_classes=CLASSES, img_size=SIDE, options=SWIN),
     "convnext_t": CONVNEXT,
     "vit_s16_90": VIT,
+    "deit3_s": replace(VIT, options=("init_values=1e-6", "no_embed_class=True")),
     **dict.fromkeys(("resnet50_a1", "resnet50_a2", "resnet50_a3"), CONVNEXT),
 }
 # of a run of as many epochs as the recipe has, four steps each: in the warm-up, at its end, later, and the last
@@ -175,6 +177,13 @@ SOURCES = {
         loss=lambda logits, targets: -(targets * logits.log_softmax(1)).sum(1).mean(),  # softmax_xent
         mixup=0.2,
         cutmix=0.0,
+        smoothing=0.0,
+    ),
+    "deit3_s": Source(  # main.py: --opt fusedlamb, whose max_grad_norm is 1; engine.py: targets.gt(0.0)
+        optimizer=lambda network: create_optimizer_v2(network, "lamb", lr=4e-3, weight_decay=0.05, eps=1e-8),
+        rate=timm_cosine(5, 1e-6, 1e-5, PER_EPOCH),
+        loss=lambda logits, targets: BCEWithLogitsLoss()(logits, targets.gt(0.0).float()),
+        mixup=0.8,
         smoothing=0.0,
     ),
     "resnet50_a1": strikes_back(0.01, 5e-3, 0.2, 0.1),

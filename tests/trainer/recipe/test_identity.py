@@ -40,4 +40,5 @@ def test_the_hash_of_a_recipe_is_that_of_the_version_that_published_it() -> None
     departures = [{"interpolation": "random"}, {"interpolation": "bicubic"}, {"eval_interpolation": "bicubic"}]
     departures += [{"augment": {"erasing_fill": "noise"}}, {"augment": {"randaugment_std": 0.5}}]
     others = [decode(Recipe, {"input": departure}) for departure in departures]
-    assert len({recipe_hash(recipe) for recipe in (default, *others)}) == len(departures) + 1
+    others.append(Recipe(gradient_checkpointing=True))
+    assert len({recipe_hash(recipe) for recipe in (default, *others)}) == len(departures) + 2

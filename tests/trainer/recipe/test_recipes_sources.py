@@ -93,6 +93,11 @@ CURVES: dict[str, Curve] = {
         steps_per_epoch=1251,
         points={0: 1e-6, 1250: 1e-6, 1251: 2.008e-4, 6255: 9.993216197e-4, 187_650: 5.05e-4, 375_299: 1.002714e-5},
     ),
+    # the same to 4e-3, over all 800
+    "deit3_s": Curve(
+        steps_per_epoch=625,
+        points={0: 1e-6, 624: 1e-6, 625: 8.008e-4, 3125: 3.999615353e-3, 250_000: 2.005e-3, 499_999: 1.001538e-5},
+    ),
     # from 1e-6 at step 0 to 1e-3 at step 25,020; then 1e-5 + (1e-3 - 1e-5) (1 + cos(pi (epoch - 20) / 280)) / 2
     "swin_t": Curve(
         steps_per_epoch=1251,
@@ -178,6 +183,10 @@ SEEN: dict[str, Seen] = {
     "resnet50_a2": STRIKES_A2,
     "resnet50_a3": STRIKES_A3,
     "deit_s": replace(NINE, repeats=3),  # samplers.py: num_repeats 3
+    # augment.py: new_data_aug_generator; README_revenge.md: --color-jitter 0.3 --mixup .8 --cutmix 1.0
+    "deit3_s": replace(
+        TIMM, policy="three_augment", jitter=(0.3, 0.3, 0.3, 0.0), repeats=3, mixup=0.8, ops_and_magnitude=None
+    ),
     "swin_t": NINE,
     "convnext_t": NINE,
     # decode_jpeg_and_inception_crop(224), randaug(2, 10) of 10, mixup 0.2
@@ -233,6 +242,7 @@ DECAYS: dict[str, tuple[str, float, bool]] = {
     "resnet50_a1": ("lamb", 0.01, False),
     **dict.fromkeys(("resnet50_a2", "resnet50_a3"), ("lamb", 0.02, False)),
     **dict.fromkeys(("deit_s", "swin_t", "convnext_t"), ("adamw", 0.05, False)),
+    "deit3_s": ("lamb", 0.05, False),  # README_revenge.md: --weight-decay 0.05
     "vit_s16_90": ("adamw", 0.1, False),  # optax.py: wd 1e-4 is not multiplied by lr 1e-3
     "resnet50_v2": ("sgd", 2e-5, False),
     **dict.fromkeys(("resnet50_nvidia", "resnet50_nvidia_250"), ("sgd", 1 / 32768, False)),
