@@ -20,6 +20,7 @@ class Stream(IntEnum):
     CROP = 1
     AUGMENT = 2
     MIX = 3
+    NOISE = 4
 
 
 def order(seed: int, epoch: int, count: int) -> Ints:
@@ -60,6 +61,18 @@ def uniforms(seed: int, epoch: int, stream: Stream, positions: range, draws: int
     bits.advance(positions.start * draws // 4)
     raw = bits.random_raw(len(positions) * draws).reshape(-1, draws)
     return (raw >> np.uint64(11)).astype(np.float64) * 2.0**-53
+
+
+def normals(count: int) -> NDArray[np.float32]:
+    """(count,) numbers with a standard normal distribution, always the same: a longer row begins as a shorter one.
+
+    Reference:
+        Box and Muller, A note on the generation of random normal deviates, 1958.
+    """
+    raw = _philox(0, 0, Stream.NOISE).random_raw(count + count % 2).reshape(-1, 2)
+    radius, turn = (((raw >> np.uint64(11)) + 0.5) * 2.0**-53).T  # above 0 and below 1
+    radius, angle = np.sqrt(-2 * np.log(radius)), 2 * np.pi * turn
+    return np.stack([radius * np.cos(angle), radius * np.sin(angle)], axis=1).reshape(-1)[:count].astype(np.float32)
 
 
 def _philox(seed: int, epoch: int, stream: Stream) -> np.random.Philox:

@@ -17,6 +17,7 @@ from data.plan.draws import Floats, Ints, Stream, order, uniforms
 from data.plan.samples import MIX_DRAWS, Samples
 from data.types import Shard
 
+CUBIC_SHARE = {"bilinear": 0.0, "random": 0.5, "bicubic": 1.0}
 EARLY = 256  # batches before the end of an epoch: half a second or more, in which ten million images are shuffled
 GROWTH = 32  # pixels by which the training size grows at a time: the stride of most networks
 
@@ -118,10 +119,12 @@ class TrainPlan:
             sizes=np.full((len(indices), 2), side),
             corners=np.zeros((len(indices), 2), np.int64),
             side=side,
+            cubic=draws[:, crops.CUBIC] < CUBIC_SHARE[self.config.interpolation],
             flips=draws[:, -1] < self.config.flip,
             valid=rows < len(span),
             draws=draws,
             choices=policies.choices(self.config.augment, augment, side),
+            noise=policies.noise(self.config.augment, augment, side),
             mixing=uniforms(self.seed, epoch, Stream.MIX, _run(span, 1), MIX_DRAWS)[0],
         )
 

@@ -1,6 +1,8 @@
+from statistics import NormalDist
+
 import numpy as np
 
-from data.plan.draws import Stream, order, ranked, uniforms
+from data.plan.draws import Stream, normals, order, ranked, uniforms
 
 
 def test_the_order_is_a_permutation_and_another_one_each_epoch_and_seed() -> None:
@@ -47,4 +49,19 @@ def test_draws_are_uniform() -> None:
 
 
 def test_the_numbers_of_streams_stay_as_runs_have_drawn_by_them() -> None:
-    assert {stream.name: stream.value for stream in Stream} == {"ORDER": 0, "CROP": 1, "AUGMENT": 2, "MIX": 3}
+    assert {stream.name: stream.value for stream in Stream} == {
+        "ORDER": 0,
+        "CROP": 1,
+        "AUGMENT": 2,
+        "MIX": 3,
+        "NOISE": 4,
+    }
+
+
+def test_normal_numbers_are_normal_and_these_for_ever() -> None:
+    numbers = np.sort(normals(100_001)).astype(float)
+    below = np.array([NormalDist().cdf(number) for number in numbers[::100].tolist()])
+    assert np.abs(below - np.arange(0, 1, 100 / 100_001)).max() < 1.95 / np.sqrt(100_001)  # Kolmogorov-Smirnov, 0.1 %
+    assert numbers[-1] > 3.5
+    assert normals(5).tobytes() == normals(100)[:5].tobytes()
+    assert np.allclose(normals(4), [0.1729240, 0.3451686, 0.3039728, 0.4415883])
