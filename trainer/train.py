@@ -64,8 +64,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         MemoryShortError: A micro-batch does not fit into memory.
         SaveFailedError: A checkpoint cannot be written.
         TrackerError: A tracker cannot be opened.
-        SharedGpuError: Two processes have the same GPU.
-        NotMetError: A process is missing.
+        SharedGpuError, NotMetError: Two processes have the same GPU; a process is missing.
         PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, site.threads, deterministic=site.deterministic)
@@ -81,10 +80,9 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
             _say_what_was(context)
-        with ExitStack() as stack, advising(recipe):
+        with ExitStack() as stack, advising(recipe), hashing_behind(context, images):
             training = build.build(context, images, hold, stack, open_telemetry)
-            with hashing_behind(context, images):
-                finished = fit(training)
+            finished = fit(training)
             on_main(runtime, lambda: training.telemetry and training.telemetry.journal.settle(), OSError)
         complete = hashed(context, images) if finished else None
         finished = complete is not None and measure_as_aimed(context, training.state, images := complete)

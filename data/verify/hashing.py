@@ -18,8 +18,8 @@ from data.verify.findings import CHUNK
 from data.verify.inspection import Chunk, Facts, Inspector
 from data.workers import each
 
-PER_WORKER = 16  # chunks, which are read in the time in which a worker process starts
 PAUSE = 3  # times as long as the reading before it: of what storage and a core can do, a quarter is taken from training
+PER_WORKER = 16  # chunks, which are read in the time in which a worker process starts
 
 
 def progress_file(file: Path) -> Path:
@@ -42,10 +42,10 @@ def slowly(files: list[tuple[Path, Path]]) -> None:
             begun = time.monotonic()
 
         if not images.hashed:
-            hashed(images, progress_file(file), workers=1, progress=pause)
+            hashed(images, progress_file(file), 1, pause)
 
 
-def hashed(images: Manifest, stored: Path, *, workers: int, progress: Progress = unwatched) -> Manifest:
+def hashed(images: Manifest, stored: Path, workers: int, progress: Progress = unwatched) -> Manifest:
     """The same list with hashes; those of images that cannot be decoded, or not as they were listed, are zero.
 
     Args:
@@ -57,50 +57,43 @@ def hashed(images: Manifest, stored: Path, *, workers: int, progress: Progress =
     Raises:
         OSError: The file cannot be read or written.
     """
-    inspector = Inspector(Listing(images.root, images.classes, [], images.archives))
+    inspector, total = Inspector(Listing(images.root, images.classes, [], images.archives)), len(images)
     with durable.naming(stored), os.fdopen(durable.opened(stored, os.O_RDWR), "r+b", buffering=0) as file:
         hashes = _stored(file, images)
-        starts = [start for start in range(0, len(images), CHUNK) if not hashes[start : start + CHUNK].any(1).all()]
-        workers = min(workers, 1 + len(starts) // PER_WORKER)
-        done = len(images) - sum(min(CHUNK, len(images) - start) for start in starts)
-        with closing(each(inspector, (_chunk(images, start) for start in starts), workers)) as chunks:
+        parts = [range(total)[first : first + CHUNK] for first in range(0, total, CHUNK)]
+        left = [rows for rows in parts if not hashes[rows.start : rows.stop].any(1).all()]
+        done, workers = total - sum(map(len, left)), min(workers, 1 + len(left) // PER_WORKER)
+        with closing(each(inspector, (_chunk(images, rows) for rows in left), workers)) as chunks:
             for start, findings in chunks:
-                for row, finding in enumerate(findings, start):
-                    if isinstance(finding, Facts) and _is_listed(finding, images, row):
-                        hashes[row] = np.frombuffer(finding.digest, np.uint8)
+                for row, found in enumerate(findings, start):
+                    size = images.sizes[row], images.widths[row], images.heights[row]
+                    if isinstance(found, Facts) and (found.size, found.width, found.height) == size:
+                        hashes[row] = np.frombuffer(found.digest, np.uint8)
                 file.seek(HASH_BYTES * (1 + start))
                 file.write(hashes[start : start + CHUNK].tobytes())
-                done += len(findings)
-                progress(done, len(images))
+                progress(done := done + len(findings), total)
     return replace(images, hashes=hashes)
 
 
 def _stored(file: IO[bytes], images: Manifest) -> Bytes:
     """(N, 16) the hashes in a file, zero where none is known: none in a file that belongs to another list."""
-    head, hashes = digest(digest(images.names.tobytes()) + digest(images.sizes.tobytes())), bytearray()
-    if file.read(HASH_BYTES) == head:
-        hashes += file.read()
-    else:
+    head = digest(digest(images.names.tobytes()) + digest(images.sizes.tobytes()))
+    known = bytearray(file.read() if file.read(HASH_BYTES) == head else b"")
+    if not known:
         file.truncate(0)
         file.seek(0)
         file.write(head)
-    hashes = hashes[: len(hashes) // HASH_BYTES * HASH_BYTES]  # the last may have been cut short
-    return np.frombuffer(hashes.ljust(HASH_BYTES * len(images), b"\0"), np.uint8).reshape(-1, HASH_BYTES)
+    known = known[: len(known) // HASH_BYTES * HASH_BYTES]  # the last may have been cut short
+    return np.frombuffer(known.ljust(HASH_BYTES * len(images), b"\0"), np.uint8).reshape(-1, HASH_BYTES)
 
 
-def _chunk(images: Manifest, start: int) -> Chunk:
-    """The images from this row on, none of them known."""
-    rows = range(start, min(start + CHUNK, len(images)))
+def _chunk(images: Manifest, rows: range) -> Chunk:
+    """The images of these rows, none of them known."""
+    columns = (images.targets, images.archive, images.offsets, images.sizes)
+    entries = zip(map(images.name, rows), *(column[rows.start : rows.stop].tolist() for column in columns), strict=True)
+    places = [
+        Entry(target, name, *((archive, offset, size) if images.archives else ()))
+        for name, target, archive, offset, size in entries
+    ]
     unknown = np.full(len(rows), -1)
-    return Chunk(start, [_entry(images, row) for row in rows], unknown, unknown)
-
-
-def _entry(images: Manifest, row: int) -> Entry:
-    target, name = int(images.targets[row]), images.name(row)
-    if not images.archives:
-        return Entry(target, name)
-    return Entry(target, name, int(images.archive[row]), int(images.offsets[row]), int(images.sizes[row]))
-
-
-def _is_listed(found: Facts, images: Manifest, row: int) -> bool:
-    return (found.size, found.width, found.height) == (images.sizes[row], images.widths[row], images.heights[row])
+    return Chunk(rows.start, places, unknown, unknown)

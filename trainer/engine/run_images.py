@@ -80,8 +80,7 @@ def hashed(context: RunContext, images: Images) -> Images | None:
     """The lists with hashes, which rank 0 completes and stores after the training; None: stopped in that (collective).
 
     Raises:
-        BrokenExecutor, OSError: A worker was killed, or a list cannot be written.
-        PeerFailedError: Rank 0 raises one of these.
+        BrokenExecutor, OSError: A worker was killed, or a list cannot be written; PeerFailedError on the other ranks.
     """
     expected = (StopRequestedError, BrokenExecutor, OSError)
     try:
@@ -99,8 +98,7 @@ def _hashed(context: RunContext, split: str, images: Manifest) -> Manifest:
         return images
     file, stored = context.run.manifest(split), hashing.progress_file(context.run.manifest(split))
     with counting(f"hashing the images of {images.root}", "images") as show:
-        watch = partial(_watched, context, show)
-        done = hashing.hashed(images, stored, workers=cores(), progress=watch)
+        done = hashing.hashed(images, stored, cores(), lambda *counts: context.stop.check() or show(*counts))
     lost = len(done) - int(done.hashes.any(1).sum())
     if lost > context.site.max_broken * len(done):
         context.console.say(f"{images.root}: {lost:,} of {len(done):,} images cannot be read now: no hash of the data")
@@ -152,7 +150,9 @@ def _listed(context: RunContext, split: str, source: Manifest | Listing) -> Mani
     journal, images = dataset.journal_file(context.run.path, split), source
     if isinstance(source, Listing):
         with counting(f"looking at the images of {context.site.data / split}", "images") as show:
-            images = _scanned_at_once(source, journal, partial(_watched, context, show))
+            whole = bool(source.raw) or len(source.entries) <= AT_ONCE
+            saved = journal if whole else None
+            images = scanned(source, saved, lambda *counts: context.stop.check() or show(*counts), whole=whole)
     assert isinstance(images, Manifest)
     # of a list by `provenet verify`, `_source` has seen to it
     if (begun or isinstance(source, Listing)) and (problem := _problem(images, context, begun=begun)):
@@ -161,19 +161,6 @@ def _listed(context: RunContext, split: str, source: Manifest | Listing) -> Mani
         images.save(context.run.manifest(split))
     journal.unlink(missing_ok=True)
     return images
-
-
-def _watched(context: RunContext, show: Progress, done: int, total: int) -> None:
-    """Show a progress, until a stop is asked for."""
-    context.stop.check()
-    show(done, total)
-
-
-def _scanned_at_once(listing: Listing, journal: Path, progress: Progress) -> Manifest:
-    """As much of each image as is read before a run begins."""
-    if listing.raw or len(listing.entries) <= AT_ONCE:
-        return scanned(listing, journal, progress)
-    return scanned(listing, None, progress, whole=False)
 
 
 def scanned(listing: Listing, journal: Path | None, progress: Progress, *, whole: bool = True) -> Manifest:

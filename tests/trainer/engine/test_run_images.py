@@ -145,10 +145,17 @@ def test_a_stop_while_images_are_looked_at_ends_the_listing(run: RunContext) -> 
 
 
 def listed(world: World, tree: Path, output: Path) -> list[object]:
-    """How listing ends, without and with an image that is broken."""
+    """How listing ends, without and with an image that is broken, and the hashing of a list of headers."""
     made = context(tree, output / "good", world=world)
     made.run.make()
     ends: list[object] = [[images.fingerprint() for images in list_images(made)]]
+    run_images.AT_ONCE = 90  # in this process alone
+    many = replace(made, site=replace(made.site, output=output / "many"))
+    many.run.make()
+    images = list_images(many)
+    ends.append([one.hashed for one in images])
+    complete = hashed(many, images)
+    ends.append([one.fingerprint() for one in list_images(many)] if complete else None)
     if world.is_main:
         first_image(tree).write_bytes(b"no image")
     other = replace(made, site=replace(made.site, output=output / "bad"))
@@ -163,8 +170,9 @@ def listed(world: World, tree: Path, output: Path) -> list[object]:
 
 @pytest.mark.slow
 def test_rank_0_lists_for_all_and_alone_says_why_it_cannot(tree: Path, tmp_path: Path) -> None:
-    (good, refused), (other, peer) = together(listed, tree, tmp_path)
+    (good, *many, refused), (other, *theirs, peer) = together(listed, tree, tmp_path)
     assert good == other
+    assert many == theirs == [[False, True], good]
     assert isinstance(refused, UnusableDataError)
     assert isinstance(peer, PeerFailedError)
 
