@@ -70,6 +70,25 @@ def multiply_adds(network: nn.Module, image_size: int, in_channels: int = 3) -> 
     return sum(row.multiply_adds for row in trace(network, images))
 
 
+def saved_for_backward(network: nn.Module, image_size: int, in_channels: int = 3) -> int:
+    """Numbers that autograd keeps of one training image, weights apart; two images are passed, as BatchNorm wants."""
+    own = {tensor.untyped_storage()._cdata for tensor in network.state_dict(keep_vars=True).values()}
+    sizes: dict[int, int] = {}
+
+    def pack(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        sizes[storage._cdata] = storage.nbytes() // 4  # of float32
+        return tensor
+
+    training = network.training
+    images = next(network.parameters()).new_zeros(2, in_channels, image_size, image_size)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+        outputs = network.train()(images)  # holds the graph, and so all storages, until they are counted
+    network.train(training)
+    del outputs
+    return sum(size for storage, size in sizes.items() if storage not in own) // 2
+
+
 def _silent(module: nn.Module) -> bool:
     return isinstance(module, nn.Sequential | nn.Identity)
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 MOST_GPUS = 1024
 
-GpuName = Literal["a100", "v100", "p100", "rtx3090"]
+GpuName = Literal["h200", "h100", "a100", "v100", "p100", "l40s", "rtx4090", "rtx3090"]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -20,7 +20,7 @@ class PlanConfig:
     cpus_per_process: int = field(default=8, metadata={"min": 1, "max": 1024})
     """CPU cores of each process; they decode the images."""
     gpu: GpuName = "a100"
-    """GPU whose published rate and link are used for what neither a flag nor --measured says."""
+    """GPU whose published rate, link and memory are used for what neither a flag nor --measured says."""
     images_per_s: float | None = field(default=None, metadata={"above": 0, "max": 1_000_000})
     """Images/s that one GPU trains at `micro_batch`. None: published, or measured."""
     loader_images_per_s: float | None = field(default=None, metadata={"above": 0, "max": 1_000_000})
@@ -35,6 +35,8 @@ class PlanConfig:
     """Training images; ImageNet's by default."""
     val_images: int = field(default=50_000, metadata={"min": 0, "max": 1_000_000_000})
     """Images that are evaluated after each epoch; ImageNet's by default."""
+    image_kb: float = field(default=110.0, metadata={"above": 0, "max": 1_000_000})
+    """Mean size of an encoded training image, kilobytes; ImageNet's by default."""
     hours: float = field(default=24.0, metadata={"above": 0, "max": 10_000})
     """Time limit of a job, hours. The next job goes on with the rest."""
     startup_s: float = field(default=120.0, metadata={"min": 0, "max": 86_400})

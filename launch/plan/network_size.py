@@ -21,6 +21,8 @@ class Network:
     """Its state dict: weights and buffers."""
     multiply_adds: int
     """Of the forward pass of one training image."""
+    saved: int
+    """Numbers that the forward pass of one training image keeps for the backward pass."""
 
 
 def weigh(model: ModelConfig, image_size: int) -> Network:
@@ -30,7 +32,7 @@ def weigh(model: ModelConfig, image_size: int) -> Network:
         RuntimeError: It does not take images of this size.
         ValueError: It cannot be built.
     """
-    from models.trace import multiply_adds, skeleton
+    from models.trace import multiply_adds, saved_for_backward, skeleton
     from trainer.optim import batchnorm
 
     built = skeleton(model)
@@ -39,6 +41,7 @@ def weigh(model: ModelConfig, image_size: int) -> Network:
         statistics=sum(buffer.numel() for buffer in batchnorm.buffers(built).values()),
         state_bytes=sum(tensor.nbytes for tensor in built.state_dict().values()),
         multiply_adds=multiply_adds(built, image_size, model.in_channels),
+        saved=saved_for_backward(built, image_size, model.in_channels),
     )
 
 
@@ -58,6 +61,20 @@ def copies(optimizer: AnyOptimizer) -> int:
             return 2 if optimizer.momentum else 1
         case _:
             return 2  # the mean of the gradient and of its square
+
+
+def memory_bytes(network: Network, recipe: Recipe) -> tuple[int, int]:
+    """Memory of a GPU that trains, without CUDA itself: what its micro-batch takes, and what stays between steps.
+
+    Weights, gradients, momenta and averages are float32; activations have half the bytes under autocast, though some
+    layers keep float32 (LayerNorm: a transformer takes a sixth more). Gradients of activations come and go during the
+    backward pass, and cuDNN wants room to work: a tenth.
+    """
+    number = 2 if recipe.precision in ("bf16", "fp16") else FLOAT
+    pixels = 3 * recipe.input.train_size**2
+    batch = recipe.micro_batch * (1.1 * number * network.saved + (FLOAT + 2) * pixels)  # float, and two in bytes ahead
+    kept = (2 if recipe.ema.decay else 1) * network.state_bytes
+    return int(batch), kept + FLOAT * network.parameters * (1 + copies(recipe.optimizer))
 
 
 def gradient_bytes(network: Network, recipe: Recipe) -> int:

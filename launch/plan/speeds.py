@@ -21,31 +21,61 @@ class Gpu:
     """By precision, images/s of one GPU that trains ResNet-50 at 224 pixels, and its batch size."""
     link_gb_s: float
     """Line rate to the other GPUs of its node, GB/s each way."""
+    memory_gb: int
     source: str
 
 
+# MLPerf Training, ResNet-50 by MXNet, images/s in logs of one node. Round 3.0, May 2023: Dell XE9680 with eight A100
+# (28,640) or H100 (56,089). Round 4.0, April 2024: NVIDIA's nodes of eight H100 (57,260) or H200 (63,540), Dell R760xa
+# with four L40S (8,737)
+_H100 = 56_089 / 28_640
+_H200, _L40S = _H100 * 63_540 / 57_260, _H100 * 8_737 / 4 / (57_260 / 8)
+# Lambda, "RTX 4090 vs RTX 3090 Deep Learning Benchmark", 2022: ResNet-50 in FP16, PyTorch
+_RTX4090 = 379 / 236
+
 _DLE = "NVIDIA DeepLearningExamples, PyTorch/Classification/ConvNets/resnet50v1.5, container 21.03"
+
+
+def _estimated(rate: float, batch: int, link_gb_s: float, memory_gb: int, words: str) -> Gpu:
+    """A GPU of which no rate in PyTorch is published: that of another, by the ratio of the two in one other program."""
+    return Gpu(
+        resnet50={"bf16": (rate, batch), "fp16": (rate, batch)},
+        link_gb_s=link_gb_s,
+        memory_gb=memory_gb,
+        source=f"estimated: {words}",
+    )
+
 
 GPUS: Mapping[GpuName, Gpu] = {
     "a100": Gpu(
         resnet50={"bf16": (2470, 256), "fp16": (2470, 256), "tf32": (938, 256)},
         link_gb_s=300,  # NVLink 3
+        memory_gb=80,
         source=f"{_DLE}, DGX A100 80GB, AMP or TF32",
     ),
     "v100": Gpu(
         resnet50={"fp16": (1200, 256), "fp32": (367, 112)},
         link_gb_s=150,  # NVLink 2
+        memory_gb=16,
         source=f"{_DLE}, DGX-1 16GB, AMP or FP32",
     ),
     "p100": Gpu(
         resnet50={"fp32": (218, 64)},
         link_gb_s=80,  # NVLink 1
+        memory_gb=16,
         source="tensorflow.org/performance/benchmarks, May 2017, DGX-1, real data",
     ),
     "rtx3090": Gpu(
         resnet50={"bf16": (1218, 512), "fp16": (1218, 512)},
         link_gb_s=32,  # PCIe 4.0 x16
+        memory_gb=24,
         source="timm, results/benchmark-train-amp-nhwc-pt112-cu113-rtx3090.csv, without loader",
+    ),
+    "h100": _estimated(2470 * _H100, 256, 450, 80, f"an A100's 2,470 times {_H100:.2f}, as in MLPerf Training 3.0"),
+    "h200": _estimated(2470 * _H200, 256, 450, 141, f"an A100's 2,470 times {_H200:.2f}, as in MLPerf Training 4.0"),
+    "l40s": _estimated(2470 * _L40S, 256, 32, 48, f"an A100's 2,470 times {_L40S:.2f}, as in MLPerf Training 4.0"),
+    "rtx4090": _estimated(
+        1218 * _RTX4090, 512, 32, 24, f"an RTX 3090's 1,218 times {_RTX4090:.2f}, as Lambda measured"
     ),
 }
 
@@ -171,7 +201,7 @@ def rate(gpu: GpuName, recipe: Recipe, network: Network) -> tuple[float, str]:
     like = sibling(recipe.model.name)
     measured, flops = _RTX3090[like]
     ratio, share = measured / _RTX3090["resnet50"][0], network.multiply_adds / flops
-    words = [f"ResNet-50's {base:,g} on {gpu} ({GPUS[gpu].source})"]
+    words = [f"ResNet-50's {base:,.0f} on {gpu} ({GPUS[gpu].source})"]
     if like != "resnet50":
         words.append(f"times {ratio:.2f}, {like}'s on timm's RTX 3090")
     if abs(share - 1) > 0.01:

@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from models import registry
 from models.config import ModelConfig
 from models.layers import BlurPool
-from models.trace import multiply_adds, parameter_count, skeleton, trace
+from models.trace import multiply_adds, parameter_count, saved_for_backward, skeleton, trace
 
 # Exact: torchvision's metadata states them to a thousandth of a billion (num_params, _ops), resnet20 is by hand.
 COUNTS = {
@@ -98,3 +98,12 @@ def test_tracing_leaves_the_network_as_it_was() -> None:
 def test_a_network_that_computes_with_tensors_while_it_is_built_has_a_skeleton_too() -> None:
     network = skeleton(ModelConfig(name="torchvision/regnet_x_400mf"))
     assert all(weight.is_meta for weight in network.parameters())
+
+
+def test_what_a_backward_pass_needs_of_an_image_is_counted_without_the_weights() -> None:
+    # the convolution keeps its input, BatchNorm that output, ReLU its own; mean and deviation of four
+    # channels are shared by two images
+    layers = [nn.Conv2d(3, 4, 3, padding=1, bias=False), nn.BatchNorm2d(4), nn.ReLU(inplace=True)]
+    network = nn.Sequential(*layers).to("meta").eval()
+    assert saved_for_backward(network, 8) == 64 * (3 + 4 + 4) + 4
+    assert not network.training

@@ -4,7 +4,7 @@ from typing import Any
 import pytest
 import torch
 
-from launch.plan.network_size import Network, checkpoint_bytes, copies, gradient_bytes, weigh
+from launch.plan.network_size import Network, checkpoint_bytes, copies, gradient_bytes, memory_bytes, weigh
 from models.config import ModelConfig
 from trainer.checkpoint import files, store
 from trainer.engine import build
@@ -18,7 +18,7 @@ from trainer.optim.config import (
     RmspropTfConfig,
     SgdConfig,
 )
-from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.config import Precision, Recipe, SiteConfig
 from trainer.runtime import Runtime
 from trainer.world import World
 
@@ -31,6 +31,16 @@ KINDS: list[tuple[AnyOptimizer, int]] = [
     (RmspropTfConfig(), 2),
     (RmspropTfConfig(momentum=0.0), 1),
 ]
+
+
+# NVIDIA's DeepLearningExamples train ResNet-50 on V100s of 16 GB with 256 images in AMP and 112 in FP32
+@pytest.mark.parametrize(("precision", "most"), [("fp16", 256), ("fp32", 112)])
+def test_what_is_known_to_fit_into_16_gigabytes_does(precision: Precision, most: int) -> None:
+    def needed(images: int) -> float:
+        recipe = Recipe(precision=precision, micro_batch=images)
+        return sum(memory_bytes(weigh(recipe.model, 224), recipe)) / 1e9 + 1
+
+    assert needed(most) < 16 < needed(2 * most)
 
 
 def stepped(recipe: Recipe) -> TrainState:
@@ -55,6 +65,7 @@ def test_a_network_is_counted_as_its_builders_count_it() -> None:
         statistics=9_600,
         state_bytes=4 * (11_689_512 + 9_600) + 8 * 20,
         multiply_adds=1_814_073_344,
+        saved=5_549_760,
     )
 
 
@@ -86,6 +97,6 @@ def test_the_size_is_that_of_a_real_checkpoint(tmp_path: Path, world_size: int) 
 
 
 def test_gradients_are_float32_unless_compressed() -> None:
-    network = Network(parameters=1000, statistics=0, state_bytes=0, multiply_adds=0)
+    network = Network(parameters=1000, statistics=0, state_bytes=0, multiply_adds=0, saved=0)
     assert gradient_bytes(network, Recipe()) == 4000
     assert gradient_bytes(network, Recipe(gradient_compression="fp16")) == 2000
