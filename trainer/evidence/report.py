@@ -130,9 +130,8 @@ def _published(account: Account, targets: Sequence[Target]) -> str | None:
         )
         for target in targets
     ]
-    name, tolerance = account.named.name, targets[0].tolerance
-    aim = f"The recipe {name} aims at the first; a run reproduces it from {tolerance:.2f} points below it on."
-    return section("Published figures", table(head, rows), plain(aim))
+    aim = f"aims at the first; a run reproduces it from {targets[0].tolerance:.2f} points below it on."
+    return section("Published figures", table(head, rows), plain(f"The recipe {account.named.name} {aim}"))
 
 
 def _evaluations(account: Account) -> str | None:
