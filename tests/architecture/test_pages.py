@@ -54,6 +54,13 @@ def test_every_relative_link_leads_somewhere(page: Path) -> None:
     assert lost == []
 
 
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_tables_have_as_many_columns_as_their_heads(page: Path) -> None:
+    """GitHub shows others as text."""
+    rules = re.findall(r"^(\|.*\|)\n(\|(?: *:?-+:? *\|)+)$", page.read_text(), re.MULTILINE)
+    assert [head for head, rule in rules if len(re.findall(r"(?<!\\)\|", head)) != rule.count("|")] == []
+
+
 def test_the_readme_can_be_read_in_ten_minutes() -> None:
     assert len(README.splitlines()) <= 300
 

@@ -48,7 +48,7 @@ NETWORKS = {
     "swin_t": ModelConfig(name="timm/swin_tiny_patch4_window7_224", num_classes=CLASSES, img_size=SIDE, options=SWIN),
     "convnext_t": CONVNEXT,
     "vit_s16_90": VIT,
-    "deit3_s": replace(VIT, options=("init_values=1e-6", "no_embed_class=True")),
+    "deit3_s": replace(VIT, options=("no_embed_class=True",)),
     **dict.fromkeys(("resnet50_a1", "resnet50_a2", "resnet50_a3"), CONVNEXT),
 }
 # of a run of as many epochs as the recipe has, four steps each: in the warm-up, at its end, later, and the last

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 import pytest
 
 from models import registry
+from models.config import arguments
 from trainer.evidence.targets import TARGETS
 from trainer.recipe import recipes
 from trainer.recipe.checks import recipe_problems
@@ -327,3 +328,10 @@ def test_weights_are_decayed_as_the_source_says(name: str) -> None:
     optimizer = recipes.load(name).optimizer
     found = (optimizer.name, optimizer.weight_decay, optimizer.decay_norm_and_bias)
     assert found == DECAYS.get(name, USUAL_DECAY)
+
+
+def test_what_is_added_to_an_image_is_scaled_at_first_as_in_the_source() -> None:
+    """timm's own DeiT III, which only takes trained weights, begins at 1e-6."""
+    given = {name: arguments(recipes.load(name).model.options or ()) for name in ("deit3_s", "convnext_t")}
+    assert given["deit3_s"]["init_values"] == 1e-4  # facebookresearch/deit, models_v2.py: vit_models, init_scale
+    assert given["convnext_t"]["ls_init_value"] == 1e-6  # ConvNeXt, main.py: --layer_scale_init_value
