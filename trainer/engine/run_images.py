@@ -94,9 +94,10 @@ def hashed(context: RunContext, images: Images) -> Images | None:
 
 
 def _hashed(context: RunContext, split: str, images: Manifest) -> Manifest:
-    if images.hashed:
-        return images
     file, stored = context.run.manifest(split), hashing.progress_file(context.run.manifest(split))
+    if images.hashed:
+        stored.unlink(missing_ok=True)  # of a process that was killed before it did
+        return images
     with counting(f"hashing the images of {images.root}", "images") as show:
         done = hashing.hashed(images, stored, cores(), lambda *counts: context.stop.check() or show(*counts))
     lost = len(done) - int(done.hashes.any(1).sum())
