@@ -38,9 +38,9 @@ def build(config: ModelConfig) -> nn.Module:
     package, _, name = config.name.partition("/")
     try:
         return (_timm if package == "timm" else _torchvision)(name, config)
-    except (TypeError, RuntimeError, ValueError, AssertionError, LookupError, AttributeError) as error:
-        settings = ", ".join(registry.options(config)) or "no options"
-        raise ValueError(f"model.name: {package} cannot build {name!r} with {settings}: {error}") from error
+    except Exception as error:  # of any kind: the value of an option may be anything
+        given, why = ", ".join(registry.options(config)) or "no options", str(error) or repr(error)
+        raise ValueError(f"model.name: {package} cannot build {name!r} with {given}: {why}") from error
 
 
 def image_size(name: str) -> int:

@@ -219,6 +219,6 @@ def _refusal(network: "nn.Module", batch: int, size: int) -> str | None:
         network(torch.empty(batch, 3, size, size, device="meta"))
     except NotImplementedError:  # an operation that cannot be tried without data
         return None
-    except (RuntimeError, ValueError, AssertionError, IndexError) as error:
-        return str(error).splitlines()[0]
+    except Exception as error:  # of any kind: model.options may be anything
+        return str(error).partition("\n")[0] or type(error).__name__
     return None

@@ -203,6 +203,20 @@ def test_sizes_that_a_network_cannot_take_are_found_without_data(
         assert problem.startswith(begin)
 
 
+@pytest.mark.parametrize(
+    ("name", "option", "expected"),
+    [
+        ("vit", "patch_size=0", "model.name: timm cannot build 'test_vit' with options: integer division or modulo"),
+        ("vit", "weight_init=x", "model.name: timm cannot build 'test_vit' with options: AssertionError()"),
+        ("resnet", "layers=(1, 1, 1)", "input.train_size: timm/test_resnet cannot train on micro-batches of 12 of 160"),
+    ],
+)
+def test_options_by_which_timm_fails_in_any_way_are_refused(name: str, option: str, expected: str) -> None:
+    model = ModelConfig(name=f"timm/test_{name}", num_classes=4, options=(option,))
+    found = preflight.size_problems(replace(RECIPE, model=model, input=InputConfig(train_size=160, eval_crop=160)))
+    assert found[0].startswith(expected)
+
+
 @pytest.mark.parametrize(("compiler", "problem"), [("nothing", "compile: torch.compile needs a C"), ("off", None)])
 def test_what_the_device_lacks_is_said_before_the_run(
     compiler: str, problem: str | None, monkeypatch: pytest.MonkeyPatch

@@ -1,5 +1,6 @@
 """Optimizers, and which weights they decay."""
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -39,14 +40,28 @@ def build_optimizer(model: nn.Module, config: AnyOptimizer) -> Optimizer:
 
 
 def problems(model: nn.Module, config: AnyOptimizer) -> list[str]:
-    """Why an optimizer that is given by its name in timm cannot be built; `model` may be on the meta device."""
+    """Why timm's optimizer of some name cannot be built, or fails at a step; `model` may be on the meta device."""
     if not isinstance(config, TimmConfig):
         return []
     try:
-        build_optimizer(model, config)
-    except (ValueError, TypeError, AssertionError, ImportError) as error:
-        return [f"optimizer.method: timm cannot build {config.method} so: {str(error).splitlines()[0]}"]
+        if type(build_optimizer(model, config)).__module__.startswith(("timm.", "torch.")):  # others need a GPU
+            _try_steps(config)
+    except Exception as error:  # of any kind, as the value of an option may be anything
+        reason = str(error).partition("\n")[0] or type(error).__name__
+        return [f"optimizer.method: timm cannot build {config.method} so: {reason}"]
     return []
+
+
+def _try_steps(config: TimmConfig) -> None:
+    """Two, as ADOPT's first only begins; on the CPU, for which `capturable` is not made; 8 x 8 is enough for Muon."""
+    weights = [nn.Parameter(torch.ones(8, 8)), nn.Parameter(torch.ones(8))]
+    options = tuple(one for one in config.options or () if "capturable" not in one)
+    optimizer = _named([{"params": weights}], replace(config, options=options))
+    for weight in weights:
+        weight.grad = torch.ones_like(weight)
+    with torch.compiler.set_stance("force_eager"):
+        optimizer.step()
+        optimizer.step()
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:

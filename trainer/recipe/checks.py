@@ -208,6 +208,8 @@ def _input_problems(config: InputConfig) -> list[str]:
         problems.append(
             f"input.augment.randaugment_magnitude: {magnitude}, but that of randaugment_timm is at most {TIMM_HIGHEST}"
         )
+    if config.crop == "padded" and config.interpolation != "bilinear" and config.augment.policy != "randaugment_timm":
+        problems.append("input.interpolation: has no effect with input.crop: padded")
     smallest = "start_size" if config.start_size else "train_size"
     if config.crop != "resized" and config.crop_padding >= (side := getattr(config, smallest)):
         problems.append(f"input.crop_padding: {config.crop_padding} must be less than input.{smallest}: {side}")

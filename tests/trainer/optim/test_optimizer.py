@@ -200,6 +200,11 @@ def test_timm_s_optimizers_do_what_timm_s_factory_makes_them_do(method: str) -> 
         ("lion", ("fallback_list=head",), "timm cannot build lion so: no argument fallback_list; it takes betas, "),
         ("lion", ("lr=1",), "timm cannot build lion so: no argument lr; it takes betas, "),
         ("lion", ("betas=(2, 0.98)",), "timm cannot build lion so: Invalid beta parameter at index 0: 2"),
+        ("lion", ("betas=(0.9,)",), "timm cannot build lion so: tuple index out of range"),
+        ("lion", ("betas=(0.9, 0.98, 0.9)",), "timm cannot build lion so: too many values to unpack"),  # at a step
+        ("muon", ("ns_steps=x",), "timm cannot build muon so: '<=' not supported"),  # of a large matrix
+        ("adopt", ("clip_exp=x",), "timm cannot build adopt so: unsupported operand"),  # at the second step
+        ("nadamw", ("capturable=True",), None),  # on a GPU
         ("adahessian", None, "timm cannot build adahessian so: needs second derivatives"),
         ("bnbadam", None, "timm cannot build bnbadam so: CUDA required"),
     ],

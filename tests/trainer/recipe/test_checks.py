@@ -170,6 +170,10 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
             "input.augment.erasing_fill: has no effect without input.augment.erasing",
         ),
         (
+            Recipe(input=InputConfig(crop="padded", interpolation="bicubic")),
+            "input.interpolation: has no effect with input.crop: padded",
+        ),
+        (
             Recipe(input=InputConfig(augment=AugmentConfig(policy="randaugment", randaugment_std=0.5))),
             "input.augment.randaugment_std: has no effect without input.augment.policy: randaugment_timm",
         ),
