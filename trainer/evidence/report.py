@@ -104,7 +104,7 @@ def _result(account: Account) -> str | None:
 def _provenance(account: Account) -> str:
     commits = dict.fromkeys(r["commit"] for r in account.history.of_kind("start") if r.get("commit"))
     commit = (account.accuracy and account.accuracy.commit) or ", ".join(commits)
-    unknown, init = dict.fromkeys(account.images.splits, "incomplete: not all are hashed yet"), account.recipe.init
+    unknown, init = dict.fromkeys(account.images.splits, "incomplete: not all are hashed"), account.recipe.init
     hashes = {split: account.sha256(split) or unknown.get(split) for split in SPLITS}
     rows: list[tuple[str, str | None]] = [
         ("nearest named recipe", account.named.name if account.named else None),

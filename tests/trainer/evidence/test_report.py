@@ -123,7 +123,7 @@ def test_left_out_images_are_named_the_first_twenty(tmp_path: Path) -> None:
     replace(images, broken=broken[:3]).save(run.manifest("val"))
     text = text_of(run)
     assert "| training images | 10; 19 broken are left out |" in text
-    assert "| training images (SHA-256) | `incomplete: not all are hashed yet` |" in text
+    assert "| training images (SHA-256) | `incomplete: not all are hashed` |" in text
     assert r"| train | `a/18.JPEG` | truncated \| cut |" in text
     assert text.count("truncated") == 20
     assert "and 2 more" in text
