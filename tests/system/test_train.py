@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 from contextlib import closing
@@ -141,5 +142,9 @@ def test_a_signal_before_the_first_step_leaves_nothing_half_done(images: Path, w
 
 @pytest.mark.parametrize("flags", [("--precision", "bf16"), ("--no-channels-last", "--loss.label-smoothing", "0.1")])
 def test_recipes_of_other_precision_layout_and_loss_train(images: Path, tmp_path: Path, flags: tuple[str, ...]) -> None:
-    train(images, tmp_path, *flags, "--epochs", "2")
+    output = train(images, tmp_path, *flags, "--epochs", "2", launcher="showing imports")
     assert [record["epoch"] for record in records(tmp_path) if record["kind"] == "eval"] == [1, 2]
+    imported = re.findall(r"^import time:.*\| +(\S+)$", output, re.MULTILINE)
+    assert "torch" in imported
+    # a second or more each: PyTorch's compiler, what it loads, and networks of others
+    assert not {"torch._dynamo", "sympy", "torchvision", "timm"} & {*imported}
