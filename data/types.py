@@ -76,6 +76,8 @@ class Batch:
     """Images that broke since the manifest was made: replaced in training, not valid in evaluation."""
     refusals: int = 0
     """How often DALI could not decode the batch and was started again."""
+    noise: Tensor | None = None
+    """(N, 5) int64, on the host: rectangles that become noise after normalisation, see `data.plan.policies.noise`."""
 
 
 class Loader(Protocol):

@@ -12,7 +12,7 @@ from data.durable import opened
 from data.schema import NewerSchemaError
 from launch.submission import DamagedRecordError
 from trainer.checkpoint import files
-from trainer.exits import BAD_INPUT, FAILED
+from trainer.exits import ABORTED, BAD_INPUT, FAILED
 
 SCHEMA = 1
 
@@ -122,7 +122,8 @@ def verdict(
     ended = replace(history[-1], end=End(code=code, step=step, then="stopped", why="", time=time.time()))
     if problem := stuck([*history[:-1], ended], step, limit):
         return "stopped", problem + (f"; the last: {said}" if said else "")
-    return "again", f"{meaning(code)}; goes on from step {step:,}"
+    why = f"{meaning(code)} ({said})" if code == ABORTED and said else meaning(code)
+    return "again", f"{why}; goes on from step {step:,}"
 
 
 def stuck(history: list[Attempt], step: int, limit: int) -> str | None:

@@ -156,4 +156,4 @@ def _packaged(package: str, name: str) -> tuple[Stored, Mapping[str, Any]]:
         name=said["architecture"] if ":" in name else name.partition(".")[0],  # ours of this name is the same network
         num_classes=len(state.get(f"{fitting.classifiers(network)[0]}.weight", ())),  # an encoder's are none
     )
-    return (state, Origin(model=model, classes=published.classes, input=known)), known
+    return (state, Origin(model=model, classes=published.classes, input=known)), known_input(known, name)

@@ -1,6 +1,7 @@
 """This process among the others, and its device: the only module that uses accelerate and torch.distributed."""
 
 import os
+import re
 import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -28,7 +29,7 @@ _AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def lost_contact(error: RuntimeError) -> bool:
     """Whether the error means that another process, or the way to it, is gone."""
-    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
+    return isinstance(error, dist.DistError) or bool(re.search("gloo/transport|caused pair closure", str(error)))
 
 
 def may_hang() -> bool:
@@ -78,6 +79,7 @@ class Runtime:
         self._deterministic = deterministic
         self._autocast = _AUTOCAST.get(precision)
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")  # a no-op for the others
+        self.begun = 0  # collectives of the two kinds that a run's ranks wait in
 
     @property
     def shard(self) -> Shard:
@@ -135,10 +137,8 @@ class Runtime:
         return wrapped
 
     def seed(self, seed: int) -> None:
-        """Seed this device's generator, from which dropout and the like draw.
-
-        torch.manual_seed visits every kind of device, which costs a small network 5 % of its step.
-        """
+        """Seed this device's generator, from which dropout and the like draw."""
+        # torch.manual_seed visits every kind of device, which costs a small network 5 % of its step
         torch.default_generator.manual_seed(seed)
         if self.device.type == "cuda":
             torch.cuda.manual_seed(seed)
@@ -159,6 +159,7 @@ class Runtime:
     def sum(self, tensor: Tensor) -> Tensor:
         """A copy of the tensor, summed over all processes (collective)."""
         total = tensor.clone()
+        self.begun += 1
         if self.world.world_size > 1:
             dist.all_reduce(total)
         return total
@@ -178,6 +179,7 @@ class Runtime:
         """
         if self.world.world_size == 1:
             return lambda: tuple(flag() for flag in flags)
+        self.begun += 1
         votes = torch.tensor([flag() for flag in flags], dtype=torch.int32)
         asked = dist.all_reduce(votes, dist.ReduceOp.MAX, async_op=True)
 
@@ -234,8 +236,7 @@ class Runtime:
         return store
 
     def _join(self, store: Store) -> None:
-        line = rendezvous.choose_interface(self.world)
-        if line and self.world.local_rank == 0:
+        if (line := rendezvous.choose_interface(self.world)) and self.world.local_rank == 0:
             sys.stderr.write(f"{line}\n")
         on_gpu = self.device.type == "cuda"
         dist.init_process_group(

@@ -60,7 +60,9 @@ def known_input(settings: Mapping[str, Any], text: str) -> dict[str, Any]:
         InvalidConfigError: A value is of another type, or out of its range; `text` names the file.
     """
     ours = {one.name for one in fields(InputConfig)}
-    theirs = {name: value for name, value in settings.items() if name in ours}
+    evaluated = {"interpolation": "eval_interpolation"}  # theirs is that of the evaluation
+    theirs = {evaluated.get(name, name): value for name, value in settings.items()}
+    theirs = {name: value for name, value in theirs.items() if name in ours}
     try:
         decoded = decode(InputConfig, theirs)
     except InvalidConfigError as error:
@@ -187,7 +189,7 @@ def untrained(init: InitConfig) -> InitConfig:
 
 def changes(ours: InputConfig, theirs: Mapping[str, Any], keep: Collection[str] = ()) -> dict[str, Any]:
     """The weights' settings for what `ours` leaves at its defaults and `keep` does not name."""
-    groups = [("mean",), ("std",), SIZES]
+    groups = [("mean",), ("std",), SIZES, ("eval_interpolation",)]
     states = {
         name for group in groups for name in group if name in keep or getattr(ours, name) != getattr(_USUAL, name)
     }

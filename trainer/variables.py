@@ -8,6 +8,7 @@ import os
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from data.names import shown
 from trainer.recipe.config import Recipe
@@ -69,6 +70,20 @@ def of_numbers(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
         for name, value in sorted(environment.items())
         if _NUMBERS.fullmatch(name) and not _NO_NUMBERS.search(name)
     }
+
+
+def record_collectives(run: Path) -> None:
+    """Let NCCL keep its newest collectives in memory, and write them to the run directory after a timeout.
+
+    Variables that the user has set apply, by their older names too.
+    """
+    for name, other, value in (
+        ("TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_TRACE_BUFFER_SIZE", "2000"),
+        ("TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE", f"{run.absolute()}/nccl-trace-rank"),
+        ("TORCH_NCCL_DUMP_ON_TIMEOUT", "TORCH_FR_DUMP_ON_TIMEOUT", "1"),
+    ):
+        if other not in os.environ:
+            os.environ.setdefault(name, value)
 
 
 def _asked(recipe: Recipe, environment: Mapping[str, str]) -> list[str]:

@@ -112,7 +112,7 @@ class Manifest:
 
     def contents(self) -> Contents:
         """Its usable images; no class counts as empty where images are broken, as these may be the class's."""
-        used = set[int]() if self.broken else set(np.unique(self.targets).tolist())
+        used = set[int]() if self.broken else set(np.flatnonzero(np.bincount(self.targets)).tolist())
         empty = [name for target, name in enumerate(self.classes) if target not in used and not self.broken]
         return Contents(self.root, self.classes, empty, len(self))
 
@@ -178,7 +178,9 @@ def load(file: Path, root: Path) -> Manifest:
                 rule=str(stored["rule"]) if "rule" in stored else "",  # 0.1.0 knew no other layout
                 broken=tuple(BrokenImage(str(name), str(reason)) for name, reason in stored["broken"]),
                 **{name: tuple(map(str, stored[name].tolist())) for name in TEXTS},
-                **{name: stored[name].astype(dtype, casting="same_kind") for name, dtype in COLUMNS.items()},
+                **{
+                    name: stored[name].astype(dtype, casting="same_kind", copy=False) for name, dtype in COLUMNS.items()
+                },
             )
         _check_numbers(images)
         _check_names(images)
@@ -220,7 +222,8 @@ def _check_names(images: Manifest) -> None:
         raise ValueError("ends do not rise")
     begun = np.flatnonzero(starts < images.ends)
     os.fsencode("".join(images.classes))
-    dots = [match.start() for match in re.finditer(rb"\.\.|\0", images.names.tobytes())]
+    # two searches: one for both takes six times as long, which is seconds of 14 million names
+    dots = [*(match.start() for match in re.finditer(rb"\.\.", images.names.data)), *np.flatnonzero(images.names == 0)]
     suspects = {*np.searchsorted(images.ends, dots, "right"), *begun[images.names[starts[begun]] == ord("/")]}
     for name in (*images.archives, *images.folders, *(images.name(int(row)) for row in suspects)):
         if name.startswith("/") or ".." in name.split("/") or "\0" in name:

@@ -157,8 +157,8 @@ class DaliStream:
         manifest, indices = self._images.manifest, samples.indices
         columns = regions(samples, manifest.widths[indices], manifest.heights[indices])
         columns.blank([row for row, read in enumerate(rows) if read.ready is not None], BLANK_SIDE)
-        side = np.full(len(rows), samples.side, np.float32)
-        return [read.encoded for read in rows], *columns.columns(padded=self._plan.padded), side
+        side, cubic = np.full(len(rows), samples.side, np.float32), samples.cubic.astype(np.int32)
+        return [read.encoded for read in rows], *columns.columns(padded=self._plan.padded), side, cubic
 
     def _read(self, work: _Work, share: slice) -> list[_Row]:
         last = Resized()
@@ -238,4 +238,4 @@ class DaliStream:
 
 def _only_pillow(samples: Samples, row: int) -> bool:
     """Whether DALI's pixels would differ where every one must be right."""
-    return samples.exact and (samples.interpolation == "bicubic" or at_border(samples, row))
+    return samples.exact and (samples.cubic[row] or at_border(samples, row))

@@ -33,7 +33,7 @@ def pipeline(source: Callable[[], Any], batch: int, threads: int, *, gpu: int | 
 
     Args:
         source: Returns, for one batch, the encoded images, the columns of `Regions` in `data.load.regions` (those of
-            the padding only with `padded`) and the sides of the output.
+            the padding only with `padded`), the sides of the output, and 1 for those resized by a cubic filter.
         batch: Most images in a batch.
         threads: Of the CPU; with a GPU at most `GPU_THREADS` are used.
         gpu: Number of the GPU that decodes and resizes, or None.
@@ -43,12 +43,12 @@ def pipeline(source: Callable[[], Any], batch: int, threads: int, *, gpu: int | 
     graph = Pipeline(batch, workers, gpu, prefetch_queue_depth=QUEUE)
     with graph:
         whole = 4 if padded else 2  # columns of whole pixels
-        encoded, start, shape, *padding, low, high, side = fn.external_source(
+        encoded, start, shape, *padding, low, high, side, cubic = fn.external_source(
             source=source,
-            num_outputs=whole + 4,
+            num_outputs=whole + 5,
             batch=True,
-            ndim=[*[1] * (whole + 3), 0],
-            dtype=[types.UINT8, *[types.INT32] * whole, *[types.FLOAT] * 3],
+            ndim=[*[1] * (whole + 3), 0, 0],
+            dtype=[types.UINT8, *[types.INT32] * whole, *[types.FLOAT] * 3, types.INT32],
         )
         # by default DALI rotates images by their EXIF orientation, unlike Pillow and torchvision; the regions are those
         # of the stored image
@@ -66,9 +66,9 @@ def pipeline(source: Callable[[], Any], batch: int, threads: int, *, gpu: int | 
                 images, start=padding[0], shape=padding[1], axes=[0, 1], out_of_bounds_policy="pad", fill_values=0
             )
         size = fn.stack(side, side)
-        images = fn.resize(
-            images, size=size, roi_start=low, roi_end=high, interp_type=types.INTERP_LINEAR, antialias=True
-        )
+        linear, other = (int(kind) for kind in (types.INTERP_LINEAR, types.INTERP_CUBIC))
+        kind = fn.cast(linear + (other - linear) * cubic, dtype=types.INTERP_TYPE)
+        images = fn.resize(images, size=size, roi_start=low, roi_end=high, interp_type=kind, antialias=True)
         graph.set_outputs(images)
     graph.build()
     return graph

@@ -50,7 +50,8 @@ def regions(samples: Samples, widths: Ints, heights: Ints) -> Regions:
     window = samples.windows[:, 2:]
     scale = window / samples.sizes
     low, high = samples.corners * scale, (samples.corners + samples.side) * scale  # in the window
-    reach = np.maximum(scale, 1) + 1  # radius of a bilinear filter with antialias, and a pixel for rounding
+    radius = np.where(samples.cubic, 2, 1)[:, None]
+    reach = radius * np.maximum(scale, 1) + 1  # of a filter with antialias, and a pixel for rounding
     first = np.clip(np.floor(low - reach), 0, window - 1).astype(np.int64)
     end = np.clip(np.ceil(high + reach), first + 1, window).astype(np.int64)
     needed = np.concatenate([samples.windows[:, :2] + first, end - first], axis=1)

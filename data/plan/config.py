@@ -34,7 +34,10 @@ class AugmentConfig:
     color_jitter: tuple[float, float, float, float] = field(default=(0.0, 0.0, 0.0, 0.0), metadata={"min": 0, "max": 1})
     """Greatest change of brightness, contrast, saturation and hue; the hue's is at most 0.5."""
     erasing: float = field(default=0.0, metadata={"min": 0, "max": 1})
-    """Probability that a rectangle is replaced by the mean colour (1708.04896)."""
+    """Probability that a rectangle is replaced (1708.04896)."""
+    erasing_fill: Literal["mean", "noise"] = "mean"
+    """mean: one colour, as torchvision's RandomErasing; noise: a normal number a channel after normalisation, as timm's
+    with mode pixel."""
     repeats: int = field(default=1, metadata={"min": 1, "max": 16})
     """Times an image is used in a row, each time with another crop; epochs keep their length (1901.09335)."""
 
@@ -55,12 +58,16 @@ class InputConfig:
     """Black pixels on each side before a padded crop (1512.03385, section 4.2)."""
     crop_area: tuple[float, float] = field(default=(0.08, 1.0), metadata={"above": 0, "max": 1})
     """Least and greatest share of the image that a random crop takes (1409.4842, section 6)."""
+    interpolation: Literal["bilinear", "bicubic", "random"] = "bilinear"
+    """Filter that resizes training crops, with antialias; random: for each image one or the other, as timm does."""
     flip: float = field(default=0.5, metadata={"min": 0, "max": 1})
     """Probability of a horizontal flip in training."""
     eval_resize: int = field(default=256, metadata={"min": 8, "max": 2048})
     """Shorter side after the resize in evaluation, pixels."""
     eval_crop: int = field(default=224, metadata={"min": 8, "max": 2048})
     """Side of the central crop that is evaluated, pixels."""
+    eval_interpolation: Interpolation = "bilinear"
+    """Filter that resizes images in evaluation, with antialias."""
     mean: tuple[float, float, float] = field(default=(0.485, 0.456, 0.406), metadata={"min": 0, "max": 1})
     """Mean of each channel (R, G, B), subtracted from pixels scaled to [0, 1]; ImageNet's by default."""
     std: tuple[float, float, float] = field(default=(0.229, 0.224, 0.225), metadata={"above": 0, "max": 1})
@@ -91,4 +98,4 @@ class EvalViews:
     @classmethod
     def of(cls, config: InputConfig) -> "EvalViews":
         """The views of an evaluation during training."""
-        return cls(side=config.eval_crop, resize=config.eval_resize)
+        return cls(side=config.eval_crop, resize=config.eval_resize, interpolation=config.eval_interpolation)

@@ -9,7 +9,8 @@ from data.plan.draws import Floats, Ints
 
 TRIES = 10  # torchvision's RandomResizedCrop tries as often before it takes the centre
 RATIO = (3 / 4, 4 / 3)  # width : height of a crop (1409.4842, section 6)
-DRAWS = 24  # for each image: 2 for each try, 2 for the corner, 1 for the flip; a multiple of Philox's block of 4
+DRAWS = 24  # for each image: 2 a try, 2 for the corner, the interpolation, the flip; a multiple of Philox's block of 4
+CUBIC = 2 * TRIES + 2  # column of the interpolation
 
 
 def resized(draws: Floats, widths: Ints, heights: Ints, area: tuple[float, float]) -> Ints:

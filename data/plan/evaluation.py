@@ -75,13 +75,14 @@ class EvalPlan:
             sizes=sizes,
             corners=self._corners(sizes),
             side=self.views.side,
+            cubic=np.full(len(indices), self.views.interpolation == "bicubic"),
             flips=np.zeros(len(indices), bool),
             valid=valid,
             draws=np.zeros((len(indices), crops.DRAWS)),
             choices=None,
+            noise=None,
             mixing=np.zeros(MIX_DRAWS),
             exact=True,
-            interpolation=self.views.interpolation,
         )
 
     def _sizes(self, widths: Ints, heights: Ints) -> Ints:

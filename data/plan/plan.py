@@ -5,6 +5,7 @@ There is no state: a run continues at any position, on any number of processes, 
 
 import math
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,6 +17,8 @@ from data.plan.draws import Floats, Ints, Stream, order, uniforms
 from data.plan.samples import MIX_DRAWS, Samples
 from data.types import Shard
 
+CUBIC_SHARE = {"bilinear": 0.0, "random": 0.5, "bicubic": 1.0}
+EARLY = 256  # batches before the end of an epoch: half a second or more, in which ten million images are shuffled
 GROWTH = 32  # pixels by which the training size grows at a time: the stride of most networks
 
 
@@ -81,12 +84,17 @@ class TrainPlan:
         return epochs * whole + rest * self.global_batch
 
     def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
-        """The batches of this process from there on, without end."""
-        while True:
-            shuffled = order(self.seed, epoch, len(self.manifest))
-            for batch in range(first_batch, self.batches_per_epoch):
-                yield self._batch(epoch, batch, shuffled)
-            epoch, first_batch = epoch + 1, 0
+        """The batches of this process from there on, without end; near its end a thread shuffles the next epoch."""
+        shuffled, last = order(self.seed, epoch, len(self.manifest)), self.batches_per_epoch
+        with ThreadPoolExecutor(1) as pool:
+            while True:
+                shuffling, early = None, max(first_batch, last - EARLY)
+                for batch in range(first_batch, last):
+                    if batch == early:  # not before: until it is needed, a shuffled epoch only takes memory
+                        shuffling = pool.submit(order, self.seed, epoch + 1, len(self.manifest))
+                    yield self._batch(epoch, batch, shuffled)
+                epoch, first_batch = epoch + 1, 0
+                shuffled = shuffling.result() if shuffling else order(self.seed, epoch, len(self.manifest))
 
     def replaced(self, samples: Samples, row: int, index: int) -> Samples:
         """The same batch with another image in a row, cropped by the same draws."""
@@ -111,10 +119,12 @@ class TrainPlan:
             sizes=np.full((len(indices), 2), side),
             corners=np.zeros((len(indices), 2), np.int64),
             side=side,
+            cubic=draws[:, crops.CUBIC] < CUBIC_SHARE[self.config.interpolation],
             flips=draws[:, -1] < self.config.flip,
             valid=rows < len(span),
             draws=draws,
             choices=policies.choices(self.config.augment, augment, side),
+            noise=policies.noise(self.config.augment, augment, side),
             mixing=uniforms(self.seed, epoch, Stream.MIX, _run(span, 1), MIX_DRAWS)[0],
         )
 

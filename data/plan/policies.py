@@ -24,11 +24,12 @@ from data.plan.policy_tables import (
 POLICY_DRAWS = 16  # the most that a policy uses: operation and direction, for 8 operations
 JITTER_DRAWS = 8  # 4 factors and their order
 ERASING_TRIES = 10  # torchvision's RandomErasing tries as often before it leaves the image alone
-ERASING_DRAWS = 1 + 2 * ERASING_TRIES + 2  # whether; size and shape of each try; the corner
-DRAWS = 48  # for each image, the 47 above and one for nothing: a multiple of Philox's 4 a block
+ERASING_DRAWS = 1 + 2 * ERASING_TRIES + 1 + 2  # whether; size and shape of each try; the noise; the corner
+DRAWS = 48  # for each image, the sum: a multiple of Philox's 4 a block
 
-ERASED_SHARE = (0.02, 0.33)  # of the image's area; 1708.04896, and torchvision's defaults
-ERASED_RATIO = (0.3, 3.3)  # height : width
+ERASED = {"mean": ((0.02, 0.33), (0.3, 3.3)), "noise": ((0.02, 1 / 3), (0.3, 1 / 0.3))}
+"""Share of the image's area, and height : width; torchvision's and timm's defaults, which are those of 1708.04896."""
+NOISES = 2**20  # places in the table of normal numbers at which the noise of an image may begin
 
 _Drawn = tuple[Ints, Floats]
 
@@ -64,7 +65,8 @@ def choices(config: AugmentConfig, draws: Floats, size: int) -> Choices | None:
         draws: (N, DRAWS) uniform in [0, 1).
         size: Side of the square images, pixels.
     """
-    if config.policy == "none" and not any(config.color_jitter) and not config.erasing:
+    mean = config.erasing_fill == "mean"
+    if config.policy == "none" and not any(config.color_jitter) and not (config.erasing and mean):
         return None
     policy, jitter, erasing = np.split(draws, [POLICY_DRAWS, POLICY_DRAWS + JITTER_DRAWS], axis=1)
     ops, strengths = _operations(config, policy, size)
@@ -73,8 +75,20 @@ def choices(config: AugmentConfig, draws: Floats, size: int) -> Choices | None:
         magnitudes=strengths,
         jitter=_jitter(config.color_jitter, jitter[:, :4]),
         jitter_order=np.argsort(jitter[:, 4:], axis=1, kind="stable"),
-        boxes=_boxes(config.erasing, erasing, size),
+        boxes=_boxes(config, erasing, size) * mean,
     )
+
+
+def noise(config: AugmentConfig, draws: Floats, size: int) -> Ints | None:
+    """(N, 5) top, left, height, width of the rectangle that becomes noise, and the place of its first number.
+
+    None where the config has no such noise; the arguments are those of `choices`. A rectangle holds
+    `data.plan.draws.normals` from that place on, channel by channel and row by row.
+    """
+    if config.erasing_fill != "noise":
+        return None
+    erasing = draws[:, POLICY_DRAWS + JITTER_DRAWS :]
+    return np.column_stack([_boxes(config, erasing, size), _pick(erasing[:, 1 + 2 * ERASING_TRIES], NOISES)])
 
 
 def _operations(config: AugmentConfig, draws: Floats, size: int) -> _Drawn:
@@ -127,16 +141,17 @@ def _jitter(greatest: tuple[float, float, float, float], draws: Floats) -> Float
     return low + (high - low) * draws
 
 
-def _boxes(probability: float, draws: Floats, size: int) -> Ints:
-    """As torchvision's RandomErasing: the first try that is smaller than the image, or nothing."""
+def _boxes(config: AugmentConfig, draws: Floats, size: int) -> Ints:
+    """As torchvision's and timm's RandomErasing: the first try that is smaller than the image, or nothing."""
+    share, ratios = ERASED[config.erasing_fill]
     tries = draws[:, 1 : 1 + 2 * ERASING_TRIES]
-    area = size * size * (ERASED_SHARE[0] + (ERASED_SHARE[1] - ERASED_SHARE[0]) * tries[:, 0::2])
-    low, high = math.log(ERASED_RATIO[0]), math.log(ERASED_RATIO[1])
+    area = size * size * (share[0] + (share[1] - share[0]) * tries[:, 0::2])
+    low, high = math.log(ratios[0]), math.log(ratios[1])
     ratio = np.exp(low + (high - low) * tries[:, 1::2])
     heights, widths = np.rint(np.sqrt(area * ratio)), np.rint(np.sqrt(area / ratio))  # (N, tries)
     fits = (heights < size) & (widths < size)
     rows, first = np.arange(len(draws)), np.argmax(fits, axis=1)
     sides = np.stack([heights[rows, first], widths[rows, first]], axis=1)
     corners = np.floor(draws[:, -2:] * (size - sides + 1))
-    erased = (draws[:, 0] < probability) & fits.any(axis=1)
+    erased = (draws[:, 0] < config.erasing) & fits.any(axis=1)
     return np.where(erased[:, None], np.concatenate([corners, sides], axis=1), 0).astype(np.int64)

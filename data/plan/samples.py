@@ -26,6 +26,8 @@ class Samples:
     """(N, 2) top, left of the final square crop in the resized window, pixels."""
     side: int
     """Of the final square crop, pixels."""
+    cubic: NDArray[np.bool_]
+    """(N,) resize by Pillow's bicubic filter instead of the bilinear one; both with antialias."""
     flips: NDArray[np.bool_]
     """(N,) mirror left to right."""
     valid: NDArray[np.bool_]
@@ -34,12 +36,16 @@ class Samples:
     """(N, crops.DRAWS) from which the windows and flips were computed."""
     choices: Choices | None
     """Augmentations, or None."""
+    noise: Ints | None
+    """(N, 5) what `policies.noise` says, or None."""
     mixing: Floats
     """(MIX_DRAWS,) uniform in [0, 1), for mixup and cutmix."""
     exact: bool = False
     """Whether every pixel must be right, as in evaluation; backends may differ at the border of a training image."""
-    interpolation: Interpolation = "bilinear"
-    """How windows are resized, with antialias; for exact samples only."""
+
+    def interpolation(self, row: int) -> Interpolation:
+        """How the window of a row is resized."""
+        return "bicubic" if self.cubic[row] else "bilinear"
 
 
 def patched(samples: Samples, rows: dict[int, Samples]) -> Samples:

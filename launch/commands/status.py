@@ -16,6 +16,7 @@ from launch.progress import Progress, progress
 from launch.run_state import RunState, Snapshot, State, job_states, read, settled, state_of
 from launch.scheduler import JobState
 from launch.status_table import Board, Row
+from trainer import hangs
 from trainer.exits import refuse
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, range_problems
@@ -125,7 +126,7 @@ def _row(run: RunDirectory, name: str, seen: Snapshot | str, jobs: dict[Path, Jo
         progress=replace(far, epochs=recipe.epochs) if recipe else far,
         restarts=None if isinstance(seen, str) or not submission else max(len(seen.attempts) - 1, 0),
         eta_s=_eta_s(far, recipe) if is_running else None,
-        note="; ".join(filter(None, (trouble, now.note, _deaths(run, now.state), _silence(far) if is_running else ""))),
+        note="; ".join(filter(None, (trouble, now.note, _deaths(run, now.state), *_silence(run, far, now.state)))),
     )
 
 
@@ -163,7 +164,8 @@ def _deaths(run: RunDirectory, state: State) -> str:
     return at_work.summary(at_work.deaths(run))
 
 
-def _silence(far: Progress) -> str:
-    """That a running process has written nothing for long: it hangs, or waits for a file system."""
-    silent_s = time.time() - far.updated if far.updated else 0.0
-    return f"no new record for {age(silent_s)}" if silent_s > _SILENT_S else ""
+def _silence(run: RunDirectory, far: Progress, state: State) -> tuple[str, ...]:
+    """That a running process has written nothing for long, and for which processes the others wait."""
+    silent_s = time.time() - far.updated if far.updated and state == "running" else 0.0
+    said = (f"no new record for {age(silent_s)}" if silent_s > _SILENT_S else "",)
+    return (*said, hangs.summary(run)) if silent_s > hangs.STILL_S else said

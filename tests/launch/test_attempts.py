@@ -94,6 +94,8 @@ def test_what_the_trainer_has_said_is_the_reason() -> None:
         assert then == "stopped"
         assert why.startswith(begin)
         assert why.endswith(said)
+    again = verdict(70, [attempt(1000)], 1040, 3, cancelled=False, said=said)
+    assert again == ("again", f"aborted ({said}); goes on from step 1,040")
 
 
 @pytest.mark.parametrize(

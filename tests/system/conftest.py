@@ -1,4 +1,7 @@
-"""The runs that others are compared with, and their images: each made once, whichever process of pytest needs it."""
+"""The runs that others are compared with, and their images: each made once, whichever process of pytest needs it.
+
+These are started, not forked: what is compared with them has another hash seed, and imported what it needed itself.
+"""
 
 from pathlib import Path
 
@@ -19,10 +22,10 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that nothing disturbed."""
-    return once(tmp_path_factory, "whole", lambda run: train(images, run))
+    return once(tmp_path_factory, "whole", lambda run: train(images, run, fork=False))
 
 
 @pytest.fixture(scope="session")
 def whole_pair(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The same on two processes."""
-    return once(tmp_path_factory, "pair", lambda run: train(images, run, launcher="torchrun x2"))
+    return once(tmp_path_factory, "pair", lambda run: train(images, run, launcher="torchrun x2", fork=False))

@@ -18,6 +18,8 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from tests.commands import HANGS_S
+from tests.system import forks
+from tests.system.forks import Forked
 from tests.system.measured import MEASURED
 from trainer.checkpoint import store
 
@@ -42,16 +44,19 @@ def start(
     launcher: str = "python",
     recipe: str | None = None,
     before: Callable[[], None] | None = None,
+    fork: bool = True,
 ) -> subprocess.Popen[str]:
     """Train in a process group of its own, on one CPU thread a process, so that results can be compared bit for bit.
 
-    `before` is called in the new process.
+    `before` is called in the new process, which is no fork then (see forks.py).
     """
     learn = ("train", recipe) if recipe else SMALL
     place = ("--data", str(images), "--output", str(run), "--threads", "1", "--log-every", "1")
-    return subprocess.Popen(
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    kind = Forked if fork and not before and forks.possible(environment) else subprocess.Popen[str]
+    return kind(
         [*LAUNCHERS[launcher], *learn, *place, *flags],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
+        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -72,9 +77,9 @@ def finish(process: subprocess.Popen[str], *, code: int | None = 0, timeout_s: f
     return output
 
 
-def train(images: Path, run: Path, *flags: str, launcher: str = "python") -> str:
+def train(images: Path, run: Path, *flags: str, launcher: str = "python", fork: bool = True) -> str:
     """Train to the end."""
-    return finish(start(images, run, *flags, launcher=launcher))
+    return finish(start(images, run, *flags, launcher=launcher, fork=fork))
 
 
 def once(factory: pytest.TempPathFactory, name: str, make: Callable[[Path], object]) -> Path:

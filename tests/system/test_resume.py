@@ -56,7 +56,7 @@ def undisturbed(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Undis
 
     def of(name: str) -> Path:
         launcher, flags = LAW[name]
-        return once(tmp_path_factory, name, lambda run: train(images, run, *flags, launcher=launcher))
+        return once(tmp_path_factory, name, lambda run: train(images, run, *flags, launcher=launcher, fork=False))
 
     return of
 
@@ -119,7 +119,7 @@ def test_a_run_that_is_asked_to_stop_saves_everything(images: Path, tmp_path: Pa
     launcher, number, flags = STOPPED[name]
     flags = (*FULL, *flags)
     whole, stopped = tmp_path / "whole", tmp_path / "stopped"
-    train(images, whole, *flags, launcher=launcher)
+    train(images, whole, *flags, launcher=launcher, fork=False)
     process = start(images, stopped, *flags, launcher=launcher)
     await_step(process, stopped, 9)
     process.send_signal(number)  # torchrun passes on those that it can

@@ -9,9 +9,11 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
+from datetime import timedelta
 from itertools import count
 from pathlib import Path
 from typing import NoReturn
@@ -22,6 +24,7 @@ import torch._dynamo  # which DDP loads: once, rather than in each rank
 from data.types import Batch, Loader
 from tests.benchmarks.config import LoopTask
 from tests.benchmarks.our_loop import fit_parts
+from trainer import hangs, rendezvous
 from trainer.checkpoint import files
 from trainer.commands.failures import explain
 from trainer.engine.fit import Fit
@@ -29,6 +32,7 @@ from trainer.engine.loop import fit
 from trainer.world import World
 
 STEPS = 6  # of an epoch
+SIGNALS = {"stop": signal.SIGTERM, "wait": signal.SIGTERM, "kill": signal.SIGKILL, "hang": signal.SIGSTOP}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -42,7 +46,8 @@ class Scenario:
     step: int
     """Steps done before that in which it happens."""
     what: str
-    """stop, kill, fail: a signal that asks to stop, one that kills, an error of the loader. full: no save works."""
+    """stop, kill, hang: a signal that asks to stop, kills, or stops all its threads. fail: an error of the loader.
+    wait: it does nothing until the others wait for it, then asks to stop. full: no save works."""
     save_steps: int | None = None
 
 
@@ -93,6 +98,8 @@ def carry_out(scenario: Scenario) -> list[End]:
         pids.append(pid)
     ends: list[End] = []
     for rank, pid in enumerate(pids):
+        if (rank, scenario.what) == (scenario.rank, "hang"):
+            os.kill(pid, signal.SIGKILL)  # as launchers do, once the others have ended
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         said = Path(scenario.folder, f"step-of-{rank}")
         ends.append(End(code=code, step=int(said.read_text()) if said.exists() else -1))
@@ -102,6 +109,9 @@ def carry_out(scenario: Scenario) -> list[End]:
 def _be(scenario: Scenario, world: World) -> NoReturn:
     """This process is a rank from here on."""
     signal.alarm(60)  # what hangs is killed
+    hangs.STILL_S, hangs.LOOK_S = 0.2, 0.1
+    if scenario.what == "hang":
+        rendezvous.TIMEOUT = timedelta(seconds=2)
     folder, code = Path(scenario.folder), 99
     try:
         with ExitStack() as stack:
@@ -120,7 +130,7 @@ def _be(scenario: Scenario, world: World) -> NoReturn:
 
 def _parts(scenario: Scenario, world: World, stack: ExitStack) -> Fit:
     task = LoopTask(
-        loop="silent",
+        loop="ours" if scenario.what == "wait" else "silent",
         network="resnet20",
         num_classes=4,
         image_size=8,
@@ -139,7 +149,9 @@ def _parts(scenario: Scenario, world: World, stack: ExitStack) -> Fit:
         if (world.rank, batch) == (scenario.rank, scenario.step) and scenario.what != "full":
             if scenario.what == "fail":
                 raise OSError("the disk is gone")
-            os.kill(os.getpid(), signal.SIGTERM if scenario.what == "stop" else signal.SIGKILL)
+            if scenario.what == "wait":
+                time.sleep(1)
+            os.kill(os.getpid(), SIGNALS[scenario.what])
 
     if scenario.what == "full" and world.is_main:
         parts.context.run.checkpoints.touch()  # a file, in which no folder can be made

@@ -126,7 +126,8 @@ def test_an_exported_network_is_evaluated_on_the_same_pixels(folder: Path, tmp_p
         assert main(["models", "export", *words]) == 0
         text = f"local-dir:{place}" if to == "hub" else str(place)
         assert load_subject(locate(text, None)).protocol == expected
-    assert initial.resolved(beginning(f"local-dir:{folder}"))[0].input.train_size == 160
+    found = initial.resolved(beginning(f"local-dir:{folder}"))[0].input
+    assert (found.train_size, found.interpolation, found.eval_interpolation) == (160, "bilinear", "bicubic")
 
 
 @pytest.mark.parametrize(

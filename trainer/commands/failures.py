@@ -1,5 +1,6 @@
 """Expected failures of a run, printed in a few lines without a traceback."""
 
+import time
 from collections.abc import Callable
 
 from data.catalog.manifest import DamagedManifestError
@@ -7,11 +8,13 @@ from data.load.backends import UnusableBackendError
 from data.types import BrokenImageError, TooManyBrokenError
 from trainer import exits
 from trainer.exits import ABORTED, FAILED, RunEndedError, code_of, refuse, say
-from trainer.runtime import lost_contact
+from trainer.runtime import lost_contact, may_hang
 from trainer.stopping import START_AGAIN, StopRequestedError
 from trainer.world import World
 
 GO_ON = "once that is fixed, the same command goes on from here"
+
+_DUMP_S = 20  # in which NCCL, whose timeout is the same, writes what its flight recorder holds
 
 
 def explain(error: Exception, world: World) -> int | None:
@@ -32,8 +35,7 @@ def explain(error: Exception, world: World) -> int | None:
             reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
             return _failed(f"{reason}; {GO_ON}", code_of(error), world.is_main)
         case RuntimeError() if lost_contact(error):
-            first = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:200]
-            return say(f"rank {world.rank} lost contact with another process: {first}", ABORTED)
+            return _lost(error, world)
         case _:
             return None
 
@@ -46,6 +48,14 @@ def explained(work: Callable[[], int], world: World) -> int:
         if (code := explain(error, world)) is None:
             raise
         return code
+
+
+def _lost(error: RuntimeError, world: World) -> int:
+    first = (str(error) or type(error).__name__).splitlines()[0].split(". ")[0][:200]
+    if may_hang() and ("Timed out" in first or "timeout" in first):
+        time.sleep(_DUMP_S)
+    why = "; ".join((first, *getattr(error, "__notes__", ())))  # which of them hang
+    return say(f"rank {world.rank} lost contact with another process: {why}", ABORTED)
 
 
 def _failed(error: object, code: int, said: bool) -> int:

@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from data.names import shown
-from trainer import preflight
+from trainer import preflight, variables
 from trainer.commands.parsing import named_recipe
 from trainer.cpus import sleep_at_barriers
 from trainer.exits import begun, refuse
@@ -97,6 +97,7 @@ def _train(command: Train, world: World, stop: StopFlag) -> int:
         write("".join(f"{shown(note)}\n" for note in notes))
     if problems := preflight.machine_problems(settings, site, world):
         return refuse(problems, world)
+    variables.record_collectives(site.output)
     code = explained(lambda: train(settings, site, world, stop), world)
     with suppress(OSError):
         site.output.rmdir()  # it is empty where the images were refused, and only there

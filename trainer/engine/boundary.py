@@ -38,7 +38,9 @@ class Keeper:
         """`saver` and `hold` are None on all ranks but 0; `classes` are the names that the files of weights carry."""
         self._setup, self._state, self._saver, self._hold = context, state, saver, hold
         # a file of weights can be used by itself
-        images = {name: getattr(context.recipe.input, name) for name in ("mean", "std", "eval_resize", "eval_crop")}
+        ours = context.recipe.input
+        images = {name: getattr(ours, name) for name in ("mean", "std", "eval_resize", "eval_crop")}
+        images["interpolation"] = ours.eval_interpolation
         self._about = Origin(model=context.recipe.model, classes=classes, input=images).metadata()
         self._said: str | None = None
         self._fault: Exception | None = None

@@ -14,6 +14,7 @@ from trainer.engine.fit import Fit
 from trainer.engine.prefetch import Lead, on_device
 from trainer.engine.state import headline
 from trainer.engine.validation import evaluate_epoch
+from trainer.hangs import Watch
 from trainer.metrics import Scores
 from trainer.recipe.schedule import learning_rate
 from trainer.telemetry.device import usage
@@ -27,6 +28,12 @@ def fit(training: Fit) -> bool:
     Returns:
         True if the run is finished, False if it was stopped; it is saved in either case.
     """
+    runtime, phases = training.context.runtime, training.train_step.phases
+    with Watch(training.context.run, runtime.world, lambda: runtime.begun + phases.begun):
+        return _fit(training)
+
+
+def _fit(training: Fit) -> bool:
     state, begun = training.state, time.perf_counter()
     while True:
         done = evaluate_epoch(training, begun) if state.step // training.steps_per_epoch > state.evaluated else True

@@ -132,7 +132,7 @@ def _settle_statistics(training: Fit) -> None:
         count = -(-recipe.precise_bn // (recipe.micro_batch * runtime.world.world_size))
         batches = on_device(islice(training.train_loader.epoch(state.evaluated), count), runtime.device)
         with runtime.autocast():
-            batchnorm.recalibrate(network, (training.normalize(batch.images) for batch in batches))
+            batchnorm.recalibrate(network, (training.normalize.training(batch) for batch in batches))
     if runtime.world.world_size > 1:
         mean = runtime.gather(batchnorm.flat(state.networks)).mean(0)
         batchnorm.put(state.networks, mean)

@@ -82,8 +82,6 @@ def subject(
     origin = origin or Origin()
     recipe = source.recipe or Recipe(input=replace(usual_input(model.name), **known_input(origin.input, source.text)))
     names, protocol = train.classes if train else origin.classes, own_protocol(recipe)
-    if not source.recipe and origin.input.get("interpolation") == "bicubic":  # a package's
-        protocol = replace(protocol, squares=replace(protocol.squares, interpolation="bicubic"))
     if not source.recipe and origin.input.get("crop_mode") == "squash":
         protocol = replace(protocol, squares=replace(protocol.squares, resize=None))
     return Subject(

@@ -107,12 +107,19 @@ AnyOptimizer = SgdConfig | AdamWConfig | LarsConfig | LambConfig | RmspropTfConf
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ScheduleConfig:
-    """Settings that all schedules share: a linear warm-up from zero (1706.02677, section 2.2)."""
+    """Settings that all schedules share: a linear warm-up (1706.02677, section 2.2)."""
 
     warmup_epochs: float = field(default=0.0, metadata={"min": 0, "max": 1_000_000})
     """Epochs in which the learning rate rises to its peak."""
     warmup_steps: int = field(default=0, metadata={"min": 0, "max": 1_000_000_000})
     """Length of the warm-up in optimizer steps; set this or `warmup_epochs`, not both."""
+    warmup_lr: float | None = field(default=None, metadata={"min": 0, "max": 1000})
+    """Learning rate of the first step. None: on a line from 0 one step before it."""
+    warmup: Literal["timm", "convnext"] | None = None
+    """timm: the curve begins with the run, and the warm-up replaces its beginning. convnext: the curve begins after the
+    warm-up, whose last step has the peak. None: after the warm-up, and its first step has the peak."""
+    by: Literal["step", "epoch"] | None = None
+    """epoch: the learning rate changes between epochs only. None: at each step."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -203,6 +210,10 @@ class MixingConfig:
     """Parameter of the Beta distribution of the next image's share; 0: off (1710.09412)."""
     cutmix: float = field(default=0.0, metadata={"min": 0, "max": 1000})
     """The same for a rectangle cut out of the next image; 0: off (1905.04899)."""
+    switch: float | None = field(default=None, metadata={"min": 0, "max": 1})
+    """Probability that a mixed micro-batch gets cutmix, where both are on. None: 0.5."""
+    probability: float | None = field(default=None, metadata={"min": 0, "max": 1})
+    """Probability that a micro-batch is mixed at all. None: 1."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

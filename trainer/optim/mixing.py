@@ -28,6 +28,8 @@ class Mixing:
             shift: Rows from an image to its partner: the number of its repeats in a row, or it would meet itself.
         """
         self._classes, self._shift = num_classes, shift
+        self._switch = 0.5 if config.switch is None else config.switch
+        self._probability = 1.0 if config.probability is None else config.probability
         self._mixup = BetaQuantiles(config.mixup) if config.mixup else None
         self._cutmix = BetaQuantiles(config.cutmix) if config.cutmix else None
 
@@ -37,8 +39,8 @@ class Mixing:
         Args:
             images: (N, 3, H, W) float, N at least 2, in any memory format; overwritten.
             targets: (N,) int64, on the same device.
-            draws: (4,) float64, uniform in [0, 1), on the host: which kind, the coefficient, and the rectangle's centre
-                (x, y).
+            draws: (4,) float64, uniform in [0, 1), on the host: whether and which kind, the coefficient, and the
+                rectangle's centre (x, y).
 
         Returns:
             The images and the targets: as they were, or mixed and (N, C) float32 shares of the classes.
@@ -46,7 +48,10 @@ class Mixing:
         if not (self._mixup or self._cutmix):
             return images, targets
         which, coefficient, x, y = draws.tolist()  # no sync: they lie on the host
-        if self._cutmix and (not self._mixup or which < 0.5):
+        if which >= self._probability:
+            return images, targets
+        which /= self._probability  # uniform again
+        if self._cutmix and (not self._mixup or which < self._switch):
             kept = _cutmix(images, self._shifted(images), self._cutmix(coefficient), x, y)
         else:
             assert self._mixup  # as one of them is on

@@ -18,6 +18,7 @@ def recipe_problems(recipe: Recipe) -> list[str]:
     """The recipe's own contradictions, one line each, for the user."""
     problems = [
         *_warmup_problems(recipe.schedule, recipe.epochs),
+        *_warmup_lr_problems(recipe),
         *_schedule_problems(recipe),
         *_unused_problems(recipe),
         *_batch_problems(recipe),
@@ -75,6 +76,13 @@ def _unused_problems(recipe: Recipe) -> list[str]:
         problems.append("optimizer.nesterov: has no effect without momentum; set optimizer.momentum above 0")
     if loss.bce_threshold is not None and loss.name != "bce":
         problems.append("loss.bce_threshold: has no effect without loss.name: bce")
+    mixing = recipe.mixing
+    if mixing.switch is not None and not (mixing.mixup and mixing.cutmix):
+        problems.append("mixing.switch: has no effect unless mixing.mixup and mixing.cutmix are both above 0")
+    if mixing.probability is not None and not (mixing.mixup or mixing.cutmix):
+        problems.append("mixing.probability: has no effect without mixing.mixup or mixing.cutmix")
+    if recipe.input.augment.erasing_fill != "mean" and not recipe.input.augment.erasing:
+        problems.append("input.augment.erasing_fill: has no effect without input.augment.erasing")
     if ema.decay is None:
         changed = [name for name in ("every", "warmup") if getattr(ema, name) != getattr(EmaConfig(), name)]
         problems += [f"ema.{name}: has no effect without ema.decay" for name in changed]
@@ -92,6 +100,15 @@ def _warmup_problems(schedule: AnySchedule, epochs: int) -> list[str]:
     if in_epochs > epochs:
         return [f"schedule.warmup_epochs: {in_epochs} is more than epochs: {epochs}"]
     return []
+
+
+def _warmup_lr_problems(recipe: Recipe) -> list[str]:
+    schedule, top = recipe.schedule, peak(recipe)
+    if schedule.warmup_epochs or schedule.warmup_steps:
+        low = schedule.warmup_lr is None or schedule.warmup_lr <= top
+        return [] if low else [f"schedule.warmup_lr: {schedule.warmup_lr} is more than the peak, {top:g}"]
+    unused = [name for name in ("warmup", "warmup_lr") if getattr(schedule, name) is not None]
+    return [f"schedule.{name}: has no effect without schedule.warmup_epochs or warmup_steps" for name in unused]
 
 
 def _schedule_problems(recipe: Recipe) -> list[str]:

@@ -21,7 +21,7 @@ from trainer.optim.config import (
 from trainer.recipe.decode import encode
 
 Precision = Literal["fp32", "tf32", "bf16", "fp16"]
-Followed = Literal["mean", "std", "train_size", "eval_resize", "eval_crop"]
+Followed = Literal["mean", "std", "train_size", "eval_resize", "eval_crop", "eval_interpolation"]
 Tracker = Literal["aim", "clearml", "comet_ml", "dvclive", "mlflow", "swanlab", "trackio", "wandb"]
 
 

@@ -4,6 +4,8 @@ import hashlib
 import json
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 
 import numpy as np
@@ -12,12 +14,25 @@ from safetensors.numpy import load_file
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import encode
 
+LATER = {
+    "input.interpolation": "bilinear",
+    "input.eval_interpolation": "bilinear",
+    "input.augment.erasing_fill": "mean",
+}
+"""Settings that came after 0.1.0, with their defaults, at which they do not change the hash of a recipe."""
+
 
 def recipe_hash(recipe: Recipe) -> str:
     """Hex digest of all fields: runs with the same digest are the same experiment, wherever their weights lay."""
     if recipe.init.sha256:
         recipe = replace(recipe, init=replace(recipe.init, weights=None, entry=None))
-    return hashlib.sha256(json.dumps(encode(recipe), sort_keys=True).encode()).hexdigest()
+    values = encode(recipe)
+    for path, default in LATER.items():
+        *sections, name = path.split(".")
+        section = reduce(getitem, sections, values)
+        if section[name] == default:
+            del section[name]
+    return hashlib.sha256(json.dumps(values, sort_keys=True).encode()).hexdigest()
 
 
 def weights_hash(file: Path) -> str:

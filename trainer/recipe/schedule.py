@@ -18,14 +18,20 @@ from trainer.recipe.config import Recipe
 def learning_rate(recipe: Recipe, step: int, steps_per_epoch: int) -> float:
     """Learning rate of optimizer step `step`, counted from 0.
 
-    During warm-up it rises linearly, reaching the peak at the first step after it (1706.02677, section 2.2). What comes
-    then ends with the run; milestones and points are counted from the run's start.
+    During warm-up it rises linearly (1706.02677, section 2.2). What comes then ends with the run; milestones and points
+    are counted from the run's start.
+
+    Reference:
+        timm/scheduler/cosine_lr.py; facebookresearch/ConvNeXt, utils.py, cosine_scheduler.
     """
     schedule, top = recipe.schedule, peak(recipe)
+    if schedule.by == "epoch":
+        step -= step % steps_per_epoch
     warmup = schedule.warmup_steps or schedule.warmup_epochs * steps_per_epoch
     if step < warmup:
-        return top * (step + 1) / (warmup + 1)
-    progress = (step - warmup) / (recipe.epochs * steps_per_epoch - warmup)
+        return _warming_up(schedule, top, step, warmup)
+    before = 0 if schedule.warmup == "timm" else warmup
+    progress = (step - before) / (recipe.epochs * steps_per_epoch - before)
     return _after_warmup(schedule, top, step / steps_per_epoch, progress)
 
 
@@ -33,6 +39,14 @@ def peak(recipe: Recipe) -> float:
     """The highest learning rate of the run, scaled as the recipe says (1706.02677, section 2.1)."""
     lr, base = recipe.optimizer.lr, recipe.optimizer.base_batch
     return lr if base is None else lr * recipe.global_batch / base
+
+
+def _warming_up(schedule: AnySchedule, top: float, step: int, warmup: float) -> float:
+    """On a line to the peak at step `warmup`, or with convnext one step earlier."""
+    last, start = (warmup - 1 if schedule.warmup == "convnext" else warmup), schedule.warmup_lr
+    if start is None:
+        return top * (step + 1) / (last + 1)
+    return start + (top - start) * step / last if last > 0 else top
 
 
 def _after_warmup(schedule: AnySchedule, top: float, epoch: float, progress: float) -> float:

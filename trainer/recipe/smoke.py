@@ -45,8 +45,9 @@ def _with_low_lr(recipe: Recipe) -> Recipe:
     if top <= HIGHEST_LR * 1.001:  # done already
         return recipe
     factor = HIGHEST_LR / top
-    if final_lr := getattr(schedule, "final_lr", None):
-        schedule = replace(schedule, **{"final_lr": final_lr * factor})
+    for name in ("final_lr", "warmup_lr"):
+        if low := getattr(schedule, name, None):
+            schedule = replace(schedule, **{name: low * factor})
     return replace(recipe, schedule=schedule, optimizer=replace(recipe.optimizer, lr=recipe.optimizer.lr * factor))
 
 
@@ -54,6 +55,7 @@ def _schedule(schedule: AnySchedule, share: float, steps: int) -> AnySchedule:
     warmup = {
         "warmup_epochs": schedule.warmup_epochs * share,
         "warmup_steps": min(schedule.warmup_steps, max(1, steps // 2)),
+        "by": None,  # an epoch would have one learning rate
     }
     match schedule:
         case StepScheduleConfig():

@@ -45,11 +45,14 @@ class Phases:
     def __init__(self, device: torch.device) -> None:
         self._now: Callable[[], _Stamp] = _event if device.type == "cuda" else time.perf_counter
         self._on_gpu = device.type == "cuda"
+        self.begun = 0
+        """Phases begun so far."""
         self._marks: deque[tuple[Phase, _Stamp]] = deque(maxlen=KEPT)
         self._copies: deque[tuple[_Stamp, _Stamp]] = deque(maxlen=KEPT)
 
     def begin(self, phase: Phase) -> None:
         """End the phase before, and begin this one."""
+        self.begun += 1
         self._marks.append((phase, self._now()))
 
     def restart(self) -> None:

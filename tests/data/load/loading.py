@@ -41,7 +41,7 @@ def eval_loader(
 
 def same(ours: Batch, theirs: Batch) -> bool:
     """Whether two batches agree in every byte."""
-    names = ("images", "targets", "indices", "valid", "mixing")
+    names = ("images", "targets", "indices", "valid", "mixing", *(["noise"] if ours.noise is not None else []))
     return all(torch.equal(getattr(ours, name), getattr(theirs, name)) for name in names) and (
         ours.broken == theirs.broken
     )

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pytest
@@ -65,18 +65,27 @@ def test_files_of_other_extensions_have_torchvision_s_pixels(tmp_path: Path, bac
         assert np.abs(pixels - expected).max() <= 1, images.path(index)
 
 
-def test_training_pixels_are_those_of_the_plan_s_crop(images: Manifest, backend: Backend) -> None:
+@pytest.mark.parametrize("interpolation", ["bilinear", "bicubic", "random"])
+def test_training_pixels_are_those_of_the_plan_s_crop(
+    images: Manifest, backend: Backend, interpolation: Literal["bilinear", "bicubic", "random"]
+) -> None:
     """Pillow carries out the same plan; antialiased filters that differ in arithmetic stay within half a level."""
-    with closing(train_loader(backend, images)) as loader:
+    with closing(train_loader(backend, images, replace(CONFIG, interpolation=interpolation))) as loader:
         found = rows(loader.epoch(2))
         plan = loader._plan.samples(2, 0)
         for samples in (next(plan) for _ in range(loader.batches_per_epoch)):
-            for index, window, flip in zip(samples.indices, samples.windows, samples.flips, strict=True):
+            assert set(samples.cubic.tolist()) <= {"bilinear": {False}, "bicubic": {True}}.get(
+                interpolation, {True, False}
+            )
+            plans = zip(samples.indices, samples.windows, samples.flips, samples.cubic, strict=True)
+            for index, window, flip, cubic in plans:
                 top, left, height, width = (int(number) for number in window)
                 crop = Image.open(images.path(int(index))).convert("RGB").crop((left, top, left + width, top + height))
-                expected = np.asarray(crop.resize((40, 40), Image.Resampling.BILINEAR)).astype(int)
-                expected = expected[:, ::-1] if flip else expected
-                assert np.abs(found[int(index)] - expected).mean() < 0.5, images.path(int(index))
+                kind = Image.Resampling.BICUBIC if cubic else Image.Resampling.BILINEAR
+                expected = np.asarray(crop.resize((40, 40), kind)).astype(int)
+                apart = np.abs(found[int(index)] - (expected[:, ::-1] if flip else expected))
+                assert apart.mean() < 0.5, images.path(int(index))
+                assert apart.max() <= (2 if backend == "threads" else 4), images.path(int(index))
 
 
 def test_padded_crops_are_black_outside_of_the_image(images: Manifest, backend: Backend) -> None:
@@ -105,7 +114,10 @@ def test_a_batch_has_the_shapes_and_types_it_promises(images: Manifest, backend:
 AUGMENTED = replace(CONFIG, augment=AugmentConfig(policy="trivialaugment", erasing=0.5, repeats=2), drop_last=False)
 
 
-@pytest.mark.parametrize("config", [CONFIG, AUGMENTED], ids=["plain", "augmented"])
+NOISY = replace(CONFIG, interpolation="random", augment=AugmentConfig(erasing=0.5, erasing_fill="noise"))
+
+
+@pytest.mark.parametrize("config", [CONFIG, AUGMENTED, NOISY], ids=["plain", "augmented", "noisy"])
 @pytest.mark.parametrize("first", [1, 3])
 def test_a_loader_goes_on_at_any_batch_as_if_it_had_never_stopped(
     images: Manifest, backend: Backend, first: int, config: InputConfig

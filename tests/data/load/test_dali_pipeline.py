@@ -20,7 +20,12 @@ def source(brightness: Callable[[], int], side: int = SIDE, damage: int = 0) -> 
         encoded = np.frombuffer(simplejpeg.encode_jpeg(pixels), np.uint8)
         corner, whole = np.zeros((2, 2)), np.full((2, 2), SIDE)
         columns = (corner.astype(np.int32), whole.astype(np.int32), corner.astype(np.float32), whole.astype(np.float32))
-        return [encoded, encoded[: len(encoded) - damage]], *columns, np.full(2, side, np.float32)
+        return (
+            [encoded, encoded[: len(encoded) - damage]],
+            *columns,
+            np.full(2, side, np.float32),
+            np.zeros(2, np.int32),
+        )
 
     return batch
 

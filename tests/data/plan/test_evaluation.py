@@ -87,7 +87,7 @@ def test_a_square_of_the_whole_image_is_cut_from_nothing() -> None:
 def test_how_pixels_are_made_is_passed_on() -> None:
     views = EvalViews(side=224, resize=256, interpolation="bicubic")
     samples = next(plan(views=views).samples(0, 0))
-    assert (samples.interpolation, samples.exact, samples.flips.any()) == ("bicubic", True, False)
+    assert (samples.interpolation(0), samples.exact, samples.flips.any()) == ("bicubic", True, False)
 
 
 @pytest.mark.parametrize(("views", "lost"), [(ONE, [8]), (FIVE, [5, 6, 7, 8, 9])])

@@ -159,3 +159,14 @@ def test_mixing_draws_differ_between_batches_and_not_between_world_sizes() -> No
     assert len({tuple(draws) for draws in alone}) == len(alone)
     pair = [one_epoch(train_plan(shard=Shard(rank, 2))) for rank in (0, 1)]
     assert [samples.mixing.tolist() for both in zip(*pair, strict=True) for samples in both] == alone
+
+
+def test_half_of_the_crops_have_another_interpolation_and_nothing_else_changes() -> None:
+    drawn = one_epoch(train_plan(config=InputConfig(augment=AUGMENTED, interpolation="random")))
+    cubic = np.concatenate([samples.cubic for samples in drawn])
+    flips = np.concatenate([samples.flips for samples in drawn])
+    four = np.bincount(2 * cubic + flips)
+    assert (np.abs(four - len(cubic) / 4) < 6 * np.sqrt(len(cubic) * 3 / 16)).all()  # independent of the flip, too
+    none = np.zeros(4, bool)
+    plain = [replace(samples, cubic=none) for samples in drawn]
+    assert all(same(ours, theirs) for ours, theirs in zip(plain, one_epoch(train_plan()), strict=True))

@@ -1,14 +1,17 @@
 import itertools
+import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
+from timm.data.random_erasing import RandomErasing as TimmErasing
 from torchvision import transforms
 
 from data.plan.config import AugmentConfig, Policy
 from data.plan.draws import Stream, uniforms
-from data.plan.policies import DRAWS, Choices, choices
+from data.plan.policies import DRAWS, NOISES, Choices, choices, noise
 from data.plan.policy_tables import AUTOAUGMENT, DRAWN_OPS, PAIRS, RANDAUGMENT, TRIVIALAUGMENT, Op, magnitudes
 
 EVERYTHING = AugmentConfig(policy="randaugment", color_jitter=(0.4, 1.0, 0.2, 0.1), erasing=0.5)
@@ -128,20 +131,65 @@ def test_jitter_is_uniform_around_no_effect_in_any_order() -> None:
     assert as_often_as(counts, np.full(24, 1 / 24), 20_000)
 
 
-@pytest.mark.parametrize("size", [8, 32, 224])
-def test_erased_rectangles_have_the_distribution_of_torchvision_s(size: int) -> None:
-    """Two samples: Kolmogorov-Smirnov distances of sides and corners stay under the 0.1 % critical value."""
-    count = 4000
-    ours = chosen(AugmentConfig(erasing=1.0), count, size).boxes
+def by_torchvision(size: int, count: int) -> np.ndarray:
     torch.manual_seed(0)
     image, draw = torch.zeros(3, size, size), transforms.RandomErasing.get_params
-    theirs = np.array([draw(image, (0.02, 0.33), (0.3, 3.3), [0.0])[:4] for _ in range(count)])
+    return np.array([draw(image, (0.02, 0.33), (0.3, 3.3), [0.0])[:4] for _ in range(count)])
+
+
+def by_timm(size: int, count: int) -> np.ndarray:
+    """Where its erasing leaves something else than zeros."""
+    random.seed(0)
+    erase, boxes = TimmErasing(1.0, mode="pixel", device="cpu"), list[list[int]]()
+    for _ in range(count):
+        pixels = erase(torch.zeros(1, size, size))[0].numpy() != 0
+        rows, columns = np.flatnonzero(pixels.any(1)), np.flatnonzero(pixels.any(0))
+        boxes.append([rows[0], columns[0], len(rows), len(columns)])
+    return np.array(boxes)
+
+
+def erased(fill: str, size: int, count: int) -> np.ndarray:
+    config = AugmentConfig(erasing=1.0, erasing_fill=fill)  # pyright: ignore[reportArgumentType]
+    found = chosen(config, count, size).boxes if fill == "mean" else noise(config, draws(count), size)
+    assert found is not None
+    return found
+
+
+@pytest.mark.parametrize(
+    ("size", "fill", "source"),
+    [
+        (8, "mean", by_torchvision),
+        (32, "mean", by_torchvision),
+        (224, "mean", by_torchvision),
+        (8, "noise", by_timm),
+        (64, "noise", by_timm),
+    ],
+)
+def test_erased_rectangles_have_the_distribution_of_their_source(
+    size: int, fill: str, source: Callable[[int, int], np.ndarray]
+) -> None:
+    """Two samples: Kolmogorov-Smirnov distances of sides and corners stay under the 0.1 % critical value."""
+    count = 4000
+    ours, theirs = erased(fill, size, count), source(size, count)
     for column in range(4):
         grid = np.arange(size + 1)
         cdfs = [np.searchsorted(np.sort(sample[:, column]), grid, "right") / count for sample in (ours, theirs)]
         assert np.abs(cdfs[0] - cdfs[1]).max() < 1.95 * np.sqrt(2 / count)
-    assert (ours[:, :2] + ours[:, 2:] <= size).all()
+    assert (ours[:, :2] + ours[:, 2:4] <= size).all()
     assert (ours[:, 2:] > 0).all()
+
+
+def test_noise_takes_the_place_of_the_mean_and_changes_no_other_augmentation() -> None:
+    config = replace(EVERYTHING, erasing_fill="noise")
+    whole = chosen(config, 100)
+    assert same(whole, replace(chosen(EVERYTHING, 100), boxes=np.zeros((100, 4), np.int64)))
+    assert choices(AugmentConfig(erasing=0.5, erasing_fill="noise"), draws(5), 224) is None
+    found = noise(config, draws(20_000), 224)
+    assert found is not None
+    assert as_often_as((found[:, 2] > 0).sum(), np.array(0.5), 20_000)
+    counts, _ = np.histogram(found[:, 4], bins=10, range=(0, NOISES))
+    assert as_often_as(counts, np.full(10, 0.1), 20_000)
+    assert noise(EVERYTHING, draws(5), 224) is None
 
 
 def test_erasing_comes_as_often_as_asked_and_not_where_no_rectangle_fits() -> None:
@@ -162,3 +210,4 @@ def test_choices_are_these_for_ever() -> None:
     assert np.allclose(found.jitter, [jitter])
     assert found.jitter_order.tolist() == [[3, 2, 1, 0]]
     assert found.boxes.tolist() == [[51, 30, 69, 137]]
+    assert noise(replace(EVERYTHING, erasing_fill="noise"), draws(1), 224).tolist() == [[51, 30, 69, 137, 741131]]  # pyright: ignore[reportOptionalMemberAccess]

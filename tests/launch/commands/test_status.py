@@ -164,6 +164,25 @@ def test_a_run_that_works_in_silence_is_pointed_out(tmp_path: Path) -> None:
     assert rows(tmp_path / "r")["a"].note == "on n1; no new record for 60 min"
 
 
+def test_a_rank_for_which_the_others_of_a_running_run_wait_is_named(tmp_path: Path) -> None:
+    run = make(tmp_path / "r" / "a", "1", None)
+    run.metrics.write_text(json.dumps({"kind": "train", "step": 60, "time": time.time() - 300}) + "\n")
+    run.at_work.mkdir()
+    waits = {"begun": 70, "since": time.time() - 300}
+    for rank, said in enumerate([waits, {"begun": 0}, waits, {"begun": 69, "since": time.time()}]):
+        process = {"host": f"n{rank}", "pid": 100 + rank, **said}
+        (run.at_work / f"rank{rank}-process.json").write_text(json.dumps(process).ljust(512))
+    (run.at_work / "rank4-process.json").write_bytes(b"{")
+    waited = "2 of 4 processes have waited 5 min for rank 1 (process 101 on n1), rank 3 (process 103 on n3)"
+    assert rows(tmp_path / "r")["a"].note == f"on n1; {waited}"
+    (run.at_work / "rank0-process.json").unlink()
+    (run.at_work / "rank2-process.json").unlink()
+    assert "rank 1 (process 101 on n1)" in rows(tmp_path / "r")["a"].note
+    for rank in range(4):
+        (run.at_work / f"rank{rank}-process.json").write_text(json.dumps({"host": "n1", "pid": 1, "begun": 0}))
+    assert rows(tmp_path / "r")["a"].note == "on n1"
+
+
 def said(**flags: Any) -> tuple[int, str]:
     done = commands.call(lambda _: Status(**flags).run())
     return done.returncode, commands.said(done)

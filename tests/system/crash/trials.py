@@ -41,6 +41,9 @@ def preload() -> None:
     import matplotlib.pyplot
     import PIL.Image
     import torch
+    import torch._dynamo  # which the first optimizer imports
+    import torch.testing
+    import torch.utils.data
 
     import data.load.threads
     import trainer.commands.failures

@@ -35,7 +35,7 @@ def test_a_checkpoint_is_the_state_at_its_step_and_says_whose_network_it_is(imag
         assert stored is not None
         said = {name: json.loads(text) for name, text in stored["about"].items()}
         assert (stored["step"], said["model"]["name"], said["classes"][0]) == (3, "resnet20", "n00_disk_stripes")
-        assert said["input"].keys() == {"mean", "std", "eval_resize", "eval_crop"}
+        assert said["input"].keys() == {"mean", "std", "eval_resize", "eval_crop", "interpolation"}
         assert stored["ranks"]["sums"].shape[0] == 1
         held = {f"{kind}.{name}": value for kind in ("model", "ema") for name, value in stored[kind].items()}
         assert held.keys() == before.keys()

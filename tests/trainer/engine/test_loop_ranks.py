@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import re
 import subprocess
 import sys
 from dataclasses import asdict
@@ -35,6 +36,8 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
         "saves": {"world_size": 2, "rank": 1, "step": 14, "what": "stop", "save_steps": 4},
         "kill": {"world_size": 3, "rank": 2, "step": 8, "what": "kill"},
         "fail": {"world_size": 2, "rank": 1, "step": 8, "what": "fail"},
+        "hang": {"world_size": 3, "rank": 2, "step": 8, "what": "hang"},
+        "wait": {"world_size": 2, "rank": 0, "step": 8, "what": "wait"},
         "full": {"world_size": 3, "rank": 0, "step": 0, "what": "full", "save_steps": 2},
     }
     scenarios: dict[str, Scenario] = {}
@@ -50,6 +53,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    (root / "stderr").write_text(done.stderr)
     said = done.stdout.splitlines()[-1]  # behind what the ranks say
     found = [[End(**end) for end in one] for one in json.loads(said)]
     return dict(zip(scenarios, zip(scenarios.values(), found, strict=True), strict=True))
@@ -70,7 +74,7 @@ def test_checkpoints_are_saved_at_their_steps_and_at_ends_of_epochs(ends: Ends) 
     assert saved(Path(one.folder)) == [4, 6, 8, 12, 16]
 
 
-@pytest.mark.parametrize(("name", "code"), [("kill", -9), ("fail", ABORTED)])
+@pytest.mark.parametrize(("name", "code"), [("kill", -9), ("fail", ABORTED), ("hang", -9)])
 def test_ranks_that_lose_one_end_so_that_the_run_is_started_again(ends: Ends, name: str, code: int) -> None:
     *others, struck = ends[name][1]
     assert struck.code == code
@@ -81,3 +85,19 @@ def test_all_ranks_end_at_the_same_step_where_rank_0_cannot_save(ends: Ends) -> 
     found = ends["full"][1]
     assert [end.code for end in found] == [FAILED] * 3
     assert len({end.step for end in found}) == 1
+
+
+def test_a_rank_that_hangs_is_named_when_the_others_wait_and_as_the_reason_of_their_end(ends: Ends) -> None:
+    said = (Path(ends["hang"][0].folder).parent / "stderr").read_text()
+    waited = r"2 of 3 processes have waited \d+ s for rank 2 \(process \d+ on \S+\)"
+    assert re.search(rf"^{waited}$", said, re.MULTILINE)
+    assert re.search(rf"^rank 0 lost contact with another process: .*[Tt]ime.*; {waited}$", said, re.MULTILINE)
+
+
+def test_a_rank_for_which_others_wait_shows_where_it_is(ends: Ends) -> None:
+    one, found = ends["wait"]
+    assert [end.code for end in found] == [0, 0]  # the run goes on
+    said = (Path(one.folder).parent / "stderr").read_text()
+    assert re.search(r"^1 of 2 processes have waited \d+ s for rank 0 \(process \d+ on \S+\)$", said, re.MULTILINE)
+    assert re.search(r"^the other processes wait for rank 0, which is at:(\n.*)+? in strike\n", said, re.MULTILINE)
+    assert not list(Path(one.folder).glob("run/at_work/*"))

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 from torchvision.transforms.v2 import functional as transforms
 
-from data.plan.config import InputConfig
+from data.plan.config import AugmentConfig, InputConfig
+from data.plan.draws import normals
 from data.types import Batch
 from models.config import ModelConfig
 from trainer import metrics
@@ -15,6 +16,7 @@ from trainer.engine.state import TrainState
 from trainer.engine.step import Normalize, TrainStep, draw_seed
 from trainer.optim.config import AnyOptimizer, EmaConfig, LambConfig, LossConfig, MixingConfig, SgdConfig
 from trainer.optim.ema import Ema
+from trainer.optim.mixing import Mixing
 from trainer.optim.optimizer import build_optimizer
 from trainer.recipe.config import Recipe
 from trainer.runtime import Runtime
@@ -318,3 +320,24 @@ def test_what_dropout_draws_follows_from_the_step_alone(runtime: Runtime) -> Non
 def test_seeds_of_draws_are_fixed_and_differ_by_step_and_rank() -> None:
     assert draw_seed(0, 0, 0) == 15793235383387715774
     assert len({draw_seed(seed, step, rank) for seed in (0, 1) for step in (0, 1) for rank in (0, 1)}) == 8
+
+
+@pytest.mark.parametrize("channels_last", [True, False])
+def test_erased_rectangles_hold_the_plan_s_normal_numbers(runtime: Runtime, channels_last: bool) -> None:
+    """As timm's erasing does with these numbers, after normalisation and before images are mixed."""
+    erasing = InputConfig(train_size=8, augment=AugmentConfig(erasing=0.5, erasing_fill="noise"))
+    recipe = replace(RECIPE, input=erasing, mixing=MixingConfig(mixup=1.0))
+    state = fresh(runtime, network(), recipe)
+    step = TrainStep(
+        runtime, state.model, state, Normalize(erasing, runtime.device, channels_last=channels_last), recipe
+    )
+    boxes = torch.tensor([[0, 0, 0, 0, 5], [1, 2, 3, 4, 100], [0, 1, 7, 1, 2**20 - 1]])
+    found, targets = step.as_seen(replace(batch(3), noise=boxes, mixing=torch.full((4,), 0.3)))
+    plain = Normalize(erasing, runtime.device, channels_last=channels_last)(batch(3).images)
+    numbers = iter([(boxes[1], normals(136)[100:]), (boxes[2], normals(2**20 + 20)[2**20 - 1 :])])
+    for image, ((top, left, height, width, _), values) in zip(plain[1:], numbers, strict=True):
+        image[:, top : top + height, left : left + width] = torch.from_numpy(values).view(3, int(height), int(width))
+    expected, _ = Mixing(recipe.mixing, 4)(plain, batch(3).targets, torch.full((4,), 0.3, dtype=torch.float64))
+    assert torch.equal(found, expected)
+    assert targets.shape == (3, 4)
+    assert found.is_contiguous(memory_format=torch.channels_last if channels_last else torch.contiguous_format)

@@ -3,6 +3,7 @@ import math
 import numpy as np
 import pytest
 import torch
+from timm.data.mixup import Mixup
 from torch import Tensor
 from torchvision.transforms import v2
 
@@ -38,6 +39,11 @@ def test_what_is_not_mixed_stays_as_it_is() -> None:
         (MixingConfig(cutmix=1.0), 0.99, "cutmix"),
         (MixingConfig(mixup=1.0, cutmix=1.0), 0.49, "cutmix"),
         (MixingConfig(mixup=1.0, cutmix=1.0), 0.5, "mixup"),
+        (MixingConfig(mixup=1.0, cutmix=1.0, switch=0.2), 0.2, "mixup"),
+        (MixingConfig(mixup=1.0, cutmix=1.0, switch=0.0), 0.0, "mixup"),
+        (MixingConfig(mixup=1.0, cutmix=1.0, switch=1.0), 0.99, "cutmix"),
+        (MixingConfig(mixup=1.0, cutmix=1.0, switch=0.2, probability=0.5), 0.09, "cutmix"),
+        (MixingConfig(mixup=1.0, cutmix=1.0, switch=0.2, probability=0.5), 0.11, "mixup"),
     ],
 )
 def test_the_first_draw_says_which(config: MixingConfig, which: float, expected: str) -> None:
@@ -162,3 +168,25 @@ def test_an_image_that_is_repeated_is_mixed_with_another() -> None:
     assert ((targets == 0.25).sum(1) == 1).all()
     partner = (targets == 0.25).float().argmax(1)
     torch.testing.assert_close(found[:, 0, 0, 0], 0.75 * repeated + 0.25 * partner)
+
+
+@pytest.mark.parametrize("probability", [0.0, 0.3])
+def test_a_micro_batch_beyond_the_probability_is_left_alone(probability: float) -> None:
+    mixing = Mixing(MixingConfig(cutmix=1.0, mixup=1.0, probability=probability), CLASSES)
+    found, targets = mixing(images(), TARGETS, draws(0.3, 0.3, 0.5, 0.5))
+    assert torch.equal(found, images())
+    assert targets is TARGETS
+
+
+def test_kinds_are_as_frequent_as_timm_s() -> None:
+    """0.6 of the micro-batches are mixed, a quarter of these by cutmix, as of mixup_prob and mixup_switch_prob."""
+    mixing = Mixing(MixingConfig(mixup=1.0, cutmix=1.0, switch=0.25, probability=0.6), CLASSES)
+    theirs = Mixup(mixup_alpha=1.0, cutmix_alpha=1.0, prob=0.6, switch_prob=0.25)
+    np.random.seed(0)
+    params = [theirs._params_per_batch() for _ in range(4000)]
+    expected = [sum(lam != 1 for lam, _ in params) / 4000, sum(cut for _, cut in params) / 4000]
+    found = [mixing(images(), TARGETS, draws((row + 0.5) / 400, 0.3, 0.5, 0.5)) for row in range(400)]
+    cut = [targets is not TARGETS and torch.equal(seen[..., 0, 0], images()[..., 0, 0]) for seen, targets in found]
+    ours = [sum(targets is not TARGETS for _, targets in found) / 400, sum(cut) / 400]
+    assert ours == [0.6, 0.15]
+    assert expected == pytest.approx(ours, abs=0.03)

@@ -92,6 +92,26 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
             "schedule.factors start low",
         ),
         (
+            Recipe(schedule=CosineScheduleConfig(warmup_lr=0.0)),
+            "schedule.warmup_lr: has no effect without schedule.warmup_epochs or warmup_steps",
+        ),
+        (
+            Recipe(schedule=PiecewiseScheduleConfig(warmup="timm")),
+            "schedule.warmup: has no effect without schedule.warmup_epochs or warmup_steps",
+        ),
+        (
+            Recipe(schedule=CosineScheduleConfig(warmup_lr=0.2, warmup_steps=5)),
+            "schedule.warmup_lr: 0.2 is more than the peak, 0.1",
+        ),
+        (
+            Recipe(mixing=MixingConfig(mixup=0.2, switch=0.5)),
+            "mixing.switch: has no effect unless mixing.mixup and mixing.cutmix are both above 0",
+        ),
+        (
+            Recipe(mixing=MixingConfig(probability=0.5)),
+            "mixing.probability: has no effect without mixing.mixup or mixing.cutmix",
+        ),
+        (
             Recipe(schedule=PiecewiseScheduleConfig(points=(0, 5, 10), factors=(0, 1))),
             "schedule.factors: 2 values for 3 schedule.points; give one for each point",
         ),
@@ -135,6 +155,10 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
         (
             Recipe(optimizer=LarsConfig(nesterov=True, momentum=0)),
             "optimizer.nesterov: has no effect without momentum; set optimizer.momentum above 0",
+        ),
+        (
+            Recipe(input=InputConfig(augment=AugmentConfig(erasing_fill="noise"))),
+            "input.augment.erasing_fill: has no effect without input.augment.erasing",
         ),
         (
             Recipe(loss=LossConfig(bce_threshold=0.2)),

@@ -6,7 +6,9 @@ from safetensors.torch import save_file
 from torch import nn
 
 from trainer.initial import fingerprint
+from trainer.recipe import recipes
 from trainer.recipe.config import Recipe
+from trainer.recipe.decode import decode
 from trainer.recipe.identity import recipe_hash, weights_hash
 
 
@@ -27,3 +29,15 @@ def test_a_damaged_file_is_no_weights(tmp_path: Path) -> None:
 
 def test_recipes_that_differ_in_any_field_have_other_hashes() -> None:
     assert recipe_hash(Recipe(seed=1)) == recipe_hash(Recipe(seed=1)) != recipe_hash(Recipe(seed=2))
+
+
+def test_the_hash_of_a_recipe_is_that_of_the_version_that_published_it() -> None:
+    """A setting that came later does not change it, unless it departs from its default."""
+    assert recipe_hash(recipes.load("resnet50")).startswith("5c28888232a8")
+    assert recipe_hash(recipes.load("resnet50_a1")).startswith("bb32e2b4ec13")
+    default = Recipe()
+    assert recipe_hash(default) == "1a2c021be0a16441c7b21f66a021ff7d5d378dda7aa02cad2e62c4e2e8a0bbb6"
+    departures = [{"interpolation": "random"}, {"interpolation": "bicubic"}, {"eval_interpolation": "bicubic"}]
+    departures += [{"augment": {"erasing_fill": "noise"}}]
+    others = [decode(Recipe, {"input": departure}) for departure in departures]
+    assert len({recipe_hash(recipe) for recipe in (default, *others)}) == len(departures) + 1

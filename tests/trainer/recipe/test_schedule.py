@@ -1,7 +1,10 @@
+import math
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
+from timm.scheduler.cosine_lr import CosineLRScheduler
 from torch.optim import SGD
 from torch.optim.lr_scheduler import CosineAnnealingLR, LinearLR, LRScheduler, PolynomialLR, SequentialLR
 
@@ -118,3 +121,58 @@ def test_a_run_has_the_learning_rates_of_torch_s_schedulers(
         optimizer.step()
         scheduler.step()
     assert curve(recipe(schedule, 10, lr=0.5), 3) == pytest.approx(expected)
+
+
+def of_timm(steps: int, *, by_epoch: bool, prefix: bool) -> list[float]:
+    """timm's own over six epochs of four updates, two of them of warm-up, as timm's and Swin's scripts make it."""
+    optimizer = SGD([torch.nn.Parameter(torch.zeros(1))], lr=0.5)
+    unit = 1 if by_epoch else 4
+    scheduler = CosineLRScheduler(
+        optimizer,
+        t_initial=(4 if prefix else 6) * unit,
+        lr_min=0.01,
+        warmup_t=2 * unit,
+        warmup_lr_init=0.001,
+        warmup_prefix=prefix,
+        t_in_epochs=by_epoch,
+    )
+    rates = list[float]()
+    for step in range(steps):
+        scheduler.step(step // 4)
+        scheduler.step_update(step)
+        rates.append(optimizer.param_groups[0]["lr"])
+    return rates
+
+
+@pytest.mark.parametrize("by_epoch", [True, False])
+@pytest.mark.parametrize("prefix", [True, False])
+def test_cosines_are_those_of_timm(by_epoch: bool, prefix: bool) -> None:
+    ours = CosineScheduleConfig(
+        warmup_epochs=2,
+        warmup_lr=0.001,
+        final_lr=0.01,
+        warmup=None if prefix else "timm",
+        by="epoch" if by_epoch else None,
+    )
+    expected = of_timm(24, by_epoch=by_epoch, prefix=prefix)
+    assert curve(recipe(ours, 6, lr=0.5), 4) == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_cosine_is_that_of_convnext() -> None:
+    """utils.py, cosine_scheduler(0.5, 0.01, 6, 4, warmup_epochs=2): linspace(0, base_value, 8), then the rest."""
+    rest = [0.01 + 0.5 * (0.5 - 0.01) * (1 + math.cos(math.pi * i / 16)) for i in range(16)]
+    ours = CosineScheduleConfig(warmup_epochs=2, warmup_lr=0.0, final_lr=0.01, warmup="convnext")
+    assert curve(recipe(ours, 6, lr=0.5), 4) == pytest.approx([*np.linspace(0, 0.5, 8), *rest], rel=1e-12)
+
+
+def test_a_cosine_is_that_of_big_vision() -> None:
+    """utils.py, create_learning_rate_schedule: progress to 0 .. 1 behind the warm-up, times min(1, step / warmup)."""
+    progress = np.clip((np.arange(24) - 5) / (24 - 5), 0, 1)
+    expected = 0.5 * 0.5 * (1 + np.cos(np.pi * progress)) * np.minimum(1, np.arange(24) / 5)
+    ours = CosineScheduleConfig(warmup_steps=5, warmup_lr=0.0)
+    assert curve(recipe(ours, 6, lr=0.5), 4) == pytest.approx(expected.tolist(), rel=1e-12)
+
+
+def test_one_step_of_warm_up_divides_by_nothing() -> None:
+    assert curve(recipe(ConstantScheduleConfig(warmup_steps=1, warmup_lr=0.1), 1), 2) == [0.1, 1.0]
+    assert curve(recipe(ConstantScheduleConfig(warmup_steps=1, warmup_lr=0.1, warmup="convnext"), 1), 2) == [1.0, 1.0]

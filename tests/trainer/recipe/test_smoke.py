@@ -53,6 +53,12 @@ def test_points_and_warm_up_in_steps_keep_their_place() -> None:
     assert tried.schedule.warmup_steps == 4
 
 
+def test_a_rate_of_each_epoch_changes_at_each_step() -> None:
+    timm = CosineScheduleConfig(warmup_epochs=25, warmup_lr=0.01, final_lr=0.001, warmup="timm", by="epoch")
+    tried = smoke.tried(Recipe(epochs=100, schedule=timm), SITE)
+    assert rates(tried)[:3] == pytest.approx([0.1 / 0.8549, 0.55 / 0.8549, 1], rel=1e-3)
+
+
 def test_growing_images_reach_both_their_sizes() -> None:
     base = recipes.load("resnet50_fast88")
     begin, end = smoke.tried(base, SITE).input.growth_epochs
