@@ -138,6 +138,7 @@ class _WithoutCompiler(TorchFunctionMode):
     ) -> Any:
         if func in (Tensor.normal_, Tensor.uniform_):
             return args[0]
-        if func is torch.empty_like:  # of `to_empty`
-            return torch.empty(args[0].shape, dtype=args[0].dtype, **(kwargs or {}))
+        if func is torch.empty_like and args:  # of `to_empty`
+            like = {"dtype": args[0].dtype, "device": args[0].device}
+            return torch.empty(args[0].shape, **{**like, **(kwargs or {})})
         return func(*args, **(kwargs or {}))
