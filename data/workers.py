@@ -3,8 +3,9 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor, as_completed
+from contextlib import contextmanager, suppress
 from multiprocessing import get_context, parent_process
 from typing import Literal, TypeVar
 
@@ -29,19 +30,22 @@ def bad_workers(workers: int) -> list[str]:
     return [] if 1 <= workers <= MOST else [f"--workers: {workers}; must be at least 1 and at most {MOST}"]
 
 
-def each(function: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Generator[Result]:
-    """Yield function(item) for all items, in the order they are finished; with one worker, in this process.
+def each(function: Callable[[Item], Result], items: Iterable[Item], workers: int) -> Generator[Result]:
+    """Yield function(item) for all items, in the order they are finished; with one worker, in this process, one by one.
 
     Closed early, it waits for the items that were begun and drops the others. Workers ignore Ctrl-C.
 
     Raises:
         BrokenExecutor: A worker was killed.
     """
-    if min(workers, len(items)) <= 1:
+    if workers > 1:
+        items = list(items)
+        workers = min(workers, len(items))
+    if workers <= 1:
         yield from map(function, items)
         return
     # spawn: a fork would copy the caller's threads' locks (torch, rich) in whatever state they are
-    pool = ProcessPoolExecutor(min(workers, len(items)), get_context("spawn"), initializer=_end_with_parent)
+    pool = ProcessPoolExecutor(workers, get_context("spawn"), initializer=_end_with_parent)
     try:
         for future in as_completed(_submit(pool, function, items)):
             yield future.result()
@@ -50,13 +54,40 @@ def each(function: Callable[[Item], Result], items: Sequence[Item], workers: int
 
 
 def _submit(
-    pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Sequence[Item]
+    pool: ProcessPoolExecutor, function: Callable[[Item], Result], items: Iterable[Item]
 ) -> list[Future[Result]]:
-    """Start the processes from a thread, whose signal mask they inherit, and where Ctrl-C cannot interrupt a start."""
+    return _uninterrupted(lambda: [pool.submit(function, item) for item in items])
+
+
+@contextmanager
+def behind(work: Callable[[], object]) -> Iterator[None]:
+    """Let a process of the lowest priority do some work until the block or the process ends; an error ends it silently.
+
+    Args:
+        work: Can be pickled, and leaves nothing incomplete when it is killed.
+    """
+    process = get_context("spawn").Process(target=_behind, args=(work,), daemon=True)
+    _uninterrupted(process.start)
+    try:
+        yield
+    finally:
+        process.kill()
+        process.join()
+
+
+def _behind(work: Callable[[], object]) -> None:
+    os.nice(19)
+    _end_with_parent()
+    with suppress(Exception):
+        work()
+
+
+def _uninterrupted(start: Callable[[], Result]) -> Result:
+    """Start processes in a thread: Ctrl-C does not interrupt it, nor the processes, which inherit its signal mask."""
     with ThreadPoolExecutor(
         1, initializer=signal.pthread_sigmask, initargs=(signal.SIG_BLOCK, {signal.SIGINT})
     ) as starter:
-        return starter.submit(lambda: [pool.submit(function, item) for item in items]).result()
+        return starter.submit(start).result()
 
 
 def _end_with_parent() -> None:

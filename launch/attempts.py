@@ -3,7 +3,8 @@
 import json
 import os
 import time
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -52,6 +53,8 @@ class End:
     why: str
     time: float
     """When it ended, seconds since 1970."""
+    excluded: dict[str, str] = field(default_factory=dict[str, str])
+    """Nodes that later attempts of the job do not get, and why."""
 
 
 def read(file: Path) -> list[Attempt]:
@@ -136,6 +139,12 @@ def stuck(history: list[Attempt], step: int, limit: int) -> str | None:
         f"{limit} attempts in a row began at step {step:,} and none wrote a newer checkpoint ({ends}); see the "
         "log, then provenet resume; --save-minutes or --save-steps saves more often, --hours gives more time"
     )
+
+
+def excluded(history: Iterable[Attempt], job: str) -> dict[str, str]:
+    """Nodes that a job no longer gets, and why."""
+    ends = (attempt.end for attempt in history if attempt.job == job and attempt.end)
+    return {node: why for end in ends for node, why in end.excluded.items()}
 
 
 def meaning(code: int) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from data.names import shown
 from data.output_folder import exposed
-from launch import pinned, run_state
+from launch import container, pinned, run_state
 from launch.array import results
 from launch.array.sweep import Member
 from launch.job import Sweep, TrainJob
@@ -53,7 +53,16 @@ class Wanted:
         return replace(self.site, data=self.site.data.absolute(), output=self.run.path, **paths)
 
     def job(self, code: Path, sweep: Sweep | None = None) -> TrainJob:
-        return TrainJob(site=self.placed, cluster=self.cluster, code=code, sweep=sweep)
+        return TrainJob(site=self.placed, cluster=self.cluster, code=code, sweep=sweep, files=self.files)
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """What the processes read besides their code; of weights from a run, the run."""
+        site = self.placed
+        weights = Path((self.recipe.init.weights or "").removeprefix("local-dir:")).absolute()
+        run = next((each for each in weights.parents[:3] if RunDirectory(each).recipe.exists()), weights)
+        begun = (run,) if self.recipe.init.weights and weights.exists() else ()
+        return (site.data, *filter(None, (site.manifests, site.train_labels, site.val_labels)), *begun)
 
 
 def problems(wanted: Wanted) -> list[str]:
@@ -61,6 +70,7 @@ def problems(wanted: Wanted) -> list[str]:
     return (
         range_problems(wanted.cluster, flags=True)
         or [*cluster_problems(wanted.cluster), *path_problems("--output", str(wanted.run.path))]
+        or container.problems(wanted.cluster, (wanted.run.path, *wanted.files))
         or preflight.problems(wanted.recipe, wanted.site, World(0, wanted.cluster.world_size))
     )
 

@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 
 from data.durable import opened
-from launch import pinned
+from launch import container, pinned
 from launch.site import ClusterConfig, options
 from trainer.recipe.config import SiteConfig, flags
 from trainer.recipe.decode import decode, encode
@@ -57,6 +57,8 @@ class TrainJob:
     """The archive of the code."""
     sweep: "Sweep | None" = None
     """The sweep that the run is part of."""
+    files: tuple[Path, ...] = ()
+    """What the processes read besides their code, for a container."""
 
     def __call__(self) -> None:
         """Train as far as this job can, and end the process with the code that Slurm is to see."""
@@ -76,11 +78,17 @@ class TrainJob:
             # with no role, each line begins with [RANK]:
             launcher = ("-m", "torch.distributed.run", "--standalone", "--tee", "3", "--role", "", "--no-python")
             return (sys.executable, *launcher, "--nproc-per-node", str(cluster.tasks_per_node), *trainer)
+        contained: tuple[str, ...] = ()
+        if cluster.container:
+            paths = (self.site.output, self.code.parent, *self.files)
+            contained, python = container.start(cluster, self.site.output, paths)
+            trainer = (*python, *trainer[1:])
         return (
             *("srun", "--label", "--kill-on-bad-exit=1", f"--nodes={cluster.nodes}"),
             *(f"--ntasks={cluster.world_size}", f"--ntasks-per-node={cluster.tasks_per_node}"),
             f"--cpus-per-task={cluster.cpus_per_process}",  # which srun does not inherit from sbatch since 22.05
             *(f"--{key}" if value is True else f"--{key}={value}" for key, value in options(cluster.srun).items()),
+            *contained,
             *trainer,
         )
 

@@ -63,7 +63,8 @@ def run(command: tuple[str, ...], grace_s: int) -> Ended:
             running.start()
             code = running.wait()
             recorded, _, why = codes.read_text(errors="replace").strip().partition("\n")
-            return Ended(_meant(code, recorded, asked=running.asked), running.asked, why.partition("\n")[0])
+            code = _meant(code, recorded, asked=running.asked, srun=running.is_srun)
+            return Ended(code, running.asked, why.partition("\n")[0])
         except OSError as error:
             return Ended(refuse([f"COMMAND: {command[0]}: {error.strerror}"]), asked=False)
         finally:
@@ -119,7 +120,8 @@ class _Command:
         """Wait for the command, and after a failure for all its processes; returns the command's exit code."""
         while (code := self._process.poll()) is None:
             self._tend()
-        while code != 0 and any(self._members()):  # accelerate's launcher dies before its single process has saved
+        # accelerate's launcher dies before its single process has saved, and so do srun and podman at Slurm's TERM
+        while (code != 0 or self._codes.read_text() == BEGUN) and any(self._members()):
             if self._deadline is None:
                 remark("the command failed, and some of its processes still run: stopping them")
                 self._stop(signal.SIGTERM)
@@ -129,7 +131,11 @@ class _Command:
     @property
     def asked(self) -> bool:
         """Whether it ended by itself after a signal to this process."""
-        return self._asked and not self._killed
+        return bool(self._asked or self._arrived) and not self._killed
+
+    @property
+    def is_srun(self) -> bool:
+        return Path(self._words[0]).name == "srun"
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         del frame
@@ -153,8 +159,7 @@ class _Command:
         self._stop(self._translated(number))
 
     def _translated(self, number: signal.Signals) -> signal.Signals:
-        srun = Path(self._words[0]).name == "srun"
-        return signal.SIGUSR2 if srun else _PASSED_ON.get(number, number)
+        return signal.SIGUSR2 if self.is_srun else _PASSED_ON.get(number, number)
 
     def _stop(self, number: signal.Signals) -> None:
         """Send a signal once: at the third, torchrun ends without its processes."""
@@ -188,14 +193,14 @@ class _Command:
                     yield int(file.parent.name)
 
 
-def _meant(code: int, recorded: str, *, asked: bool) -> int:
+def _meant(code: int, recorded: str, *, asked: bool, srun: bool) -> int:
     """The exit code for a command that ended with `code`, whose trainer wrote `recorded`, or nothing, at its end."""
-    if code == 0:
+    if code == 0 and (recorded == "0" or not srun):  # where Slurm has ended its tasks, srun returns 0 too
         return 0
     # before a trainer had its handlers, with no time to save, or while its launcher ended; the same command goes on
     if asked and recorded in ("", BEGUN, "0"):
         return START_AGAIN
-    if recorded == BEGUN and 0 < code < _SIGNALLED:  # a process was killed: torchrun replaces its code by 1
+    if recorded == BEGUN and code in range(_SIGNALLED):  # a process was killed: torchrun replaces its code by 1
         return ABORTED
     known = {str(meant): meant for meant in (START_AGAIN, ABORTED, FAILED, BAD_INPUT, INTERRUPTED)}
-    return known.get(recorded, code if code > 0 else 128 - code)
+    return known.get(recorded, code if code >= 0 else 128 - code)

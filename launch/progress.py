@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, cast
 
 from data import schema
+from trainer.hangs import SLOW_POINTS
 from trainer.records import SCHEMA
 
 Record = dict[str, Any]
@@ -34,6 +35,8 @@ class Progress:
     """Of the newest evaluation, percent; of the EMA's weights if there are any."""
     images_per_s: float | None = None
     """Of all processes."""
+    slow: tuple[int, float] | None = None
+    """A process that has been the slowest by far for long, and how many times as long as the median it works."""
     updated: float | None = None
     """When the newest record was written, seconds since 1970."""
 
@@ -57,7 +60,8 @@ def progress(file: Path) -> Progress:
     train, evaluated = newest.get("train", {}), newest.get("evaluation", {})
     written = (_number(record, "time") for record in newest.values())
     steps = (_whole(record, "step") for record in (train, evaluated))
-    begun = _whole(train, "epoch")
+    begun, rank, points = (_whole(train, name) for name in ("epoch", "slowest_rank", "slow_points"))
+    ratio = _number(train, "slowest_ratio")
     total, per_epoch = (_whole(newest.get("start", {}), name) or _whole(first, name) for name in _LENGTHS)
     return Progress(
         step=max((step for step in steps if step is not None), default=None),
@@ -66,6 +70,7 @@ def progress(file: Path) -> Progress:
         epoch=_whole(evaluated, "epoch") if begun is None else begun + 1,
         top1=_number(evaluated, "top1"),
         images_per_s=_number(train, "images_per_s"),
+        slow=(rank, ratio) if ratio and rank is not None and (points or 0) >= SLOW_POINTS else None,
         updated=max(filter(None, written), default=None),
     )
 

@@ -106,8 +106,9 @@ def state_of(seen: Snapshot, job: JobState) -> RunState:
         return RunState("suspended", str(job))
     if job.is_at_work:
         note = "starting" if seen.last is None else str(seen.last.end.why) if seen.last.end else f"on {seen.last.nodes}"
-        return RunState("cancelling" if seen.is_cancelled else "running", note)
-    if held := _held(seen):  # started without a job, or by a cluster that this machine cannot ask
+        return RunState("cancelling" if seen.is_cancelled else "running", _joined(note, _excluded(seen)))
+    killed = job.state == "CANCELLED" and seen.holder and seen.submission and seen.holder.job == seen.submission.job
+    if not killed and (held := _held(seen)):  # started without a job, or by a cluster that this machine cannot ask
         return held
     if seen.is_cancelled or job.state == "CANCELLED":
         return RunState("cancelled", _joined(job.reason if job.state == "CANCELLED" else "", seen.resume))
@@ -152,7 +153,12 @@ def _waiting(seen: Snapshot, job: JobState) -> RunState:
     if seen.last is None:
         return RunState("queued", _joined(job.reason, when))
     why = str(seen.last.end.why) if seen.last.end else f"{seen.last.nodes} lost"
-    return RunState("waiting", _joined(why, job.reason, when))
+    return RunState("waiting", _joined(why, _excluded(seen), job.reason, when))
+
+
+def _excluded(seen: Snapshot) -> str:
+    nodes = attempts.excluded(seen.attempts, seen.submission.job if seen.submission else "")
+    return _joined(*(f"{node} is excluded for its faulty {what}" for node, what in nodes.items()))
 
 
 def _held(seen: Snapshot) -> RunState | None:

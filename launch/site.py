@@ -28,6 +28,7 @@ _SBATCH = {
     "array": "use provenet array",
 }
 _SRUN = dict.fromkeys(("label", "kill-on-bad-exit", "output", "error", "input"), "leave it out")
+_CONTAINED = {"container-image": "use --container", "container-workdir": "leave it out"}
 """Slurm's options that are set here, and what to do instead."""
 
 MARGIN_S = 60  # Slurm checks limits every 30 s, and counts them in minutes
@@ -78,6 +79,11 @@ class ClusterConfig:
     KEY the last counts."""
     srun: tuple[str, ...] = ()
     """The same of srun, which starts the processes, such as gpu-bind=none. May be repeated."""
+    container: str | None = None
+    """RUNTIME:IMAGE, a container to run the processes in: pyxis:/images/provenet.sqsh (Enroot), podman:IMAGE or
+    apptainer:/images/provenet.sif. It sees the run directory, the data and /tmp. None: none."""
+    bind: tuple[str, ...] = ()
+    """SOURCE or SOURCE:DESTINATION, a path that the container is to see besides. May be repeated."""
 
     @property
     def tasks_per_node(self) -> int:
@@ -96,7 +102,7 @@ def cluster_problems(cluster: ClusterConfig) -> list[str]:
         *_text_problems(cluster),
         *_env_problems(cluster.env),
         *_option_problems("sbatch", cluster.sbatch, {**_BOTH, **_SBATCH}),
-        *_option_problems("srun", cluster.srun, {**_BOTH, **_SRUN}),
+        *_option_problems("srun", cluster.srun, {**_BOTH, **_SRUN, **(_CONTAINED if cluster.container else {})}),
     ]
 
 
@@ -129,7 +135,8 @@ def _local_problems(cluster: ClusterConfig) -> list[str]:
     ]
     if cluster.setup:
         problems.append("--setup: --cluster local has no script; run it before this command")
-    problems += [f"--{name}: --cluster local has no Slurm; leave it out" for name in SLURM if getattr(cluster, name)]
+    slurm = (*SLURM, "container")
+    problems += [f"--{name}: --cluster local has no Slurm; leave it out" for name in slurm if getattr(cluster, name)]
     return problems
 
 
@@ -137,7 +144,7 @@ def _text_problems(cluster: ClusterConfig) -> list[str]:
     """Text that would break a line of the script."""
     values: dict[str, object] = {one.name: getattr(cluster, one.name) for one in fields(cluster)}
     texts = [(name, value) for name, value in values.items() if isinstance(value, str)]
-    texts += [(name, text) for name in ("env", "setup", *SLURM) for text in getattr(cluster, name)]
+    texts += [(name, text) for name in ("env", "setup", "bind", *SLURM) for text in getattr(cluster, name)]
     return [
         f"--{name.replace('_', '-')}: {text!r} holds a control character; leave it out"
         for name, text in texts

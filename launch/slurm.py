@@ -22,7 +22,7 @@ from submitit.core.utils import FailedJobError, JobPaths
 from submitit.local.local import LocalJob
 from submitit.slurm.slurm import _make_sbatch_string  # pyright: ignore[reportPrivateUsage] - no public way to preview
 
-from launch import pinned, scheduler
+from launch import container, pinned, scheduler
 from launch.job import TrainJob, together
 from launch.site import ClusterConfig, options
 
@@ -222,6 +222,7 @@ def _variables(cluster: ClusterConfig) -> dict[str, str]:
     named = {name: value if equals else os.environ[name] for name, equals, value in pairs}
     interfaces = ("GLOO_SOCKET_IFNAME", "NCCL_SOCKET_IFNAME") if cluster.interface else ()
     return {
+        **({"TMPDIR": container.TEMPORARY} if cluster.container else {}),
         **named,
         **dict.fromkeys(interfaces, str(cluster.interface)),
         "PYTHONSAFEPATH": "1",  # the folder in which the job was submitted does not come first

@@ -6,6 +6,7 @@ requeued, and may get other nodes.
 """
 
 import os
+import signal
 import socket
 import subprocess
 import time
@@ -13,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from launch import attempts, scheduler
+from launch import attempts, exclusion, scheduler
 from launch.attempts import Attempt, End
 from launch.launcher import Ended, end_with_parent, run
 from launch.site import ClusterConfig
@@ -74,8 +75,10 @@ def supervise(run: Path, command: tuple[str, ...], cluster: ClusterConfig) -> in
             return START_AGAIN if end.then == "cancelled" else end.code
         if not _has_its_nodes(job, allocation):
             return START_AGAIN  # Slurm requeues the job itself, or the user has cancelled it
-        if not _goes_on_here(job, allocation, end, progress=end.step > begun.step):
-            return _requeue(job, begun, end)
+        before = attempts.excluded(attempts.read(LaunchFolder(run).attempts), begun.job)
+        faulty = exclusion.faulty(RunDirectory(run), begun, cluster, before)
+        if faulty or not _goes_on_here(job, allocation, end, progress=end.step > begun.step):
+            return _requeue(job, begun, end, {**before, **faulty} if faulty else {})
 
 
 def allocation_of(environment: Mapping[str, str]) -> Allocation:
@@ -138,8 +141,9 @@ def _goes_on_here(job: _Job, allocation: Allocation, end: End, *, progress: bool
     return end.code != START_AGAIN and progress and time_left
 
 
-def _requeue(job: _Job, begun: Attempt, end: End) -> int:
-    """Requeue this job, which keeps its id."""
+def _requeue(job: _Job, begun: Attempt, end: End, without: dict[str, str]) -> int:
+    """Requeue this job, which keeps its id, `without` these nodes, if any."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)  # which Slurm sends at once
     id_ = os.environ["SLURM_JOB_ID"]
     deadline = time.monotonic() + _REQUEUE_S
     while True:
@@ -148,6 +152,9 @@ def _requeue(job: _Job, begun: Attempt, end: End) -> int:
         except OSError as error:
             return _not_requeued(job, begun, end, f"scontrol: {error.strerror}")
         if done.returncode == 0 or _ALREADY in done.stderr:
+            if without and exclusion.exclude(job.cluster, without):
+                attempts.end(LaunchFolder(job.run).attempts, begun, replace(end, excluded=without))
+                remark(f"excluded from the next attempts for faulty GPUs: {', '.join(without)}")
             return START_AGAIN
         if time.monotonic() > deadline:
             return _not_requeued(job, begun, end, done.stderr.strip())

@@ -1,7 +1,11 @@
 """Settings of a network. Standard library only, so that `--help` loads no torch."""
 
+import ast
+import difflib
+import inspect
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -46,3 +50,47 @@ class ModelConfig:
 
     img_size: int | None = field(default=None, metadata={"min": 8, "max": 2048})
     """Side of the images that a network of timm is built for, where its position embeddings fix it, pixels."""
+
+    options: tuple[str, ...] | None = None
+    """Further arguments of a network of timm as NAME=VALUE: init_values=1e-5 (layer scale), global_pool=avg."""
+
+
+_CONSTANTS = {"true": True, "false": False, "none": None, "null": None}
+
+
+def arguments(settings: Sequence[str]) -> dict[str, Any]:
+    """The Python values of settings NAME=VALUE; a value that is no number, constant, tuple or the like stays text.
+
+    Raises:
+        ValueError: One has another form, or a name is there twice.
+    """
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, equals, text = (part.strip() for part in setting.partition("="))
+        if not (name.isidentifier() and equals and text):
+            raise ValueError(f"{setting!r}; expected NAME=VALUE")
+        if name in values:
+            raise ValueError(f"{name} is there twice")
+        try:
+            values[name] = _CONSTANTS[text.lower()] if text.lower() in _CONSTANTS else ast.literal_eval(text)
+        except (ValueError, SyntaxError, RecursionError, MemoryError):
+            values[name] = text
+    return values
+
+
+def check_arguments(given: Iterable[str], made_by: Callable[..., object], ours: Collection[str]) -> None:
+    """Refuse an argument that a class or function does not name, as some take any and ignore it.
+
+    Args:
+        given: Names of arguments.
+        made_by: What they are for.
+        ours: Names that have a setting of their own.
+
+    Raises:
+        ValueError: There is one; the message has what was meant, or all that could be.
+    """
+    known = inspect.signature(made_by).parameters.keys() - {"args", "kwargs", *ours}
+    for name in sorted(set(given) - known):
+        near = difflib.get_close_matches(name, known, 1)
+        hint = f"did you mean {near[0]}?" if near else f"it takes {', '.join(sorted(known))}"
+        raise ValueError(f"no argument {name}; {hint}")

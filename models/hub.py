@@ -9,7 +9,7 @@ import safetensors.torch
 from torch import nn
 
 from models import factory, mapping, registry
-from models.config import ModelConfig
+from models.config import ModelConfig, arguments
 from models.fitting import AUXILIARY
 from models.table import TABLE
 from models.weights import Origin
@@ -42,7 +42,7 @@ def write(network: nn.Module, origin: Origin, folder: Path, image_size: int) -> 
 
 def _counterpart(config: ModelConfig) -> ModelConfig:
     """The network of timm with the same weights, as far as names say it."""
-    row, same = TABLE.get(config.name), ("num_classes", "in_channels", "img_size")
+    row, same = TABLE.get(config.name), ("num_classes", "in_channels", "img_size", "options")
     name = ((row.reference or "") if row else config.name).partition("/")[2].partition(".")[0]
     theirs = ModelConfig(name=f"timm/{name}", **{field: getattr(config, field) for field in same})
     if registry.option_problems(theirs):
@@ -65,6 +65,10 @@ def _settings(theirs: ModelConfig, said: dict[str, Any], origin: Origin, side: i
         "architecture": theirs.name.partition("/")[2],
         "num_classes": theirs.num_classes,
         **({"label_names": origin.classes} if origin.classes else {}),
-        "model_args": {"in_chans": theirs.in_channels, **({"img_size": theirs.img_size} if theirs.img_size else {})},
+        "model_args": {
+            "in_chans": theirs.in_channels,
+            **({"img_size": theirs.img_size} if theirs.img_size else {}),
+            **arguments(theirs.options or ()),
+        },
         "pretrained_cfg": {**images, "num_classes": theirs.num_classes},
     }

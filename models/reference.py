@@ -19,11 +19,10 @@ from torchvision.models.resnet import Bottleneck as TorchvisionBottleneck
 from torchvision.models.resnet import ResNet as TorchvisionResNet
 
 from models import registry
-from models.config import ModelConfig
+from models.config import ModelConfig, arguments, check_arguments
 from models.table import Entry
 
-_TIMM_ARGUMENTS = {"dropout": "drop_rate", "drop_path": "drop_path_rate", "img_size": "img_size"}
-# init_weights: as torchvision trains them, and no FutureWarning. GoogLeNet's auxiliary heads would give three outputs.
+# init_weights: as torchvision trains them, without a warning. GoogLeNet's auxiliary heads would give three outputs.
 _TORCHVISION_FIXED: Mapping[str, dict[str, bool]] = {
     "inception_v3": {"init_weights": True},
     "googlenet": {"init_weights": True, "aux_logits": False},
@@ -37,10 +36,9 @@ def build(config: ModelConfig) -> nn.Module:
         ValueError: The package has no such network, or the network no such option.
     """
     package, _, name = config.name.partition("/")
-    make = _timm if package == "timm" else _torchvision
     try:
-        return make(name, config)
-    except (TypeError, RuntimeError, ValueError) as error:
+        return (_timm if package == "timm" else _torchvision)(name, config)
+    except (TypeError, RuntimeError, ValueError, AssertionError, LookupError, AttributeError) as error:
         settings = ", ".join(registry.options(config)) or "no options"
         raise ValueError(f"model.name: {package} cannot build {name!r} with {settings}: {error}") from error
 
@@ -176,8 +174,7 @@ def cifar(row: Entry) -> nn.Module:
         zero_init_last=False,
     )
     network.conv1 = nn.Conv2d(3, planes, 3, padding=1, bias=False)
-    network.maxpool = nn.Identity()
-    network.layer4 = nn.Identity()
+    network.maxpool = network.layer4 = nn.Identity()
     for module in network.modules():
         if settings.get("shortcut") == "A" and isinstance(module, BasicBlock) and module.downsample is not None:
             module.downsample = _SubsampleAndPad()
@@ -205,7 +202,11 @@ TWINS: Mapping[str, Callable[[Entry], nn.Module]] = {
 
 
 def _timm(name: str, config: ModelConfig, **more: Any) -> nn.Module:
-    more |= {_TIMM_ARGUMENTS[option]: value for option, value in registry.options(config).items()}
+    given, ours = arguments(config.options or ()), registry.TIMM_ARGUMENTS
+    if given:
+        with torch.device("meta"), torch.random.fork_rng(devices=[]):
+            check_arguments(given, type(timm.create_model(name)), ours.values())
+    more |= {ours[option]: value for option, value in registry.options(config).items() if option in ours} | given
     return timm.create_model(name, num_classes=config.num_classes, in_chans=config.in_channels, **more)
 
 
@@ -243,8 +244,7 @@ class _SubsampleAndPad(nn.Module):
 
 def _ghost(convolution: nn.Conv2d) -> nn.Module:
     kernel, stride = convolution.kernel_size[0], convolution.stride[0]
-    channels = convolution.in_channels, convolution.out_channels
-    module = GhostModule(*channels, kernel, ratio=2, dw_size=3, stride=stride)
+    module = GhostModule(convolution.in_channels, convolution.out_channels, kernel, ratio=2, dw_size=3, stride=stride)
     module.primary_conv = module.primary_conv[:1]  # bare: the block's own BatchNorm and ReLU follow
     module.cheap_operation = module.cheap_operation[:1]
     return module

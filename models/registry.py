@@ -8,12 +8,20 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from models.config import ModelConfig
+from models.config import ModelConfig, arguments
 from models.table import TABLE, Entry
 
 _COMMON = ("name", "num_classes", "in_channels")
 # What the builders of the two packages take (models/reference.py), whatever else the network is.
-_PACKAGE_OPTIONS = {"timm": ("drop_path", "dropout", "img_size"), "torchvision": ("dropout", "aux_logits")}
+_PACKAGE_OPTIONS = {
+    "timm": ("drop_path", "dropout", "img_size", "options"),
+    "torchvision": ("dropout", "aux_logits"),
+}
+# Arguments of timm's networks that have a field of their own.
+TIMM_ARGUMENTS = {
+    **{"num_classes": "num_classes", "in_channels": "in_chans"},
+    **{"dropout": "drop_rate", "drop_path": "drop_path_rate", "img_size": "img_size"},
+}
 # timm: `@register_model` above `def name(`; torchvision puts a second decorator between the two.
 _REGISTERED = re.compile(r"^@register_model(?:\(\))?\n(?:@.*\n)*def (\w+)\(", re.MULTILINE)
 
@@ -139,7 +147,11 @@ def _conflicts(config: ModelConfig) -> list[str]:
         return [f"model.in_channels: {config.in_channels}, but the networks of torchvision take 3"]
     if config.avg_down and config.shortcut == "A":
         return ["model.avg_down: pools before a projection, which shortcut A has not; set model.shortcut to B or C"]
-    return []
+    try:
+        given = arguments(config.options or ())
+    except ValueError as error:
+        return [f"model.options: {error}"]
+    return [f"model.options: {name} is model.{own} here" for own, name in TIMM_ARGUMENTS.items() if name in given]
 
 
 def _size_problems(config: ModelConfig, image_size: int, size_path: str, *, training: bool) -> list[str]:

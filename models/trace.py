@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
+from torch.utils.flop_counter import FlopCounterMode
 
 from models import factory
 from models.config import ModelConfig
@@ -69,9 +70,12 @@ def parameter_count(network: nn.Module) -> int:
 
 
 def multiply_adds(network: nn.Module, image_size: int, in_channels: int = 3) -> int:
-    """Multiply-adds of one image in evaluation, of convolutions and linear layers (the papers' FLOPs)."""
-    images = next(network.parameters()).new_zeros(1, in_channels, image_size, image_size)
-    return sum(row.multiply_adds for row in trace(network, images))
+    """Multiply-adds of one image in evaluation: of convolutions, matrix products and attention (the papers' FLOPs)."""
+    images, training = next(network.parameters()).new_zeros(1, in_channels, image_size, image_size), network.training
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:  # a hook on modules does not see attention
+        network.eval()(images)
+    network.train(training)
+    return counter.get_total_flops() // 2
 
 
 def cost(config: ModelConfig, image_size: int) -> int:

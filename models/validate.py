@@ -8,10 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from models import factory, mapping, reference, registry
+from models import mapping, reference, registry
 from models.config import ModelConfig
 from models.inception import AUX_LOSS_WEIGHT
-from models.trace import multiply_adds, parameter_count
+from models.trace import multiply_adds, parameter_count, skeleton
 
 # float32: rounding in another order of addition; a wrong layer differs by orders of magnitude more.
 LIMITS = {torch.float64: 1e-10, torch.float32: 1e-3}
@@ -68,13 +68,15 @@ def compare(name: str, dtype: torch.dtype, image_size: int | None = None, batch:
     images = torch.randn(batch, 3, size, size, generator=generator, dtype=dtype)
     labels = torch.randint(row.num_classes, (batch,), generator=generator)
     theirs = _with_random_norms(reference.twin(name).to(dtype), images, generator)
-    ours = factory.build(ModelConfig(name=name, num_classes=row.num_classes)).to(dtype)
-    ours.load_state_dict(mapping.from_reference(theirs.state_dict(), row.module))
+    ours = skeleton(ModelConfig(name=name, num_classes=row.num_classes))  # without weights that others would replace
+    counted = multiply_adds(ours, size)
+    weights = mapping.from_reference(theirs.state_dict(), row.module)
+    ours.load_state_dict({key: value.clone() for key, value in weights.items()}, assign=True)
     return Comparison(
         name=name,
         dtype=dtype,
         parameters=(parameter_count(ours), parameter_count(theirs)),
-        multiply_adds=(multiply_adds(ours, size), multiply_adds(theirs, size)),
+        multiply_adds=(counted, multiply_adds(theirs, size)),
         differences=differences(ours, theirs, row.module, images, labels),
     )
 

@@ -6,7 +6,7 @@ import re
 import shlex
 import struct
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from types import SimpleNamespace
@@ -169,6 +169,7 @@ def _origin(said: Mapping[str, Any]) -> Origin:
     model, classes, images = said.get("model"), said.get("classes"), said.get("input")
     try:
         config = ModelConfig(**model) if isinstance(model, dict) else None
+        config = config and replace(config, options=tuple(map(str, config.options)) if config.options else None)
     except TypeError:
         config = None
     is_named = isinstance(classes, list) and classes and all(isinstance(name, str) for name in classes)

@@ -14,7 +14,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainer import cpus
+from trainer import cpus, gpu_faults
 from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.rendezvous import await_all
 from trainer.world import World
@@ -39,6 +39,10 @@ class Place:
     """See `identity`; None on a CPU."""
     gpu_node: int | None = None
     """NUMA node of the GPU."""
+    node: str = ""
+    """Slurm's name of the machine, or its host name."""
+    faults: str = ""
+    """What is wrong with the GPU."""
 
     def to_json(self) -> str:
         return json.dumps(asdict(self) | {"cpus": sorted(self.cpus)})
@@ -80,7 +84,18 @@ def place(world: World, gpu: tuple[str, str] | None) -> Place:
         cpus=cpus.allowed(),
         gpu=identity(*gpu, os.environ.get("CUDA_VISIBLE_DEVICES", "")) if gpu else None,
         gpu_node=cpus.gpu_node(gpu[0]) if gpu else None,
+        node=os.environ.get("SLURMD_NODENAME") or socket.gethostname(),
+        faults=gpu_faults.faults(gpu[0]) if gpu else "",
     )
+
+
+def faulty(everyone: Sequence[Place]) -> dict[str, str]:
+    """What is wrong with GPUs of the run, by the names of their nodes."""
+    found: dict[str, list[str]] = {}
+    for place in everyone:
+        if place.faults:
+            found.setdefault(place.node, []).append(f"GPU {place.gpu} of rank {place.rank}: {place.faults}")
+    return {node: "; ".join(texts) for node, texts in found.items()}
 
 
 def index(local_rank: int, visible: int) -> int:

@@ -83,13 +83,14 @@ def precision_problems(precision: Precision, world: World) -> list[str]:
 def size_problems(recipe: Recipe) -> list[str]:
     """Why the network cannot be built, or fails at the recipe's sizes; tried on the meta device."""
     from models.trace import skeleton
+    from trainer import trainable
 
     sizes, name = recipe.input, recipe.model.name
     try:
         network = skeleton(recipe.model)
     except ValueError as error:
         return str(error).splitlines()
-    if problems := [*_frozen_problems(network, recipe), *_layer_problems(network, recipe)]:
+    if problems := trainable.problems(network, recipe):
         return problems
     if name in registry.names() and recipe.micro_batch > 1:
         return []  # `problems` knows their least sizes, and a pass on the meta device loads the compiler: 1.3 s
@@ -102,22 +103,6 @@ def size_problems(recipe: Recipe) -> list[str]:
     training = f"input.{setting}: {name} cannot train on micro-batches of {recipe.micro_batch} of {side} px: {trained}"
     evaluation = f"input.eval_crop: {name} cannot evaluate {sizes.eval_crop} px: {evaluated}"
     return [*([training + fix] if trained else []), *([evaluation + fix] if evaluated else [])]
-
-
-def _frozen_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
-    from trainer.optim import freezing
-
-    if recipe.init.freeze is None:
-        return []
-    if recipe.precise_bn:
-        return ["precise_bn: computes the statistics that init.freeze keeps; leave one of them out"]
-    return freezing.problems(network, recipe.init.freeze)
-
-
-def _layer_problems(network: "nn.Module", recipe: Recipe) -> list[str]:
-    if recipe.optimizer.layer_decay is None or hasattr(network, "group_matcher"):
-        return []
-    return [f"optimizer.layer_decay: the layers of {recipe.model.name} are not known in their order; use None"]
 
 
 def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:

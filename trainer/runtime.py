@@ -63,6 +63,7 @@ class Runtime:
         own = devices.place(world, gpu.address(self.device))
         store = self._meet()
         everyone = devices.exchanged(own, world, store) if store else [own]
+        self.gpu_faults = devices.faulty(everyone)
         self._beside = devices.beside(own, everyone)
         self._place = self._beside.index(own)
         self.own_cpus = cpus.count(world.launcher, own.cpus, [place.cpus for place in self._beside])
@@ -93,8 +94,7 @@ class Runtime:
     def varied(self, *, precision: Precision, threads: int) -> "Runtime":
         """The same process in the same group with other arithmetic or CPU threads; call its `use` first."""
         other = copy(self)
-        other.threads, other._precision = threads, precision
-        other._autocast = _AUTOCAST.get(precision)
+        other.threads, other._precision, other._autocast = threads, precision, _AUTOCAST.get(precision)
         other.scaler = torch.amp.GradScaler(self.device.type, enabled=precision == "fp16")
         return other
 

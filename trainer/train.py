@@ -22,10 +22,11 @@ from trainer.engine import build
 from trainer.engine.build import Data
 from trainer.engine.loop import fit
 from trainer.engine.memory import advising, fitted
-from trainer.engine.run_images import list_images
+from trainer.engine.run_images import hashed, hashing_behind, list_images
 from trainer.engine.state import TrainState
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
 from trainer.exits import BAD_INPUT, RunEndedError
+from trainer.optim.config import RESUMES, TimmConfig
 from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError
@@ -63,8 +64,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         MemoryShortError: A micro-batch does not fit into memory.
         SaveFailedError: A checkpoint cannot be written.
         TrackerError: A tracker cannot be opened.
-        SharedGpuError: Two processes have the same GPU.
-        NotMetError: A process is missing.
+        SharedGpuError, NotMetError: Two processes have the same GPU; a process is missing.
         PeerFailedError: Rank 0 raises one of these.
     """
     runtime = Runtime(world, recipe.precision, site.threads, deterministic=site.deterministic)
@@ -80,11 +80,12 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
             _say_what_was(context)
-        with ExitStack() as stack, advising(recipe):
+        with ExitStack() as stack, advising(recipe), hashing_behind(context, images):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
             on_main(runtime, lambda: training.telemetry and training.telemetry.journal.settle(), OSError)
-        finished = finished and measure_as_aimed(context, training.state, images)
+        complete = hashed(context, images) if finished else None
+        finished = complete is not None and measure_as_aimed(context, training.state, images := complete)
         if hold:
             hold.check()
             _conclude(context, images, training.state if finished else None)
@@ -93,8 +94,10 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 
 
 def _say_what_was(context: RunContext) -> None:
-    """Print which images dead processes were decoding, and whether others can write the run directory."""
+    """Print which images dead processes were decoding, what is untested, and whether others can write the directory."""
     at_work.report(context.run, context.console.say)
+    if isinstance(context.recipe.optimizer, TimmConfig) and context.recipe.optimizer.method not in RESUMES:
+        context.console.say(f"untested with timm's {context.recipe.optimizer.method}: that the run resumes bit for bit")
     for warning in exposed(context.run.path):
         context.console.say(warning)
 
@@ -152,6 +155,7 @@ def open_telemetry(context: RunContext, state: TrainState, data: Data, stack: Ex
     context.console.narrate(f"going on after step {state.step}" if state.step else "starting")
     changing = ", ".join(f"{name}={shown(value)}" for name, value in facts.get("variables", {}).items())
     for line in (
+        *(f"{node} has a faulty {what}" for node, what in facts.get("gpu_faults", {}).items()),
         other_threads(context.run.records(), facts),
         variables.ignored(context.recipe),
         changing and f"variables by which the libraries may compute other numbers: {changing}",

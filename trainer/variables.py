@@ -73,17 +73,10 @@ def of_numbers(environment: Mapping[str, str] = os.environ) -> dict[str, str]:
 
 
 def record_collectives(run: Path) -> None:
-    """Let NCCL keep its newest collectives in memory, and write them to the run directory after a timeout.
-
-    Variables that the user has set apply, by their older names too.
-    """
-    for name, other, value in (
-        ("TORCH_FR_BUFFER_SIZE", "TORCH_NCCL_TRACE_BUFFER_SIZE", "2000"),
-        ("TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE", f"{run.absolute()}/nccl-trace-rank"),
-        ("TORCH_NCCL_DUMP_ON_TIMEOUT", "TORCH_FR_DUMP_ON_TIMEOUT", "1"),
-    ):
-        if other not in os.environ:
-            os.environ.setdefault(name, value)
+    """Let NCCL write its newest collectives, which it keeps in memory, to the run directory after a timeout."""
+    os.environ.setdefault("TORCH_NCCL_DUMP_ON_TIMEOUT", "1")
+    if "TORCH_NCCL_DEBUG_INFO_TEMP_FILE" not in os.environ:  # the older name
+        os.environ.setdefault("TORCH_FR_DUMP_TEMP_FILE", f"{run.absolute()}/nccl-trace-rank")
 
 
 def _asked(recipe: Recipe, environment: Mapping[str, str]) -> list[str]:

@@ -17,7 +17,7 @@ from typing import NoReturn
 from trainer.cpus import has_gpu
 from trainer.exits import record, say
 from trainer.stopping import SIGNALS, START_AGAIN, StopFlag
-from trainer.world import PARENT
+from trainer.world import orphaned
 
 HANGS_S = 5.0  # a main thread that runs no Python for so long hangs, unless it computes
 
@@ -68,7 +68,7 @@ class _Watcher:
     def _next(self) -> bytes:
         """Wait for signals, and return their numbers; nothing once the block has ended."""
         while not select.select([self._arrivals], [], [], _LOOK_S if self._launched else None)[0]:
-            if os.getppid() != PARENT:
+            if orphaned():
                 self._launched = False
                 self._unnoticed = 1  # nobody is left who would send the second
                 with suppress(OSError):

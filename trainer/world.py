@@ -14,6 +14,7 @@ from pathlib import Path
 
 PARENT = os.getppid()
 """Of this process, before that can have died."""
+PODMAN = "PROVENET_PODMAN"  # with the number of the process that started this one's container, and is no parent of it
 
 _TASKS = "SLURM_STEP_NUM_TASKS"  # set by srun only; a batch script has its job's variables, and those of task 0
 _ACCELERATE = r"\baccelerate(\.commands\.\w+)? launch\b|\baccelerate(-|\.commands\.)launch\b"
@@ -106,7 +107,13 @@ def speaks(environment: Mapping[str, str] = os.environ) -> bool:
 def launched(environment: Mapping[str, str] = os.environ, parent: Callable[[], Sequence[str]] = parent_command) -> bool:
     """Whether a launcher started this process, which is not to outlive it; a shell may end, as under nohup."""
     by = rf"{_ACCELERATE}|^slurmstepd"
-    return "TORCHELASTIC_RUN_ID" in environment or bool(re.search(by, " ".join(parent())))
+    return not {"TORCHELASTIC_RUN_ID", PODMAN}.isdisjoint(environment) or bool(re.search(by, " ".join(parent())))
+
+
+def orphaned(environment: Mapping[str, str] = os.environ) -> bool:
+    """Whether the launcher of this process has died."""
+    podman = environment.get(PODMAN)
+    return not Path(f"/proc/{podman}").exists() if podman else os.getppid() != PARENT
 
 
 def _described(environment: Mapping[str, str]) -> World:

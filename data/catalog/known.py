@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.catalog.manifest import RAW, Manifest
+from data.catalog.formats import RAW
+from data.catalog.manifest import Manifest
 
 MAX_BROKEN = 0.001
 """Share of a split's images that may be broken: one in a thousand."""

@@ -12,25 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from data import schema
+from data.catalog.formats import RAW
 from data.catalog.listing import HASH_BYTES, Contents
 from data.durable import whole
 from data.names import shown
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 
-SCHEMA = 2
-
-# Append only: manifests on disk hold the numbers.
-FORMATS = ("OTHER", "RAW", "JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP", "MPO", "AVIF")
-"""Names as Pillow gives them; RAW: planes of red, green and blue bytes, as CIFAR stores them."""
-MODES = ("OTHER", "RGB", "L", "CMYK", "RGBA", "P", "LA", "1", "I", "I;16", "F", "PA", "YCbCr", "I;16B")
-"""Names as Pillow gives them."""
-
-RAW = FORMATS.index("RAW")
-JPEG = FORMATS.index("JPEG")
-RGB = MODES.index("RGB")
-GREY = MODES.index("L")
-DEEP = [MODES.index(mode) for mode in ("I", "I;16", "I;16B", "F")]  # greys whose values above 255 become 255
+SCHEMA = 3  # of lists without hashes; those with hashes have 2, and older versions read them
 
 MOST_PIXELS = 1 << 30  # of a side: what three times a square of it needs fits into 63 bits
 MOST = 1 << 60  # bytes of a file
@@ -78,7 +67,7 @@ class Manifest:
     orientations: Ints
     """(N,) EXIF orientation, 1 to 8; 0 where there is none."""
     hashes: Bytes
-    """(N, 16) BLAKE2b of the encoded image."""
+    """(N, 16) BLAKE2b of the encoded image, zero if it cannot be decoded; (0, 16) where only headers were read."""
     names: Bytes
     """All names without separators, in the file system's encoding: paths below `root`, or names in the archive."""
     ends: Ints
@@ -96,6 +85,11 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self.targets)
+
+    @property
+    def hashed(self) -> bool:
+        """Whether all images were read to their last byte."""
+        return len(self.hashes) == len(self)
 
     def name(self, index: int) -> str:
         """Name of one image, below `root` or in its archive."""
@@ -116,8 +110,12 @@ class Manifest:
         empty = [name for target, name in enumerate(self.classes) if target not in used and not self.broken]
         return Contents(self.root, self.classes, empty, len(self))
 
-    def fingerprint(self) -> str:
-        """Hex digest of classes, names and contents: the same for a tree and for shards packed of it."""
+    def fingerprint(self) -> str | None:
+        """Hex digest of classes, names and contents, equal for a tree and its shards; None: contents are not known."""
+        if not self.hashed:
+            return None
+        if not (decoded := self.hashes.any(1)).all():
+            return self.take(np.flatnonzero(decoded)).fingerprint()
         digest = hashlib.sha256(os.fsencode("\0".join(self.classes)))
         for column in (self.targets, self.names, self.ends, self.hashes):
             digest.update(np.ascontiguousarray(column).tobytes())
@@ -130,7 +128,8 @@ class Manifest:
     def take(self, rows: Ints) -> "Manifest":
         """The usable images of these rows, which may repeat; no broken ones."""
         names = [os.fsencode(self.name(row)) for row in rows.tolist()]
-        columns = {name: getattr(self, name)[rows] for name in COLUMNS if name not in OF_THE_WHOLE}
+        fixed = OF_THE_WHOLE if self.hashed else (*OF_THE_WHOLE, "hashes")
+        columns = {name: getattr(self, name)[rows] for name in COLUMNS if name not in fixed}
         columns |= {
             "names": np.frombuffer(b"".join(names), np.uint8),
             "ends": np.cumsum([len(name) for name in names], dtype=np.int64),
@@ -147,7 +146,7 @@ class Manifest:
         texts: dict[str, Any] = {name: np.array(getattr(self, name), dtype=str) for name in TEXTS}
         broken = np.array([(image.name, image.reason) for image in self.broken], dtype=str).reshape(-1, 2)
         with whole(file, shared=True) as stream:
-            np.savez(stream, schema=SCHEMA, broken=broken, rule=self.rule, **texts, **columns)
+            np.savez(stream, schema=SCHEMA - self.hashed, broken=broken, rule=self.rule, **texts, **columns)
 
 
 COLUMNS: dict[str, Any] = {
@@ -171,8 +170,8 @@ def load(file: Path, root: Path) -> Manifest:
             if any(part.compress_type for part in stored.zip.infolist()):  # a megabyte could become a gigabyte
                 raise ValueError("compressed, as no manifest is")
             schema.check(int(stored["schema"]), SCHEMA, file)
-            if int(stored["schema"]) != SCHEMA:
-                raise ValueError(f"version {stored['schema']}, this program reads {SCHEMA}")
+            if int(stored["schema"]) < SCHEMA - 1:
+                raise ValueError(f"version {stored['schema']}, this program reads {SCHEMA - 1} and {SCHEMA}")
             images = Manifest(
                 root=root,
                 rule=str(stored["rule"]) if "rule" in stored else "",  # 0.1.0 knew no other layout
@@ -197,7 +196,8 @@ def load(file: Path, root: Path) -> Manifest:
 def _check_numbers(images: Manifest) -> None:
     """Make sure that no column is cut short, and that no number leads out of another column or of an archive."""
     count, text = len(images), int(images.ends[-1]) if len(images.ends) else 0
-    shapes = dict.fromkeys(COLUMNS, (count,)) | {"hashes": (count, HASH_BYTES), "names": (text,)}
+    shapes = dict.fromkeys(COLUMNS, (count,)) | {"names": (text,)}
+    shapes |= {"hashes": (count if len(images.hashes) else 0, HASH_BYTES)}
     shapes |= {"archive_sizes": (len(images.archives),), "folder_mtimes": (len(images.folders),)}
     if wrong := next((name for name, shape in shapes.items() if getattr(images, name).shape != shape), None):
         raise ValueError(f"{wrong} has the shape {getattr(images, wrong).shape}, not {shapes[wrong]}")
@@ -239,11 +239,6 @@ def names(file: Path, rows: Iterable[int]) -> list[str]:
     with file.open("rb") as stream, np.load(stream) as stored:
         text, ends = stored["names"], stored["ends"]
     return [os.fsdecode(text[int(ends[row - 1]) if row else 0 : int(ends[row])].tobytes()) for row in rows]
-
-
-def number(name: str | None, names: tuple[str, ...]) -> int:
-    """Index of a name in one of the tables above; 0 for one that it lacks."""
-    return names.index(name) if name in names else 0
 
 
 def _packed(column: NDArray[Any]) -> NDArray[Any]:

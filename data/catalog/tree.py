@@ -4,6 +4,7 @@ import os
 import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
 from itertools import islice
@@ -21,6 +22,7 @@ EXTENSIONS = (
 BESIDE = frozenset(  # what operating systems and network drives put beside files
     ("@eadir", "__macosx", "thumbs.db", "desktop.ini", "#recycle", "$recycle.bin", "lost+found")
 )
+THREADS = 16  # that read folders: on a network file system most of the time is spent waiting
 _UNCLEAR = re.compile(r"|\.(bin|dat|img|\d.*|.*[^a-z0-9].*|.{6,})")  # extensions that tell nothing of the content
 _IMAGE = re.compile(
     rb"\xff\xd8\xff|\x89PNG\r\n|GIF8|BM.{4}\0{4}|RIFF.{4}WEBP|II\*\0|MM\0\*|P[1-6]\s+[#\d]"
@@ -54,10 +56,18 @@ class Tree:
         loose = [name for name, is_folder in level(self.root, search.ignored) if not is_folder]
         search.ignored["images outside of the class folders"] += len(loose if self.classes else ())
         entries: list[Entry] = []
-        for target, name in enumerate(self.classes):
-            entries += [Entry(target, image) for image in sorted(search.images(name))]
-            progress(target + 1, len(self.classes))
+        with ThreadPoolExecutor(THREADS) as pool:
+            for target, (inner, images) in enumerate(pool.map(self._images, self.classes)):
+                entries += [Entry(target, image) for image in images]
+                search.folders.update(inner.folders)
+                search.ignored.update(inner.ignored)
+                progress(target + 1, len(self.classes))
         return Listing(self.root, self.classes, entries, folders=search.folders, notes=search.notes())
+
+    def _images(self, name: str) -> "tuple[_Search, list[str]]":
+        """A search of one class, and the images that it finds, sorted."""
+        search = _Search(self.root)
+        return search, sorted(search.images(name))
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.transforms.v2 import functional as F
 
-from data.load import colours, warps
+from data.load import blur, colours, pillow_warps, warps
 from data.load.colours import on_device
 from data.plan.draws import Floats, Ints
+from data.plan.operations import Op, PillowOp
 from data.plan.policies import Choices
-from data.plan.policy_tables import OWN, Op
+from data.plan.policy_tables import OWN
 
 Change = Callable[[Tensor, Floats], Tensor]
 """From images (N, 3, H, W) uint8 and a number for each to such images."""
@@ -32,27 +33,45 @@ def apply(images: Tensor, choices: Choices, fill: tuple[int, int, int]) -> None:
     Args:
         images: (N, H, W, 3) uint8.
         choices: Augmentations of each image.
-        fill: Colour of erased rectangles.
+        fill: Colour of erased rectangles, and outside of images with timm's policies.
 
     Reference:
         torchvision.transforms.v2: the policies with bilinear interpolation and black outside of the image, as
-        torchvision's reference scripts set them up; ColorJitter; RandomErasing.
+        torchvision's reference scripts set them up; ColorJitter; RandomErasing. timm.data.auto_augment.
     """
     jittered = choices.jitter != NEUTRAL
     if choices.ops.any() or jittered.any():
         planes = images.permute(0, 3, 1, 2).contiguous()  # (N, H, W, 3) -> (N, 3, H, W)
         for ops, magnitudes in zip(choices.ops.T, choices.magnitudes.T, strict=True):
-            _operate(planes, ops, magnitudes)
+            _operate(planes, ops, magnitudes, fill)
         for columns in choices.jitter_order.T:
             _jitter(planes, columns, choices.jitter, jittered)
         torch.stack(planes.unbind(1), dim=-1, out=images)  # (N, 3, H, W) -> (N, H, W, 3); faster than a copy
     _erase(images, choices.boxes, fill)
 
 
-def _operate(planes: Tensor, ops: Ints, magnitudes: Floats) -> None:
+def reflect(images: Tensor, shifts: Ints, flips: NDArray[np.bool_]) -> None:
+    """Move images in place by less than their side, and fill the gap with the reflection of what was moved.
+
+    Args:
+        images: (N, S, S, 3) uint8.
+        shifts: (N, 2) pixels that the view moves down and to the right.
+        flips: (N,) mirrored already: right is left.
+    """
+    side, last = images.shape[1], images.shape[1] - 1
+    steps = np.where(np.stack([flips & False, flips], axis=1), -shifts, shifts)
+    lines = last - np.abs(last - np.abs(np.arange(side) + steps[:, :, None]))  # (N, 2, S)
+    rows, columns = on_device(torch.from_numpy(lines), images.device).unbind(1)
+    rows = rows + side * torch.arange(len(images), device=images.device)[:, None]
+    places = rows[:, :, None] * side + columns[:, None]
+    images.copy_(images.reshape(-1, 3).index_select(0, places.flatten()).view_as(images))
+
+
+def _operate(planes: Tensor, ops: Ints, magnitudes: Floats, fill: tuple[int, int, int]) -> None:
     for op, rows in _groups(ops):
         if op != Op.NONE:
-            _change(planes, rows, OPERATIONS[op], magnitudes[rows])
+            warp = partial(pillow_warps.warp, op=op, fill=fill)
+            _change(planes, rows, OPERATIONS.get(op, warp), magnitudes[rows])
 
 
 def _jitter(planes: Tensor, columns: Ints, factors: Floats, jittered: NDArray[np.bool_]) -> None:
@@ -112,6 +131,9 @@ OPERATIONS: Mapping[int, Change] = MappingProxyType(
         Op.AUTO_CONTRAST: partial(_without_magnitude, colours.autocontrast),
         Op.EQUALIZE: partial(_without_magnitude, F.equalize),
         Op.INVERT: partial(_without_magnitude, F.invert),
+        PillowOp.SOLARIZE_ADD: colours.solarize_add,
+        PillowOp.GREY: partial(_without_magnitude, blur.grey),
+        PillowOp.BLUR: blur.blur,
         **{len(Op) + number: operation for number, operation in enumerate(OWN)},
     }
 )

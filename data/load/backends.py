@@ -6,7 +6,8 @@ from typing import get_args
 
 import torch
 
-from data.catalog.manifest import RAW, Manifest
+from data.catalog.formats import RAW
+from data.catalog.manifest import Manifest
 from data.load.image_file import Images
 from data.load.loader import PlanLoader, Stream
 from data.load.note import Note

@@ -70,6 +70,15 @@ def solarize(images: Tensor, thresholds: Floats) -> Tensor:
     return images ^ (images >= _each(bounds, images)).to(torch.uint8).neg_()
 
 
+def solarize_add(images: Tensor, numbers: Floats) -> Tensor:
+    """Add (N,) 0 to 128 to what is darker than 128.
+
+    Reference:
+        timm.data.auto_augment.solarize_add.
+    """
+    return images + (images < 128) * _each(numbers.astype(np.uint8), images)
+
+
 def autocontrast(images: Tensor) -> Tensor:
     """Stretch each channel from black to white, where it holds more than one value."""
     pixels = images.float()

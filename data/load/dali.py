@@ -18,7 +18,7 @@ from data.catalog.manifest import Bytes
 from data.load.dali_pipeline import insert, number, own, pipeline, refusal
 from data.load.image_file import Images
 from data.load.regions import at_border, regions
-from data.load.rendering import BLACK, Resized, batch_of, render, substituted
+from data.load.rendering import BLACK, Resized, batch_of, finish, render, substituted
 from data.load.threads import compute_alone, parts
 from data.plan.evaluation import Plan
 from data.plan.samples import Samples, patched
@@ -214,24 +214,20 @@ class DaliStream:
         return replace(work, samples=patched(work.samples, rows), broken=tuple(broken))
 
     def _finish(self, fed: _Fed, output: Any) -> tuple[Batch, list[Future[None]]]:
-        """A batch, and the augmentations under way."""
+        """A batch, and what is left to do, which is under way."""
         samples = fed.samples
         images = own(output, on_gpu=self._gpu is not None, pinned=self._pinned)
         insert(images, {row: read.ready for row, read in enumerate(fed.rows) if read.ready is not None})
         broken = chain(fed.work.broken, *(read.broken for read in fed.rows))
         batch = batch_of(images, samples, self._images.manifest, broken)
-        return replace(batch, refusals=fed.work.refusals), self._augment(images, samples)
+        return replace(batch, refusals=fed.work.refusals), self._finished(images, samples)
 
-    def _augment(self, images: Tensor, samples: Samples) -> list[Future[None]]:
-        if samples.choices is None:
-            return []
-        from data.load import augment  # loads torchvision, which a run without augmentations does not need
-
+    def _finished(self, images: Tensor, samples: Samples) -> list[Future[None]]:
         if images.is_cuda:
-            augment.apply(images, samples.choices, self._plan.fill)
+            finish(images, samples, slice(None), self._plan.fill)
             return []
         return [
-            self._pool.submit(augment.apply, images[part], samples.choices.rows(part), self._plan.fill)
+            self._pool.submit(finish, images[part], samples, part, self._plan.fill)
             for part in parts(len(images), self._threads)
         ]
 

@@ -10,7 +10,8 @@ import simplejpeg
 from PIL import Image
 
 from data.catalog.decoding import decoding
-from data.catalog.manifest import GREY, JPEG, RAW, RGB, Bytes, Manifest
+from data.catalog.formats import GREY, JPEG, RAW, RGB
+from data.catalog.manifest import Bytes, Manifest
 from data.load import jpeg_header
 from data.types import BrokenImageError
 

@@ -51,16 +51,30 @@ def render(images: Images, samples: Samples, row: int, out: Tensor, last: Resize
     if index == BLACK:
         out.zero_()
         return
-    if samples.exact:
-        key = (index, *samples.sizes[row].tolist())
+    size, interpolation = samples.sizes[row], samples.interpolation(row)
+    if samples.exact or size.prod() > LARGEST:
+        key = (index, *size.tolist())
         if last.image is None or last.key != key:
             cut = _cut(images.pixels(index), samples.windows[row].tolist())
-            last.key, last.image = key, _whole_resized(cut, samples.sizes[row], samples.interpolation(row))
+            last.key, last.image = key, _whole_resized(cut, size, interpolation)
         square = _part(last.image, samples, row)
     else:
-        cut = _cut(images.pixels(index), samples.windows[row].tolist())
-        square = _resized(cut, samples.side, samples.interpolation(row))
+        cut, (top, left) = _cut(images.pixels(index), samples.windows[row].tolist()), samples.corners[row].tolist()
+        square = _resized(cut, size, interpolation)[top : top + samples.side, left : left + samples.side]
     out.copy_(square.flip(1) if samples.flips[row] else square)
+
+
+def finish(images: Tensor, samples: Samples, part: slice, fill: tuple[int, int, int]) -> None:
+    """Carry out the rest of the plan on some rows of a batch, (N, side, side, 3) uint8 on any device, in place."""
+    shifts = samples.shifts[part]
+    if samples.choices is None and not shifts.any():
+        return
+    from data.load import augment  # loads torchvision, which a run without augmentations does not need
+
+    if shifts.any():
+        augment.reflect(images, shifts, samples.flips[part])
+    if samples.choices:
+        augment.apply(images, samples.choices.rows(part), fill)
 
 
 def batch_of(images: Tensor, samples: Samples, manifest: Manifest, broken: Iterable[BrokenImage]) -> Batch:
@@ -145,10 +159,10 @@ def _part(image: Image.Image | Bytes, samples: Samples, row: int) -> Tensor:
     return torch.from_numpy(np.array(image.crop((left, top, left + side, top + side))))
 
 
-def _resized(pixels: Bytes, side: int, interpolation: Interpolation) -> Tensor:
-    """(side, side, 3) of a whole crop, with antialias; at most two levels from Pillow, in a quarter of its time."""
-    image = torch.from_numpy(pixels)
-    if tuple(image.shape[:2]) == (side, side):
+def _resized(pixels: Bytes, size: Ints, interpolation: Interpolation) -> Tensor:
+    """(*size, 3) of a whole crop, with antialias; at most two levels from Pillow, in a quarter of its time."""
+    image, (height, width) = torch.from_numpy(pixels), size.tolist()
+    if image.shape[:2] == (height, width):
         return image
     planes = image.permute(2, 0, 1)[None]  # (H, W, C) -> (1, C, H, W), channels last in memory: the fast kernel
-    return F.interpolate(planes, (side, side), mode=interpolation, antialias=True)[0].permute(1, 2, 0)
+    return F.interpolate(planes, (height, width), mode=interpolation, antialias=True)[0].permute(1, 2, 0)

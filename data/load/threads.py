@@ -11,7 +11,7 @@ from torch import Tensor
 
 from data.catalog.manifest import Manifest
 from data.load.image_file import Images
-from data.load.rendering import Resized, batch_of, render, substituted
+from data.load.rendering import Resized, batch_of, finish, render, substituted
 from data.plan.evaluation import Plan
 from data.plan.samples import Samples, patched
 from data.types import Batch, BrokenImage, BrokenImageError
@@ -75,10 +75,7 @@ class ThreadStream:
                 samples, replaced = substituted(self._images, self._plan, samples, row)
                 render(self._images, samples, row, out[row], last)
                 broken += replaced
-        if samples.choices:
-            from data.load import augment  # loads torchvision, which a run without augmentations does not need
-
-            augment.apply(out[part], samples.choices.rows(part), self._plan.fill)
+        finish(out[part], samples, part, self._plan.fill)
         return part, samples, broken
 
 

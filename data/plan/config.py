@@ -8,7 +8,9 @@ from data.plan import custom
 _POLICIES = (
     "none",
     "randaugment",
+    "randaugment_timm",
     "trivialaugment",
+    "three_augment",
     "autoaugment_imagenet",
     "autoaugment_cifar10",
     "autoaugment_svhn",
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
 else:
     Policy = Literal[_POLICIES]
 Interpolation = Literal["bilinear", "bicubic"]
+TIMM_HIGHEST = 10  # magnitude of timm's RandAugment
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,11 +29,14 @@ class AugmentConfig:
     """Augmentation of a training image after its crop and flip: first the policy, then jitter, then erasing."""
 
     policy: Policy = "none"
-    """Random operations, drawn as torchvision's classes do (1805.09501, 1909.13719, 2103.10158)."""
+    """Random operations, drawn as torchvision's classes do (1805.09501, 1909.13719, 2103.10158), or as timm's
+    rand-mM-nN-mstdS-inc1; three_augment: grey, solarize or blur (2204.07118, section 3)."""
     randaugment_ops: int = field(default=2, metadata={"min": 1, "max": 8})
-    """Operations on each image with randaugment (1909.13719: N)."""
+    """Operations on each image with randaugment (1909.13719: N); timm's does each with a probability of 1/2."""
     randaugment_magnitude: int = field(default=9, metadata={"min": 0, "max": 30})
-    """Strength of these operations (1909.13719: M)."""
+    """Strength of these operations (1909.13719: M); the highest of timm's is 10."""
+    randaugment_std: float = field(default=0.0, metadata={"min": 0, "max": 100})
+    """Standard deviation of the strength of timm's randaugment."""
     color_jitter: tuple[float, float, float, float] = field(default=(0.0, 0.0, 0.0, 0.0), metadata={"min": 0, "max": 1})
     """Greatest change of brightness, contrast, saturation and hue; the hue's is at most 0.5."""
     erasing: float = field(default=0.0, metadata={"min": 0, "max": 1})
@@ -52,10 +58,11 @@ class InputConfig:
     """Side in the first epochs, pixels, which grows to `train_size` in steps of 32. None: `train_size`."""
     growth_epochs: tuple[float, float] = field(default=(0.0, 0.0), metadata={"min": 0, "max": 1_000_000})
     """Epochs at which the growth from `start_size` begins and ends."""
-    crop: Literal["resized", "padded"] = "resized"
-    """A random area, resized; or, as for CIFAR, a random square of the image with `crop_padding` around it."""
+    crop: Literal["resized", "padded", "simple"] = "resized"
+    """A random area, resized; or, as for CIFAR, a random square of the image with `crop_padding` around it; or the same
+    of the image whose shorter side is resized to `train_size` (2204.07118, section 3)."""
     crop_padding: int = field(default=4, metadata={"min": 0, "max": 512})
-    """Black pixels on each side before a padded crop (1512.03385, section 4.2)."""
+    """Pixels on each side before a crop: black for padded (1512.03385, section 4.2), reflected for simple."""
     crop_area: tuple[float, float] = field(default=(0.08, 1.0), metadata={"above": 0, "max": 1})
     """Least and greatest share of the image that a random crop takes (1409.4842, section 6)."""
     interpolation: Literal["bilinear", "bicubic", "random"] = "bilinear"

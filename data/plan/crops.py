@@ -67,6 +67,29 @@ def padded(draws: Floats, widths: Ints, heights: Ints, padding: int, side: int) 
     return np.concatenate([top_left, np.full_like(top_left, side)], axis=1).astype(np.int64)
 
 
+def simple(draws: Floats, sizes: Ints, padding: int, side: int) -> tuple[Ints, Ints]:
+    """Square crops at random positions in resized images with reflected pixels around them.
+
+    Args:
+        draws: (N, DRAWS) uniform in [0, 1).
+        sizes: (N, 2) height, width of the images, at least `side`.
+        padding: Reflected pixels on each side.
+        side: Of the crop.
+
+    Returns:
+        (N, 2) top, left of the nearest square inside of the image, and (N, 2) how far the crop lies below and to the
+        right of it: its rows and columns are those of this square, moved and reflected at its sides.
+
+    Reference:
+        torchvision.transforms.RandomCrop with `padding` and `padding_mode="reflect"`; DeiT III's augment.py.
+    """
+    corners = (
+        np.floor(draws[:, 2 * TRIES : 2 * TRIES + 2] * (sizes + 2 * padding - side + 1)).astype(np.int64) - padding
+    )
+    inner = np.clip(corners, 0, sizes - side)
+    return inner, corners - inner
+
+
 def eval_sizes(widths: Ints, heights: Ints, shorter: int) -> Ints:
     """(N, 2) height, width, the shorter side being `shorter` and the longer rounded down.
 

@@ -74,6 +74,7 @@ class EvalPlan:
             windows=np.stack([np.zeros_like(widths), np.zeros_like(widths), heights, widths], axis=1),
             sizes=sizes,
             corners=self._corners(sizes),
+            shifts=np.zeros_like(sizes),
             side=self.views.side,
             cubic=np.full(len(indices), self.views.interpolation == "bicubic"),
             flips=np.zeros(len(indices), bool),

@@ -25,6 +25,22 @@ class Op(IntEnum):
     INVERT = 14
 
 
+class PillowOp(IntEnum):
+    """Operations with Pillow's pixels, as timm and DeiT III have them, where they are not those of `Op`."""
+
+    SOLARIZE_ADD = 100
+    GREY = 101
+    BLUR = 102
+    SHEAR_X = 110
+    SHEAR_Y = 111
+    TRANSLATE_X = 112
+    TRANSLATE_Y = 113
+    ROTATE = 114
+
+
+TO_CUBIC = 10
+"""From the code of an operation on the geometry to that of the same with bicubic interpolation."""
+
 Own = Callable[[Any, Any], Any]
 """A user's operation: takes images (N, 3, H, W) uint8 and (N,) numbers from 0 to 1, and returns such images."""
 

@@ -14,7 +14,7 @@ from data.catalog.manifest import Manifest
 from data.plan import crops, policies
 from data.plan.config import InputConfig
 from data.plan.draws import Floats, Ints, Stream, order, uniforms
-from data.plan.samples import MIX_DRAWS, Samples
+from data.plan.samples import GEOMETRY, MIX_DRAWS, Samples
 from data.types import Shard
 
 CUBIC_SHARE = {"bilinear": 0.0, "random": 0.5, "bicubic": 1.0}
@@ -98,10 +98,13 @@ class TrainPlan:
 
     def replaced(self, samples: Samples, row: int, index: int) -> Samples:
         """The same batch with another image in a row, cropped by the same draws."""
-        indices, windows = samples.indices.copy(), samples.windows.copy()
+        indices = samples.indices.copy()
         indices[row] = index
-        windows[row] = self._windows(samples.draws[row : row + 1], indices[row : row + 1], samples.side)[0]
-        return replace(samples, indices=indices, windows=windows)
+        changed = {name: getattr(samples, name).copy() for name in GEOMETRY}
+        others = self._geometry(samples.draws[row : row + 1], indices[row : row + 1], samples.side)
+        for column, values in zip(changed.values(), others, strict=True):
+            column[row] = values[0]
+        return replace(samples, indices=indices, **changed)
 
     def _batch(self, epoch: int, batch: int, shuffled: Ints) -> Samples:
         step, turn = divmod(batch, self.batches_per_step)
@@ -112,18 +115,20 @@ class TrainPlan:
         indices = shuffled[positions // self.config.augment.repeats]
         draws = uniforms(self.seed, epoch, Stream.CROP, _run(span, self.micro_batch), crops.DRAWS)
         augment = uniforms(self.seed, epoch, Stream.AUGMENT, _run(span, self.micro_batch), policies.DRAWS)
-        side = self.side_at(epoch, step)
+        side, cubic_share = self.side_at(epoch, step), CUBIC_SHARE[self.config.interpolation]
+        windows, sizes, corners, shifts = self._geometry(draws, indices, side)
         return Samples(
             indices=indices,
-            windows=self._windows(draws, indices, side),
-            sizes=np.full((len(indices), 2), side),
-            corners=np.zeros((len(indices), 2), np.int64),
+            windows=windows,
+            sizes=sizes,
+            corners=corners,
+            shifts=shifts,
             side=side,
-            cubic=draws[:, crops.CUBIC] < CUBIC_SHARE[self.config.interpolation],
+            cubic=draws[:, crops.CUBIC] < cubic_share,
             flips=draws[:, -1] < self.config.flip,
             valid=rows < len(span),
             draws=draws,
-            choices=policies.choices(self.config.augment, augment, side),
+            choices=policies.choices(self.config.augment, augment, side, cubic_share),
             noise=policies.noise(self.config.augment, augment, side),
             mixing=uniforms(self.seed, epoch, Stream.MIX, _run(span, 1), MIX_DRAWS)[0],
         )
@@ -144,11 +149,19 @@ class TrainPlan:
         share = max(0.0, (now - begin) / (full - begin))
         return start + int((end - start) * share / GROWTH) * GROWTH
 
-    def _windows(self, draws: Floats, indices: Ints, side: int) -> Ints:
+    def _geometry(self, draws: Floats, indices: Ints, side: int) -> tuple[Ints, Ints, Ints, Ints]:
+        """The columns `GEOMETRY`."""
         widths, heights = self.manifest.widths[indices], self.manifest.heights[indices]
-        if self.config.crop == "padded":
-            return crops.padded(draws, widths, heights, self.config.crop_padding, side)
-        return crops.resized(draws, widths, heights, self.config.crop_area)
+        none, padding = np.zeros((len(indices), 2), np.int64), self.config.crop_padding
+        match self.config.crop:
+            case "simple":
+                sizes = crops.eval_sizes(widths, heights, side)
+                return np.column_stack([none, heights, widths]), sizes, *crops.simple(draws, sizes, padding, side)
+            case "padded":
+                windows = crops.padded(draws, widths, heights, padding, side)
+            case "resized":
+                windows = crops.resized(draws, widths, heights, self.config.crop_area)
+        return windows, none + side, none, none
 
 
 def _run(span: range, count: int) -> range:

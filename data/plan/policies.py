@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from data.plan import timm_policies
 from data.plan.config import AugmentConfig, Policy
 from data.plan.draws import Floats, Ints
 from data.plan.policy_tables import (
@@ -21,7 +22,7 @@ from data.plan.policy_tables import (
     magnitudes,
 )
 
-POLICY_DRAWS = 16  # the most that a policy uses: operation and direction, for 8 operations
+POLICY_DRAWS = 16  # the most that a policy uses: two for each of 8 operations
 JITTER_DRAWS = 8  # 4 factors and their order
 ERASING_TRIES = 10  # torchvision's RandomErasing tries as often before it leaves the image alone
 ERASING_DRAWS = 1 + 2 * ERASING_TRIES + 1 + 2  # whether; size and shape of each try; the noise; the corner
@@ -42,7 +43,8 @@ class Choices:
     """(N, K) `policy_tables.Op`, 0 for none; K may be 0."""
     magnitudes: Floats
     """(N, K) signed: tangent of a shear's angle, pixels of a translation, degrees of a rotation, bits that posterize
-    keeps, solarize's threshold as a share of white, difference from 1 of the other factors; 0 where there is none."""
+    keeps, solarize's threshold as a share of white, what is added, a blur's radius, difference from 1 of the other
+    factors; 0 for all else."""
     jitter: Floats
     """(N, 4) factors of brightness, contrast and saturation, 1 without effect; shift of hue, -0.5 to 0.5 of a turn."""
     jitter_order: Ints
@@ -55,7 +57,7 @@ class Choices:
         return Choices(*(getattr(self, name)[index] for name in self.__slots__))
 
 
-def choices(config: AugmentConfig, draws: Floats, size: int) -> Choices | None:
+def choices(config: AugmentConfig, draws: Floats, size: int, cubic_share: float = 0.0) -> Choices | None:
     """The choices for a batch, or None where the config has no augmentation.
 
     Each kind of augmentation has its own draws, so switching one on or off changes no other.
@@ -64,12 +66,13 @@ def choices(config: AugmentConfig, draws: Floats, size: int) -> Choices | None:
         config: What to choose from.
         draws: (N, DRAWS) uniform in [0, 1).
         size: Side of the square images, pixels.
+        cubic_share: How often timm's RandAugment interpolates by a bicubic filter: 0, 1/2 or 1.
     """
     mean = config.erasing_fill == "mean"
     if config.policy == "none" and not any(config.color_jitter) and not (config.erasing and mean):
         return None
     policy, jitter, erasing = np.split(draws, [POLICY_DRAWS, POLICY_DRAWS + JITTER_DRAWS], axis=1)
-    ops, strengths = _operations(config, policy, size)
+    ops, strengths = _operations(config, policy, size, cubic_share)
     return Choices(
         ops=ops,
         magnitudes=strengths,
@@ -91,12 +94,16 @@ def noise(config: AugmentConfig, draws: Floats, size: int) -> Ints | None:
     return np.column_stack([_boxes(config, erasing, size), _pick(erasing[:, 1 + 2 * ERASING_TRIES], NOISES)])
 
 
-def _operations(config: AugmentConfig, draws: Floats, size: int) -> _Drawn:
+def _operations(config: AugmentConfig, draws: Floats, size: int, cubic_share: float) -> _Drawn:
     match config.policy:
         case "none":
             return np.zeros((len(draws), 0), np.int64), np.zeros((len(draws), 0))
         case "randaugment":
             return _randaugment(config, draws, size)
+        case "randaugment_timm":
+            return timm_policies.randaugment(config, draws, size, cubic_share)
+        case "three_augment":
+            return timm_policies.three_augment(draws)
         case "trivialaugment":
             return _trivialaugment(draws, size)
         case _:

@@ -11,6 +11,8 @@ from data.plan.policies import Choices
 
 MIX_DRAWS = 4  # for each batch: what mixup and cutmix draw
 
+GEOMETRY = ("windows", "sizes", "corners", "shifts")
+
 
 @dataclass(frozen=True, slots=True)
 class Samples:
@@ -24,6 +26,8 @@ class Samples:
     """(N, 2) height, width that the window is resized to, pixels."""
     corners: Ints
     """(N, 2) top, left of the final square crop in the resized window, pixels."""
+    shifts: Ints
+    """(N, 2) how far the crop is then moved down and to the right, before a flip, reflecting its own pixels."""
     side: int
     """Of the final square crop, pixels."""
     cubic: NDArray[np.bool_]
@@ -52,7 +56,7 @@ def patched(samples: Samples, rows: dict[int, Samples]) -> Samples:
     """A batch in which some rows are those of other versions of it, where their images were replaced."""
     if not rows:
         return samples
-    fields = {name: getattr(samples, name).copy() for name in ("indices", "windows", "sizes", "corners", "valid")}
+    fields = {name: getattr(samples, name).copy() for name in ("indices", *GEOMETRY, "valid")}
     for row, other in rows.items():
         for name, column in fields.items():
             column[row] = getattr(other, name)[row]

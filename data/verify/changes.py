@@ -23,6 +23,7 @@ def changed(manifest: Manifest) -> str | None:
     the latest changed first (a copied data set has new times everywhere). FILES images, spread over the split, are
     checked: another size is a difference, another time only if the content differs too. Of archives, size and time are
     compared, and where the time differs, the content of FILES of their images; a tar shard that is not listed is one.
+    Contents are not compared where the manifest has no hashes.
     """
     if not manifest.root.is_dir():
         return f"{manifest.root}: no such folder"
@@ -94,7 +95,7 @@ def _image(manifest: Manifest, row: int) -> Iterator[str]:
     path, size, status = manifest.path(row), int(manifest.sizes[row]), manifest.path(row).stat()
     if not manifest.archives and status.st_size != size:
         yield f"{path}: {status.st_size:,} bytes, listed with {size:,}"
-    elif status.st_mtime_ns != manifest.mtimes[row]:
+    elif status.st_mtime_ns != manifest.mtimes[row] and manifest.hashed:
         present, listed = digest(read(path, int(manifest.offsets[row]), size)), manifest.hashes[row].tobytes()
         if present != listed:
             yield f"{manifest.label(row)}: other content: hash {present.hex()[:8]}, listed with {listed.hex()[:8]}"

@@ -15,7 +15,7 @@ from data.verify.inspection import Chunk, Facts, Finding
 from data.verify.scan_journal import Record
 
 CHUNK = 32  # images that a worker decodes at a time: a tenth of a second, so that Ctrl-C acts soon
-CHUNK_KNOWN = 512  # images of which a worker only checks whether their file changed
+CHUNK_KNOWN = 512  # images of which a worker reads no more than a header, or only checks whether their file changed
 
 _UNKNOWN = -1  # the size of an image that was not read yet, or is broken
 _FACTS = np.dtype(
@@ -41,19 +41,19 @@ class Findings:
     def remember(self, known: Manifest | None, records: Iterable[Record]) -> None:
         """Add facts of an earlier scan and then of a journal, but for images that are no longer listed."""
         rows = {self._key(entry): row for row, entry in enumerate(self._listing.entries)}
-        if known:
+        if known and known.hashed:
             self._remember_manifest(known, rows)
         for key, facts in records:
             if (row := rows.get(key)) is not None:
                 self._facts[row] = facts
 
-    def chunks(self) -> list[Chunk]:
-        """All images, to be decoded or, where facts are known, checked for a change."""
+    def chunks(self, *, whole: bool) -> list[Chunk]:
+        """All images, to be decoded if `whole` or, where facts are known, checked for a change."""
         known, total = self._facts["size"] >= 0, len(self._facts)
         borders = [0]
         for block in range(0, total, CHUNK_KNOWN):
             stop = min(block + CHUNK_KNOWN, total)
-            borders += range(block + CHUNK, stop, CHUNK) if not known[block:stop].all() else ()
+            borders += range(block + CHUNK, stop, CHUNK) if whole and not known[block:stop].all() else ()
             borders.append(stop)
         return [self._chunk(slice(*pair)) for pair in pairwise(borders)]
 
@@ -74,6 +74,7 @@ class Findings:
         listing, usable = self._listing, self._facts["size"] >= 0
         entries = [listing.entries[row] for row in np.flatnonzero(usable).tolist()]
         facts = self._facts[usable]
+        hashes = facts["digest"].copy().view(np.uint8).reshape(-1, HASH_BYTES)
         names = [os.fsencode(entry.name) for entry in entries]
         return Manifest(
             root=listing.root,
@@ -83,7 +84,7 @@ class Findings:
             targets=_column(entry.target for entry in entries),
             offsets=_column(entry.offset for entry in entries),
             archive=_column(max(entry.archive, 0) for entry in entries),
-            hashes=facts["digest"].copy().view(np.uint8).reshape(-1, HASH_BYTES),
+            hashes=hashes if hashes.any(1).all() else hashes[:0],
             names=np.frombuffer(b"".join(names), np.uint8),
             ends=np.cumsum([len(name) for name in names], dtype=np.int64),
             broken=tuple(BrokenImage(self._name(row), self._reasons[row]) for row in sorted(self._reasons)),

@@ -4,6 +4,8 @@ import os
 import stat
 import warnings
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
@@ -15,9 +17,12 @@ from PIL import Image, UnidentifiedImageError
 from PIL.ExifTags import Base as Tag
 
 from data.catalog.decoding import decoding
+from data.catalog.formats import FORMATS, MODES, RAW, RGB, number
 from data.catalog.listing import HASH_BYTES, Entry, Listing, digest
-from data.catalog.manifest import FORMATS, MODES, RAW, RGB, number
 from data.types import BrokenImageError
+
+HEADER = 1 << 13  # bytes, which hold the headers of nearly all images
+THREADS = 16  # that read headers: on a network file system each waits most of the time, on a local one they cost little
 
 
 class Facts(NamedTuple):
@@ -57,14 +62,24 @@ class Inspector:
     listing: Listing
     """The split, without its entries."""
     whole: bool = True
-    """Decode each image to its last byte, and hash it; otherwise only its header is read, and the hash is zero."""
+    """Decode each image to its last byte, and hash it; otherwise no more than its header is read if that can be
+    understood, and the hash is zero."""
 
     def __call__(self, chunk: Chunk) -> tuple[int, list[Finding]]:
         """The chunk's start, and one finding for each of its images."""
+        known = list(zip(chunk.entries, chunk.sizes.tolist(), chunk.mtimes.tolist(), strict=True))
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of odd metadata and large images, which can be decoded
-            known = zip(chunk.entries, chunk.sizes.tolist(), chunk.mtimes.tolist(), strict=True)
-            return chunk.start, [self._finding(entry, size, mtime) for entry, size, mtime in known]
+            if self.whole:
+                return chunk.start, [self._finding(*each) for each in known]
+            findings: list[Finding] = [None] * len(known)
+
+            def inspect(first: int) -> None:
+                findings[first::THREADS] = [self._finding(*each) for each in known[first::THREADS]]
+
+            with ThreadPoolExecutor(THREADS) as pool:
+                list(pool.map(inspect, range(THREADS)))
+            return chunk.start, findings
 
     def _finding(self, entry: Entry, size: int, mtime: int) -> Finding:
         path = self.listing.path(entry)
@@ -72,8 +87,8 @@ class Inspector:
             with decoding():
                 if size >= 0 and _state(path.stat(), entry) == (size, mtime):
                     return None
-                if not self.whole:
-                    return _header(path, entry)
+                if not self.whole and (facts := _header(path, entry)):
+                    return facts
                 content, changed = _read(path, entry)
                 return Facts(len(content), changed, *self._decode(content), digest(content))
         except BrokenImageError as error:
@@ -114,15 +129,22 @@ def _decoded(content: bytes, *, reduced: bool) -> tuple[int, int, int, int, int]
     return width, height, *facts
 
 
-def _header(path: Path, entry: Entry) -> Facts:
-    """What the first bytes of an image say; damage behind them, and its EXIF orientation, are not looked at."""
-    with path.open("rb") as file:
-        status = os.fstat(file.fileno())
-        is_file = entry.archive < 0
-        with Image.open(file if is_file else BytesIO(_read(path, entry)[0])) as image:
+def _header(path: Path, entry: Entry) -> Facts | None:
+    """What the first bytes of an image say; damage behind them, and its EXIF orientation, are not looked at.
+
+    None where they do not say it, or there is something else wrong.
+    """
+    with suppress(Exception):  # Pillow's parsers raise errors of any kind
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            size, mtime = _state(os.fstat(descriptor), entry)
+            content = os.pread(descriptor, min(HEADER, size), entry.offset)
+        finally:
+            os.close(descriptor)
+        with Image.open(BytesIO(content)) as image:
             kinds = number(image.format, FORMATS), number(image.mode, MODES), 0
-            size = status.st_size if is_file else entry.size
-            return Facts(size, status.st_mtime_ns, *image.size, *kinds, bytes(HASH_BYTES))
+            return Facts(size, mtime, *image.size, *kinds, bytes(HASH_BYTES)) if min(image.size) else None
+    return None
 
 
 def _unidentified(content: bytes) -> str:

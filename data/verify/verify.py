@@ -45,7 +45,8 @@ def scan(
             The caller removes it once the manifest is saved.
         workers: Processes that read; 1 reads in this process.
         progress: Counts the images. What it raises stops the scan.
-        whole: Decode images to their last byte; otherwise their headers are read, and damage behind them is missed.
+        whole: Decode images to their last byte; otherwise their headers are read, damage behind them is missed, and the
+            manifest has no hashes.
 
     Raises:
         OSError: The journal cannot be written, or an archive is gone.
@@ -57,7 +58,7 @@ def scan(
         saved = stack.enter_context(opened(journal)) if journal else None
         findings.remember(known, saved.records() if saved else ())
         progress(0, len(listing.entries))
-        for start, results in stack.enter_context(closing(each(inspector, findings.chunks(), workers))):
+        for start, results in stack.enter_context(closing(each(inspector, findings.chunks(whole=whole), workers))):
             new = findings.put(start, results)
             if saved and new:
                 saved.add(new)

@@ -126,7 +126,7 @@ def _row(run: RunDirectory, name: str, seen: Snapshot | str, jobs: dict[Path, Jo
         progress=replace(far, epochs=recipe.epochs) if recipe else far,
         restarts=None if isinstance(seen, str) or not submission else max(len(seen.attempts) - 1, 0),
         eta_s=_eta_s(far, recipe) if is_running else None,
-        note="; ".join(filter(None, (trouble, now.note, _deaths(run, now.state), *_silence(run, far, now.state)))),
+        note="; ".join(filter(None, (trouble, now.note, _deaths(run, now.state), *_waits(run, far, now.state)))),
     )
 
 
@@ -164,8 +164,13 @@ def _deaths(run: RunDirectory, state: State) -> str:
     return at_work.summary(at_work.deaths(run))
 
 
-def _silence(run: RunDirectory, far: Progress, state: State) -> tuple[str, ...]:
-    """That a running process has written nothing for long, and for which processes the others wait."""
-    silent_s = time.time() - far.updated if far.updated and state == "running" else 0.0
-    said = (f"no new record for {age(silent_s)}" if silent_s > _SILENT_S else "",)
-    return (*said, hangs.summary(run)) if silent_s > hangs.STILL_S else said
+def _waits(run: RunDirectory, far: Progress, state: State) -> tuple[str, ...]:
+    """For which processes of a running run the others wait, and that it has written nothing for long."""
+    silent_s = time.time() - far.updated if far.updated else 0.0
+    if state != "running":
+        return ()
+    return (
+        hangs.straggler(run, *far.slow) if far.slow else "",
+        f"no new record for {age(silent_s)}" if silent_s > _SILENT_S else "",
+        hangs.summary(run) if silent_s > hangs.STILL_S else "",
+    )

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from models.config import ModelConfig
-from trainer.optim.config import AnyOptimizer, LarsConfig, RmspropTfConfig, SgdConfig
+from trainer.optim.config import AnyOptimizer, LarsConfig, RmspropTfConfig, SgdConfig, TimmConfig
 from trainer.recipe.config import Recipe
 
 FLOAT = 4  # bytes: weights, gradients and momenta are float32 in every precision
@@ -59,6 +59,8 @@ def copies(optimizer: AnyOptimizer) -> int:
             return 1 if optimizer.momentum else 0
         case RmspropTfConfig():
             return 2 if optimizer.momentum else 1
+        case TimmConfig():
+            return {"lion": 1, "muon": 1, "adan": 4}.get(optimizer.method, 2)
         case _:
             return 2  # the mean of the gradient and of its square
 

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.catalog.manifest import JPEG, RAW, Manifest
+from data.catalog.formats import JPEG, RAW
+from data.catalog.manifest import Manifest
 from tests.data.cifar_files import CLASSES10
 from tests.data.making import imagined
 

@@ -7,8 +7,9 @@ import numpy as np
 from PIL import Image
 
 from data.catalog import tree
+from data.catalog.formats import JPEG, RGB
 from data.catalog.listing import HASH_BYTES
-from data.catalog.manifest import JPEG, RGB, Manifest
+from data.catalog.manifest import Manifest
 from data.verify import verify
 
 SIZES = [(64, 48), (48, 64), (50, 50), (301, 199), (133, 400), (49, 48), (20, 30), (200, 41)]  # up- and downscaled

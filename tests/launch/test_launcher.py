@@ -12,6 +12,7 @@ import pytest
 
 from launch.launcher import environment
 from tests import commands
+from tests.launch import stand_ins
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -161,6 +162,27 @@ def test_the_code_of_torchruns_processes_comes_through(tmp_path: Path, code: int
 )
 def test_the_trainers_code_counts_before_the_launchers(script: str, expected: int) -> None:
     assert commands.run("launch", "run", "--", "sh", "-c", script).returncode == expected
+
+
+@pytest.mark.parametrize(
+    ("script", "expected"),
+    [
+        ("exit 0", 0),
+        ("printf 0 > $PROVENET_EXIT_CODE", 0),
+        ("printf begun > $PROVENET_EXIT_CODE", 70),
+        ("printf 75 > $PROVENET_EXIT_CODE", 75),
+        ("printf begun > $PROVENET_EXIT_CODE; kill -TERM $PPID", 75),
+        ("kill -TERM $PPID", 75),
+        (
+            "printf begun > $PROVENET_EXIT_CODE; (trap '' TERM; sleep 0.5; printf 75 > $PROVENET_EXIT_CODE) &",
+            75,
+        ),
+    ],
+)
+def test_a_trainer_that_srun_says_has_finished_may_not_have(script: str, expected: int, tmp_path: Path) -> None:
+    """As srun does where Slurm ends its tasks, whose trainers may still be saving in a container."""
+    stand_ins.slurm(tmp_path, srun=script)
+    assert commands.run("launch", "run", "--", str(tmp_path / "srun")).returncode == expected
 
 
 @pytest.mark.parametrize(("begins", "expected"), [("begun()", 70), ("", 1)])

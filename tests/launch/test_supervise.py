@@ -79,9 +79,14 @@ def run(tmp_path: Path) -> Path:
 @pytest.fixture
 def supervised(tmp_path: Path, run: Path) -> Supervised:
     def start(
-        srun: str, scontrol: str = "exit 0", *, cluster: str = "slurm", variables: Mapping[str, str] = BATCH
+        srun: str,
+        scontrol: str = "exit 0",
+        *,
+        cluster: str = "slurm",
+        variables: Mapping[str, str] = BATCH,
+        sbatch: str = "exit 0",
     ) -> Ended:
-        path, calls = stand_ins.slurm(tmp_path / "bin", srun=srun, scontrol=scontrol)
+        path, calls = stand_ins.slurm(tmp_path / "bin", srun=srun, scontrol=scontrol, sbatch=sbatch)
         if not scontrol:
             (tmp_path / "bin" / "scontrol").unlink()
             path = str(tmp_path / "bin")
@@ -163,6 +168,37 @@ def test_a_crash_after_progress_is_started_again_at_once(supervised: Supervised,
     assert (done.code, done.starts, done.requeues) == (0, 3, [])
     assert done.ends == [(70, 40, "again"), (70, 80, "again"), (0, 80, "done")]
     assert [attempt.step for attempt in done.history] == [0, 40, 80]
+
+
+FAULTY = (
+    'echo "{\\"kind\\": \\"start\\", \\"time\\": $(date +%s).99, \\"gpu_faults\\": {\\"$NODE\\": \\"GPU 1: hot\\"}}" '
+    '>>"$RUN/metrics.jsonl"'
+)
+
+
+def test_a_node_with_a_faulty_gpu_is_excluded_at_the_next_start(supervised: Supervised, tmp_path: Path) -> None:
+    """A crash after progress, which would start again on the same nodes; and another node at the next attempt."""
+    first = supervised(f"{FAULTY}; {progress(tmp_path)}; exit 70", variables={**BATCH, "NODE": "n2"})
+    assert (first.code, first.ends, first.starts) == (75, [(70, 40, "again")], 1)
+    assert first.requeues == ["requeue 12", "update jobid=12 ExcNodeList=n2"]
+    asked = "--test-only --nodes=1 --ntasks-per-node=1 --cpus-per-task=1 --exclude=n2 --wrap=:"
+    assert stand_ins.called(first.calls, "sbatch") == [asked]
+    assert attempts.excluded(first.history, "12") == {"n2": "GPU 1: hot"}
+
+    again = supervised(f"{FAULTY}; exit 75", variables={**BATCH, "NODE": "n7"})
+    assert again.requeues[2:] == ["requeue 12", "update jobid=12 ExcNodeList=n2,n7"]
+    assert attempts.excluded(again.history, "12") == {"n2": "GPU 1: hot", "n7": "GPU 1: hot"}
+    assert attempts.excluded(again.history, "13") == {}
+
+    sound = supervised("exit 75")  # a start before its record was written
+    assert sound.requeues[4:] == ["requeue 12"]
+
+
+def test_a_node_that_the_job_needs_is_not_excluded(supervised: Supervised) -> None:
+    few = "echo 'allocation failure: Requested node configuration is not available' >&2; exit 1"
+    done = supervised(f"{FAULTY}; exit 75", sbatch=few, variables={**BATCH, "NODE": "n2"})
+    assert (done.code, done.requeues) == (75, ["requeue 12"])
+    assert "n2 not excluded, in spite of faulty GPUs: allocation failure: Requested node" in done.said
 
 
 def test_a_crash_without_progress_goes_through_the_queue(supervised: Supervised) -> None:

@@ -10,7 +10,7 @@ from timm.data.config import resolve_model_data_config
 from timm.data.transforms_factory import create_transform
 from torch import nn
 
-from models import export, factory, registry
+from models import export, factory, registry, weights
 from models.config import ModelConfig
 from models.weights import Origin
 
@@ -59,7 +59,8 @@ def test_a_network_that_the_file_does_not_reproduce_leaves_no_file(tmp_path: Pat
 
 @pytest.mark.parametrize(("name", "theirs"), [("ghostnet_050", "ghostnet_050"), ("timm/test_vit", "test_vit")])
 def test_timm_loads_a_folder_and_computes_the_same(name: str, theirs: str, tmp_path: Path) -> None:
-    config = ModelConfig(name=name, num_classes=5)
+    options = ("global_pool=avg", "class_token=False", "init_values=0.1") if theirs == "test_vit" else None
+    config = ModelConfig(name=name, num_classes=5, options=options)
     torch.manual_seed(0)
     network, size = factory.build(config).eval(), 160 if theirs == "test_vit" else 35
     said = Origin(
@@ -82,6 +83,7 @@ def test_timm_loads_a_folder_and_computes_the_same(name: str, theirs: str, tmp_p
     assert transform.transforms[0].size == said.input["eval_resize"]  # 60 for 35: timm rounds down
     assert loaded.pretrained_cfg["label_names"] == ["a", "b", "c", "d", "e"]
     assert loaded.pretrained_cfg["architecture"] == theirs
+    assert weights.read(tmp_path / "hub" / "model.safetensors")[1].model == config
     other: Any = timm.create_model(f"local-dir:{tmp_path}/hub", pretrained=True, num_classes=7)  # to fine-tune it there
     assert other(images).shape == (2, 7)
 

@@ -57,8 +57,14 @@ class Forked(subprocess.Popen[str]):
         try:
             self.pid = _ask(about, child_ends)
         finally:
-            _close(*{pipes[0], pipes[3], pipes[5]} - {-1})
+            self._close_pipe_fds(*pipes)  # pyright: ignore[reportAttributeAccessIssue]
         self._child_created = True
+
+
+def begin(command: Sequence[str], environment: Mapping[str, str], **options: Any) -> subprocess.Popen[str]:
+    """Fork a command, or start it where its environment acts at the start of a process."""
+    kind = Forked if possible(environment) else subprocess.Popen[str]
+    return kind(command, env=environment, text=True, start_new_session=True, **options)
 
 
 def possible(environment: Mapping[str, str]) -> bool:

@@ -19,7 +19,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from tests.commands import HANGS_S
 from tests.system import forks
-from tests.system.forks import Forked
 from tests.system.measured import MEASURED
 from trainer.checkpoint import store
 
@@ -53,11 +52,13 @@ def start(
     learn = ("train", recipe) if recipe else SMALL
     place = ("--data", str(images), "--output", str(run), "--threads", "1", "--log-every", "1")
     environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
-    kind = Forked if fork and not before and forks.possible(environment) else subprocess.Popen[str]
-    return kind(
-        [*LAUNCHERS[launcher], *learn, *place, *flags],
+    command, output = (*LAUNCHERS[launcher], *learn, *place, *flags), subprocess.PIPE
+    if fork and not before:
+        return forks.begin(command, environment, stdout=output, stderr=subprocess.STDOUT)
+    return subprocess.Popen(
+        command,
         env=environment,
-        stdout=subprocess.PIPE,
+        stdout=output,
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,

@@ -18,6 +18,7 @@ from tests import commands
 from tests.commands import HANGS_S
 from tests.data.making import tinted_tree
 from tests.models.planted import plant
+from tests.system import forks
 from tests.system.running import LAUNCHERS, finish, start
 from trainer.commands.cli import main
 from trainer.evaluation.predictions import COLUMNS, Predictions, load
@@ -58,17 +59,16 @@ def evaluate(*words: object, launcher: str = "python", folder: Path | None = Non
         done = commands.call(main, *words)
         assert done.returncode == 0, done.stderr
         return done.stdout
-    done = subprocess.run(
+    process = forks.begin(
         [*LAUNCHERS[launcher], *map(str, words)],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true", **environment},
+        {**os.environ, "ACCELERATE_USE_CPU": "true", **environment},
         cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=HANGS_S,
-        check=False,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+    output, errors = process.communicate(timeout=HANGS_S)
+    assert process.returncode == 0, errors
+    return output
 
 
 def figures(folder: Path) -> dict[str, Any]:

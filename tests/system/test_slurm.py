@@ -1,8 +1,12 @@
 """Runs on a real Slurm cluster of four nodes with accounting, brought up on this machine by slurm/cluster."""
 
+import json
+import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
@@ -13,7 +17,7 @@ from launch import attempts
 from launch.submission import LaunchFolder
 from tests.commands import HANGS_S
 from tests.system import clusters
-from tests.system.running import SMALL, last_step, points, records, same_bits, state, wait_for
+from tests.system.running import SMALL, last_step, points, processes, records, same_bits, state, wait_for
 
 pytestmark = pytest.mark.slurm
 
@@ -23,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[dict[str, str]]:
     """Environment of a client of the cluster."""
-    with clusters.cluster(nodes=4, accounting="dbd") as environment:
+    with clusters.cluster(nodes=4, accounting="dbd", gpus=2) as environment:
         yield environment
 
 
@@ -95,11 +99,54 @@ def test_a_cancelled_run_has_saved_and_resumes_with_the_code_it_was_submitted_wi
     assert "finished" in launch(cluster, "status", str(tmp_path)).stdout
 
 
-def test_a_run_that_slurm_cancels_stays_cancelled(cluster: dict[str, str], images: Path, tmp_path: Path) -> None:
+def ranks(run: Path) -> list[int]:
+    """The processes of a run that srun has started."""
+    return [one for one in processes(run) if b"SLURM_PROCID" in Path(f"/proc/{one}/environ").read_bytes()]
+
+
+CHOICE = """
+import os
+from trainer import devices
+from trainer.world import from_environment
+world, visible = from_environment(), os.environ["CUDA_VISIBLE_DEVICES"].split(",")
+print(os.environ["SLURMD_NODENAME"], visible[devices.index(world.local_rank, len(visible))], len(visible), flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("binding", "seen"),
+    [("--gpus-per-task=1", 1), ("--gpus-per-node=2 --gpu-bind=single:1", 1), ("--gpus-per-node=2", 2)],
+)
+def test_each_process_has_a_gpu_of_its_own_however_slurm_binds_them(
+    cluster: dict[str, str], binding: str, seen: int
+) -> None:
+    words = ("srun", "--nodes=2", "--ntasks-per-node=2", *binding.split(), sys.executable, "-c", CHOICE)
+    told = [line.split() for line in slurm(cluster, *words).splitlines()]
+    assert {int(visible) for _, _, visible in told} == {seen}
+    assert sorted(gpu for _, gpu, _ in told) == ["0", "0", "1", "1"]
+    assert len({(node, gpu) for node, gpu, _ in told}) == 4
+
+
+def test_a_run_leaves_a_node_with_a_faulty_gpu_and_stays_cancelled_by_slurm(
+    cluster: dict[str, str], images: Path, tmp_path: Path
+) -> None:
     launch(cluster, "submit", *SMALL[1:], *place(images, tmp_path), "--hours", "0.1", "--epochs", "1000")
-    wait_for(lambda: last_step(tmp_path) >= 3, tmp_path)
-    submission = LaunchFolder(tmp_path).submission()
+    folder = LaunchFolder(tmp_path)
+    wait_for(lambda: bool(ranks(tmp_path)), tmp_path)
+    node = attempts.read(folder.attempts)[0].nodes
+    start = {"kind": "start", "step": 0, "time": time.time(), "gpu_faults": {node: "GPU 1: hot"}, "packages": {}}
+    start |= dict.fromkeys(("world_size", "device", "host", "launcher", "threads", "loader", "python"), "")
+    (tmp_path / "metrics.jsonl").write_text(json.dumps(start) + "\n")  # as the trainer writes it where there are GPUs
+    for process in ranks(tmp_path):
+        os.kill(process, signal.SIGKILL)
+    wait_for(lambda: len(attempts.read(folder.attempts)) == 2, tmp_path)
+    submission, (_, attempt) = folder.submission(), attempts.read(folder.attempts)
     assert submission
+    assert attempt.nodes != node
+    assert f"{node} is excluded for its faulty GPU 1: hot" in launch(cluster, "status", str(tmp_path)).stdout
+    assert f"ExcNodeList={node}" in slurm(cluster, "scontrol", "show", "job", submission.job).split()
+
+    wait_for(lambda: last_step(tmp_path) >= 3, tmp_path)
     slurm(cluster, "scancel", submission.job)
     wait_for(
         lambda: (
@@ -159,8 +206,8 @@ def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(
     [
         (["--partition", "nowhere"], "invalid partition specified: nowhere", "change --partition"),
         (["--account", "nobody"], "Invalid account or account/partition combination", "change --account"),
-        (["--nodes", "8"], "PartitionConfig: it would never start", "change --nodes"),
-        (["--nodes", "2", "--gpus-per-node", "4"], "Invalid generic resource", "change --gpus-per-node"),
+        (["--nodes", "8"], ": it would never start", "change --nodes"),  # PartitionConfig or PartitionNodeLimit
+        (["--sbatch", "gres=tpu:1"], "Invalid generic resource", "change --gpus-per-node"),
         (["--cpus-per-process", "64"], "PartitionConfig: it would never start", "--cpus-per-process"),
         (["--exclude", "n77"], "Invalid node name specified", "change --exclude"),
         (["--sbatch", "no-such=1"], "unrecognized option '--no-such=1'", "change --sbatch"),

@@ -18,14 +18,33 @@ SINGLE = {
     *("resnext101_32x4d", "resnext101_64x4d", "resnet50_a1", "resnet50_a2", "resnet50_nvidia_250"),
     *("resnet50_fast16", "resnet50_fast32"),
 }
-SMALL = ("--model.num-classes", "2", "--threads", "1", "--keep-checkpoints", "1", "--keep-best", "0")
+# in place of networks of which half a minute goes by; the options of the recipes are for these too
+_VIT = ("--model.name", "timm/test_vit", "--model.img-size", "64")
+SMALLER = {
+    "timm/convnext_tiny": ("--model.name", "timm/test_convnext"),
+    **dict.fromkeys(
+        ("timm/deit_small_patch16_224", "timm/deit3_small_patch16_224", "timm/vit_small_patch16_224"), _VIT
+    ),
+    "timm/swin_tiny_patch4_window7_224": (
+        *("--model.img-size", "64", "--model.options"),
+        *("embed_dim=16", "depths=(1,1)", "num_heads=(1,2)", "window_size=4"),
+    ),
+}
+SMALL = (
+    *("--model.num-classes", "2", "--threads", "1", "--keep-checkpoints", "1", "--keep-best", "0"),
+    *("--max-broken", "0.5"),
+)
 
 
 @pytest.fixture(scope="session")
 def few_images(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As many images to train on as eight steps need, and two to evaluate: their ten crops of 224 pixels cost most."""
+    """As many images to train on as eight steps need, and one to evaluate: its 10 or 144 crops of full size cost most.
+
+    The other class's image is broken, as a class without any would be refused.
+    """
     root = tmp_path_factory.mktemp("images") / "synth"
     synth.write(root, Synth(scale="small", classes=2, train_per_class=48, val_per_class=1), workers=1)
+    max((root / "val").rglob("*.JPEG")).write_bytes(b"")
     return root
 
 
@@ -39,8 +58,7 @@ def sizes(name: str) -> tuple[str, ...]:
     shown = ("--input.train-size", "--input.eval-crop", "--input.eval-resize")
     precision = ("--precision", "fp32") if name in SINGLE else ()
     growing = ("--input.start-size", "32") if recipe.input.start_size else ()
-    # in place of a network of which half a minute goes by
-    growing += ("--model.name", "timm/test_convnext") if recipe.init.weights else ()
+    growing += SMALLER.get(recipe.model.name, ())
     return (*(word for flag in shown for word in (flag, str(side))), *precision, *growing, *batches)
 
 
@@ -57,4 +75,5 @@ def test_every_recipe_runs_through_all_its_phases(name: str, few_images: Path, t
     assert result["epochs"] == min(recipes.load(name).epochs, smoke.EPOCHS)
     assert [record["epoch"] for record in records if record["kind"] == "eval"] == list(range(1, result["epochs"] + 1))
     assert records[0]["steps_per_epoch"] == smoke.STEPS
+    assert (result["images"], result["val_broken"]) == (1, 1)
     assert ("raw_weights" in result) == (recipes.load(name).ema.decay is not None)

@@ -138,7 +138,7 @@ def test_a_finished_run_says_so_and_is_left_as_it_is(images: Path, whole: Path) 
 
 
 def test_a_signal_before_the_first_step_leaves_nothing_half_done(images: Path, whole: Path, tmp_path: Path) -> None:
-    process = start(images, tmp_path)
+    process = start(images, tmp_path, fork=False)  # which imports torch meanwhile
     while not (tmp_path / "recipe.yaml").exists():
         assert process.poll() is None
     os.killpg(process.pid, signal.SIGTERM)

@@ -32,7 +32,11 @@ from trainer.engine.loop import fit
 from trainer.world import World
 
 STEPS = 6  # of an epoch
-SIGNALS = {"stop": signal.SIGTERM, "wait": signal.SIGTERM, "kill": signal.SIGKILL, "hang": signal.SIGSTOP}
+SIGNALS = {
+    **dict.fromkeys(("stop", "wait", "slow"), signal.SIGTERM),
+    "kill": signal.SIGKILL,
+    "hang": signal.SIGSTOP,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +51,8 @@ class Scenario:
     """Steps done before that in which it happens."""
     what: str
     """stop, kill, hang: a signal that asks to stop, kills, or stops all its threads. fail: an error of the loader.
-    wait: it does nothing until the others wait for it, then asks to stop. full: no save works."""
+    wait: it does nothing until the others wait for it, then asks to stop. slow: each of its steps until then takes
+    150 ms more. full: no save works."""
     save_steps: int | None = None
 
 
@@ -62,17 +67,17 @@ class End:
 
 
 class Struck:
-    """A loader with which something happens at a batch; while a checkpoint is being written it gives none."""
+    """A loader with which something happens at a batch; if it `waits`, it gives none while a checkpoint is written."""
 
-    def __init__(self, loader: Loader, strike: Callable[[int], None]) -> None:
-        self._loader, self._strike, self._given = loader, strike, count()
+    def __init__(self, loader: Loader, strike: Callable[[int], None], *, waits: bool) -> None:
+        self._loader, self._strike, self._given, self._waits = loader, strike, count(), waits
         self.batches_per_epoch = loader.batches_per_epoch
 
     def epoch(self, epoch: int, first_batch: int = 0) -> Iterator[Batch]:
         for batch in self._loader.epoch(epoch, first_batch):
             self._strike(next(self._given))
             for thread in threading.enumerate():
-                if thread.name == "checkpoint":
+                if thread.name == "checkpoint" and self._waits:
                     thread.join()
             yield batch
 
@@ -109,7 +114,7 @@ def carry_out(scenario: Scenario) -> list[End]:
 def _be(scenario: Scenario, world: World) -> NoReturn:
     """This process is a rank from here on."""
     signal.alarm(60)  # what hangs is killed
-    hangs.STILL_S, hangs.LOOK_S = 0.2, 0.1
+    hangs.STILL_S, hangs.LOOK_S, hangs.SLOW_POINTS = 0.2, 0.1, 3
     if scenario.what == "hang":
         rendezvous.TIMEOUT = timedelta(seconds=2)
     folder, code = Path(scenario.folder), 99
@@ -130,7 +135,7 @@ def _be(scenario: Scenario, world: World) -> NoReturn:
 
 def _parts(scenario: Scenario, world: World, stack: ExitStack) -> Fit:
     task = LoopTask(
-        loop="ours" if scenario.what == "wait" else "silent",
+        loop="ours" if scenario.what in ("wait", "slow") else "silent",
         network="resnet20",
         num_classes=4,
         image_size=8,
@@ -146,6 +151,8 @@ def _parts(scenario: Scenario, world: World, stack: ExitStack) -> Fit:
     parts.context.stop.install()
 
     def strike(batch: int) -> None:
+        if (world.rank, scenario.what) == (scenario.rank, "slow"):
+            time.sleep(0.15)
         if (world.rank, batch) == (scenario.rank, scenario.step) and scenario.what != "full":
             if scenario.what == "fail":
                 raise OSError("the disk is gone")
@@ -155,7 +162,7 @@ def _parts(scenario: Scenario, world: World, stack: ExitStack) -> Fit:
 
     if scenario.what == "full" and world.is_main:
         parts.context.run.checkpoints.touch()  # a file, in which no folder can be made
-    return replace(parts, train_loader=Struck(parts.train_loader, strike))
+    return replace(parts, train_loader=Struck(parts.train_loader, strike, waits=scenario.what != "slow"))
 
 
 def saved(folder: Path) -> list[int]:

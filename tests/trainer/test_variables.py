@@ -90,19 +90,16 @@ def test_what_accelerate_s_launcher_sets_by_itself_or_what_the_recipe_says_too_i
 def test_nccl_s_flight_recorder_writes_to_the_run_directory_unless_the_user_names_another_place(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    older = ("TORCH_NCCL_TRACE_BUFFER_SIZE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE", "TORCH_FR_DUMP_ON_TIMEOUT")
-    names = ("TORCH_FR_BUFFER_SIZE", "TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DUMP_ON_TIMEOUT")
-    for name in (*older, *names):
+    names = ("TORCH_NCCL_DUMP_ON_TIMEOUT", "TORCH_FR_DUMP_TEMP_FILE", "TORCH_NCCL_DEBUG_INFO_TEMP_FILE")
+    for name in names:
         monkeypatch.setenv(name, "")  # so that it is as before at the end
         del os.environ[name]
     variables.record_collectives(tmp_path)
-    assert [os.environ[name] for name in names] == ["2000", f"{tmp_path}/nccl-trace-rank", "1"]
-    for name in names:
-        del os.environ[name]
-    monkeypatch.setenv(older[1], "/elsewhere")
-    monkeypatch.setenv(names[0], "5")
+    assert [os.environ.get(name) for name in names] == ["1", f"{tmp_path}/nccl-trace-rank", None]
+    del os.environ["TORCH_FR_DUMP_TEMP_FILE"]
+    monkeypatch.setenv("TORCH_NCCL_DEBUG_INFO_TEMP_FILE", "/elsewhere")
     variables.record_collectives(tmp_path)
-    assert [os.environ.get(name) for name in names] == ["5", None, "1"]
+    assert [os.environ.get(name) for name in names] == ["1", None, "/elsewhere"]
 
 
 def test_variables_that_change_numbers_are_told_from_those_that_do_not() -> None:

@@ -15,6 +15,7 @@ from tests.commands import HANGS_S
 from trainer.exits import EXIT_CODE_VARIABLE
 from trainer.stopping import START_AGAIN, StopFlag
 from trainer.watcher import watching
+from trainer.world import PODMAN
 
 HEAD = """
 import ctypes, hashlib, os, signal, sys, time
@@ -140,6 +141,24 @@ def test_a_process_ends_with_its_launcher_even_if_it_hangs(phase: str, tmp_path:
     with launcher:
         output, _ = launcher.communicate(timeout=HANGS_S)
     assert "the launcher of this process has died: stopping as at SIGTERM\nstopped by SIGTERM " in output
+    assert code.read_text().partition("\n")[0] == str(START_AGAIN)
+
+
+def test_a_process_in_a_container_of_podman_ends_with_podman_which_is_not_its_parent(tmp_path: Path) -> None:
+    code = tmp_path / "code"
+    code.touch()
+    with subprocess.Popen(["sleep", "600"]) as podman:
+        environment = {**os.environ, EXIT_CODE_VARIABLE: str(code), PODMAN: str(podman.pid)}
+        words = [sys.executable, "-c", HANGS, "launched", "met"]
+        with subprocess.Popen(
+            words, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        ) as one:
+            assert one.stdout and one.stdout.readline() == "hangs\n"
+            podman.kill()
+            podman.wait()
+            assert (
+                "the launcher of this process has died: stopping as at SIGTERM\n" in one.communicate(timeout=HANGS_S)[0]
+            )
     assert code.read_text().partition("\n")[0] == str(START_AGAIN)
 
 

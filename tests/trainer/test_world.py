@@ -241,6 +241,7 @@ def test_accelerate_launch_with_cpu_is_refused_where_it_starts_one_of_two(
         ({"TORCHELASTIC_RUN_ID": "none"}, ("python", "torchrun"), True),
         ({}, ACCELERATE, True),
         (SRUN, ("slurmstepd: [12.0]", ""), True),
+        ({**SRUN, "PROVENET_PODMAN": "12"}, ("/usr/bin/conmon",), True),
         ({}, ("bash", "-l"), False),
         (TORCHRUN, ("sshd: user",), False),  # the variables set by hand, under nohup
         (SRUN, ("/bin/bash",), False),

@@ -220,7 +220,8 @@ class Export(_Verb):
     def _as_stored(self, origin: "Origin") -> Model:
         """The network with the classes and the image size that the file says, where the user does not."""
         stored, own = origin.model or self.model, self.model
-        return replace(own, num_classes=own.num_classes or stored.num_classes, img_size=own.img_size or stored.img_size)
+        values = {name: getattr(own, name) or getattr(stored, name) for name in ("num_classes", "img_size", "options")}
+        return replace(own, **values)
 
 
 def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:

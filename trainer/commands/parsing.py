@@ -51,6 +51,7 @@ ELSEWHERE = {  # flags of timm's and torchvision's scripts that tyro finds nothi
     "--sched": "the schedule's name in a recipe's file",
     **dict.fromkeys(("--aa", "--auto-augment"), "--input.augment.policy"),
     "--reprob": "--input.augment.erasing",
+    "--remode": "--input.augment.erasing-fill noise",
 }
 
 

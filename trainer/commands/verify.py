@@ -154,7 +154,7 @@ def _effort(scan: _Scan) -> str:
 
 
 def _table(scans: Sequence[_Scan]) -> list[list[str]]:
-    from data.catalog.manifest import FORMATS, MODES
+    from data.catalog.formats import FORMATS, MODES
     from data.verify.findings import repeated
 
     rows: dict[str, Callable[[_Scan], str]] = {
@@ -183,7 +183,7 @@ def _broken(scans: Sequence[_Scan]) -> list[str]:
 
 
 def _clipped(scans: Sequence[_Scan]) -> list[str]:
-    from data.catalog.manifest import DEEP
+    from data.catalog.formats import DEEP
 
     deep = [
         (scan.manifest, row) for scan in scans for row, mode in enumerate(scan.manifest.modes.tolist()) if mode in DEEP

@@ -11,7 +11,6 @@ from torch import nn
 
 from data.catalog.manifest import Manifest
 from data.load import backends
-from data.load.backends import Chosen
 from data.load.note import Note
 from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
@@ -32,6 +31,7 @@ from trainer.optim.freezing import freeze
 from trainer.optim.loss import losses
 from trainer.optim.optimizer import build_optimizer
 from trainer.recipe.config import Recipe, SiteConfig
+from trainer.recipe.schedule import peak
 from trainer.runtime import Runtime
 from trainer.telemetry.profiler import Profiler
 from trainer.telemetry.telemetry import Telemetry
@@ -55,7 +55,7 @@ class Data:
 
     plans: tuple[TrainPlan, EvalPlan]
     loaders: tuple[Loader, Loader]
-    chosen: Chosen | None = None
+    chosen: backends.Chosen | None = None
     """The backend and why it was chosen; None if `OpenData` does not choose one."""
 
 
@@ -150,7 +150,7 @@ def plans(context: RunContext, images: tuple[Manifest, Manifest]) -> tuple[Train
     return train, EvalPlan(manifest=images[1], views=EvalViews.of(recipe.input), batch=batch, shard=shard)
 
 
-def chosen_loader(context: RunContext, images: Manifest) -> Chosen:
+def chosen_loader(context: RunContext, images: Manifest) -> backends.Chosen:
     """The loader's backend: the user's choice, that of the run's first start, or what suits this machine (collective).
 
     Raises:
@@ -168,7 +168,7 @@ def chosen_loader(context: RunContext, images: Manifest) -> Chosen:
 def loaders(
     context: RunContext,
     plans: tuple[TrainPlan, EvalPlan],
-    chosen: Chosen,
+    chosen: backends.Chosen,
     stack: ExitStack,
     notes: tuple[Note | None, Note | None] = (None, None),
 ) -> tuple[Loader, Loader]:
@@ -193,11 +193,12 @@ def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainStat
     model = runtime.place(factory.build(recipe.model), channels_last=site.channels_last)
     if recipe.sync_bn and runtime.world.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
-    if recipe.init.freeze:
-        freeze(model, recipe.init.freeze)
+    freeze(model, recipe.init.freeze or ())
+    if recipe.gradient_checkpointing:
+        model.set_grad_checkpointing()  # pyright: ignore[reportCallIssue]
     return TrainState(
         model=model.train(),
-        optimizer=build_optimizer(model, recipe.optimizer),
+        optimizer=build_optimizer(model, replace(recipe.optimizer, lr=peak(recipe))),
         scaler=runtime.scaler,
         ema=Ema(model, recipe.ema) if recipe.ema.decay else None,
         sums=metrics.empty(runtime.device),
@@ -234,8 +235,7 @@ def _settle_buckets(
 
     After its first pass, or with a static graph its second, DDP arranges the gradients in new buckets, in the order in
     which they are computed. Three or more ranks sum each part of a bucket in a different order, so a resumed run would
-    round its first steps differently from one that never stopped. The images have a loader's type and layout, or the
-    network would be compiled once more for them.
+    round its first steps differently. Images of another type or layout than a loader's would be compiled for once more.
     """
     buffers = [buffer.clone() for buffer in state.model.buffers()]
     size = recipe.input.start_size or recipe.input.train_size

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from itertools import islice
 
 import torch
@@ -124,9 +125,11 @@ def log(training: Fit, lr: float) -> None:
     """
     state = training.state
     training.context.runtime.meet()
-    rows = training.context.runtime.gather(torch.cat([state.sums, state.faults]))
+    own = torch.cat([state.sums, state.faults, state.sums.new_tensor([training.meter.own_s])])
+    rows = training.context.runtime.gather(own)
     sums = rows[:, : metrics.FIELDS].sum(0)
-    skipped = check(training, sums, rows[:, metrics.FIELDS :].amax(0))
+    skipped = check(training, sums, rows[:, metrics.FIELDS : -1].amax(0))
+    slowest = training.meter.stragglers.compare(rows[:, -1].tolist())  # sync
     scores = metrics.scores(sums)
     state.sums.zero_()
     state.broken += scores.broken
@@ -139,7 +142,7 @@ def log(training: Fit, lr: float) -> None:
             decoder_restarts=round(sums[metrics.REFUSALS].item()),  # sync
             skipped=skipped,
         )
-        training.telemetry.train(point(training, scores, counts, lr, pace, step_s))
+        training.telemetry.train(replace(point(training, scores, counts, lr, pace, step_s), slowest=slowest))
 
 
 def point(training: Fit, scores: Scores, counts: Counts, lr: float, pace: Pace, step_s: float) -> Point:

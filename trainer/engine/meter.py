@@ -11,6 +11,7 @@ from models import trace
 from trainer.context import RunContext
 from trainer.engine.state import TrainState
 from trainer.engine.step import TrainStep
+from trainer.engine.stragglers import Stragglers, own_s
 from trainer.telemetry.device import peak_tflops
 from trainer.telemetry.point import Learning, Pace
 
@@ -29,6 +30,7 @@ class Meter:
         on_gpu = context.runtime.device.type == "cuda"
         device = torch.cuda.get_device_name(context.runtime.device) if on_gpu else ""
         self._peak = peak_tflops(device, context.recipe.precision)
+        self.stragglers, self.own_s = Stragglers(), 0.0  # of the last lap, as its end is behind the exchange of figures
         self.restart()
 
     def restart(self) -> None:
@@ -51,6 +53,7 @@ class Meter:
             peak_tflops_per_s=self._peak,
             lap=self._train_step.phases.lap(),
         )
+        self.own_s = own_s(pace.lap, seconds / steps)
         return pace, seconds / steps
 
     def learning(self, lr: float) -> Learning:

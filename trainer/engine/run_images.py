@@ -2,25 +2,34 @@
 
 import shlex
 from concurrent.futures import BrokenExecutor
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
+from data import workers
 from data.catalog import checks, dataset
 from data.catalog.dataset import DataSet
 from data.catalog.layout import chosen
 from data.catalog.listing import SPLITS, Listing, manifest_file
 from data.catalog.manifest import DamagedManifestError, Manifest
 from data.types import Progress
-from data.verify import changes, verify
+from data.verify import changes, hashing, verify
 from data.workers import cores
 from trainer.context import RunContext
 from trainer.exits import BAD_INPUT, RunEndedError
-from trainer.peers import on_main
+from trainer.peers import PeerFailedError, on_main
 from trainer.recipe import smoke
 from trainer.recipe.config import flags
 from trainer.stopping import StopRequestedError
 from trainer.terminal import counting
 
+AT_ONCE = 10_000
+"""Images of a split that are decoded before a run begins, in 15 s on one core; of more, only the headers are read."""
 _PER_WORKER = 500  # images that are read in the time in which a worker process starts
+
+
+Images = tuple[Manifest, Manifest]
+"""The lists of train and val."""
 
 
 class UnusableDataError(RunEndedError):
@@ -35,7 +44,7 @@ class RefusedDataError(UnusableDataError):
     code = BAD_INPUT
 
 
-def list_images(context: RunContext) -> tuple[Manifest, Manifest]:
+def list_images(context: RunContext) -> Images:
     """The manifests of train and val; rank 0 makes and checks them, and begins the run in between (collective).
 
     A run uses the manifests that `provenet verify` wrote, or else makes its own; it stores them in its directory.
@@ -58,6 +67,45 @@ def list_images(context: RunContext) -> tuple[Manifest, Manifest]:
         raise
     train, val = (data.manifest(context.run.path, split) for split in SPLITS)
     return train, val
+
+
+def hashing_behind(context: RunContext, images: Images) -> AbstractContextManager[None]:
+    """Let a process on rank 0 hash the images of lists that have no hashes while the block trains on them."""
+    files = [(context.run.manifest(split), one.root) for split, one in zip(SPLITS, images, strict=True)]
+    needed = context.runtime.is_main and not all(one.hashed for one in images)
+    return workers.behind(partial(hashing.slowly, files[::-1])) if needed else nullcontext()  # val is small: first
+
+
+def hashed(context: RunContext, images: Images) -> Images | None:
+    """The lists with hashes, which rank 0 completes and stores after the training; None: stopped in that (collective).
+
+    Raises:
+        BrokenExecutor, OSError: A worker was killed, or a list cannot be written; PeerFailedError on the other ranks.
+    """
+    expected = (StopRequestedError, BrokenExecutor, OSError)
+    try:
+        done = on_main(context.runtime, lambda: tuple(map(partial(_hashed, context), SPLITS, images)), *expected)
+    except (PeerFailedError, *expected):
+        if context.should_stop():
+            return None
+        raise
+    train, val = done or images
+    return train, val
+
+
+def _hashed(context: RunContext, split: str, images: Manifest) -> Manifest:
+    if images.hashed:
+        return images
+    file, stored = context.run.manifest(split), hashing.progress_file(context.run.manifest(split))
+    with counting(f"hashing the images of {images.root}", "images") as show:
+        done = hashing.hashed(images, stored, cores(), lambda *counts: context.stop.check() or show(*counts))
+    lost = len(done) - int(done.hashes.any(1).sum())
+    if lost > context.site.max_broken * len(done):
+        context.console.say(f"{images.root}: {lost:,} of {len(done):,} images cannot be read now: no hash of the data")
+        return images
+    done.save(file)
+    stored.unlink(missing_ok=True)
+    return done
 
 
 def _prepare(context: RunContext, data: DataSet) -> None:
@@ -102,7 +150,9 @@ def _listed(context: RunContext, split: str, source: Manifest | Listing) -> Mani
     journal, images = dataset.journal_file(context.run.path, split), source
     if isinstance(source, Listing):
         with counting(f"looking at the images of {context.site.data / split}", "images") as show:
-            images = scanned(source, journal, lambda *counts: context.stop.check() or show(*counts))
+            whole = bool(source.raw) or len(source.entries) <= AT_ONCE
+            saved = journal if whole else None
+            images = scanned(source, saved, lambda *counts: context.stop.check() or show(*counts), whole=whole)
     assert isinstance(images, Manifest)
     # of a list by `provenet verify`, `_source` has seen to it
     if (begun or isinstance(source, Listing)) and (problem := _problem(images, context, begun=begun)):

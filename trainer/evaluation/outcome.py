@@ -142,7 +142,8 @@ def free(folder: Path, answers: Predictions) -> Path:
     if all(there.get(key) == answers.about[key] for key in ("val_sha256", "label_set", "precision")):
         return folder
     labels = hashlib.sha256(answers.about["label_set"].encode()).hexdigest()[:4]
-    return folder.with_name(f"{folder.name}-{answers.about['val_sha256'][:8]}-{labels}-{answers.about['precision']}")
+    images = str(answers.about["val_sha256"])[:8]
+    return folder.with_name(f"{folder.name}-{images}-{labels}-{answers.about['precision']}")
 
 
 def write(answers: Predictions, labels: Labels, folder: Path) -> None:

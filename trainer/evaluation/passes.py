@@ -1,5 +1,6 @@
 """Runs a network on all images of a split, each counted once, under any protocol."""
 
+import copy
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -166,4 +167,17 @@ def prepared(network: nn.Module, protocol: Protocol, image_size: int) -> nn.Modu
         if min(protocol.scales) < image_size:
             raise ValueError(f"its crops have {image_size} px; name scales that are no smaller")
         fully_convolutional(network, image_size)
+    else:
+        _check_size(network, protocol.squares.side)
     return network
+
+
+def _check_size(network: nn.Module, side: int) -> None:
+    """Refuse a size that one of timm's networks asserts it is not built for, before images are read."""
+    try:
+        with torch.no_grad():
+            copy.deepcopy(network).to("meta").eval()(torch.empty(1, 3, side, side, device="meta"))
+    except AssertionError as error:
+        raise ValueError(f"its network is not built for images of {side} px: {error}") from None
+    except (RuntimeError, NotImplementedError):
+        return  # without data it cannot be said

@@ -151,7 +151,9 @@ def _known(where: ImageSet, files: list[Path]) -> Manifest | None:
             images = load(file, where.folder) if file.exists() else None
         except (DamagedManifestError, OSError):  # then it is made again
             continue
-        if images is not None and images.rule == where.data.rule(where.name) and changes.changed(images) is None:
+        if images is None or not images.hashed:
+            continue
+        if images.rule == where.data.rule(where.name) and changes.changed(images) is None:
             return images
     return None
 

@@ -104,7 +104,8 @@ def _result(account: Account) -> str | None:
 def _provenance(account: Account) -> str:
     commits = dict.fromkeys(r["commit"] for r in account.history.of_kind("start") if r.get("commit"))
     commit = (account.accuracy and account.accuracy.commit) or ", ".join(commits)
-    hashes, init = {split: account.sha256(split) for split in SPLITS}, account.recipe.init
+    unknown, init = dict.fromkeys(account.images.splits, "incomplete: not all are hashed yet"), account.recipe.init
+    hashes = {split: account.sha256(split) or unknown.get(split) for split in SPLITS}
     rows: list[tuple[str, str | None]] = [
         ("nearest named recipe", account.named.name if account.named else None),
         ("protocol during training", code(own_protocol(account.recipe).name)),
@@ -129,9 +130,8 @@ def _published(account: Account, targets: Sequence[Target]) -> str | None:
         )
         for target in targets
     ]
-    name, tolerance = account.named.name, targets[0].tolerance
-    aim = f"The recipe {name} aims at the first; a run reproduces it from {tolerance:.2f} points below it on."
-    return section("Published figures", table(head, rows), plain(aim))
+    aim = f"aims at the first; a run reproduces it from {targets[0].tolerance:.2f} points below it on."
+    return section("Published figures", table(head, rows), plain(f"The recipe {account.named.name} {aim}"))
 
 
 def _evaluations(account: Account) -> str | None:
@@ -188,7 +188,8 @@ def _starts(account: Account) -> str | None:
         (
             _utc(r["time"]),
             str(r["step"]),
-            f"{r['world_size']} x {r['device']} on {r['host']}",
+            f"{r['world_size']} x {r['device']} on {r['host']}"
+            + "".join(f"; {node} has a faulty {what}" for node, what in r.get("gpu_faults", {}).items()),
             f"{r['launcher']}; threads: {r['threads']}; loader: {r['loader']}; Python {r['python']}"
             + "".join(f"; {name}={value}" for name, value in r.get("variables", {}).items()),
             ", ".join(f"{name} {version}" for name, version in r["packages"].items()),

@@ -51,6 +51,7 @@ def environment(runtime: Runtime, loader: str) -> dict[str, Any]:
         "python": platform.python_version(),
         "packages": {name: installed for name in PACKAGES if (installed := _version(name))},
         "commit": commit(),
+        **({"gpu_faults": runtime.gpu_faults} if runtime.gpu_faults else {}),
         **({"variables": set_here} if (set_here := variables.of_numbers()) else {}),
     }
 

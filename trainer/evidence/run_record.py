@@ -41,7 +41,8 @@ class Split:
 
     images: int
     broken: tuple[BrokenImage, ...]
-    sha256: str
+    sha256: str | None
+    """None until all images are hashed."""
     classes: tuple[str, ...]
 
 

@@ -58,6 +58,7 @@ _V2 = "center-224/232"  # torchvision's newer recipe
 _RSB = "center-224/235+bicubic"  # timm: 224 px are 0.95 of the resized side, rounded down
 _RSB_MM = "center-224/236+bicubic"  # mmpretrain rounds up
 _FFCV = "center-256/292+flip"
+_BICUBIC = "center-224/256+bicubic"
 
 _RESNET = "1512.03385, Table"
 _RESNEXT = "1611.05431, Table"
@@ -68,6 +69,7 @@ _FB = "github.com/facebookarchive/fb.resnet.torch, README"
 _MM = "github.com/open-mmlab/mmpretrain, configs/resnet/README.md: rsb-"
 _DGX = "github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets, resnet50v1.5/README.md:"
 _DGX_NEXT = "github.com/NVIDIA/DeepLearningExamples, PyTorch/Classification/ConvNets, resnext101-32x4d/README.md:"
+_DEIT = "github.com/facebookresearch/deit, README"
 _FAST = "github.com/libffcv/ffcv-imagenet, README: rn50_"
 
 TARGETS: Mapping[str, tuple[Target, ...]] = {
@@ -139,6 +141,13 @@ TARGETS: Mapping[str, tuple[Target, ...]] = {
         Target("timm", 78.1, None, 100, f"{_STRIKES} A3", protocol=_RSB),
         Target("mmpretrain", 78.3, 93.8, 100, f"{_MM}a3", protocol=_RSB_MM),
     ),
+    "deit_s": (Target("authors", 79.9, 95.0, 300, f"{_DEIT}_deit.md: DeiT-small", protocol=_BICUBIC),),
+    "deit3_s": (Target("authors", 81.4, None, 800, f"{_DEIT}_revenge.md: ViT-S", protocol="center-224/224+bicubic"),),
+    "vit_s16_90": (
+        Target("paper", 76.5, None, 90, "2205.01580, Table 1, our improvements", hours="7 hours on a TPU v3-8"),
+    ),
+    "swin_t": (Target("paper", 81.3, None, 300, "2103.14030, Table 1a, Swin-T", protocol=_BICUBIC),),
+    "convnext_t": (Target("paper", 82.1, None, 300, "2201.03545, Table 1, ConvNeXt-T", protocol=_BICUBIC),),
     "resnet50_v2": (Target("torchvision", 80.858, 95.434, 600, f"{_TORCHVISION} ResNet50 V2", protocol=_V2),),
     "resnet50_nvidia": (
         Target("NVIDIA", 77.12, None, 90, f"{_DGX} 8 A100, AMP", spread=0.11, hours="about 3 hours on 8 A100"),

@@ -102,7 +102,21 @@ class RmspropTfConfig(OptimizerConfig):
     """Factor of the last update that is added to the next."""
 
 
-AnyOptimizer = SgdConfig | AdamWConfig | LarsConfig | LambConfig | RmspropTfConfig
+RESUMES = ("adan", "adopt", "lion", "muon", "nadamw")  # of timm's, those with which tests resume bit for bit
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class TimmConfig(OptimizerConfig):
+    """Any optimizer of timm. Exact resume is tested of adan, adopt, lion, muon and nadamw."""
+
+    name: Literal["timm"] = "timm"
+    method: str = "nadamw"
+    """Its name there, as of timm's --opt."""
+    options: tuple[str, ...] | None = None
+    """Arguments of its class as NAME=VALUE, such as "betas=(0.9, 0.98)". None: timm's defaults."""
+
+
+AnyOptimizer = SgdConfig | AdamWConfig | LarsConfig | LambConfig | RmspropTfConfig | TimmConfig
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
+from models.config import arguments, check_arguments
 from trainer.optim.config import (
     AdamWConfig,
     AnyOptimizer,
@@ -15,6 +16,7 @@ from trainer.optim.config import (
     OptimizerConfig,
     RmspropTfConfig,
     SgdConfig,
+    TimmConfig,
 )
 
 _Kind = TypeVar("_Kind", bound=Optimizer)
@@ -33,6 +35,8 @@ def build_optimizer(model: nn.Module, config: AnyOptimizer) -> Optimizer:
             return _with_momentum(sgd) if config.momentum else sgd
         case AdamWConfig():
             return _eager(AdamW)(groups, config.lr, betas=config.betas, eps=config.eps, fused=True)
+        case TimmConfig():
+            return _named(groups, config)
         case _:
             return _from_timm(groups, config)
 
@@ -46,6 +50,17 @@ def _eager(kind: type[_Kind]) -> type[_Kind]:
     members = {name: inspect.unwrap(getattr(kind, name)) for name in methods}
     eager: Any = type(kind.__name__, (kind,), {**members, "step": torch.no_grad()(inspect.unwrap(kind.step))})
     return eager
+
+
+def problems(model: nn.Module, config: AnyOptimizer) -> list[str]:
+    """Why an optimizer that is given by its name in timm cannot be built; `model` may be on the meta device."""
+    if not isinstance(config, TimmConfig):
+        return []
+    try:
+        build_optimizer(model, config)
+    except (ValueError, TypeError, AssertionError, ImportError) as error:
+        return [f"optimizer.method: timm cannot build {config.method} so: {str(error).splitlines()[0]}"]
+    return []
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
@@ -107,3 +122,13 @@ def _from_timm(groups: list[dict[str, Any]], config: LarsConfig | LambConfig | R
             return _eager(Lamb)(groups, config.lr, betas=config.betas, eps=config.eps, max_grad_norm=None)
         case RmspropTfConfig():
             return _eager(RMSpropTF)(groups, config.lr, config.alpha, config.eps, momentum=config.momentum)
+
+
+def _named(groups: list[dict[str, Any]], config: TimmConfig) -> Optimizer:
+    from timm.optim._optim_factory import create_optimizer_v2, get_optimizer_class, get_optimizer_info
+
+    if get_optimizer_info(config.method).second_order:
+        raise ValueError("needs second derivatives, which are not computed here")
+    options, kind = arguments(config.options or ()), get_optimizer_class(config.method, bind_defaults=False)
+    check_arguments(options, kind, ("params", "lr", "weight_decay"))
+    return create_optimizer_v2(groups, config.method, lr=config.lr, **options)

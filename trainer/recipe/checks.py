@@ -1,6 +1,12 @@
 """Checks of values that are each in range but do not fit together. Standard library only."""
 
-from data.plan.config import InputConfig
+import difflib
+import importlib.util
+import re
+from pathlib import Path
+
+from data.plan.config import TIMM_HIGHEST, InputConfig
+from models.config import arguments
 from trainer.optim.config import (
     AnySchedule,
     ConstantScheduleConfig,
@@ -9,6 +15,7 @@ from trainer.optim.config import (
     PiecewiseScheduleConfig,
     SgdConfig,
     StepScheduleConfig,
+    TimmConfig,
 )
 from trainer.recipe.config import Recipe
 from trainer.recipe.schedule import peak
@@ -21,6 +28,7 @@ def recipe_problems(recipe: Recipe) -> list[str]:
         *_warmup_lr_problems(recipe),
         *_schedule_problems(recipe),
         *_unused_problems(recipe),
+        *(_timm_problems(recipe.optimizer) if isinstance(recipe.optimizer, TimmConfig) else []),
         *_batch_problems(recipe),
         *_input_problems(recipe.input),
     ]
@@ -86,6 +94,22 @@ def _unused_problems(recipe: Recipe) -> list[str]:
     if ema.decay is None:
         changed = [name for name in ("every", "warmup") if getattr(ema, name) != getattr(EmaConfig(), name)]
         problems += [f"ema.{name}: has no effect without ema.decay" for name in changed]
+    return problems
+
+
+def _timm_problems(optimizer: TimmConfig) -> list[str]:
+    """A name that timm does not know, read from its source, as an import would load torch; malformed options."""
+    spec, problems = importlib.util.find_spec("timm"), list[str]()
+    source = Path(spec.origin).parent / "optim" / "_optim_factory.py" if spec and spec.origin else None
+    known = re.findall(r"name='(\w+)'", source.read_text()) if source and source.is_file() else [optimizer.method]
+    if optimizer.method not in known:
+        near = difflib.get_close_matches(optimizer.method, known, cutoff=0.5)
+        hint = f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(sorted(known))}"
+        problems.append(f"optimizer.method: {optimizer.method!r} is no optimizer of timm{hint}")
+    try:
+        arguments(optimizer.options or ())
+    except ValueError as error:
+        problems.append(f"optimizer.options: {error}")
     return problems
 
 
@@ -177,10 +201,16 @@ def _input_problems(config: InputConfig) -> list[str]:
         problems.append(f"input.crop_area: {list(config.crop_area)} must be a rising pair")
     if config.augment.color_jitter[3] > 0.5:
         problems.append(f"input.augment.color_jitter: the hue's {config.augment.color_jitter[3]} is more than 0.5")
-    if config.crop == "padded" and config.crop_padding >= config.train_size:
+    if config.augment.policy != "randaugment_timm" and config.augment.randaugment_std:
+        problems.append("input.augment.randaugment_std: has no effect without input.augment.policy: randaugment_timm")
+    if config.augment.policy == "randaugment_timm" and config.augment.randaugment_magnitude > TIMM_HIGHEST:
+        magnitude = config.augment.randaugment_magnitude
         problems.append(
-            f"input.crop_padding: {config.crop_padding} must be less than input.train_size: {config.train_size}"
+            f"input.augment.randaugment_magnitude: {magnitude}, but that of randaugment_timm is at most {TIMM_HIGHEST}"
         )
+    smallest = "start_size" if config.start_size else "train_size"
+    if config.crop != "resized" and config.crop_padding >= (side := getattr(config, smallest)):
+        problems.append(f"input.crop_padding: {config.crop_padding} must be less than input.{smallest}: {side}")
     return problems + _growth_problems(config)
 
 

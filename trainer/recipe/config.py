@@ -89,6 +89,9 @@ class Recipe:
     """Arithmetic of the forward pass: fp32, tf32 (on GPUs), or autocast to bf16 or to fp16 with scaled losses."""
     compile: Literal["off", "default", "reduce-overhead", "max-autotune", "max-autotune-no-cudagraphs"] = "off"
     """Mode of torch.compile; reduce-overhead and max-autotune use CUDA graphs and cannot accumulate gradients."""
+    gradient_checkpointing: bool = False
+    """Compute activations again in the backward pass instead of keeping them, where a network of timm offers it: less
+    memory, the same losses."""
     seed: int = field(default=0, metadata={"min": 0, "below": 2**32})
     """Decides the initial weights, the order of the images, every crop and flip."""
 

@@ -15,9 +15,11 @@ from trainer.recipe.config import Recipe
 from trainer.recipe.decode import encode
 
 LATER = {
+    "gradient_checkpointing": False,
     "input.interpolation": "bilinear",
     "input.eval_interpolation": "bilinear",
     "input.augment.erasing_fill": "mean",
+    "input.augment.randaugment_std": 0.0,
 }
 """Settings that came after 0.1.0, with their defaults, at which they do not change the hash of a recipe."""
 

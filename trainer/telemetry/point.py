@@ -42,6 +42,17 @@ class Pace:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Slowest:
+    """The process that worked longest in each step before the last log point, without waiting for others."""
+
+    slowest_rank: int
+    slowest_ratio: float
+    """How many times as long as the median process."""
+    slow_points: int
+    """Log points in a row at which it was the slowest, and so by far."""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Learning:
     """The weights and their gradient at the newest step."""
 
@@ -92,6 +103,8 @@ class Point:
     """Seconds to the end of training at this rate."""
     usage: Usage
     """Of rank 0 and its device."""
+    slowest: Slowest | None = None
+    """None where there is only one process."""
 
     def line(self) -> str:
         """The point in one line."""
@@ -119,6 +132,7 @@ class Point:
                 step_p50_ms=self.pace.lap.percentile(50),
                 step_p95_ms=self.pace.lap.percentile(95),
                 step_max_ms=self.pace.lap.percentile(100),
+                **(asdict(self.slowest) if self.slowest else {}),
             ),
             "time": _rounded(**self.pace.lap.shares, host_to_device=self.pace.lap.host_to_device),
             "device": _rounded(**asdict(self.usage)),

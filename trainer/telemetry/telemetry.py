@@ -11,6 +11,7 @@ from typing import Any
 from torch import Tensor
 
 from data.plan.plan import TrainPlan
+from trainer import hangs
 from trainer.confusion import Confusion
 from trainer.context import RunContext
 from trainer.metrics import Scores
@@ -77,6 +78,9 @@ class Telemetry:
             self._trackers.log(scalars, point.step)
         self._setup.console.training(point.line(), point.step, point.total_steps)
         self._waits.look(point)
+        if point.slowest and point.slowest.slow_points == hangs.SLOW_POINTS:
+            run, slow = self._setup.run, point.slowest
+            self._setup.console.say(hangs.straggler(run, slow.slowest_rank, slow.slowest_ratio))
 
     def evaluation(
         self,

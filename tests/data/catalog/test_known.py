@@ -3,7 +3,8 @@ from dataclasses import replace
 import pytest
 
 from data.catalog import known
-from data.catalog.manifest import JPEG, RAW, Manifest
+from data.catalog.formats import JPEG, RAW
+from data.catalog.manifest import Manifest
 from data.types import BrokenImage
 from tests.data.known_sets import cifar10, imagenet, images
 

@@ -11,7 +11,8 @@ import pytest
 from PIL import Image
 
 from data.catalog import manifest, tree
-from data.catalog.manifest import COLUMNS, JPEG, RAW, RGB, DamagedManifestError, Manifest
+from data.catalog.formats import JPEG, RAW, RGB
+from data.catalog.manifest import COLUMNS, DamagedManifestError, Manifest
 from data.types import BrokenImage
 from data.verify import verify
 
@@ -67,7 +68,7 @@ def test_another_version_s_file_is_refused(root: Path) -> None:
     np.savez(root / "m.npz", schema=99)
     with pytest.raises(
         DamagedManifestError,
-        match=r"m.npz: schema 99, this version reads up to 2; .*, or delete it: it will be written again",
+        match=r"m.npz: schema 99, this version reads up to 3; .*, or delete it: it will be written again",
     ):
         manifest.load(root / "m.npz", root / "train")
 

@@ -8,10 +8,12 @@ from torchvision.transforms import v2
 from torchvision.transforms.v2 import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
+from data.load import pillow_warps
 from data.load.augment import OPERATIONS, apply
 from data.plan import policies
 from data.plan.config import AugmentConfig, Policy
 from data.plan.draws import Stream, uniforms
+from data.plan.operations import PillowOp
 from data.plan.policies import Choices
 from data.plan.policy_tables import RANDAUGMENT, TRIVIALAUGMENT, Op, magnitudes
 
@@ -82,7 +84,7 @@ def test_every_operation_at_every_magnitude_gives_torchvision_s_pixels(op: Op) -
 
 
 def test_there_is_an_operation_for_every_code() -> None:
-    assert [0, *OPERATIONS] == list(range(len(Op)))
+    assert [0, *OPERATIONS, *pillow_warps.WARPS] == [*Op, *PillowOp]
 
 
 def test_operations_jitter_and_erasing_come_in_torchvision_s_order() -> None:

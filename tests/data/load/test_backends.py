@@ -13,7 +13,8 @@ from PIL import Image
 from torchvision import transforms
 from torchvision.datasets.folder import default_loader
 
-from data.catalog.manifest import RAW, Manifest
+from data.catalog.formats import RAW
+from data.catalog.manifest import Manifest
 from data.load.backends import UnusableBackendError, choose, evaluating
 from data.plan.config import AugmentConfig, InputConfig
 from data.types import Backend, Shard
@@ -114,7 +115,12 @@ def test_a_batch_has_the_shapes_and_types_it_promises(images: Manifest, backend:
 AUGMENTED = replace(CONFIG, augment=AugmentConfig(policy="trivialaugment", erasing=0.5, repeats=2), drop_last=False)
 
 
-NOISY = replace(CONFIG, interpolation="random", augment=AugmentConfig(erasing=0.5, erasing_fill="noise"))
+NOISY = replace(
+    CONFIG,
+    crop="simple",
+    interpolation="random",
+    augment=AugmentConfig(policy="randaugment_timm", randaugment_std=0.5, erasing=0.5, erasing_fill="noise"),
+)
 
 
 @pytest.mark.parametrize("config", [CONFIG, AUGMENTED, NOISY], ids=["plain", "augmented", "noisy"])
@@ -140,12 +146,13 @@ def test_an_epoch_left_in_the_middle_can_be_begun_again(images: Manifest, backen
         assert same(next(loader.epoch(0)), first)
 
 
-def test_two_ranks_share_what_one_sees(images: Manifest, backend: Backend) -> None:
-    with closing(train_loader(backend, images)) as loader:
+@pytest.mark.parametrize("config", [CONFIG, NOISY], ids=["plain", "noisy"])
+def test_two_ranks_share_what_one_sees(images: Manifest, backend: Backend, config: InputConfig) -> None:
+    with closing(train_loader(backend, images, config)) as loader:
         alone = list(loader.epoch(0))
     pair = []
     for rank in (0, 1):
-        with closing(train_loader(backend, images, shard=Shard(rank, 2))) as loader:
+        with closing(train_loader(backend, images, config, shard=Shard(rank, 2))) as loader:
             pair.append(list(loader.epoch(0)))
     dealt = [batch for together in zip(*pair, strict=True) for batch in together]
     assert all(same(ours, theirs) for ours, theirs in zip(dealt, alone, strict=True))
@@ -157,11 +164,13 @@ def test_evaluation_can_be_repeated(images: Manifest, backend: Backend) -> None:
     assert all(same(ours, theirs) for ours, theirs in zip(first, second, strict=True))
 
 
-@pytest.mark.parametrize("policy", ["randaugment", "trivialaugment", "autoaugment_imagenet"])
+@pytest.mark.parametrize(
+    "policy", ["randaugment", "trivialaugment", "autoaugment_imagenet", "randaugment_timm", "three_augment"]
+)
 def test_both_backends_choose_the_same_augmentations(images: Manifest, policy: str) -> None:
     """Pixels differ by rounding before the augmentation, which may enlarge it; another choice differs by far more."""
     augment = AugmentConfig(policy=policy, erasing=0.5)  # pyright: ignore[reportArgumentType]
-    config = replace(CONFIG, augment=augment)
+    config = replace(CONFIG, augment=augment, interpolation="random")
     found = []
     for backend in BACKENDS:
         with closing(train_loader(backend, images, config)) as loader:

@@ -13,7 +13,8 @@ import pytest
 from PIL import Image
 
 from data.catalog import tree
-from data.catalog.manifest import GREY, RGB, Manifest
+from data.catalog.formats import GREY, RGB
+from data.catalog.manifest import Manifest
 from data.load.image_file import Images
 from data.verify import verify
 from data.verify.inspection import decode

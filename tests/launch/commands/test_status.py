@@ -168,19 +168,29 @@ def test_a_rank_for_which_the_others_of_a_running_run_wait_is_named(tmp_path: Pa
     run = make(tmp_path / "r" / "a", "1", None)
     run.metrics.write_text(json.dumps({"kind": "train", "step": 60, "time": time.time() - 300}) + "\n")
     run.at_work.mkdir()
-    waits = {"begun": 70, "since": time.time() - 300}
-    for rank, said in enumerate([waits, {"begun": 0}, waits, {"begun": 69, "since": time.time()}]):
-        process = {"host": f"n{rank}", "pid": 100 + rank, **said}
-        (run.at_work / f"rank{rank}-process.json").write_text(json.dumps(process).ljust(512))
-    (run.at_work / "rank4-process.json").write_bytes(b"{")
+    waits = f"70 {time.time() - 300}"
+    for rank, said in enumerate([waits, "0 0", waits, f"69 {time.time()}", "x"]):
+        text = f"1 {said} process {100 + rank} on n{rank}"
+        (run.at_work / f"rank{rank}-process").write_text(text.ljust(256))
     waited = "2 of 4 processes have waited 5 min for rank 1 (process 101 on n1), rank 3 (process 103 on n3)"
     assert rows(tmp_path / "r")["a"].note == f"on n1; {waited}"
-    (run.at_work / "rank0-process.json").unlink()
-    (run.at_work / "rank2-process.json").unlink()
+    (run.at_work / "rank0-process").unlink()
+    (run.at_work / "rank2-process").unlink()
     assert "rank 1 (process 101 on n1)" in rows(tmp_path / "r")["a"].note
     for rank in range(4):
-        (run.at_work / f"rank{rank}-process.json").write_text(json.dumps({"host": "n1", "pid": 1, "begun": 0}))
+        (run.at_work / f"rank{rank}-process").write_text("1 0 0 process 7 on n1")
     assert rows(tmp_path / "r")["a"].note == "on n1"
+
+
+def test_a_rank_that_has_been_slower_for_long_is_named(tmp_path: Path) -> None:
+    run, slow = make(tmp_path / "r" / "a", "1", None), {"slowest_rank": 3, "slowest_ratio": 1.52}
+    for points, note in (
+        (9, "on n1"),
+        (10, "on n1; rank 3 works 1.5 times as long in each step as the median process"),
+    ):
+        record = {"kind": "train", "step": 60, "time": time.time(), "slow_points": points, **slow}
+        run.metrics.write_text(json.dumps(record) + "\n")
+        assert rows(tmp_path / "r")["a"].note.partition("; the others")[0] == note
 
 
 def said(**flags: Any) -> tuple[int, str]:

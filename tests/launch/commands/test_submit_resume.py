@@ -30,6 +30,7 @@ CLUSTER = ClusterConfig(
     cluster="local", nodes=2, gpus_per_node=2, processes_per_node=2, cpus_per_process=4, memory_gb=1.5, hours=2.5,
     grace_s=99, retries=7, partition="it's", account="a", qos="q", constraint="c", exclude="n[1-2]", reservation="r",
     interface="ib0", env=("A=1", "B"), setup=("module load cuda", "x"), sbatch=("mail-type=END",), srun=("mpi=pmix",),
+    container="podman:localhost/provenet", bind=("/scratch",),
 )  # fmt: skip
 
 

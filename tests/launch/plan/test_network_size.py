@@ -17,6 +17,7 @@ from trainer.optim.config import (
     LarsConfig,
     RmspropTfConfig,
     SgdConfig,
+    TimmConfig,
 )
 from trainer.recipe.config import Precision, Recipe, SiteConfig
 from trainer.runtime import Runtime
@@ -30,6 +31,7 @@ KINDS: list[tuple[AnyOptimizer, int]] = [
     (LambConfig(), 2),
     (RmspropTfConfig(), 2),
     (RmspropTfConfig(momentum=0.0), 1),
+    *((TimmConfig(method=method), count) for method, count in (("lion", 1), ("muon", 1), ("adan", 4), ("nadamw", 2))),
 ]
 
 

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.commands import HANGS_S
+from tests.system import forks
 from trainer.commands.cli import main
 from trainer.commands.doctor import DoctorSite
 from trainer.recipe.config import SiteConfig
@@ -55,14 +56,9 @@ def test_the_recipe_comes_first(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def start(folder: Path, *arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [*launcher, "-m", "trainer", *SMALL, *FEW, "--output", str(folder / "run"), *arguments],
-        env={**os.environ, "ACCELERATE_USE_CPU": "true"},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
+    command = (*launcher, "-m", "trainer", *SMALL, *FEW, "--output", str(folder / "run"), *arguments)
+    environment = {**os.environ, "ACCELERATE_USE_CPU": "true"}
+    return forks.begin(command, environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
 
 
 def found(folder: Path, *arguments: str, **options: Any) -> dict[str, Any]:

@@ -13,7 +13,9 @@ import pytest
 
 from tests.commands import HANGS_S
 from tests.trainer.ranks import STEPS, End, Scenario, saved
+from trainer.engine.stragglers import SLOW
 from trainer.exits import ABORTED, FAILED
+from trainer.rundir import RunDirectory
 
 pytestmark = pytest.mark.slow
 
@@ -37,6 +39,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
         "kill": {"world_size": 3, "rank": 2, "step": 8, "what": "kill"},
         "fail": {"world_size": 2, "rank": 1, "step": 8, "what": "fail"},
         "hang": {"world_size": 3, "rank": 2, "step": 8, "what": "hang"},
+        "slow": {"world_size": 2, "rank": 1, "step": 5 * STEPS, "what": "slow"},
         "wait": {"world_size": 2, "rank": 0, "step": 8, "what": "wait"},
         "full": {"world_size": 3, "rank": 0, "step": 0, "what": "full", "save_steps": 2},
     }
@@ -54,6 +57,7 @@ def ends(tmp_path_factory: pytest.TempPathFactory) -> Ends:
     )
     assert done.returncode == 0, done.stderr
     (root / "stderr").write_text(done.stderr)
+    (root / "stdout").write_text(done.stdout)
     said = done.stdout.splitlines()[-1]  # behind what the ranks say
     found = [[End(**end) for end in one] for one in json.loads(said)]
     return dict(zip(scenarios, zip(scenarios.values(), found, strict=True), strict=True))
@@ -101,3 +105,14 @@ def test_a_rank_for_which_others_wait_shows_where_it_is(ends: Ends) -> None:
     assert re.search(r"^1 of 2 processes have waited \d+ s for rank 0 \(process \d+ on \S+\)$", said, re.MULTILINE)
     assert re.search(r"^the other processes wait for rank 0, which is at:(\n.*)+? in strike\n", said, re.MULTILINE)
     assert not list(Path(one.folder).glob("run/at_work/*"))
+
+
+def test_a_rank_that_is_slower_for_long_is_named(ends: Ends) -> None:
+    one, _ = ends["slow"]
+    said = r"rank 1 \(process \d+ on \S+\) works (\S+) times as long in each step as the median process; "
+    (ratio,) = re.findall(said, (Path(one.folder).parent / "stdout").read_text())
+    assert float(ratio) >= SLOW
+    trained = [record for record in RunDirectory(Path(one.folder, "run")).records() if record["kind"] == "train"]
+    assert "slowest_rank" not in trained[0]  # nothing is measured yet
+    assert trained[-1]["slowest_rank"] == 1
+    assert trained[-1]["slow_points"] >= 3

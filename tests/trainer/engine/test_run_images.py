@@ -1,4 +1,6 @@
+import os
 import shutil
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -8,9 +10,11 @@ import pytest
 from data.catalog.listing import SPLITS
 from data.synth import synth
 from data.synth.config import Synth
+from data.verify import hashing
 from tests.trainer.engines import RECIPE, ask_to_stop, context, together
 from trainer.context import RunContext
-from trainer.engine.run_images import RefusedDataError, UnusableDataError, list_images
+from trainer.engine import run_images
+from trainer.engine.run_images import RefusedDataError, UnusableDataError, hashed, hashing_behind, list_images
 from trainer.exits import FAILED
 from trainer.peers import PeerFailedError
 from trainer.stopping import StopRequestedError
@@ -141,10 +145,17 @@ def test_a_stop_while_images_are_looked_at_ends_the_listing(run: RunContext) -> 
 
 
 def listed(world: World, tree: Path, output: Path) -> list[object]:
-    """How listing ends, without and with an image that is broken."""
+    """How listing ends, without and with an image that is broken, and the hashing of a list of headers."""
     made = context(tree, output / "good", world=world)
     made.run.make()
     ends: list[object] = [[images.fingerprint() for images in list_images(made)]]
+    run_images.AT_ONCE = 90  # in this process alone
+    many = replace(made, site=replace(made.site, output=output / "many"))
+    many.run.make()
+    images = list_images(many)
+    ends.append([one.hashed for one in images])
+    complete = hashed(many, images)
+    ends.append([one.fingerprint() for one in list_images(many)] if complete else None)
     if world.is_main:
         first_image(tree).write_bytes(b"no image")
     other = replace(made, site=replace(made.site, output=output / "bad"))
@@ -159,7 +170,56 @@ def listed(world: World, tree: Path, output: Path) -> list[object]:
 
 @pytest.mark.slow
 def test_rank_0_lists_for_all_and_alone_says_why_it_cannot(tree: Path, tmp_path: Path) -> None:
-    (good, refused), (other, peer) = together(listed, tree, tmp_path)
+    (good, *many, refused), (other, *theirs, peer) = together(listed, tree, tmp_path)
     assert good == other
+    assert many == theirs == [[False, True], good]
     assert isinstance(refused, UnusableDataError)
     assert isinstance(peer, PeerFailedError)
+
+
+def test_of_many_images_headers_are_listed_and_the_hashes_follow_behind_the_training(
+    run: RunContext, tree: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With damage behind a header, which is replaced in training, and a file that is left out at once."""
+    expected = [images.fingerprint() for images in list_images(replace(run, site=replace(run.site, max_broken=1.0)))]
+    for split in SPLITS:
+        run.run.manifest(split).unlink()
+    names = [first_image(tree).with_name(name) for name in ("cut.png", "empty.png")]
+    shutil.copy(first_image(tree), names[0])
+    os.truncate(names[0], names[0].stat().st_size - 20)
+    names[1].touch()
+    monkeypatch.setattr(run_images, "AT_ONCE", 90)
+    run = replace(run, site=replace(run.site, max_broken=0.05))
+    images = list_images(run)
+    assert [(len(one), len(one.broken), one.hashed) for one in images] == [(97, 1, False), (80, 0, True)]
+    stored = hashing.progress_file(run.run.manifest("train"))
+    with hashing_behind(run, images):
+        while not stored.exists() or stored.stat().st_size < 16 * 33:  # the first chunk
+            time.sleep(0.05)
+    killed = list_images(run)
+    assert killed[0].fingerprint() is None
+    complete = hashed(run, killed)
+    assert complete
+    assert [one.fingerprint() for one in complete] == expected
+    again = list_images(run)
+    assert ([one.fingerprint() for one in again], stored.exists()) == (expected, False)
+    assert hashed(run, again) == again
+    assert (len(again[0]), int(again[0].hashes.any(1).sum())) == (97, 96)
+
+
+def test_hashes_are_not_stored_where_the_images_are_gone_and_a_stop_leaves_them_for_the_next_start(
+    run: RunContext, tree: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(run_images, "AT_ONCE", 90)
+    images = list_images(run)
+    tree.rename(away := tree.with_name("away"))
+    lost = hashed(run, images)
+    assert lost
+    assert (lost[0].fingerprint(), lost[1].fingerprint() is None) == (None, False)
+    assert "96 of 96 images cannot be read now: no hash of the data" in capsys.readouterr().out
+    away.rename(tree)
+    complete = hashed(run, images)
+    assert complete
+    assert complete[0].hashed
+    ask_to_stop(run.stop)
+    assert hashed(run, images) is None

@@ -11,6 +11,8 @@ from torchvision.transforms import InterpolationMode
 
 from data.catalog.manifest import Manifest
 from data.plan.config import InputConfig
+from models import factory
+from models.config import ModelConfig
 from models.dense import fully_convolutional
 from tests.data.making import SIZES, picture, scanned
 from trainer.engine.step import Normalize
@@ -211,3 +213,12 @@ def test_only_a_fully_convolutional_pass_changes_the_network() -> None:
     network = Tiny()
     assert passes.prepared(network, parse("ten-crop"), 32) is network
     assert isinstance(network.avgpool, nn.AdaptiveAvgPool2d)
+
+
+def test_a_network_that_is_built_for_one_size_is_refused_another() -> None:
+    built = factory.build(
+        ModelConfig(name="timm/vit_tiny_patch16_224", num_classes=2, img_size=64, options=("depth=1",))
+    )
+    assert passes.prepared(built, parse("center-64/72"), 64) is built
+    with pytest.raises(ValueError, match=r"is not built for images of 224 px: Input height \(224\) doesn't match"):
+        passes.prepared(built, parse("center-224/256"), 64)

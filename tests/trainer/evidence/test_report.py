@@ -100,10 +100,13 @@ def test_a_run_that_was_stopped_before_its_first_point_has_a_report(tmp_path: Pa
     assert "**Not finished.**" in text_of(write(tmp_path, Recipe()))
 
 
-def test_what_is_gone_of_a_run_is_said(tmp_path: Path) -> None:
-    run = write(tmp_path, Recipe(), [{**START, "gone": ["metrics.jsonl lacks 3 of the 9 records"]}, *train_records(6)])
+def test_what_is_gone_of_a_run_is_said_and_which_gpus_were_faulty(tmp_path: Path) -> None:
+    faulty = {"n2": "GPU 0000:3b:00.0 of rank 5: 2 uncorrected ECC errors"}
+    start = {**START, "gone": ["metrics.jsonl lacks 3 of the 9 records"], "gpu_faults": faulty}
+    run = write(tmp_path, Recipe(), [start, *train_records(6)])
     store.write(run.checkpoints, 60, {"model": {"w": torch.zeros(1)}, "about": {}, "records": 6})
     text = text_of(run)
+    assert f"on {START['host']}; n2 has a faulty {faulty['n2']} |" in text
     assert "## Missing" in text
     assert "| at the start of 1970-01-01 00:00:00 | metrics.jsonl lacks 3 of the 9 records |" in text
     assert "| now |" not in text
@@ -116,10 +119,11 @@ def test_left_out_images_are_named_the_first_twenty(tmp_path: Path) -> None:
     run = write(tmp_path, Recipe(), [START, *train_records(2, replaced=4)])
     images = imagined(np.full(10, 64), np.full(10, 48))
     broken = tuple(BrokenImage(f"a/{number:02}.JPEG", "truncated | cut") for number in range(19))
-    replace(images, broken=broken).save(run.manifest("train"))
+    replace(images, broken=broken, hashes=images.hashes[:0]).save(run.manifest("train"))
     replace(images, broken=broken[:3]).save(run.manifest("val"))
     text = text_of(run)
     assert "| training images | 10; 19 broken are left out |" in text
+    assert "| training images (SHA-256) | `incomplete: not all are hashed yet` |" in text
     assert r"| train | `a/18.JPEG` | truncated \| cut |" in text
     assert text.count("truncated") == 20
     assert "and 2 more" in text

@@ -36,7 +36,8 @@ def resized_copy(pair: Pair) -> Pair:
     ("recipe", "images", "expected"),
     [
         ("plain34", imagenet, "ten-crop-224/256"),
-        ("resnet50_a1", imagenet, "center-224/235+bicubic"),
+        ("resnet50_fast16", imagenet, "center-256/292+flip"),
+        ("resnet50_a1", imagenet, None),
         ("resnet50", imagenet, None),  # which measures as its aim does
         ("plain34", cifar10, None),
         ("plain34", lambda: resized_copy(imagenet()), None),

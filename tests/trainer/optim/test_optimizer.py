@@ -4,11 +4,21 @@ from typing import Any
 
 import pytest
 import torch
+from timm.optim._optim_factory import create_optimizer_v2
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from trainer.optim.config import AdamWConfig, AnyOptimizer, LambConfig, LarsConfig, RmspropTfConfig, SgdConfig
-from trainer.optim.optimizer import build_optimizer, parameter_groups
+from trainer.optim.config import (
+    RESUMES,
+    AdamWConfig,
+    AnyOptimizer,
+    LambConfig,
+    LarsConfig,
+    RmspropTfConfig,
+    SgdConfig,
+    TimmConfig,
+)
+from trainer.optim.optimizer import build_optimizer, parameter_groups, problems
 
 RATES = (0.1, 0.03)
 WEIGHT, BIAS = torch.tensor([[3.0, -4.0]]), torch.tensor([2.0])
@@ -129,7 +139,10 @@ def test_two_updates_match_the_hand_computed_ones(config: AnyOptimizer, update: 
         torch.testing.assert_close(found.detach().cpu(), expected.float())
 
 
-@pytest.mark.parametrize("config", [SgdConfig(), AdamWConfig(), LarsConfig(), LambConfig(), RmspropTfConfig()])
+OURS: list[AnyOptimizer] = [SgdConfig(), AdamWConfig(), LarsConfig(), LambConfig(), RmspropTfConfig()]
+
+
+@pytest.mark.parametrize("config", [*OURS, *(TimmConfig(method=method, weight_decay=0.1) for method in RESUMES)])
 def test_an_optimizer_goes_on_from_a_file_bit_for_bit(config: AnyOptimizer) -> None:
     whole, _ = trained(config, range(6), None)
     _, half = trained(config, range(3), None)
@@ -161,3 +174,36 @@ def advance(optimizer: Optimizer, lr: float) -> None:
     for group in optimizer.param_groups:
         group["lr"] = lr
     optimizer.step()
+
+
+@pytest.mark.parametrize("method", RESUMES)
+def test_timm_s_optimizers_do_what_timm_s_factory_makes_them_do(method: str) -> None:
+    networks = [model(), model()]
+    networks[1].load_state_dict(networks[0].state_dict())
+    ours = build_optimizer(networks[0], TimmConfig(method=method, lr=0.1, weight_decay=0.1))
+    theirs = create_optimizer_v2(networks[1], method, lr=0.1, weight_decay=0.1)
+    for step in range(3):
+        images = torch.randn(8, 3, 3, 3, generator=torch.Generator().manual_seed(step))
+        for network, optimizer in zip(networks, (ours, theirs), strict=True):
+            optimizer.zero_grad()
+            network(images).square().mean().backward()
+            optimizer.step()
+    for one, other in zip(*(network.parameters() for network in networks), strict=True):
+        torch.testing.assert_close(one, other)
+
+
+@pytest.mark.parametrize(
+    ("method", "options", "problem"),
+    [
+        ("lion", ("betas=(0.9, 0.98)", "caution=true"), None),
+        ("lion", ("beta=0.9",), "timm cannot build lion so: no argument beta; did you mean betas?"),
+        ("lion", ("fallback_list=head",), "timm cannot build lion so: no argument fallback_list; it takes betas, "),
+        ("lion", ("lr=1",), "timm cannot build lion so: no argument lr; it takes betas, "),
+        ("lion", ("betas=(2, 0.98)",), "timm cannot build lion so: Invalid beta parameter at index 0: 2"),
+        ("adahessian", None, "timm cannot build adahessian so: needs second derivatives"),
+        ("bnbadam", None, "timm cannot build bnbadam so: CUDA required"),
+    ],
+)
+def test_what_timm_cannot_build_is_refused(method: str, options: tuple[str, ...] | None, problem: str | None) -> None:
+    found = problems(model().to("meta"), TimmConfig(method=method, options=options))
+    assert [one.startswith(f"optimizer.method: {problem}") for one in found] == [True] * bool(problem)

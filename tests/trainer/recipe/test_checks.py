@@ -18,6 +18,7 @@ from trainer.optim.config import (
     RmspropTfConfig,
     SgdConfig,
     StepScheduleConfig,
+    TimmConfig,
 )
 from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
 from trainer.recipe.config import Recipe
@@ -92,6 +93,14 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
             "schedule.factors start low",
         ),
         (
+            Recipe(optimizer=TimmConfig(method="lionn")),
+            "optimizer.method: 'lionn' is no optimizer of timm; did you mean lion or lionc or clion?",
+        ),
+        (
+            Recipe(optimizer=TimmConfig(method="lion", options=("betas",))),
+            "optimizer.options: 'betas'; expected NAME=VALUE",
+        ),
+        (
             Recipe(schedule=CosineScheduleConfig(warmup_lr=0.0)),
             "schedule.warmup_lr: has no effect without schedule.warmup_epochs or warmup_steps",
         ),
@@ -159,6 +168,18 @@ def test_sync_bn_needs_the_global_batch_in_one_pass(whole: int, micro: int, worl
         (
             Recipe(input=InputConfig(augment=AugmentConfig(erasing_fill="noise"))),
             "input.augment.erasing_fill: has no effect without input.augment.erasing",
+        ),
+        (
+            Recipe(input=InputConfig(augment=AugmentConfig(policy="randaugment", randaugment_std=0.5))),
+            "input.augment.randaugment_std: has no effect without input.augment.policy: randaugment_timm",
+        ),
+        (
+            Recipe(input=InputConfig(augment=AugmentConfig(policy="randaugment_timm", randaugment_magnitude=11))),
+            "input.augment.randaugment_magnitude: 11, but that of randaugment_timm is at most 10",
+        ),
+        (
+            Recipe(input=InputConfig(crop="simple", crop_padding=128, start_size=128, growth_epochs=(0, 5))),
+            "input.crop_padding: 128 must be less than input.start_size: 128",
         ),
         (
             Recipe(loss=LossConfig(bce_threshold=0.2)),

@@ -4,7 +4,7 @@ The numbers here are written down from the sources, none is computed by the code
 """
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pytest
 
@@ -88,6 +88,28 @@ CURVES: dict[str, Curve] = {
     ),
     "resnet50_a2": strikes_back({46_875: 0.004337068, 93_750: 0.002567038, 140_625: 7.567700e-4, 187_499: 1e-6}, 0.005),
     "resnet50_a3": strikes_back({15_625: 0.007156667, 31_250: 0.004330776, 46_875: 0.001291712, 62_499: 1e-6}, 0.008),
+    # timm's cosine, by epoch, over all 300: 1e-5 + (1e-3 - 1e-5) (1 + cos(pi epoch / 300)) / 2; up from 1e-6 in five
+    "deit_s": Curve(
+        steps_per_epoch=1251,
+        points={0: 1e-6, 1250: 1e-6, 1251: 2.008e-4, 6255: 9.993216197e-4, 187_650: 5.05e-4, 375_299: 1.002714e-5},
+    ),
+    # the same to 4e-3, over all 800
+    "deit3_s": Curve(
+        steps_per_epoch=625,
+        points={0: 1e-6, 624: 1e-6, 625: 8.008e-4, 3125: 3.999615353e-3, 250_000: 2.005e-3, 499_999: 1.001538e-5},
+    ),
+    # from 1e-6 at step 0 to 1e-3 at step 25,020; then 1e-5 + (1e-3 - 1e-5) (1 + cos(pi (epoch - 20) / 280)) / 2
+    "swin_t": Curve(
+        steps_per_epoch=1251,
+        points={0: 1e-6, 12_510: 5.005e-4, 25_020: 1e-3, 112_590: 8.550178567e-4, 200_160: 5.05e-4, 375_299: 1e-5},
+    ),
+    # np.linspace(0, 4e-3, 6,240), then 1e-6 + (4e-3 - 1e-6) (1 + cos(pi (epoch - 20) / 280)) / 2
+    "convnext_t": Curve(
+        steps_per_epoch=312,
+        points={0: 0.0, 3120: 4e-3 * 3120 / 6239, 6239: 4e-3, 6240: 4e-3, 49_920: 2.0005e-3, 93_599: 1e-6},
+    ),
+    # 1e-3 step / 10,000, then 5e-4 (1 + cos(pi (step - 10,000) / 102,590))
+    "vit_s16_90": Curve(steps_per_epoch=1251, points={0: 0.0, 5000: 5e-4, 10_000: 1e-3, 61_295: 5e-4, 112_589: 0.0}),
     # 0.25 (1 + cos(pi (epoch - 5) / 595)) after five epochs of 1,251 steps
     "resnet50_v2": Curve(
         steps_per_epoch=1251,
@@ -124,9 +146,11 @@ class Seen:
     padding: int | None = None
     flip: float = 0.5
     policy: str = "none"
-    ops_and_magnitude: tuple[int, int] | None = None
+    ops_and_magnitude: tuple[int, int] | tuple[int, int, float] | None = None
+    filters: tuple[str, str] = ("bilinear", "bilinear")
     jitter: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
     erasing: float = 0.0
+    fill: str = "mean"
     repeats: int = 1
     mixup: float = 0.0
     cutmix: float = 0.0
@@ -136,10 +160,13 @@ class Seen:
 USUAL = Seen()
 PADDED = Seen(size=32, crop="padded", padding=4)  # 1512.03385, section 4.2
 RESNEXT = Seen(jitter=(0.4, 0.4, 0.4, 0.0))  # datasets/imagenet.lua
-# 2110.00476, Table 2: RandAugment 7 / 0.5 and 6 / 0.5 of 10: 21 and 18 of 30, one operation on average
-STRIKES_A1 = Seen(policy="randaugment", ops_and_magnitude=(1, 21), repeats=3, mixup=0.2, cutmix=1.0, smoothing=0.1)
-STRIKES_A2 = Seen(policy="randaugment", ops_and_magnitude=(1, 21), repeats=3, mixup=0.1, cutmix=1.0)
-STRIKES_A3 = Seen(size=160, policy="randaugment", ops_and_magnitude=(1, 18), mixup=0.1, cutmix=1.0)
+TIMM = Seen(policy="randaugment_timm", filters=("bicubic", "bicubic"), cutmix=1.0)
+# 2110.00476, Table 2: rand-m7-mstd0.5-inc1 and rand-m6-mstd0.5-inc1
+STRIKES_A1 = replace(TIMM, ops_and_magnitude=(2, 7, 0.5), repeats=3, mixup=0.2, smoothing=0.1)
+STRIKES_A2 = replace(TIMM, ops_and_magnitude=(2, 7, 0.5), repeats=3, mixup=0.1)
+STRIKES_A3 = replace(TIMM, size=160, ops_and_magnitude=(2, 6, 0.5), mixup=0.1)
+# main.py of DeiT and ConvNeXt, config.py of Swin: rand-m9-mstd0.5-inc1, reprob 0.25, remode pixel, mixup 0.8
+NINE = replace(TIMM, ops_and_magnitude=(2, 9, 0.5), erasing=0.25, fill="noise", mixup=0.8, smoothing=0.1)
 
 SEEN: dict[str, Seen] = {
     "demo": Seen(size=64, area=(0.35, 1.0)),
@@ -155,6 +182,15 @@ SEEN: dict[str, Seen] = {
     "resnet50_a1": STRIKES_A1,
     "resnet50_a2": STRIKES_A2,
     "resnet50_a3": STRIKES_A3,
+    "deit_s": replace(NINE, repeats=3),  # samplers.py: num_repeats 3
+    # augment.py: new_data_aug_generator; README_revenge.md: --color-jitter 0.3 --mixup .8 --cutmix 1.0
+    "deit3_s": replace(
+        TIMM, policy="three_augment", jitter=(0.3, 0.3, 0.3, 0.0), repeats=3, mixup=0.8, ops_and_magnitude=None
+    ),
+    "swin_t": NINE,
+    "convnext_t": NINE,
+    # decode_jpeg_and_inception_crop(224), randaug(2, 10) of 10, mixup 0.2
+    "vit_s16_90": Seen(area=(0.05, 1.0), policy="randaugment", ops_and_magnitude=(2, 30), mixup=0.2),
     # pytorch/vision#5935: ta_wide, random-erase 0.1, ra-reps 4, mixup-alpha 0.2, cutmix-alpha 1.0, train-crop-size 176
     "resnet50_v2": Seen(
         size=176, policy="trivialaugment", erasing=0.1, repeats=4, mixup=0.2, cutmix=1.0, smoothing=0.1
@@ -172,7 +208,8 @@ SEEN: dict[str, Seen] = {
 
 def seen(recipe: Recipe) -> Seen:
     shown, augment = recipe.input, recipe.input.augment
-    padded, drawn = shown.crop == "padded", augment.policy == "randaugment"
+    padded, drawn, std = shown.crop == "padded", augment.policy.startswith("randaugment"), augment.randaugment_std
+    strength = (augment.randaugment_ops, augment.randaugment_magnitude)
     return Seen(
         size=shown.train_size,
         grows_from=shown.start_size,
@@ -182,7 +219,9 @@ def seen(recipe: Recipe) -> Seen:
         padding=shown.crop_padding if padded else None,
         flip=shown.flip,
         policy=augment.policy,
-        ops_and_magnitude=(augment.randaugment_ops, augment.randaugment_magnitude) if drawn else None,
+        ops_and_magnitude=((*strength, std) if std else strength) if drawn else None,
+        filters=(shown.interpolation, shown.eval_interpolation),
+        fill=augment.erasing_fill,
         jitter=augment.color_jitter,
         erasing=augment.erasing,
         repeats=augment.repeats,
@@ -202,6 +241,9 @@ DECAYS: dict[str, tuple[str, float, bool]] = {
     "ghostnet_100": ("sgd", 4e-5, False),
     "resnet50_a1": ("lamb", 0.01, False),
     **dict.fromkeys(("resnet50_a2", "resnet50_a3"), ("lamb", 0.02, False)),
+    **dict.fromkeys(("deit_s", "swin_t", "convnext_t"), ("adamw", 0.05, False)),
+    "deit3_s": ("lamb", 0.05, False),  # README_revenge.md: --weight-decay 0.05
+    "vit_s16_90": ("adamw", 0.1, False),  # optax.py: wd 1e-4 is not multiplied by lr 1e-3
     "resnet50_v2": ("sgd", 2e-5, False),
     **dict.fromkeys(("resnet50_nvidia", "resnet50_nvidia_250"), ("sgd", 1 / 32768, False)),
     **dict.fromkeys(("resnet50_fast16", "resnet50_fast32", "resnet50_fast88"), ("sgd", 1e-4, False)),
