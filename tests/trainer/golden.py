@@ -31,7 +31,7 @@ from trainer.runtime import Runtime
 from trainer.world import World
 
 FILE = Path(__file__).with_name("golden_losses.json")
-# engineering, not a paper's; and those that tests/trainer/engine/test_step_sources.py holds to their sources, step by step
+# engineering, not a paper's; and those that tests/trainer/engine/test_step_sources.py holds to their sources
 OTHERS = (
     *("demo", "finetune", "linear_probe", "resnet50_v2*", "resnet50_nvidia*", "resnet50_fast*"),
     *("resnet50_a*", "convnext_t", "deit_s", "deit3_s", "swin_t", "vit_s16_90"),
