@@ -18,8 +18,8 @@ FLAGS ?=
 OTHER := $(if $(filter 12,$(CUDA)),13,12)
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --quiet --constraint .ci/constraints.txt
-# a process a core; each takes some 2 GB of memory
-PYTEST := $(BIN)/python -m pytest --numprocesses logical --maxprocesses 4
+# a process a core, and one for those that wait for Slurm or another process; each takes some 2 GB of memory
+PYTEST := $(BIN)/python -m pytest --numprocesses $(shell echo $$(($$(nproc) + 1))) --maxprocesses 5
 IMAGES := $(or $(DATA),datasets/synth)
 GPUS := $(shell nvidia-smi --list-gpus 2>/dev/null | wc -l)
 #: processes to train with; a GPU each, or one without

@@ -3,14 +3,18 @@
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from math import prod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
 from models import factory
 from models.config import ModelConfig
 from models.layers import BlurPool
+from models.table import TABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,14 +34,14 @@ class Row:
     """The module's own, not its children's."""
 
     multiply_adds: int
-    """Of the whole batch."""
+    """Of the whole batch; of one image if there is none in it."""
 
     module: nn.Module
 
 
 def skeleton(config: ModelConfig) -> nn.Module:
     """The network on the meta device: shapes alone, no memory and nothing to compute."""
-    with torch.device("meta"), suppress(ValueError):
+    with torch.device("meta"), _WithoutCompiler(), suppress(ValueError):
         return factory.build(config)
     return factory.build(config).to("meta")  # torchvision's RegNets compute their widths with tensors
 
@@ -75,6 +79,16 @@ def multiply_adds(network: nn.Module, image_size: int, in_channels: int = 3) -> 
     return counter.get_total_flops() // 2
 
 
+def cost(config: ModelConfig, image_size: int) -> int:
+    """The same of a network by its config; of our own without the meta device, whose passes load the compiler."""
+    if config.name not in TABLE:
+        return multiply_adds(skeleton(config), image_size, config.in_channels)
+    with _WithoutCompiler():
+        network = skeleton(config).to_empty(device="cpu")
+    nothing = torch.empty(0, config.in_channels, image_size, image_size)  # has shapes, and nothing to compute
+    return sum(row.multiply_adds for row in trace(network, nothing))
+
+
 def saved_for_backward(network: nn.Module, image_size: int, in_channels: int = 3) -> int:
     """Numbers that autograd keeps of one training image, weights apart; two images are passed, as BatchNorm wants."""
     own = {tensor.untyped_storage()._cdata for tensor in network.state_dict(keep_vars=True).values()}
@@ -102,8 +116,8 @@ def _record(rows: list[Row], path: str, module: nn.Module, _inputs: object, outp
     if not isinstance(output, Tensor):
         return  # a timm block that passes several on; its layers have their own rows
     own = sum(parameter.numel() for parameter in module.parameters(recurse=False))
-    cost = _cost(module) * output.numel()
-    rows.append(Row(path, type(module).__name__, tuple(output.shape), own, cost, module))
+    count = _cost(module) * prod(size or 1 for size in output.shape)
+    rows.append(Row(path, type(module).__name__, tuple(output.shape), own, count, module))
 
 
 def _cost(module: nn.Module) -> int:
@@ -116,3 +130,20 @@ def _cost(module: nn.Module) -> int:
     if isinstance(module, BlurPool):
         return module.kernel[0].numel()
     return 0
+
+
+class _WithoutCompiler(TorchFunctionMode):
+    """Builds a network on the meta device without those operations that load the compiler there, which takes 1.3 s.
+
+    The initial weights are not drawn.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        if func in (Tensor.normal_, Tensor.uniform_):
+            return args[0]
+        if func is torch.empty_like and args:  # of `to_empty`
+            like = {"dtype": args[0].dtype, "device": args[0].device}
+            return torch.empty(args[0].shape, **{**like, **(kwargs or {})})
+        return func(*args, **(kwargs or {}))

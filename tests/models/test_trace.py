@@ -7,7 +7,7 @@ from torch import nn
 from models import registry
 from models.config import ModelConfig
 from models.layers import BlurPool
-from models.trace import multiply_adds, parameter_count, saved_for_backward, skeleton, trace
+from models.trace import cost, multiply_adds, parameter_count, saved_for_backward, skeleton, trace
 
 # Exact: torchvision's metadata states them to a thousandth of a billion (num_params, _ops), resnet20 is by hand.
 COUNTS = {
@@ -46,6 +46,13 @@ def test_attention_counts(name: str, giga: float) -> None:
     if "deit" in name:
         assert counted - rows == 12 * 2 * 197 * 197 * 384
     assert network.training
+
+
+@pytest.mark.parametrize("name", ["resnet20", "ghostnet_100", "inception_v3"])
+def test_the_cost_by_a_config_is_that_of_its_network(name: str) -> None:
+    config = ModelConfig(name=name, num_classes=7)
+    size = 299 if name == "inception_v3" else 224
+    assert cost(config, size) == multiply_adds(skeleton(config), size)
 
 
 @pytest.mark.parametrize("name", registry.names())

@@ -21,8 +21,12 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def whole(images: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run that nothing disturbed."""
-    return once(tmp_path_factory, "whole", lambda run: train(images, run, fork=False))
+    """A run that nothing disturbed; beside it, in whole.out, what it printed and imported."""
+
+    def make(run: Path) -> None:
+        run.with_suffix(".out").write_text(train(images, run, launcher="showing imports", fork=False))
+
+    return once(tmp_path_factory, "whole", make)
 
 
 @pytest.fixture(scope="session")

@@ -30,6 +30,7 @@ SMALL = (
 )
 LAUNCHERS: dict[str, tuple[str, ...]] = {
     "python": (sys.executable, "-m", "trainer"),
+    "showing imports": (sys.executable, "-X", "importtime", "-m", "trainer"),
     "torchrun x2": (str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "2", "-m", "trainer"),
     "torchrun x3": (str(BIN / "torchrun"), "--standalone", "--nproc-per-node", "3", "-m", "trainer"),
 }

@@ -1,4 +1,5 @@
 import os
+import re
 import shutil
 import signal
 from contextlib import closing
@@ -45,6 +46,13 @@ def test_a_run_directory_holds_everything(whole: Path) -> None:
     evaluations = [record for record in records(whole) if record["kind"] == "eval"]
     assert [record["epoch"] for record in evaluations] == list(range(1, 13))
     assert {record["images"] for record in evaluations} == {80}
+
+
+def test_a_run_loads_nothing_that_is_slow_to_load_and_not_used(whole: Path) -> None:
+    imported = set(re.findall(r"^import time:.*\| +(\S+)$", whole.with_suffix(".out").read_text(), re.MULTILINE))
+    assert "torch" in imported
+    # a second or more each: PyTorch's compiler and what it loads, and the networks of others
+    assert imported.isdisjoint({"torch._dynamo", "sympy", "torchvision", "timm"})
 
 
 def test_two_processes_learn_what_one_learns(whole: Path, whole_pair: Path) -> None:

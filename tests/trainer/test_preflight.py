@@ -184,7 +184,12 @@ def test_a_run_that_is_there_goes_on_with_its_own_recipe_alone(site: SiteConfig)
         ("resnet18", {"train_size": 32, "eval_crop": 32}, 2, []),
         ("resnet18", {"train_size": 64, "start_size": 32}, 1, ["input.start_size: resnet18 cannot train on"]),
         ("inception_v3", {"train_size": 299, "eval_crop": 299}, 2, []),
-        ("inception_v3", {"train_size": 299, "eval_crop": 64}, 2, ["input.eval_crop: inception_v3 cannot evaluate 64"]),
+        (
+            "torchvision/inception_v3",
+            {"train_size": 299, "eval_crop": 64},
+            2,
+            ["input.eval_crop: torchvision/inception_v3 cannot evaluate 64"],
+        ),
     ],
 )
 def test_sizes_that_a_network_cannot_take_are_found_without_data(
@@ -201,6 +206,21 @@ def test_sizes_that_a_network_cannot_take_are_found_without_data(
     assert len(found) == len(expected)
     for problem, begin in zip(found, expected, strict=True):
         assert problem.startswith(begin)
+
+
+def test_sizes_are_tried_once_as_a_run_goes_on_with_those_it_began_with(site: SiteConfig) -> None:
+    recipe = replace(RECIPE, model=ModelConfig(name="resnet18", num_classes=4), micro_batch=1)
+    assert len(preflight.machine_problems(recipe, site, World())) == 1
+    begun(site)
+    assert preflight.machine_problems(recipe, site, World()) == []
+
+
+def test_a_size_to_grow_from_is_too_small_for_a_network_of_ours_before_it_is_built(site: SiteConfig) -> None:
+    sizes = InputConfig(train_size=64, eval_crop=64, eval_resize=64, start_size=31, growth_epochs=(0, 1))
+    recipe = replace(RECIPE, model=ModelConfig(name="resnet18", num_classes=4), input=sizes)
+    assert preflight.problems(recipe, site, World()) == [
+        "input.start_size: 31 is too small for resnet18, which needs at least 32"
+    ]
 
 
 @pytest.mark.parametrize(("compiler", "problem"), [("nothing", "compile: torch.compile needs a C"), ("off", None)])

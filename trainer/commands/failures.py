@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 
 from data.catalog.manifest import DamagedManifestError
 from data.load.backends import UnusableBackendError
@@ -31,9 +32,9 @@ def explain(error: Exception, world: World) -> int | None:
             return _failed(error, ABORTED if isinstance(error, BrokenImageError) else FAILED, True)
         case UnusableBackendError() | DamagedManifestError():  # which all processes meet together
             return _failed(error, FAILED, world.is_main)
-        case OSError():
-            reason = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
-            return _failed(f"{reason}; {GO_ON}", code_of(error), world.is_main)
+        case OSError() | BrokenExecutor():
+            reason, code = _broken_off(error)
+            return _failed(f"{reason}; {GO_ON}", code, world.is_main)
         case RuntimeError() if lost_contact(error):
             return _lost(error, world)
         case _:
@@ -48,6 +49,13 @@ def explained(work: Callable[[], int], world: World) -> int:
         if (code := explain(error, world)) is None:
             raise
         return code
+
+
+def _broken_off(error: OSError | BrokenExecutor) -> tuple[str, int]:
+    """What a disk, the network or a lack of memory has ended, and the exit code."""
+    if isinstance(error, BrokenExecutor):
+        return "a process that reads images was killed", ABORTED
+    return f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error), code_of(error)
 
 
 def _lost(error: RuntimeError, world: World) -> int:

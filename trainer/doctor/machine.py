@@ -14,6 +14,7 @@ import psutil
 from packaging.version import Version
 
 from data.workers import cores
+from trainer.cpus import has_gpu
 
 NETWORK = re.compile(
     r"nfs4?|cifs|smb3|lustre|gpfs|beegfs|ceph|glusterfs|afs|9p|pvfs2|orangefs|panfs|wekafs"
@@ -22,6 +23,8 @@ NETWORK = re.compile(
 
 _GROUPS, _MEMBERSHIP = Path("/sys/fs/cgroup"), Path("/proc/self/cgroup")
 _SHARED = Path("/dev/shm")
+_CPUINFO = Path("/proc/cpuinfo")
+_BF16 = frozenset(("avx512_bf16", "amx_bf16", "bf16"))  # the last is ARM's
 
 # NVML API reference, nvmlClocksEventReasons, in groups
 _SLOWED = {
@@ -53,6 +56,8 @@ class Finding:
 def findings(data: Path | None, output: Path | None) -> Iterator[Finding]:
     """CPUs, shared memory, and the file systems of those folders that are not None."""
     yield cpu_finding(cores(), os.cpu_count() or 1, quota_cores(group_files("cpu.max")))
+    if not has_gpu() and (finding := bf16_finding(_CPUINFO)):
+        yield finding
     if _SHARED.exists():
         yield shared_memory_finding(psutil.disk_usage(str(_SHARED)).total)
     mounts = [(one.mountpoint, one.fstype, one.opts) for one in psutil.disk_partitions(all=True)]
@@ -60,6 +65,17 @@ def findings(data: Path | None, output: Path | None) -> Iterator[Finding]:
         yield data_finding(data, mount[1])
     if output and (mount := at(output, mounts)):
         yield output_finding(output, mount, os.environ)
+
+
+def bf16_finding(cpuinfo: Path) -> Finding | None:
+    """Whether the CPUs lack instructions for bf16; None where they have them or the kernel does not say."""
+    text = cpuinfo.read_text() if cpuinfo.exists() else ""
+    flags = re.search(r"^(?:flags|Features)\s*:(.*)", text, re.MULTILINE)
+    if flags is None or _BF16 & {*flags[1].split()}:
+        return None
+    return Finding(
+        "bf16", "note", "these CPUs emulate it, several times slower than fp32", "train with --precision fp32"
+    )
 
 
 def cpu_finding(allowed: int, present: int, quota: float | None) -> Finding:

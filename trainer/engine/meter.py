@@ -1,14 +1,13 @@
 """Measurements for a log point: speed, arithmetic and norms."""
 
 import time
-from functools import lru_cache
+from functools import cache
 
 import torch
 from torch.nn.utils import get_total_norm
 
 from data.plan.plan import TrainPlan
-from models.config import ModelConfig
-from models.trace import multiply_adds, skeleton
+from models import trace
 from trainer.context import RunContext
 from trainer.engine.state import TrainState
 from trainer.engine.step import TrainStep
@@ -18,6 +17,9 @@ from trainer.telemetry.point import Learning, Pace
 
 OPERATIONS = 6
 """Floating-point operations of training for each multiply-add of a forward pass: two forward, four backward."""
+
+
+_cost = cache(trace.cost)
 
 
 class Meter:
@@ -47,7 +49,7 @@ class Meter:
         pace = Pace(
             images_per_s=images / seconds,
             images_per_s_per_device=each,
-            tflops_per_s=each * OPERATIONS * _multiply_adds(self._setup.recipe.model, size) / 1e12,
+            tflops_per_s=each * OPERATIONS * _cost(self._setup.recipe.model, size) / 1e12,
             peak_tflops_per_s=self._peak,
             lap=self._train_step.phases.lap(),
         )
@@ -70,8 +72,3 @@ class Meter:
 def _finite(norm: torch.Tensor | None) -> float | None:
     """The norm; None if it is not finite, as in a skipped step."""
     return norm.item() if norm is not None and norm.isfinite() else None  # sync
-
-
-@lru_cache
-def _multiply_adds(model: ModelConfig, size: int) -> int:
-    return multiply_adds(skeleton(model), size, model.in_channels)

@@ -1,6 +1,7 @@
 """Optimizers, and which weights they decay."""
 
-from typing import Any
+import inspect
+from typing import Any, TypeVar
 
 import torch
 from torch import nn
@@ -18,6 +19,8 @@ from trainer.optim.config import (
     TimmConfig,
 )
 
+_Kind = TypeVar("_Kind", bound=Optimizer)
+
 
 def build_optimizer(model: nn.Module, config: AnyOptimizer) -> Optimizer:
     """An optimizer over all weights of `model`, which must be on their final device.
@@ -28,14 +31,25 @@ def build_optimizer(model: nn.Module, config: AnyOptimizer) -> Optimizer:
     # fused: one pass over all weights; runs on CPU and CUDA
     match config:
         case SgdConfig():
-            sgd = SGD(groups, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
+            sgd = _eager(SGD)(groups, config.lr, momentum=config.momentum, nesterov=config.nesterov, fused=True)
             return _with_momentum(sgd) if config.momentum else sgd
         case AdamWConfig():
-            return AdamW(groups, config.lr, betas=config.betas, eps=config.eps, fused=True)
+            return _eager(AdamW)(groups, config.lr, betas=config.betas, eps=config.eps, fused=True)
         case TimmConfig():
             return _named(groups, config)
         case _:
             return _from_timm(groups, config)
+
+
+def _eager(kind: type[_Kind]) -> type[_Kind]:
+    """The same optimizer without what PyTorch wraps around it for torch.compile, which is for the network alone.
+
+    The wrappers load the compiler when the first of them is called: 1.3 s of each start.
+    """
+    methods = ("add_param_group", "zero_grad", "state_dict", "load_state_dict")
+    members = {name: inspect.unwrap(getattr(kind, name)) for name in methods}
+    eager: Any = type(kind.__name__, (kind,), {**members, "step": torch.no_grad()(inspect.unwrap(kind.step))})
+    return eager
 
 
 def problems(model: nn.Module, config: AnyOptimizer) -> list[str]:
@@ -101,11 +115,13 @@ def _from_timm(groups: list[dict[str, Any]], config: LarsConfig | LambConfig | R
     match config:
         case LarsConfig():
             momentum: Any = config.momentum  # an int to timm's type hints
-            return Lars(groups, config.lr, momentum, nesterov=config.nesterov, trust_coeff=config.trust_coefficient)
+            return _eager(Lars)(
+                groups, config.lr, momentum, nesterov=config.nesterov, trust_coeff=config.trust_coefficient
+            )
         case LambConfig():  # without its own clipping, which no recipe shows
-            return Lamb(groups, config.lr, betas=config.betas, eps=config.eps, max_grad_norm=None)
+            return _eager(Lamb)(groups, config.lr, betas=config.betas, eps=config.eps, max_grad_norm=None)
         case RmspropTfConfig():
-            return RMSpropTF(groups, config.lr, config.alpha, config.eps, momentum=config.momentum)
+            return _eager(RMSpropTF)(groups, config.lr, config.alpha, config.eps, momentum=config.momentum)
 
 
 def _named(groups: list[dict[str, Any]], config: TimmConfig) -> Optimizer:

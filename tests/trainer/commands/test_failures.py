@@ -1,3 +1,5 @@
+from concurrent.futures.process import BrokenProcessPool
+
 import pytest
 import torch
 
@@ -58,13 +60,14 @@ def test_what_all_processes_meet_rank_0_says(error: Exception, code: int, capsys
             1,
             "runs/a/result.json: No space left on device",
         ),
+        (BrokenProcessPool("terminated abruptly"), 70, "a process that reads images was killed"),
         (OSError(30, "Read-only file system"), 1, "[Errno 30] Read-only file system"),
         (OSError(5, "Input/output error", "runs/a"), 70, "runs/a: Input/output error"),
         (TimeoutError("too slow"), 70, "too slow"),
     ],
 )
-def test_what_a_disk_or_the_network_has_ended_is_said_with_the_file_and_goes_on_where_nobody_must_act(
-    error: OSError, code: int, text: str, capsys: pytest.CaptureFixture[str]
+def test_what_a_disk_the_network_or_a_lack_of_memory_has_ended_goes_on_where_nobody_must_act(
+    error: Exception, code: int, text: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert explain(error, OTHER) == code
     assert capsys.readouterr().err == ""

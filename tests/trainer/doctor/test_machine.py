@@ -41,3 +41,25 @@ def test_the_least_quota_counts(tmp_path: Path, membership: str, files: dict[str
 @pytest.mark.parametrize(("total", "state"), [(64 << 20, "bad"), (8 << 30, "good")])
 def test_dockers_shared_memory_is_told(total: int, state: str) -> None:
     assert machine.shared_memory_finding(total).state == state
+
+
+@pytest.mark.parametrize(
+    ("text", "emulated"),
+    [
+        ("processor\t: 0\nflags\t\t: fpu avx512f avx512bw\nbogomips: 1\n", True),
+        ("flags\t\t: fpu avx512f avx512_bf16\n", False),
+        ("flags\t\t: fpu amx_bf16 amx_tile\n", False),
+        ("Features\t: fp asimd bf16\n", False),
+        ("Features\t: fp asimd\n", True),
+        ("", False),
+    ],
+)
+def test_cpus_that_emulate_bf16_are_named(text: str, emulated: bool, tmp_path: Path) -> None:
+    (tmp_path / "cpuinfo").write_text(text)
+    finding = machine.bf16_finding(tmp_path / "cpuinfo")
+    assert (finding is not None) == emulated
+    assert finding is None or (finding.state, finding.fix) == ("note", "train with --precision fp32")
+
+
+def test_a_machine_that_does_not_describe_its_cpus_gets_no_note_on_bf16(tmp_path: Path) -> None:
+    assert machine.bf16_finding(tmp_path / "absent") is None
