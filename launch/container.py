@@ -40,8 +40,9 @@ def start(cluster: ClusterConfig, folder: Path, paths: Iterable[Path]) -> tuple[
     It works in `folder`, and reads and writes `paths`, of which those that are gone are left out; all are absolute.
     """
     (runtime, _, image), gpu = str(cluster.container).partition(":"), cluster.gpus_per_node > 0
-    binds = dict.fromkeys((*(str(_bindable(path)) for path in paths if path.exists()), *cluster.bind, TEMPORARY))
-    pairs = [bind if ":" in bind else f"{bind}:{bind}" for bind in binds]
+    binds = (*(str(_bindable(path)) for path in paths if path.exists()), *cluster.bind, TEMPORARY)
+    sources = {bind.rpartition(":")[2]: bind.partition(":")[0] for bind in binds}  # Podman refuses two for one path
+    pairs = [f"{source}:{destination}" for destination, source in sources.items()]
     if runtime == "pyxis":
         mounts = f"--container-mounts={','.join(pairs)}"
         return (f"--container-image={image}", mounts, f"--container-workdir={folder}"), _PYTHON
@@ -63,11 +64,13 @@ def problems(cluster: ClusterConfig, paths: Iterable[Path]) -> list[str]:
     unknown = runtime not in _RUNTIMES or not image or image.startswith("-")
     missing = not unknown and is_file and not (Path(image).is_absolute() and Path(image).exists())
     wrong = (bind for bind in cluster.bind if not re.fullmatch(r"/[^:,]*(:/[^:,]*)?", bind))
+    taken = (bind for bind in cluster.bind if ":" in bind and Path(bind.partition(":")[2]) == Path(TEMPORARY))
     hidden = (str(path) for path in paths if _bindable(path) == Path(path.anchor))
     return [
         *[f"--container: {cluster.container!r}; expected RUNTIME:IMAGE with one of {', '.join(_RUNTIMES)}"] * unknown,
         *[f"--container: {image!r} is no absolute path of an image; expected one that every node sees"] * missing,
         *(f"--bind: {bind!r}; expected SOURCE or SOURCE:DESTINATION, absolute paths without commas" for bind in wrong),
+        *(f"--bind: {bind!r}; {TEMPORARY} is the node's; bind it elsewhere, and use --env TMPDIR" for bind in taken),
         *(f"--container: {path!r} has a comma or colon, and cannot be bound; move it into a folder" for path in hidden),
     ]
 

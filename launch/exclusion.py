@@ -1,12 +1,13 @@
 """Keeps a requeued job off nodes whose GPUs are faulty. Standard library only."""
 
+import math
 import os
 import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 
 from launch.attempts import Attempt
-from launch.site import ClusterConfig
+from launch.site import ClusterConfig, options
 from trainer import records
 from trainer.rundir import RunDirectory
 from trainer.terminal import remark
@@ -25,10 +26,12 @@ def faulty(run: RunDirectory, attempt: Attempt, cluster: ClusterConfig, before: 
             if start["time"] >= attempt.time:
                 found = dict(start.get("gpu_faults", {}))
     names = ("partition", "account", "qos", "constraint", "reservation", "nodes")
-    flags = {name: getattr(cluster, name) for name in names}
+    flags: dict[str, object] = {name: getattr(cluster, name) for name in names}
+    flags |= {"mem": cluster.memory_gb and f"{math.ceil(1024 * cluster.memory_gb)}M"}
     flags |= {"ntasks-per-node": cluster.tasks_per_node, "cpus-per-task": cluster.cpus_per_process}
     flags |= {"gpus-per-node": cluster.gpus_per_node, "exclude": _listed(cluster, [*before, *found])}
-    words = [f"--{name}={value}" for name, value in flags.items() if value]
+    flags |= options(cluster.sbatch)
+    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items() if value]
     return found if found and _takes(found, "sbatch", "--test-only", *words, "--wrap=:") else {}
 
 

@@ -27,6 +27,7 @@ _LIBC = ctypes.CDLL(None)
 _PARENT_DIES = 1  # PR_SET_PDEATHSIG
 
 _LOOK_S = 0.1
+_SRUN_S = 10.0  # in which srun kills its tasks
 _SIGNALLED = 128  # above it, a shell's and srun's codes are those of signals
 
 _STOPS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR2, signal.SIGHUP)
@@ -62,7 +63,7 @@ def run(command: tuple[str, ...], grace_s: int) -> Ended:
         try:
             running.start()
             code = running.wait()
-            recorded, _, why = codes.read_text(errors="replace").strip().partition("\n")
+            recorded, _, why = _text(codes).strip().partition("\n")
             code = _meant(code, recorded, asked=running.asked, srun=running.is_srun)
             return Ended(code, running.asked, why.partition("\n")[0])
         except OSError as error:
@@ -121,7 +122,7 @@ class _Command:
         while (code := self._process.poll()) is None:
             self._tend()
         # accelerate's launcher dies before its single process has saved, and so do srun and podman at Slurm's TERM
-        while (code != 0 or self._codes.read_text() == BEGUN) and any(self._members()):
+        while (code != 0 or _text(self._codes) == BEGUN) and any(self._members()):
             if self._deadline is None:
                 remark("the command failed, and some of its processes still run: stopping them")
                 self._stop(signal.SIGTERM)
@@ -177,12 +178,15 @@ class _Command:
                 os.kill(process, number)
 
     def _kill(self) -> None:
+        number = signal.SIGKILL
         if not self._killed:
             remark("still running: killed")
+            if self.is_srun:  # which kills its tasks at TERM, and killed itself would leave them and their nodes
+                number, self._deadline = signal.SIGTERM, time.monotonic() + _SRUN_S
         self._killed = True
         for process in (*self._members(), self._process.pid):
             with suppress(ProcessLookupError):
-                os.kill(process, signal.SIGKILL)
+                os.kill(process, number)
 
     def _members(self) -> Iterator[int]:
         """All processes that the command started, directly or not, of any process group and session."""
@@ -191,6 +195,13 @@ class _Command:
             with suppress(OSError):  # of another user, or ended meanwhile
                 if mark in file.read_bytes().split(b"\0"):
                     yield int(file.parent.name)
+
+
+def _text(codes: Path) -> str:
+    """What the trainer wrote; nothing where /tmp is cleaned of what is old, as of a run of weeks."""
+    with suppress(OSError):
+        return codes.read_text(errors="replace")
+    return ""
 
 
 def _meant(code: int, recorded: str, *, asked: bool, srun: bool) -> int:

@@ -72,7 +72,8 @@ def parameter_count(network: nn.Module) -> int:
 def multiply_adds(network: nn.Module, image_size: int, in_channels: int = 3) -> int:
     """Multiply-adds of one image in evaluation: of convolutions, matrix products and attention (the papers' FLOPs)."""
     images, training = next(network.parameters()).new_zeros(1, in_channels, image_size, image_size), network.training
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:  # a hook on modules does not see attention
+    # a hook on modules does not see attention; the counter asserts a graph where a module's input is a weight
+    with torch.enable_grad(), FlopCounterMode(display=False) as counter:
         network.eval()(images)
     network.train(training)
     return counter.get_total_flops() // 2

@@ -33,7 +33,7 @@ def faults(address: str) -> str:
 
 def _in_words(values: list[str]) -> str:
     errors, *slowdowns = values
-    count = int(errors) if errors.isdigit() else 0  # [N/A]: it has no ECC, or that is off
+    count = int(errors) if errors.isdecimal() else 0  # [N/A]: it has no ECC, or that is off
     ecc = [f"{count} uncorrected ECC errors since its driver was loaded"] if count else []
     slow = [words for words, value in zip(_SLOWDOWNS.values(), slowdowns, strict=False) if value == "Active"]
     return ", ".join([*ecc, *slow])

@@ -16,7 +16,7 @@ from trainer.commands.parsing import named_recipe
 from trainer.exits import FAILED, refuse, say
 from trainer.recipe.checks import recipe_problems, world_problems
 from trainer.recipe.config import Recipe
-from trainer.recipe.decode import range_problems
+from trainer.recipe.decode import InvalidConfigError, range_problems
 from trainer.terminal import write
 
 
@@ -53,11 +53,13 @@ class Plan:
         if problems := self._problems(known):
             return refuse(problems)
         try:
-            network = weigh(recipe.model, recipe.input.train_size)
+            network = weigh(recipe)
             rates, sources = known.speeds(config, recipe) if known else speeds.published(config, recipe, network)
             self._show(Forecast(config=config, recipe=recipe, network=network, speeds=rates), sources)
         except TooShortError as error:
             return refuse([str(error)])
+        except InvalidConfigError as error:
+            return refuse(error.problems)
         except (RuntimeError, ValueError) as error:  # of another package's network, whose limits we do not know
             return say(f"failed: {error}", FAILED)
         return 0

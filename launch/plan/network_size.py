@@ -1,10 +1,11 @@
 """The size of a network and of its checkpoint. Loads torch only to count."""
 
 from dataclasses import dataclass
+from typing import Any
 
-from models.config import ModelConfig
 from trainer.optim.config import AnyOptimizer, LarsConfig, RmspropTfConfig, SgdConfig, TimmConfig
 from trainer.recipe.config import Recipe
+from trainer.recipe.decode import InvalidConfigError
 
 FLOAT = 4  # bytes: weights, gradients and momenta are float32 in every precision
 
@@ -14,7 +15,7 @@ class Network:
     """The size of one network."""
 
     parameters: int
-    """Trainable weights."""
+    """Weights that are trained."""
     statistics: int
     """Numbers in BatchNorm's running statistics."""
     state_bytes: int
@@ -25,23 +26,32 @@ class Network:
     """Numbers that the forward pass of one training image keeps for the backward pass."""
 
 
-def weigh(model: ModelConfig, image_size: int) -> Network:
-    """Build a network without memory for its weights, and count, for images of `image_size` pixels a side.
+def weigh(recipe: Recipe) -> Network:
+    """Build its network without memory and count; its modules load only here.
 
     Raises:
+        InvalidConfigError: It cannot be trained as the recipe says.
         RuntimeError: It does not take images of this size.
         ValueError: It cannot be built.
     """
     from models.trace import multiply_adds, saved_for_backward, skeleton
-    from trainer.optim import batchnorm
+    from trainer import trainable
+    from trainer.optim import batchnorm, freezing
 
-    built = skeleton(model)
+    model, size = recipe.model, recipe.input.train_size
+    built: Any = skeleton(model)
+    if problems := trainable.problems(built, recipe):
+        raise InvalidConfigError(problems)
+    freezing.freeze(built, recipe.init.freeze or ())
+    computed = multiply_adds(built, size, model.in_channels)
+    if recipe.gradient_checkpointing:
+        built.set_grad_checkpointing()
     return Network(
         parameters=sum(weight.numel() for weight in built.parameters() if weight.requires_grad),
         statistics=sum(buffer.numel() for buffer in batchnorm.buffers(built).values()),
         state_bytes=sum(tensor.nbytes for tensor in built.state_dict().values()),
-        multiply_adds=multiply_adds(built, image_size, model.in_channels),
-        saved=saved_for_backward(built, image_size, model.in_channels),
+        multiply_adds=computed,
+        saved=saved_for_backward(built, size, model.in_channels),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from data import schema
 from launch.plan.config import GpuName, PlanConfig
-from launch.plan.forecast import Speeds
+from launch.plan.forecast import FORWARD, Speeds
 from launch.plan.network_size import Network
 from trainer.recipe.config import Precision, Recipe
 from trainer.recipe.decode import InvalidConfigError, differences, encode
@@ -210,7 +210,11 @@ def rate(gpu: GpuName, recipe: Recipe, network: Network) -> tuple[float, str]:
         words.append(f"at {batch} images a pass, and {recipe.micro_batch} are slower")
     if recipe.input.train_size < _SMALL:
         words.append("on images this small a guess: --measured or --images-per-s")
-    return base * ratio / share, "; ".join(words)
+    if recipe.gradient_checkpointing:
+        words.append("by 1.33 for a second forward pass (gradient_checkpointing)")
+    if recipe.init.freeze:
+        words.append("faster with init.freeze")
+    return base * ratio / share / (1 + FORWARD * recipe.gradient_checkpointing), "; ".join(words)
 
 
 def sibling(name: str) -> str:

@@ -142,6 +142,15 @@ def test_what_may_be_one_is_not(image: str) -> None:
     assert [*cluster_problems(cluster), *container.problems(cluster, [Path("/runs/a,b")])] == []
 
 
+def test_a_path_has_one_source(tmp_path: Path) -> None:
+    """Podman refuses two, and the launcher's /tmp stays."""
+    words = contained(job(tmp_path, "apptainer:/i/a.sif", bind=(f"/other:{tmp_path}/data", "/s", "/s:/s", "/tmp")))
+    run = tmp_path / "run"
+    assert words[3] == f"{run}:{run},{run}/launch:{run}/launch,/other:{tmp_path}/data,/s:/s,/tmp:/tmp"
+    (problem,) = container.problems(ClusterConfig(container="podman:x", bind=("/s:/tmp/",)), ())
+    assert problem.startswith("--bind: '/s:/tmp/'; /tmp is the node's")
+
+
 @pytest.mark.parametrize("bind", ["scratch", "/a:b", "/a:/b:ro", "/a,/b", ""])
 def test_a_bind_has_absolute_paths(bind: str) -> None:
     (found,) = container.problems(ClusterConfig(container="podman:x", bind=(bind,)), ())

@@ -6,9 +6,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from launch import attempts
+import pytest
+
+from launch import attempts, launcher
 from launch.submission import LaunchFolder
-from tests.launch.test_launcher import launched, wait_for, worker
+from tests.launch.test_launcher import launched, stopped, wait_for, worker
+from trainer.exits import EXIT_CODE_VARIABLE
 
 # as submitit's controller, which is the process that a local job is known by
 CONTROLLER = """
@@ -43,3 +46,21 @@ def test_a_local_job_whose_controller_is_killed_ends_and_says_so(tmp_path: Path)
     (attempt,) = attempts.read(LaunchFolder(tmp_path / "run").attempts)
     assert attempt.end
     assert (attempt.end.then, attempt.end.why) == ("stopped", "a signal ended it at step 0")
+
+
+def test_srun_is_left_time_to_kill_its_tasks_or_they_would_keep_their_nodes(tmp_path: Path) -> None:
+    srun = tmp_path / "srun"
+    srun.write_text("#!/bin/sh\ntrap '' USR2\ntrap 'touch forced; exit 143' TERM\ntouch ready\nsleep 60 & wait; wait\n")
+    srun.chmod(0o755)
+    with launched(tmp_path, [str(srun)], grace_s=1) as process:
+        wait_for(tmp_path / "ready")
+        stopped(process, signal.SIGINT)
+    assert (tmp_path / "forced").exists()
+
+
+@pytest.mark.parametrize("spoil", ["rm", "printf '\\377' >"])
+@pytest.mark.parametrize("code", [0, 5])
+def test_without_the_trainers_code_the_commands_counts(spoil: str, code: int) -> None:
+    """As where /tmp is cleaned of old files while a run takes weeks."""
+    command = f'{spoil} "${EXIT_CODE_VARIABLE}"; exit {code}'
+    assert launcher.run(("sh", "-c", command), 1).code == code

@@ -171,7 +171,7 @@ def test_a_crash_after_progress_is_started_again_at_once(supervised: Supervised,
 
 
 FAULTY = (
-    'echo "{\\"kind\\": \\"start\\", \\"time\\": $(date +%s).99, \\"gpu_faults\\": {\\"$NODE\\": \\"GPU 1: hot\\"}}" '
+    'echo "{\\"kind\\": \\"start\\", \\"time\\": $(date +%s.%N), \\"gpu_faults\\": {\\"$NODE\\": \\"GPU 1: hot\\"}}" '
     '>>"$RUN/metrics.jsonl"'
 )
 

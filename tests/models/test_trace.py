@@ -126,3 +126,16 @@ def test_what_a_backward_pass_needs_of_an_image_is_counted_without_the_weights()
     network = nn.Sequential(*layers).to("meta").eval()
     assert saved_for_backward(network, 8) == 64 * (3 + 4 + 4) + 4
     assert not network.training
+
+
+def test_a_module_may_take_a_weight_as_its_input() -> None:
+    class Token(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.token, self.layer = nn.Parameter(torch.zeros(1, 4)), nn.Linear(4, 5)
+
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return self.layer(self.token) + images.mean()
+
+    with torch.no_grad():  # as timm's CaiT
+        assert multiply_adds(Token(), 8) == 20

@@ -43,6 +43,7 @@ def test_a_plan_says_what_a_run_takes_and_what_it_rests_on(capsys: pytest.Captur
         (plan(Recipe(epochs=0)), "epochs: 0; must be at least 1"),
         (plan(Recipe(ema=EmaConfig(every=2))), "ema.every: has no effect without ema.decay"),
         (plan(Recipe(model=ModelConfig(name="resnet5O"))), "did you mean resnet50"),
+        (plan(Recipe(gradient_checkpointing=True)), "gradient_checkpointing: resnet50 does not offer it"),
         (plan(Recipe(global_batch=33)), "micro_batch: 32 does not divide global_batch: 33"),
     ],
 )

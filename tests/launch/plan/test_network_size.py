@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ KINDS: list[tuple[AnyOptimizer, int]] = [
 def test_what_is_known_to_fit_into_16_gigabytes_does(precision: Precision, most: int) -> None:
     def needed(images: int) -> float:
         recipe = Recipe(precision=precision, micro_batch=images)
-        return sum(memory_bytes(weigh(recipe.model, 224), recipe)) / 1e9 + 1
+        return sum(memory_bytes(weigh(recipe), recipe)) / 1e9 + 1
 
     assert needed(most) < 16 < needed(2 * most)
 
@@ -55,14 +56,10 @@ def stepped(recipe: Recipe) -> TrainState:
     return state
 
 
-def counted(recipe: Recipe) -> Network:
-    return weigh(recipe.model, recipe.input.train_size)
-
-
 def test_a_network_is_counted_as_its_builders_count_it() -> None:
     # torchvision's resnet18 has 11,689,512 weights and 1.81 billion multiply-adds; BatchNorm after its 20 convolutions
     # normalises 4,800 channels, and counts its batches in 20 numbers of eight bytes
-    assert weigh(ModelConfig(name="resnet18"), 224) == Network(
+    assert weigh(Recipe(model=ModelConfig(name="resnet18"))) == Network(
         parameters=11_689_512,
         statistics=9_600,
         state_bytes=4 * (11_689_512 + 9_600) + 8 * 20,
@@ -72,10 +69,23 @@ def test_a_network_is_counted_as_its_builders_count_it() -> None:
 
 
 def test_multiply_adds_are_those_of_the_image_size() -> None:
-    model = ModelConfig(name="resnet20", num_classes=10)
-    small, large = (weigh(model, size).multiply_adds for size in (32, 64))
+    recipe = Recipe(model=ModelConfig(name="resnet20", num_classes=10))
+    sizes = (replace(recipe, input=replace(recipe.input, train_size=size)) for size in (32, 64))
+    small, large = (weigh(sized).multiply_adds for sized in sizes)
     classifier = 64 * 10
     assert large - classifier == 4 * (small - classifier)
+
+
+def test_frozen_weights_have_neither_gradients_nor_momenta_and_need_no_activations() -> None:
+    whole = Recipe(model=ModelConfig(name="resnet20", num_classes=10))
+    probe = weigh(replace(whole, init=replace(whole.init, freeze=("backbone",))))
+    assert (probe.parameters, probe.state_bytes) == (650, weigh(whole).state_bytes)
+    assert probe.saved < weigh(whole).saved / 100
+
+
+def test_gradient_checkpointing_keeps_less_of_an_image() -> None:
+    whole = Recipe(model=ModelConfig(name="timm/vit_tiny_patch16_224"))
+    assert weigh(replace(whole, gradient_checkpointing=True)).saved < weigh(whole).saved / 5
 
 
 @pytest.mark.parametrize(("optimizer", "expected"), KINDS)
@@ -93,7 +103,7 @@ def test_the_size_is_that_of_a_real_checkpoint(tmp_path: Path, world_size: int) 
     state = stepped(recipe)
     ranks = {name: torch.stack([value] * world_size) for name, value in state.own().items()}
     path = store.write(tmp_path, 1, state.tree(ranks, {"name": "resnet110"}))
-    expected = checkpoint_bytes(counted(recipe), recipe, world_size)
+    expected = checkpoint_bytes(weigh(recipe), recipe, world_size)
     # names and headers of 2,000 tensors are not counted; they are a thousandth of ResNet-50's
     assert expected < files.bytes_of(path) < expected * 1.05
 
