@@ -91,8 +91,17 @@ _RTX3090: Mapping[str, tuple[float, float]] = {
     "ghostnet_050": (3671, 0.042e9),
     "ghostnet_100": (2130, 0.141e9),
     "ghostnet_130": (1542, 0.226e9),
+    "vit_small_patch16_224": (1058, 4.599e9),
+    "deit_small_patch16_224": (1051, 4.599e9),
+    "deit3_small_patch16_224": (988, 4.599e9),
+    "swin_tiny_patch4_window7_224": (649, 4.491e9),
+    "convnext_tiny": (819, 4.456e9),
 }
-_FAMILIES = {"resnext": "resnext50_32x4d", "inception": "inception_v3", "ghostnet": "ghostnet_100"}
+_FAMILIES = {
+    **{"resnext": "resnext50_32x4d", "inception": "inception_v3", "ghostnet": "ghostnet_100"},
+    **{"vit": "vit_small_patch16_224", "deit3": "deit3_small_patch16_224", "deit": "deit_small_patch16_224"},
+    **{"swin": "swin_tiny_patch4_window7_224", "convnext": "convnext_tiny"},
+}
 _LOADER = 602.0  # images/s of a core: README.md, Data, `threads` at 1.66 CPU ms
 STALL = 205e6 / 0.024  # bytes/s: README.md, Speed, a checkpoint of ResNet-50 with momenta
 WRITE = 205e6 / 0.433
@@ -205,7 +214,8 @@ def rate(gpu: GpuName, recipe: Recipe, network: Network) -> tuple[float, str]:
     if like != "resnet50":
         words.append(f"times {ratio:.2f}, {like}'s on timm's RTX 3090")
     if abs(share - 1) > 0.01:
-        words.append(f"divided by {share:.2f}, its FLOPs over {like}'s; from ResNet-50 to 101 that is 15 % too slow")
+        larger = "larger networks are faster, ResNet-101 by 17 and ViT-B by 42 %"
+        words.append(f"divided by {share:.2f}, its FLOPs over {like}'s; {larger}")
     if recipe.micro_batch < batch:
         words.append(f"at {batch} images a pass, and {recipe.micro_batch} are slower")
     if recipe.input.train_size < _SMALL:

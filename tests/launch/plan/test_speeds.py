@@ -48,6 +48,21 @@ def test_another_network_goes_by_timm_s_rates_and_by_flops() -> None:
     assert "divided by 1.88, its FLOPs over resnext50_32x4d's" in words
 
 
+# images/s in the same file of timm's, of an RTX 3090, and multiply-adds; none of them is used in the prediction
+@pytest.mark.parametrize(
+    ("name", "flops", "published", "error"),
+    [
+        ("timm/vit_base_patch16_224", 17.564e9, 393, -0.30),
+        ("timm/swin_base_patch4_window7_224", 15.431e9, 281, -0.33),
+        ("timm/convnext_base", 15.355e9, 339, -0.30),
+    ],
+)
+def test_networks_of_four_times_the_flops_come_out_a_third_too_slow(
+    name: str, flops: float, published: float, error: float
+) -> None:
+    assert rate(name, flops, "rtx3090")[0] / published - 1 == pytest.approx(error, abs=0.01)
+
+
 def test_flops_alone_would_be_wrong_for_ghostnet() -> None:
     found, _ = rate("ghostnet_100", GHOSTNET, "rtx3090")
     assert found == pytest.approx(2130)
@@ -74,6 +89,9 @@ def test_a_smaller_micro_batch_than_the_source_s_is_said_to_be_slower() -> None:
         ("ghostnet_050", "ghostnet_050"),
         ("timm/ghostnetv2_100", "ghostnet_100"),
         ("resnet152", "resnet50"),
+        ("timm/vit_base_patch16_224", "vit_small_patch16_224"),
+        ("timm/deit3_base_patch16_224", "deit3_small_patch16_224"),
+        ("timm/deit_tiny_patch16_224", "deit_small_patch16_224"),
     ],
 )
 def test_the_most_alike_network_with_a_published_rate(name: str, expected: str) -> None:
