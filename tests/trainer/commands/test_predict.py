@@ -103,7 +103,9 @@ def test_json_names_what_was_run_and_what_was_left_out() -> None:
     words = ("net.safetensors", "set/val/caf\udce9", "bodies", "head.jpg", "--output", "out.json", *FLAGS)
     done = commands.call(main, "predict", *words)
     assert done.returncode == 1
-    assert "5 of 9 images are broken and left out:\n  head.jpg: no image, by its first bytes\n" in done.stderr
+    assert (
+        "5 of 9 images are broken and left out:\n  head.jpg: not an image: it begins with 6e 6f 74 68\n" in done.stderr
+    )
     content = json.loads(Path("out.json").read_text())
     assert (content["protocol"], content["model"], content["weights_of"]) == (
         *("center-32/36", "resnet20", "net.safetensors"),
@@ -163,7 +165,10 @@ def test_two_processes_write_the_same_file_as_one() -> None:
 REFUSALS = {
     "no images": ([], "IMAGES: no image is named; name images, folders, .tar files, or lists of paths in .txt"),
     "nothing there": (["lost"], "IMAGES: lost does not exist"),
-    "no image": (["head.jpg"], "IMAGES: none of 1 can be read, the first: head.jpg: no image, by its first bytes"),
+    "no image": (
+        ["head.jpg"],
+        "IMAGES: none of 1 can be read, the first: head.jpg: not an image: it begins with 6e 6f 74 68",
+    ),
     "too long": (["x" * 300], "xxx: File name too long"),
     "twice": (["set", "set/val"], "is named twice"),
     "extension": (["set", "--output", "out.txt"], "--output: out.txt; name a file that ends in .csv or .json"),
