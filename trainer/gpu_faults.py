@@ -1,6 +1,7 @@
 """What is wrong with a GPU, as the driver's program nvidia-smi says. Standard library only."""
 
 import subprocess
+from collections.abc import Sequence
 
 _ANSWER_S = 30.0  # where no process keeps the driver loaded, nvidia-smi initialises every GPU of the machine
 
@@ -17,18 +18,29 @@ def faults(address: str) -> str:
 
     Empty where there are none, and where nvidia-smi is missing or cannot tell.
     """
+    rows = query((_ECC, *(f"REASONS.{name}" for name in _SLOWDOWNS)), f"--id={address}")
+    return _in_words(rows[0]) if rows else ""
+
+
+def query(fields: Sequence[str], *options: str) -> list[list[str]] | None:
+    """What nvidia-smi says of each GPU; None where it is missing, fails or hangs.
+
+    Args:
+        fields: Their names; REASONS in one stands for the driver's word for what may slow down a GPU.
+        options: That choose GPUs.
+    """
     for reasons in _REASONS:
-        fields = ",".join((_ECC, *(f"{reasons}.{name}" for name in _SLOWDOWNS)))
-        command = ("nvidia-smi", f"--id={address}", f"--query-gpu={fields}", "--format=csv,noheader,nounits")
+        asked = ",".join(fields).replace("REASONS", reasons)
+        command = ("nvidia-smi", *options, f"--query-gpu={asked}", "--format=csv,noheader,nounits")
         try:
             done = subprocess.run(
                 command, check=False, capture_output=True, text=True, errors="replace", timeout=_ANSWER_S
             )
         except (OSError, subprocess.SubprocessError):
-            return ""
+            return None
         if done.returncode == 0:
-            return _in_words([value.strip() for value in done.stdout.split(",")])
-    return ""
+            return [[cell.strip() for cell in line.split(",")] for line in done.stdout.splitlines()]
+    return None
 
 
 def _in_words(values: list[str]) -> str:

@@ -15,6 +15,7 @@ from packaging.version import Version
 
 from data.workers import cores
 from trainer.cpus import has_gpu
+from trainer.gpu_faults import query
 
 NETWORK = re.compile(
     r"nfs4?|cifs|smb3|lustre|gpfs|beegfs|ceph|glusterfs|afs|9p|pvfs2|orangefs|panfs|wekafs"
@@ -153,12 +154,10 @@ def free_finding(output: Path, need: int) -> Finding:
 
 def look_at_gpus() -> list[Gpu] | None:
     """`_FIELDS` of the GPUs that nvidia-smi shows; None without it, or where it does not answer."""
-    for reasons in ("clocks_event_reasons", "clocks_throttle_reasons"):  # the latter in drivers before 535
-        text = _smi(f"--query-gpu={','.join(_FIELDS[:-1])},{reasons}.active", "--format=csv,noheader,nounits")
-        if text is not None:
-            rows = ([cell.strip() for cell in line.split(",")] for line in text.splitlines())
-            return [dict(zip(_FIELDS, row, strict=True)) for row in rows if len(row) == len(_FIELDS)]
-    return None
+    rows = query((*_FIELDS[:-1], "REASONS.active"))
+    if rows is None:
+        return None
+    return [dict(zip(_FIELDS, row, strict=True)) for row in rows if len(row) == len(_FIELDS)]
 
 
 def gpu_findings(gpus: Sequence[Gpu] | None, cuda: str | None) -> Iterator[Finding]:
@@ -173,7 +172,7 @@ def gpu_findings(gpus: Sequence[Gpu] | None, cuda: str | None) -> Iterator[Findi
     message = f"{counted}; driver {gpus[0]['driver_version']}"
     fix = "each step waits for the slowest: choose those that are alike by CUDA_VISIBLE_DEVICES"
     yield Finding("GPU", "bad", message, fix) if len(kinds) > 1 else Finding("GPU", "good", message)
-    driver = re.search(r"CUDA (?:\w+ )?Version\s*:\s*(\d+\.\d+)", _smi() or "")
+    driver = re.search(r"CUDA (?:\w+ )?Version\s*:\s*(\d+\.\d+)", _smi())
     least = min(_number(gpu, "compute_cap") for gpu in gpus)
     yield cuda_finding(cuda, driver[1] if driver else "", least)
     # a container sees no other programs, but their memory
@@ -214,10 +213,9 @@ def _number(gpu: Gpu, field: str) -> float:
     return float(gpu[field]) if gpu[field][:1].isdigit() else 0.0
 
 
-def _smi(*arguments: str) -> str | None:
-    """What nvidia-smi prints; None where it is missing, fails or hangs."""
-    command = ["nvidia-smi", *arguments]
+def _smi() -> str:
+    """What nvidia-smi prints by itself; nothing where it is missing, fails or hangs."""
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=_TIMEOUT_S).stdout
+        return subprocess.run(["nvidia-smi"], capture_output=True, text=True, check=True, timeout=_TIMEOUT_S).stdout
     except (OSError, subprocess.SubprocessError):
-        return None
+        return ""
