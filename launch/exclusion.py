@@ -1,13 +1,12 @@
 """Keeps a requeued job off nodes whose GPUs are faulty. Standard library only."""
 
-import math
 import os
 import subprocess
 from collections.abc import Iterable
 from contextlib import suppress
 
 from launch.attempts import Attempt
-from launch.site import ClusterConfig, options
+from launch.site import ClusterConfig, options, requests, words
 from trainer import records
 from trainer.rundir import RunDirectory
 from trainer.terminal import remark
@@ -25,14 +24,10 @@ def faulty(run: RunDirectory, attempt: Attempt, cluster: ClusterConfig, before: 
         for start in records.starts(run.metrics):
             if start["time"] >= attempt.time:
                 found = dict(start.get("gpu_faults", {}))
-    names = ("partition", "account", "qos", "constraint", "reservation", "nodes")
-    flags: dict[str, object] = {name: getattr(cluster, name) for name in names}
-    flags |= {"mem": cluster.memory_gb and f"{math.ceil(1024 * cluster.memory_gb)}M"}
-    flags |= {"ntasks-per-node": cluster.tasks_per_node, "cpus-per-task": cluster.cpus_per_process}
-    flags |= {"gpus-per-node": cluster.gpus_per_node, "exclude": _listed(cluster, [*before, *found])}
-    flags |= options(cluster.sbatch)
-    words = [f"--{name}" if value is True else f"--{name}={value}" for name, value in flags.items() if value]
-    return found if found and _takes(found, "sbatch", "--test-only", *words, "--wrap=:") else {}
+    if not found:
+        return {}
+    asked = requests(cluster) | {"exclude": _listed(cluster, [*before, *found])} | options(cluster.sbatch)
+    return found if _takes(found, "sbatch", "--test-only", *words(asked), "--wrap=:") else {}
 
 
 def exclude(cluster: ClusterConfig, nodes: Iterable[str]) -> bool:

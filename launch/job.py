@@ -13,7 +13,7 @@ from pathlib import Path
 
 from data.durable import opened
 from launch import container, pinned
-from launch.site import ClusterConfig, options
+from launch.site import ClusterConfig, options, words
 from trainer.recipe.config import SiteConfig, flags
 from trainer.recipe.decode import decode, encode
 from trainer.rundir import RunDirectory
@@ -87,7 +87,7 @@ class TrainJob:
             *("srun", "--label", "--kill-on-bad-exit=1", f"--nodes={cluster.nodes}"),
             *(f"--ntasks={cluster.world_size}", f"--ntasks-per-node={cluster.tasks_per_node}"),
             f"--cpus-per-task={cluster.cpus_per_process}",  # which srun does not inherit from sbatch since 22.05
-            *(f"--{key}" if value is True else f"--{key}={value}" for key, value in options(cluster.srun).items()),
+            *words(options(cluster.srun)),
             *contained,
             *trainer,
         )

@@ -1,5 +1,6 @@
 """The flags of a job on the cluster. Standard library only."""
 
+import math
 import os
 import re
 import unicodedata
@@ -165,10 +166,29 @@ def _env_problems(entries: tuple[str, ...]) -> list[str]:
     return problems
 
 
+def requests(cluster: ClusterConfig) -> dict[str, str | int]:
+    """What a job asks of Slurm, by the long names of sbatch's options."""
+    names = ("partition", "account", "qos", "constraint", "exclude", "reservation")
+    asked = {
+        "nodes": cluster.nodes,
+        "ntasks-per-node": cluster.tasks_per_node,
+        "gpus-per-node": cluster.gpus_per_node,
+        "cpus-per-task": cluster.cpus_per_process,
+        "mem": f"{math.ceil(1024 * cluster.memory_gb)}M" if cluster.memory_gb else None,
+        **{name: getattr(cluster, name) for name in names},
+    }
+    return {name: value for name, value in asked.items() if value}
+
+
 def options(entries: tuple[str, ...]) -> dict[str, str | bool]:
     """Options by name, True for those without a value; of two of a name the last, as a flag comes after the site's."""
     pairs = (entry.partition("=") for entry in entries)
     return {key: value if equals else True for key, equals, value in pairs}
+
+
+def words(named: Mapping[str, str | int | bool]) -> list[str]:
+    """Options by name as they are typed."""
+    return [f"--{name}" if value is True else f"--{name}={value}" for name, value in named.items()]
 
 
 def _option_problems(flag: str, entries: tuple[str, ...], ours: Mapping[str, str]) -> list[str]:

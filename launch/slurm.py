@@ -24,7 +24,7 @@ from submitit.slurm.slurm import _make_sbatch_string  # pyright: ignore[reportPr
 
 from launch import container, pinned, scheduler
 from launch.job import TrainJob, together
-from launch.site import ClusterConfig, options
+from launch.site import ClusterConfig, options, requests
 
 NEVER_STARTS = ("PartitionConfig", "PartitionNodeLimit", "PartitionTimeLimit", "BadConstraints")
 
@@ -190,31 +190,23 @@ def _visible(devices: str, count: int) -> str:
 def _parameters(jobs: list[TrainJob], name: str, folder: Path) -> dict[str, Any]:
     cluster, task = jobs[0].cluster, "%j" if len(jobs) == 1 else "%A_%a"
     exports = [f"export {name}={shlex.quote(value)}" for name, value in _variables(cluster).items()]
-    parameters = {
+    asked = requests(cluster)
+    unknown = {"reservation": asked.pop("reservation")} if cluster.reservation else {}  # to submitit
+    return {
         "job_name": name,
-        "nodes": cluster.nodes,
-        "ntasks_per_node": cluster.tasks_per_node,
-        "gpus_per_node": cluster.gpus_per_node or None,
-        "cpus_per_task": cluster.cpus_per_process,
-        "mem": f"{math.ceil(1024 * cluster.memory_gb)}M" if cluster.memory_gb else None,
+        **{key.replace("-", "_"): value for key, value in asked.items()},
         "time": math.ceil(60 * cluster.hours),
         "signal_delay_s": cluster.grace_s,
-        "partition": cluster.partition,
-        "account": cluster.account,
-        "qos": cluster.qos,
-        "constraint": cluster.constraint,
-        "exclude": cluster.exclude,
         "stderr_to_stdout": True,
         "use_srun": False,  # the script starts `supervise`, which starts the ranks by srun
         "setup": [*exports, *cluster.setup],
         "additional_parameters": {
             "output": str(log(folder, task)),
             "requeue": True,  # after a node failure or a preemption, by Slurm itself
-            **({"reservation": cluster.reservation} if cluster.reservation else {}),
+            **unknown,
             **options(cluster.sbatch),
         },
     }
-    return {key: value for key, value in parameters.items() if value is not None}
 
 
 def _variables(cluster: ClusterConfig) -> dict[str, str]:
