@@ -167,7 +167,7 @@ def prepared(network: nn.Module, protocol: Protocol, image_size: int) -> nn.Modu
         if min(protocol.scales) < image_size:
             raise ValueError(f"its crops have {image_size} px; name scales that are no smaller")
         fully_convolutional(network, image_size)
-    else:
+    elif protocol.squares.side != image_size:  # at which it was evaluated before; a try loads the compiler
         _check_size(network, protocol.squares.side)
     return network
 
