@@ -86,15 +86,16 @@ class TrainPlan:
     def samples(self, epoch: int, first_batch: int) -> Iterator[Samples]:
         """The batches of this process from there on, without end; near its end a thread shuffles the next epoch."""
         shuffled, last = order(self.seed, epoch, len(self.manifest)), self.batches_per_epoch
-        with ThreadPoolExecutor(1) as pool:
-            while True:
-                shuffling, early = None, max(first_batch, last - EARLY)
-                for batch in range(first_batch, last):
-                    if batch == early:  # not before: until it is needed, a shuffled epoch only takes memory
-                        shuffling = pool.submit(order, self.seed, epoch + 1, len(self.manifest))
-                    yield self._batch(epoch, batch, shuffled)
-                epoch, first_batch = epoch + 1, 0
-                shuffled = shuffling.result() if shuffling else order(self.seed, epoch, len(self.manifest))
+        while True:
+            shuffling, early = None, max(first_batch, last - EARLY)
+            for batch in range(first_batch, last):
+                if batch == early:  # not before: until it is needed, a shuffled epoch only takes memory
+                    pool = ThreadPoolExecutor(1)
+                    shuffling = pool.submit(order, self.seed, epoch + 1, len(self.manifest))
+                    pool.shutdown(wait=False)  # so the thread ends by itself, also where nobody asks for the rest
+                yield self._batch(epoch, batch, shuffled)
+            epoch, first_batch = epoch + 1, 0
+            shuffled = shuffling.result() if shuffling else order(self.seed, epoch, len(self.manifest))
 
     def replaced(self, samples: Samples, row: int, index: int) -> Samples:
         """The same batch with another image in a row, cropped by the same draws."""

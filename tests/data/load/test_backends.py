@@ -1,3 +1,4 @@
+import gc
 import sys
 import time
 from collections.abc import Iterator
@@ -18,7 +19,6 @@ from data.catalog.manifest import Manifest
 from data.load.backends import UnusableBackendError, choose, evaluating
 from data.plan.config import AugmentConfig, InputConfig
 from data.types import Backend, Shard
-from tests.commands import HANGS_S
 from tests.data.load.loading import BACKENDS, CONFIG, eval_loader, rows, same, train_loader
 from tests.data.making import imagined, picture, scanned, varied_tree
 
@@ -245,21 +245,26 @@ def test_no_evaluation_is_decoded_by_the_gpu() -> None:
 
 
 def test_a_closed_loader_leaves_no_threads_and_no_files(images: Manifest, backend: Backend) -> None:
-    def threads() -> int:
-        return len(list(Path("/proc/self/task").iterdir()))
+    def threads() -> set[str]:
+        return {entry.name for entry in Path("/proc/self/task").iterdir()}
 
     def files() -> int:
         return len(list(Path("/proc/self/fd").iterdir()))
 
-    with closing(train_loader(backend, images)) as loader:
+    with closing(train_loader(backend, images, threads=4)) as loader:
         next(loader.epoch(0))  # starts what a library starts once
+    gc.collect()
     before = threads(), files()
-    loader = train_loader(backend, images, threads=4)
-    next(loader.epoch(0))
-    assert threads() > before[0]
-    loader.close()
-    deadline = time.monotonic() + HANGS_S  # Python's join comes back a moment before the kernel's thread is gone
-    while threads() > before[0] and time.monotonic() < deadline:
-        time.sleep(0.01)
-    assert threads() <= before[0]  # one that a library started for a moment may have ended meanwhile
-    assert files() == before[1]
+    gc.disable()  # which would end what is only forgotten
+    try:
+        loader = train_loader(backend, images, threads=4)
+        next(loader.epoch(0))
+        assert threads() - before[0]
+        loader.close()
+        deadline = time.monotonic() + 30  # Python's join comes back a moment before the kernel's thread is gone
+        while threads() - before[0] and time.monotonic() < deadline:
+            time.sleep(0.01)
+        assert not threads() - before[0]
+        assert files() == before[1]
+    finally:
+        gc.enable()
