@@ -32,6 +32,11 @@ class Request(Layout):
     the order of the logits."""
     output: Path | None = None
     """Folder to write to. None: RUN/evaluations/..., or ./evaluations/... for weights that belong to no run."""
+    entry: str | None = None
+    """Which weights of a run or file that holds several: raw, ema, or the name of an entry in the file, such as
+    state_dict. None: those that fit the network best; of a file with both and of a run, the moving average."""
+    recipe: str | None = None
+    """Recipe that a file of weights was trained with, for a file outside a run directory."""
     precision: Precision | None = None
     """Arithmetic: fp32, tf32, bf16 or fp16. None: that of a run's recipe, else fp32."""
     batch: int = field(default=64, metadata={"min": 1, "max": 65_536})
