@@ -16,8 +16,8 @@ from data.catalog.layout import Layout
 from data.catalog.listing import SPLITS
 from data.types import Batch, Shard
 from trainer import preflight
-from trainer.evaluation.request import Request
-from trainer.outcomes import Accuracy, Answer, Prediction, ProvenetError, raising
+from trainer.evaluation.request import Accuracy, Answer, Prediction, Request
+from trainer.failures import ProvenetError, raising
 from trainer.recipe import recipes
 from trainer.recipe.checks import recipe_problems, world_problems
 from trainer.recipe.config import Recipe, SiteConfig
@@ -201,8 +201,8 @@ def predict(weights: Name, images: Name | Sequence[Name], *, topk: int = 5, **se
 
     listing = checks.listed(request, source, words, world)
     with redirect_stdout(sys.stderr):
-        found = answers(request, source, listing, topk, world)
-    return [*found.rows, *(Prediction(image.name, ()) for image in found.broken)]
+        rows, broken, _ = answers(request, source, listing, topk, world)
+    return [*rows, *(Prediction(image.name, ()) for image in broken)]
 
 
 @raising()

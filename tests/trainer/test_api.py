@@ -18,7 +18,7 @@ from trainer import api
 from trainer.checkpoint.holder import Hold
 from trainer.engine.build import train_state
 from trainer.exits import BAD_INPUT, FAILED
-from trainer.outcomes import raising
+from trainer.failures import raising
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime

@@ -14,10 +14,9 @@ _DUMP_S = 20  # in which NCCL, whose timeout is the same, writes what its flight
 
 def explain(error: Exception, world: World) -> int | None:
     """Print why a run ended; returns its exit code, or None for an error that is not expected."""
-    expected = failure(error)
-    if expected is None:
+    if (expected := failure(error)) is None:
         return None
-    text, code, by = expected
+    text, code, by = str(expected), expected.code, expected.said_by
     if code == BAD_INPUT:
         return refuse(text.splitlines(), world)
     if isinstance(error, StopRequestedError):

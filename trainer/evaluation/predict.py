@@ -4,7 +4,7 @@ import json
 from concurrent.futures import BrokenExecutor
 from dataclasses import asdict, astuple, replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,11 +20,10 @@ from trainer.evaluation import labels, measure, outcome
 from trainer.evaluation.measure import Task
 from trainer.evaluation.predictions import INDEX, VALID, csv_text, write_csv
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import Request
+from trainer.evaluation.request import Answer, Prediction, Request
 from trainer.evaluation.session import precision, refusing
 from trainer.evaluation.trained_network import description, load_subject
 from trainer.exits import FAILED, note
-from trainer.outcomes import Answer, Prediction
 from trainer.peers import on_main
 from trainer.rundir import write_text
 from trainer.runtime import Runtime
@@ -38,21 +37,14 @@ SHOWN = 20  # broken images that are named at the end
 KEYS = ("class", "index", "probability")
 
 
-class Answers(NamedTuple):
-    """The answers of all processes, on each of them."""
-
-    rows: list[Prediction]
-    broken: list[BrokenImage]
-    """Images that were left out."""
-    about: dict[str, Any]
-    """Of the network and the protocol."""
-    named: bool
-    """Whether the weights, or the request, name the classes."""
-
-
 @refusing()
-def answers(request: Request, source: Source, listing: Listing, topk: int, world: World) -> Answers:
-    """Run the network on each image once (collective).
+def answers(
+    request: Request, source: Source, listing: Listing, topk: int, world: World
+) -> tuple[list[Prediction], list[BrokenImage], dict[str, Any]]:
+    """Run the network on each image once, and name on stderr what is broken (collective).
+
+    Returns:
+        The answers to all images, the images that were left out, and what is known of network and protocol.
 
     Raises:
         Exception: What `trainer.failures` knows.
@@ -75,21 +67,25 @@ def answers(request: Request, source: Source, listing: Listing, topk: int, world
     runtime.close()
     known = dict(enumerate(classes or ()))
     rows, broken = _rows(images, table, [outcome.named(number, known) for number in range(subject.num_classes)])
+    if lines := _remarks(broken, len(rows), named=bool(classes)) if runtime.is_main else []:
+        note("\n".join(lines))
     about = description(subject) | {"protocol": task.protocol.name, "protocol_words": task.protocol.words}
-    return Answers(rows, broken, about, named=bool(classes))
+    return rows, broken, about
+
+
+def _remarks(broken: list[BrokenImage], whole: int, *, named: bool) -> list[str]:
+    lines = [] if named else ["the weights name no classes: numbers stand in for names; --classes names them"]
+    if broken:
+        lines.append(f"{len(broken):,} of {whole + len(broken):,} images are broken and left out:")
+        lines += [*(f"  {image}" for image in broken[:SHOWN]), *["  ..."][: len(broken) // (SHOWN + 1)]]
+    return lines
 
 
 def predict(request: Request, source: Source, listing: Listing, topk: int, world: World) -> int:
-    """Write the most probable classes of each image; returns the exit code (collective)."""
-    rows, broken, about, named = answers(request, source, listing, topk, world)
+    """Write the `answers` (collective); returns the exit code."""
+    rows, broken, about = answers(request, source, listing, topk, world)
     if world.is_main:
         _write(request.output, rows, broken, about)
-        lines = [] if named else ["the weights name no classes: numbers stand in for names; --classes names them"]
-        if broken:
-            lines.append(f"{len(broken):,} of {len(rows) + len(broken):,} images are broken and left out:")
-            lines += [*(f"  {image}" for image in broken[:SHOWN]), *["  ..."][: len(broken) // (SHOWN + 1)]]
-        if lines:
-            note("\n".join(lines))
     return FAILED if broken or any(text.startswith("stdout") for text in streams.lost()) else 0
 
 

@@ -1,8 +1,10 @@
-"""The request of an evaluation: weights, images, protocol, and the folder for the figures. Loads no torch."""
+"""The request of an evaluation, the folder for its figures, and what it gives. Loads no torch."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from data.catalog.layout import Layout
 from data.plan.config import EvalViews, InputConfig
@@ -14,6 +16,41 @@ from trainer.recipe.config import Precision, Recipe
 from trainer.sources import Source
 
 FOLDER = "evaluations"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accuracy:
+    """How well a network does on a split, each image counted once."""
+
+    top1: float
+    """Percent."""
+    top5: float
+    """Percent; of all classes where there are fewer than five."""
+    loss: float
+    """Mean cross-entropy, nats."""
+    images: int
+    facts: Mapping[str, Any]
+    """Its protocol and circumstances: the fields of `result.json` or `evaluation.json` in `trainer/FORMATS.md`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A class that an image may show."""
+
+    name: str
+    index: int
+    """Of its logit."""
+    probability: float
+    """0 to 1."""
+
+
+class Prediction(NamedTuple):
+    """The answers to an image."""
+
+    image: str
+    """Its path; in an archive `ARCHIVE: NAME`."""
+    classes: tuple[Answer, ...]
+    """The most probable first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
