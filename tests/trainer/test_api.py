@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import torch
 
 from data.load.backends import UnusableBackendError
 from tests.commands import HANGS_S
+from tests.limits import full_disk
 from trainer import api
+from trainer.checkpoint import files
 from trainer.checkpoint.holder import Hold
 from trainer.engine.build import train_state
 from trainer.exits import BAD_INPUT, FAILED
@@ -208,6 +211,26 @@ def test_a_state_comes_back_as_it_was(own: Path, recipe: Recipe) -> None:
     assert api.load_state(own / "nowhere") == (0, {})
 
 
+def test_a_full_disk_leaves_the_older_state(tmp_path: Path) -> None:
+    api.save_state(tmp_path, 1, {"model": {"weight": torch.ones(1)}})
+    with (
+        full_disk(20_000),
+        pytest.raises(api.ProvenetError, match="the checkpoint of step 2 was not written: ") as error,
+    ):
+        api.save_state(tmp_path, 2, {"model": {"weight": torch.ones(100_000)}})
+    assert error.value.code == FAILED
+    assert api.load_state(tmp_path)[0] == 1
+
+
+def test_a_newer_version_s_state_is_not_passed_over(tmp_path: Path) -> None:
+    for step in (1, 2):
+        api.save_state(tmp_path, step, {"model": {"weight": torch.ones(1)}})
+    manifest = files.place(tmp_path / "checkpoints", 2) / files.MANIFEST
+    manifest.write_text(manifest.read_text().replace(f'"schema": {files.SCHEMA}', f'"schema": {files.SCHEMA + 1}'))
+    with pytest.raises(api.ProvenetError, match=r"schema \d+, this version reads up to"):
+        api.load_state(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -291,3 +314,5 @@ def test_an_expected_error_becomes_one_type_and_others_pass() -> None:
     assert error.value.code == FAILED
     with pytest.raises(KeyError), raising():
         raise KeyError("a bug")
+    other = pickle.loads(pickle.dumps(api.ProvenetError("stopped", 75)))
+    assert (str(other), other.code) == ("stopped", 75)
