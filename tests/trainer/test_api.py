@@ -77,24 +77,19 @@ def test_the_page_names_every_field_and_method_of_a_type(name: str) -> None:
     assert {one for one in public if not re.search(rf"`{one}\b", rows("| type | has |")[name])} == set()
 
 
-def test_a_type_checker_sees_the_types_from_outside(tmp_path: Path) -> None:
+def test_a_type_checker_sees_the_types_from_outside_and_takes_the_page_s_code(tmp_path: Path) -> None:
     for room in ("launch", "trainer", "models", "data"):
         assert (ROOT / room / "py.typed").is_file()
-    code = tmp_path / "user.py"
-    code.write_text(
-        "from trainer import api\n"
-        'result = api.train(api.recipe("demo", {"epochs": 2}), "data", "run", threads=2)\n'
-        "top1: float = result.top1\n"
-        'with api.loader(api.recipe("demo"), "data", split="val") as loader:\n'
-        "    sums = [loader.inputs(batch)[0].sum() + batch.images.sum() for batch in loader.epoch(0)]\n"
-        'names = [answer.name for _, classes in api.predict("run", ["a.jpg"]) for answer in classes]\n'
-        'wrong: int = api.load_state("run")\n'
-    )
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    names = 'import sys\nimport torch\nfrom trainer import api\nrun, data, recipe = "run", "data", api.recipe("demo")\n'
+    names += "network = api.network(recipe)\noptimizer = torch.optim.SGD(network.parameters())\n"
+    (tmp_path / "page.py").write_text(names + "".join(blocks))
+    (tmp_path / "wrong.py").write_text('from trainer import api\nstep: str = api.load_state("run")[0]\n')
     (tmp_path / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "strict", "extraPaths": [str(ROOT)]}))
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "--project", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS_S, cwd=tmp_path)
     problems = json.loads(done.stdout)["generalDiagnostics"]
-    assert [(one["range"]["start"]["line"], one["rule"]) for one in problems] == [(6, "reportAssignmentType")]
+    assert [(Path(one["file"]).name, one["rule"]) for one in problems] == [("wrong.py", "reportAssignmentType")]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
