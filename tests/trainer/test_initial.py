@@ -265,7 +265,7 @@ def test_a_run_at_another_image_size_resamples_position_embeddings_and_takes_its
 
 def test_smoke_begins_from_random_weights_where_a_package_s_would_be_downloaded(tmp_path: Path) -> None:
     site = SiteConfig(data=tmp_path / "images", output=tmp_path / "run", smoke=True)
-    asked = replace(recipes.load("linear_probe"), model=RECIPE.model)
+    asked = preflight.adopted(replace(recipes.load("linear_probe"), model=RECIPE.model), site)
     assert preflight.problems(asked, site, World(), with_data=False) == []
     found, notes = preflight.begun(asked, site)
     assert (found.init, len(notes)) == (InitConfig(freeze=("backbone",)), 1)
