@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from launch.cli import VERBS
+from tests.fixtures.reading import versions
 from trainer.commands.cli import parse
 from trainer.recipe import recipes
 from trainer.recipe.checks import batch_warnings
@@ -77,6 +78,14 @@ def test_the_readme_has_four_ways_in_of_ten_lines_at_most() -> None:
     assert [name for name, _ in ways] == names
     for name, text in ways:
         assert 2 <= len(re.findall(r"^    \S.*$", text, re.MULTILINE)) <= 10, name
+
+
+def test_the_version_is_the_same_in_package_changelog_and_citation() -> None:
+    package = re.findall(r'^version = "(.*)"$', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)
+    released = re.findall(r"^## \[(\d.*)\] - \d{4}-\d\d-\d\d$", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    cited = re.findall(r"^  version = \{(.*)\},$", README, re.MULTILINE)
+    assert package == released[:1] == cited
+    assert sorted(released) == versions()  # of each a run is kept, which later versions read
 
 
 def test_the_top_level_is_what_it_is_said_to_be() -> None:
