@@ -52,9 +52,8 @@ class Submit:
     def run(self) -> int:
         """Check everything, then queue the run or print its script."""
         recipe = preflight.adopted(self.settings, self.site)
-        wanted = Wanted(recipe=recipe, site=self.site, cluster=self.cluster)
         warnings = preflight.warnings(self.recipe, self.settings, self.site)
-        code = _submit(wanted, dry_run=self.dry_run)
+        code = _submit(Wanted(recipe=recipe, site=self.site, cluster=self.cluster), dry_run=self.dry_run)
         if warnings and code == 0:
             note("\n".join(warnings))
         return code
