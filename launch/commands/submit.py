@@ -52,7 +52,11 @@ class Submit:
     def run(self) -> int:
         """Check everything, then queue the run or print its script."""
         recipe = preflight.adopted(self.settings, self.site)
-        return _submit(Wanted(recipe=recipe, site=self.site, cluster=self.cluster), dry_run=self.dry_run)
+        warnings = preflight.warnings(self.recipe, self.settings, self.site)
+        code = _submit(Wanted(recipe=recipe, site=self.site, cluster=self.cluster), dry_run=self.dry_run)
+        if warnings and code == 0:
+            note("\n".join(warnings))
+        return code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

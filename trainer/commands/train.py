@@ -9,7 +9,7 @@ import tyro
 from trainer import preflight
 from trainer.commands.parsing import named_recipe
 from trainer.cpus import sleep_at_barriers
-from trainer.exits import begun, refuse
+from trainer.exits import begun, note, refuse
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.rundir import RunDirectory
 from trainer.stopping import StopFlag
@@ -48,6 +48,8 @@ class Train:
         stop = StopFlag()
         if run.finished():
             return _finished(run, world, stop) if world.is_main else 0
+        if world.is_main and (warnings := preflight.warnings(self.recipe, self.settings, self.site)):
+            note("\n".join(warnings))
         sleep_at_barriers()
         stop.install()
         begun()  # before torch is loaded and the processes meet: what ends a process there is no failure of the run
