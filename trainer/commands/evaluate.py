@@ -10,12 +10,13 @@ import tyro
 from data.output_folder import dangling
 from models.class_names import IMAGENET, REAL
 from trainer import rendezvous
+from trainer.commands.parsing import Imports
 from trainer.cpus import sleep_at_barriers
 from trainer.evaluation.protocol import UnknownProtocolError, parse
 from trainer.evaluation.request import Request
 from trainer.exits import FAILED, refuse, say
 from trainer.recipe.decode import InvalidConfigError, range_problems
-from trainer.sources import Source, locate
+from trainer.sources import Source, locate, with_code
 from trainer.terminal import narrate
 from trainer.world import World
 
@@ -46,6 +47,7 @@ class Evaluate(Request):
     state_dict. None: those that fit the network best; of a file with both and of a run, the moving average."""
     recipe: str | None = None
     """Recipe that a file of weights was trained with, for a file outside a run directory."""
+    imports: Imports = ()
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
@@ -98,7 +100,7 @@ class Evaluate(Request):
         words = self.compare or ((self.weights,) if self.weights else ())
         if not words:
             raise InvalidConfigError(["WEIGHTS: missing; name what to evaluate, or --compare two"])
-        return [locate(word, self.recipe, self.entry) for word in words]
+        return [with_code(locate(word, self.recipe, self.entry)) for word in words]
 
     def usual_problems(self, sources: list[Source]) -> list[str]:
         problems = [*range_problems(replace(self, weights="-"), flags=True), *self._unused(sources)]

@@ -9,7 +9,7 @@ import tyro
 
 from data.names import shown
 from trainer import preflight, variables
-from trainer.commands.parsing import named_recipe
+from trainer.commands.parsing import Imports, named_recipe
 from trainer.cpus import sleep_at_barriers
 from trainer.exits import begun, refuse
 from trainer.recipe import smoke
@@ -40,6 +40,7 @@ class Train:
     """Name or path of a recipe."""
     site: tyro.conf.OmitArgPrefixes[SiteConfig]
     """Where it runs."""
+    imports: Imports = ()
     settings: Annotated[Recipe, tyro.conf.arg(name="")]
     """What is learned."""
 
