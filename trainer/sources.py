@@ -108,8 +108,12 @@ def with_code(source: Source) -> Source:
         InvalidConfigError: The run's copy of it is gone, or could be another user's.
     """
     recipe = source.recipe
-    if recipe and source.run and not registry.is_ours(recipe.model.name) and "/" not in recipe.model.name:
-        imports.resolved(recipe, (), source.run.path)
+    if not recipe or not source.run or registry.is_ours(recipe.model.name) or "/" in recipe.model.name:
+        return source
+    if recipe.model.name in registry.names() and not imports.LOADED.keys() >= {*(recipe.code or ())}:
+        fix = "leave --import out; of two runs, evaluate each alone and --compare their predictions.npz"
+        raise InvalidConfigError([f"WEIGHTS: {source.text}: there is another network {recipe.model.name} now; {fix}"])
+    imports.resolved(recipe, (), source.run.path)
     return source
 
 

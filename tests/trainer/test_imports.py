@@ -132,6 +132,14 @@ def test_a_run_s_network_is_made_by_its_own_copy_wherever_it_lies(tmp_path: Path
     assert factory.build(recipe.model)[-1].out_features == 4  # type: ignore[index, union-attr]
 
 
+def test_a_run_s_network_is_not_mistaken_for_another_of_its_name(tmp_path: Path) -> None:
+    _, run = begun(tmp_path)
+    run.weights.touch()
+    imports.resolved(Recipe(), [written(tmp_path, NETWORK + "# other")], None)
+    with pytest.raises(InvalidConfigError, match=r"run: there is another network tiny now; leave --import out; of two"):
+        with_code(locate(str(run.path), None))
+
+
 def test_code_that_makes_no_network_is_not_executed_for_weights(tmp_path: Path) -> None:
     run = RunDirectory(tmp_path / "run")
     run.make()
