@@ -18,7 +18,6 @@ from launch.site import ClusterConfig
 from trainer import imports, preflight
 from trainer.commands.parsing import Imports
 from trainer.exits import refuse
-from trainer.recipe import smoke
 from trainer.recipe.config import SiteConfig
 from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory
@@ -76,7 +75,7 @@ class Array:
 
     def _wanted(self, task: Task) -> Wanted:
         site = replace(self.site, output=self._root / task.name)
-        recipe = smoke.tried(imports.resolved(task.recipe, self.imports, site.output), site)
+        recipe = imports.resolved(task.recipe, self.imports, site.output)
         return Wanted(recipe=preflight.adopted(recipe, site), site=site, cluster=self.cluster)
 
     def _idle(self, tasks: Sequence[Task]) -> list[str]:
