@@ -22,6 +22,10 @@ class RefusedError(ValueError):
     """Options or a folder cannot be used, and nothing was written; the message is for the user."""
 
 
+class ForeignError(ValueError):
+    """A file that another user could have written; the message is for the user."""
+
+
 def refuse(problems: list[str]) -> None:
     """Raise the first problems, one line each, if there are any.
 
@@ -52,14 +56,41 @@ def some(names: list[str]) -> str:
 
 def exposed(folder: Path) -> list[str]:
     """A warning if others than the folder's owner can write it; a group of the owner's name is the owner's."""
-    status, private = folder.stat(), False
-    with suppress(KeyError):  # a user or group without a name
-        private = grp.getgrgid(status.st_gid).gr_name == pwd.getpwuid(status.st_uid).pw_name
-    if not status.st_mode & (0o002 if private else 0o022):
+    status = folder.stat()
+    if not _is_shared(status):
         return []
     others = "everybody" if status.st_mode & 0o002 else "its group"
     advice = f"to keep them from replacing the run's files: chmod go-w {shlex.quote(str(folder))}"
     return [f"warning: {folder} can be written by {others}; {advice}"]
+
+
+def read_own(file: Path) -> bytes:
+    """The content of a file that nobody but this user and root could have written.
+
+    Raises:
+        ForeignError: Others could.
+        OSError: It cannot be read.
+    """
+    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:  # by the open folder, as others may rename it meanwhile
+        with os.fdopen(os.open(file.name, os.O_RDONLY, dir_fd=folder), "rb") as stream:
+            outer, inner = os.fstat(folder), os.fstat(stream.fileno())
+            if others := {outer.st_uid, inner.st_uid} - {os.geteuid(), 0}:
+                raise ForeignError(f"{file} or its folder belongs to another user (uid {others.pop()}); not used")
+            if _is_shared(outer) or (outer.st_mode & 0o077 and _is_shared(inner)):
+                fix = f"if what it says is yours: chmod go-w {shlex.quote(str(file.parent))} {shlex.quote(str(file))}"
+                raise ForeignError(f"{file} can be written by others; {fix}")
+            return stream.read()
+    finally:
+        os.close(folder)
+
+
+def _is_shared(status: os.stat_result) -> bool:
+    """Whether others than the owner can write a file or folder; a group of the owner's name is the owner's."""
+    private = False
+    with suppress(KeyError):  # a user or group without a name
+        private = grp.getgrgid(status.st_gid).gr_name == pwd.getpwuid(status.st_uid).pw_name
+    return bool(status.st_mode & (0o002 if private else 0o022))
 
 
 def dangling(folder: Path, flag: str = "--output: ") -> list[str]:

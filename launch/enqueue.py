@@ -17,7 +17,7 @@ from launch.job import Sweep, TrainJob
 from launch.run_state import Snapshot
 from launch.site import ClusterConfig, cluster_problems, path_problems
 from launch.submission import LaunchFolder, Submission
-from trainer import preflight
+from trainer import imports, preflight
 from trainer.exits import FAILED, note, refuse, say
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, encode, range_problems
@@ -177,7 +177,8 @@ def _record(wanted: Wanted, job: str, code: Path, logs: Path) -> None:
 def _withdraw(wanted: Wanted) -> None:
     """Remove the run directory of a job that Slurm refused: the next try may be of another recipe."""
     run = wanted.run
-    run.recipe.unlink()
+    for file in (run.recipe, *(imports.copy(sha256, run.path) for sha256 in wanted.recipe.code or ())):
+        file.unlink()
     shutil.rmtree(wanted.folder.path, ignore_errors=True)
     with suppress(OSError):  # the folder holds other files
         run.path.rmdir()

@@ -13,6 +13,7 @@ from pathlib import Path
 from zipfile import ZIP_DEFLATED, ZipFile, ZipInfo
 
 from data.durable import replace
+from trainer import imports
 from trainer.commit import FILE, commit
 
 PACKAGES = ("launch", "trainer", "models", "data")
@@ -58,12 +59,14 @@ def commit_of(code: Path) -> str:
 
 
 def _archive() -> bytes:
-    """All files of the code and its commit; equal for equal ones."""
+    """All files of the code, its commit, and the user's files that this process has executed; equal for equal ones."""
     content = io.BytesIO()
     with ZipFile(content, "w", ZIP_DEFLATED) as archive:
         for source in _sources():
             archive.writestr(ZipInfo(str(source)), (_ROOT / source).read_bytes(), ZIP_DEFLATED)
         archive.writestr(ZipInfo(_COMMIT), commit(), ZIP_DEFLATED)
+        for sha256, file in sorted(imports.LOADED.items()):
+            archive.writestr(ZipInfo(str(imports.copy(sha256, Path("trainer")))), file, ZIP_DEFLATED)
     return content.getvalue()
 
 

@@ -4,13 +4,13 @@ Only its owner can write there. Who can write the run directory, though, can put
 """
 
 import json
-import os
 import shlex
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from data import schema
+from data.output_folder import ForeignError, read_own
 from data.schema import NewerSchemaError
 from trainer.rundir import write_text
 
@@ -95,11 +95,13 @@ class LaunchFolder:
             DamagedRecordError: It cannot be read, or others could have written it.
         """
         try:
-            text = _read(self._submission, own=acts)
+            text = read_own(self._submission) if acts else self._submission.read_bytes()
         except (FileNotFoundError, NotADirectoryError):
             return None
+        except ForeignError as error:
+            raise DamagedRecordError(str(error)) from None
         try:
-            content = schema.parse(text)
+            content = schema.parse(text.decode(errors="replace"))
             schema.check(content["schema"], SCHEMA, self._submission)
             return Submission(**schema.known_fields(Submission, content))
         except NewerSchemaError as error:
@@ -120,23 +122,3 @@ class LaunchFolder:
             return self.cancelled.read_text(encoding="utf-8").strip() == job
         except FileNotFoundError:
             return False
-
-
-def _read(file: Path, *, own: bool) -> str:
-    """The text of a file; `own`: only if nobody but this user and root could have written it.
-
-    Raises:
-        DamagedRecordError: Others could.
-    """
-    folder = os.open(file.parent, os.O_RDONLY | os.O_DIRECTORY)
-    try:  # by the open folder, as others may rename it meanwhile
-        with os.fdopen(os.open(file.name, os.O_RDONLY, dir_fd=folder), encoding="utf-8", errors="replace") as stream:
-            outer, inner = os.fstat(folder), os.fstat(stream.fileno())
-            if own and (others := {outer.st_uid, inner.st_uid} - {os.geteuid(), 0}):
-                raise DamagedRecordError(f"{file} or its folder belongs to another user (uid {others.pop()}); not used")
-            if own and (outer.st_mode & 0o022 or (outer.st_mode & 0o077 and inner.st_mode & 0o022)):
-                fix = f"if what it says is yours: chmod go-w {shlex.quote(str(file.parent))} {shlex.quote(str(file))}"
-                raise DamagedRecordError(f"{file} can be written by others; {fix}")
-            return stream.read()
-    finally:
-        os.close(folder)

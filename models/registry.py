@@ -27,8 +27,13 @@ _REGISTERED = re.compile(r"^@register_model(?:\(\))?\n(?:@.*\n)*def (\w+)\(", re
 
 
 def names() -> list[str]:
-    """Names of our own networks, in the table's order."""
+    """Names of our own networks and a user's, in the table's order."""
     return list(TABLE)
+
+
+def is_ours(name: str) -> bool:
+    """Whether the sizes that it takes are known, as of no package's network and no user's."""
+    return name in TABLE and TABLE[name].build is None
 
 
 def model_names(package: str) -> list[str]:
@@ -61,7 +66,7 @@ def matching(pattern: str) -> list[str]:
 def counterpart(name: str) -> str:
     """What one of our networks is compared with: a package's network, or one made from a package's parts."""
     row = entry(name)
-    return row.reference or f"from parts: {row.twin}"
+    return row.reference or (f"from parts: {row.twin}" if row.twin else "-")
 
 
 def entry(name: str) -> Entry:
@@ -130,7 +135,8 @@ def _unknown(name: str) -> str:
     near = [other for other in external if other.endswith(f"/{name}")]
     near += _nearest(name.casefold(), external if "/" in name else names())
     others = f" (or {', '.join(near[1:])})" if near[1:] else ""
-    hint = f"did you mean {near[0]}{others}?" if near else "`provenet models list` shows the names"
+    listed = "`provenet models list` shows the names, and --import FILE brings your own"
+    hint = f"did you mean {near[0]}{others}?" if near else listed
     return f"{name!r} is unknown; {hint}"
 
 

@@ -1,7 +1,8 @@
 """The networks, one row a name: how it is built, what it takes, and where its figures come from. No torch here."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -9,7 +10,10 @@ class Entry:
     """What is known of a network without building it."""
 
     module: str
-    """The module whose `build(**settings)` returns the network."""
+    """The module whose `build(**settings)` returns the network; empty where `build` does."""
+
+    build: Callable[..., Any] | None = None
+    """A user's function, or class, of a network that is not ours."""
 
     settings: Mapping[str, object] = field(default_factory=dict[str, object])
     """Arguments of `build` that make this network of its family; the options of a `ModelConfig` go over them."""
@@ -80,7 +84,7 @@ _CIFAR = Entry(
 _PLAIN_CIFAR = replace(_CIFAR, options=(), paper="1512.03385 section 4.2", twin="plain_cifar")
 _GHOST = Entry(module="models.ghostnet", options=("dropout", "ghost"), paper="1911.11907 Table 7")
 
-TABLE: Mapping[str, Entry] = {
+TABLE: dict[str, Entry] = {
     # Deep residual learning. FLOPs of Table 1 are those of stride_in_1x1; the v1.5 forms cost 0.2 to 0.3 billion more.
     "resnet18": replace(_RESNET, settings=_basic(2, 2, 2, 2), flops=1.8e9, reference="torchvision/resnet18"),
     "resnet34": replace(_RESNET, settings=_basic(3, 4, 6, 3), flops=3.6e9, reference="torchvision/resnet34"),

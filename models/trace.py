@@ -11,10 +11,9 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils.flop_counter import FlopCounterMode
 
-from models import factory
+from models import factory, registry
 from models.config import ModelConfig
 from models.layers import BlurPool
-from models.table import TABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +80,7 @@ def multiply_adds(network: nn.Module, image_size: int, in_channels: int = 3) -> 
 
 def cost(config: ModelConfig, image_size: int) -> int:
     """The same of a network by its config; of our own without the meta device, whose passes load the compiler."""
-    if config.name not in TABLE:
+    if not registry.is_ours(config.name):
         return multiply_adds(skeleton(config), image_size, config.in_channels)
     with _WithoutCompiler():
         network = skeleton(config).to_empty(device="cpu")

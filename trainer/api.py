@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self, TypeVar
 from data.catalog.layout import Layout
 from data.catalog.listing import SPLITS
 from data.types import Batch, Shard
+from trainer import imports as own_code
 from trainer import preflight
 from trainer.evaluation.request import Accuracy, Answer, Prediction, Request
 from trainer.failures import ProvenetError, raising
@@ -23,7 +24,7 @@ from trainer.recipe.checks import recipe_problems, world_problems
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, decode
 from trainer.rundir import RunDirectory
-from trainer.sources import locate
+from trainer.sources import locate, with_code
 from trainer.stopping import StopFlag
 from trainer.world import from_environment
 
@@ -91,12 +92,12 @@ class Loader:
 
 
 @raising()
-def recipe(name: Name, settings: Mapping[str, Any] | None = None) -> Recipe:
+def recipe(name: Name, settings: Mapping[str, Any] | None = None, imports: Sequence[Name] = ()) -> Recipe:
     """Read a recipe: one of the project's, or a YAML file such as a run directory's `recipe.yaml`.
 
-    `settings` are other values than the file's, by dotted path.
+    `settings` are other values than the file's, by dotted path; `imports` are files as of `--import`.
     """
-    read = recipes.load(fspath(name), settings)
+    read = own_code.resolved(recipes.load(fspath(name), settings), [Path(one) for one in imports], Path(name).parent)
     _refuse([*recipe_problems(read), *preflight.network_problems(read)])
     return read
 
@@ -173,7 +174,7 @@ def train(recipe: Recipe, data: Name, output: Name, **settings: Any) -> Accuracy
 def evaluate(weights: Name, data: Name, **settings: Any) -> Accuracy:
     """Do what `provenet evaluate` does: `weights` and `settings` are its words and flags; writes the same files."""
     request, world = _decoded(Request, data=data, **settings), from_environment()
-    sources = [locate(fspath(weights), request.recipe, request.entry)]
+    sources = [with_code(locate(fspath(weights), request.recipe, request.entry))]
     from trainer.evaluation import checks, session
 
     checks.check(request, sources, world)
@@ -194,7 +195,7 @@ def predict(weights: Name, images: Name | Sequence[Name], *, topk: int = 5, **se
     wrong = [] if 1 <= topk <= 1000 else [f"topk: {topk}; must be at least 1 and at most 1000"]
     _refuse([*wrong, *(f"{name}: does not apply to images without labels" for name in unused)])
     request, world = _decoded(Request, **{"max_broken": 0.0, **settings}), from_environment()
-    source = locate(fspath(weights), request.recipe, request.entry)
+    source = with_code(locate(fspath(weights), request.recipe, request.entry))
     words = [fspath(one) for one in ([images] if isinstance(images, str | PathLike) else images)]
     from trainer.evaluation import checks
     from trainer.evaluation.predict import answers

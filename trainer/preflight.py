@@ -16,6 +16,8 @@ from data.names import shown
 from data.output_folder import dangling
 from data.types import has_dali
 from models import registry
+from models.config import ModelConfig
+from models.user_code import located
 from trainer import devices, rendezvous, sources, variables
 from trainer.recipe import smoke
 from trainer.recipe.checks import batch_warnings, compile_problems, recipe_problems, world_problems
@@ -100,11 +102,11 @@ def size_problems(recipe: Recipe) -> list[str]:
         return str(error).splitlines()
     if problems := trainable.problems(network, recipe):
         return problems
-    if name in registry.names() and recipe.micro_batch > 1:
+    if registry.is_ours(name) and recipe.micro_batch > 1:
         return []  # `problems` knows their least sizes, and a pass on the meta device loads the compiler: 1.3 s
     side = min(sizes.train_size, sizes.start_size or sizes.train_size)
-    trained = _refusal(network.train(), recipe.micro_batch, side)
-    evaluated = _refusal(network.eval(), 1, sizes.eval_crop)
+    trained = _refusal(network.train(), recipe.micro_batch, side, recipe.model)
+    evaluated = _refusal(network.eval(), 1, sizes.eval_crop, recipe.model)
     setting = "start_size" if side < sizes.train_size else "train_size"
     is_fixed = getattr(network, "pretrained_cfg", {}).get("fixed_input_size")  # of timm's
     fix = "; model.img_size builds it for images of another size" if is_fixed else ""
@@ -230,14 +232,18 @@ def _loader_problems(site: SiteConfig, world: World | None = None) -> list[str]:
     return [problem] if problem else []
 
 
-def _refusal(network: "nn.Module", batch: int, size: int) -> str | None:
+def _refusal(network: "nn.Module", batch: int, size: int, model: ModelConfig) -> str | None:
     """The error of a network on the meta device for a batch of this shape, or None."""
     import torch
 
+    is_users = model.name in registry.names()  # ours are not tried
     try:
-        network(torch.empty(batch, 3, size, size, device="meta"))
-    except NotImplementedError:  # an operation that cannot be tried without data
-        return None
+        outputs = network(torch.empty(batch, 3, size, size, device="meta"))
+        for logits in outputs if isinstance(outputs, tuple) else (outputs,):
+            if is_users and tuple(logits.shape) != (wanted := (batch, model.num_classes)):
+                return f"it returns {tuple(logits.shape)}; expected logits {wanted}"
     except Exception as error:  # of any kind: model.options may be anything
-        return str(error).partition("\n")[0] or type(error).__name__
+        if isinstance(error, NotImplementedError) and not is_users:  # an operation that cannot be tried without data
+            return None
+        return located(error) if is_users else str(error).partition("\n")[0] or type(error).__name__
     return None

@@ -13,7 +13,7 @@ from data.catalog.listing import manifest_file
 from data.durable import replace
 from data.names import shown
 from data.schema import NewerSchemaError
-from trainer import records
+from trainer import imports, records
 from trainer.checkpoint import files
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError, differences, encode
@@ -86,7 +86,8 @@ class RunDirectory:
             return []
         if self.checkpoints.exists() and not self.checkpoints.is_dir():
             return [f"--output: {self.checkpoints} is a file, where the run keeps its checkpoints; remove it"]
-        left = (self.holder, self.checkpoints, *folder.glob(".*.tmp"))  # by a start that was interrupted
+        code = folder.glob(imports.copy("[0-9a-f]" * 64, folder).name)
+        left = (self.holder, self.checkpoints, *code, *folder.glob(".*.tmp"))  # by a start that was interrupted
         foreign = {item.name for item in folder.iterdir()} - {item.name for item in left}
         if self.recipe.exists():
             return self._newer() or self._recipe_problems(recipe)
@@ -107,7 +108,8 @@ class RunDirectory:
             raise InvalidConfigError([f"--output: {error.filename}: {error.strerror}"]) from None
 
     def begin(self, recipe: Recipe) -> None:
-        """Write the recipe, unless it is there."""
+        """Write the recipe, unless it is there, and before it the user's code that it names."""
+        imports.keep(recipe, self.path)
         if not self.recipe.exists():
             write_text(self.recipe, dump(recipe))
 
@@ -197,6 +199,8 @@ class RunDirectory:
         more = f"\n      and {len(changed) - 8} more" if len(changed) > 8 else ""
         fix = "\n    name another --output, or give the values that are there to continue that run"
         fix += f"\n    to train that network on, name another --output, and --init.weights {self.path}"
+        copies = " ".join(f"--import {shlex.quote(str(imports.copy(one, self.path)))}" for one in stored.code or ())
+        fix += f"\n    the code that it was begun with is kept there: {copies}" if stored.code != recipe.code else ""
         fix += "\n    --smoke shortens a recipe: such a run needs a folder of its own"
         return [f"--output: {self.path} holds a run of another recipe{lines}{more}{fix}"]
 

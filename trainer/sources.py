@@ -10,6 +10,7 @@ from data.plan.config import InputConfig
 from models import registry
 from models.config import ModelConfig
 from models.registry import model_names
+from trainer import imports
 from trainer.checkpoint import files
 from trainer.recipe import recipes
 from trainer.recipe.config import Followed, InitConfig, Recipe
@@ -98,6 +99,22 @@ def locate(text: str, recipe: str | None, entry: str | None = None) -> Source:
     model = text.partition(".")[0]
     near = "".join([f"; did you mean {package}/{text}?" for package in PACKAGES if model in model_names(package)][:1])
     raise InvalidConfigError([f"WEIGHTS: {text!r} names no weights; name {EXPECTED}{near}"])
+
+
+def with_code(source: Source) -> Source:
+    """The same once the code of its run is executed, where its network is the user's.
+
+    Raises:
+        InvalidConfigError: The run's copy of it is gone, or could be another user's.
+    """
+    recipe = source.recipe
+    if not recipe or not source.run or registry.is_ours(recipe.model.name) or "/" in recipe.model.name:
+        return source
+    if recipe.model.name in registry.names() and not imports.LOADED.keys() >= {*(recipe.code or ())}:
+        fix = "leave --import out; of two runs, evaluate each alone and --compare their predictions.npz"
+        raise InvalidConfigError([f"WEIGHTS: {source.text}: there is another network {recipe.model.name} now; {fix}"])
+    imports.resolved(recipe, (), source.run.path)
+    return source
 
 
 def _run(text: str, run: RunDirectory, entry: str | None) -> Source:

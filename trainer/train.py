@@ -26,7 +26,7 @@ from trainer.engine.run_images import hashed, hashing_behind, list_images
 from trainer.engine.state import TrainState
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
 from trainer.exits import BAD_INPUT, RunEndedError
-from trainer.optim.config import RESUMES, TimmConfig
+from trainer.optim.config import OPTIMIZERS, RESUMES, TimmConfig
 from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError
@@ -116,7 +116,8 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
 def _say_what_was(context: RunContext) -> None:
     """Print which images dead processes were decoding, what is untested, and whether others can write the directory."""
     at_work.report(context.run, context.console.say)
-    if isinstance(context.recipe.optimizer, TimmConfig) and context.recipe.optimizer.method not in RESUMES:
+    tested = (*RESUMES, *OPTIMIZERS)  # the latter by `trainable.problems`
+    if isinstance(context.recipe.optimizer, TimmConfig) and context.recipe.optimizer.method not in tested:
         context.console.say(f"untested with timm's {context.recipe.optimizer.method}: that the run resumes bit for bit")
     for warning in exposed(context.run.path):
         context.console.say(warning)

@@ -1,13 +1,20 @@
 """What of a recipe does not suit its network, seen once that is built. Loads torch."""
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from data.plan.operations import POLICIES, Op
 from models import registry
 from models.config import ModelConfig
+from models.user_code import located
 from trainer.optim import freezing, optimizer
+from trainer.optim.loss import losses
 from trainer.recipe.config import Recipe
 
 
@@ -15,12 +22,41 @@ def problems(network: nn.Module, recipe: Recipe) -> list[str]:
     """Why the network cannot be trained as the recipe says, for the user; it may be on the meta device."""
     layers = _layer_problems(network, recipe)
     return [
+        *_users_problems(recipe),
         *_teacher_problems(network, recipe.model.name),
         *_frozen_problems(network, recipe),
         *layers,
         *([] if layers else optimizer.problems(network, recipe.optimizer)),
         *(_checkpointing_problems(network, recipe.model.name) if recipe.gradient_checkpointing else []),
     ]
+
+
+def _users_problems(recipe: Recipe) -> list[str]:
+    """Why the loss and a user's policy fail, each tried on two images."""
+    loss, policy, logits = recipe.loss, recipe.input.augment.policy, torch.zeros(2, recipe.model.num_classes)
+    images, targets = torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
+    functions = {op for pair in POLICIES.get(policy, ()) for op, *_ in pair if not isinstance(op, Op)}
+    return [
+        *_tried(f"loss.name: {loss.name}", lambda: losses(logits.requires_grad_(), targets, loss), logits[:, 0], True),
+        *(
+            problem
+            for one in functions
+            for problem in _tried(f"input.augment.policy: {policy}", partial(one, images.clone(), np.ones(2)), images)
+        ),
+    ]
+
+
+def _tried(what: str, call: Callable[[], torch.Tensor], like: torch.Tensor, backward: bool = False) -> list[str]:
+    try:
+        found = call()
+        if (found.shape, found.dtype) != (like.shape, like.dtype):
+            said, wanted = (f"{tuple(each.shape)} {each.dtype}" for each in (found, like))
+            raise ValueError(f"for 2 images it returns {said}; expected {wanted}")
+        if backward:
+            found.sum().backward()
+    except Exception as error:  # of any kind, as it is a user's
+        return [f"{what} fails: {located(error)}"]
+    return []
 
 
 def _teacher_problems(network: nn.Module, name: str) -> list[str]:

@@ -16,9 +16,8 @@ from torchvision.transforms.v2 import functional as F
 from data.load import blur, colours, pillow_warps, warps
 from data.load.colours import on_device
 from data.plan.draws import Floats, Ints
-from data.plan.operations import Op, PillowOp
+from data.plan.operations import Op, PillowOp, own
 from data.plan.policies import Choices
-from data.plan.policy_tables import OWN
 
 Change = Callable[[Tensor, Floats], Tensor]
 """From images (N, 3, H, W) uint8 and a number for each to such images."""
@@ -68,10 +67,11 @@ def reflect(images: Tensor, shifts: Ints, flips: NDArray[np.bool_]) -> None:
 
 
 def _operate(planes: Tensor, ops: Ints, magnitudes: Floats, fill: tuple[int, int, int]) -> None:
+    known = {**OPERATIONS, **dict(enumerate(own(), len(Op)))}
     for op, rows in _groups(ops):
         if op != Op.NONE:
             warp = partial(pillow_warps.warp, op=op, fill=fill)
-            _change(planes, rows, OPERATIONS.get(op, warp), magnitudes[rows])
+            _change(planes, rows, known.get(op, warp), magnitudes[rows])
 
 
 def _jitter(planes: Tensor, columns: Ints, factors: Floats, jittered: NDArray[np.bool_]) -> None:
@@ -134,6 +134,5 @@ OPERATIONS: Mapping[int, Change] = MappingProxyType(
         PillowOp.SOLARIZE_ADD: colours.solarize_add,
         PillowOp.GREY: partial(_without_magnitude, blur.grey),
         PillowOp.BLUR: blur.blur,
-        **{len(Op) + number: operation for number, operation in enumerate(OWN)},
     }
 )

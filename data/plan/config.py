@@ -1,11 +1,9 @@
 """Settings of what happens to an image in training and in an evaluation, with their ranges."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
-from data.plan import custom
-
-_POLICIES = (
+Policy = Literal[
     "none",
     "randaugment",
     "randaugment_timm",
@@ -14,12 +12,7 @@ _POLICIES = (
     "autoaugment_imagenet",
     "autoaugment_cifar10",
     "autoaugment_svhn",
-    *custom.POLICIES,
-)
-if TYPE_CHECKING:
-    Policy = str
-else:
-    Policy = Literal[_POLICIES]
+]
 Interpolation = Literal["bilinear", "bicubic"]
 TIMM_HIGHEST = 10  # magnitude of timm's RandAugment
 
@@ -28,9 +21,10 @@ TIMM_HIGHEST = 10  # magnitude of timm's RandAugment
 class AugmentConfig:
     """Augmentation of a training image after its crop and flip: first the policy, then jitter, then erasing."""
 
-    policy: Policy = "none"
-    """Random operations, drawn as torchvision's classes do (1805.09501, 1909.13719, 2103.10158), or as timm's
-    rand-mM-nN-mstdS-inc1; three_augment: grey, solarize or blur (2204.07118, section 3)."""
+    policy: str = "none"
+    """Random operations: none; as torchvision draws them, autoaugment_imagenet, autoaugment_cifar10, autoaugment_svhn
+    (1805.09501), randaugment (1909.13719) or trivialaugment (2103.10158); randaugment_timm, its rand-mM-nN-mstdS-inc1;
+    three_augment: grey, solarize or blur (2204.07118, section 3); or one of your own (--import)."""
     randaugment_ops: int = field(default=2, metadata={"min": 1, "max": 8})
     """Operations on each image with randaugment (1909.13719: N); timm's does each with a probability of 1/2."""
     randaugment_magnitude: int = field(default=9, metadata={"min": 0, "max": 30})

@@ -49,3 +49,13 @@ Draw = tuple[Op | Own, float, int]
 
 Pair = tuple[Draw, Draw]
 """Operations applied one after the other."""
+
+POLICIES: dict[str, tuple[Pair, ...]] = {}
+"""A user's policies by name: for each image one pair is drawn, and each of its operations applied with its
+probability."""
+
+
+def own() -> tuple[Own, ...]:
+    """The functions in a user's policies: their codes follow those of `Op`."""
+    draws = (draw for pairs in POLICIES.values() for pair in pairs for draw in pair)
+    return tuple(dict.fromkeys(op for op, *_ in draws if not isinstance(op, Op)))

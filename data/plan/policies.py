@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from data.plan import timm_policies
-from data.plan.config import AugmentConfig, Policy
+from data.plan.config import AugmentConfig
 from data.plan.draws import Floats, Ints
 from data.plan.policy_tables import (
     AUTOAUGMENT,
@@ -122,7 +122,7 @@ def _trivialaugment(draws: Floats, size: int) -> _Drawn:
     return ops, _signed(ops, magnitudes(TRIVIALAUGMENT, size)[ops, bins], draws[:, 2:3])
 
 
-def _autoaugment(policy: Policy, draws: Floats, size: int) -> _Drawn:
+def _autoaugment(policy: str, draws: Floats, size: int) -> _Drawn:
     table = coded(policy)
     pairs = table[_pick(draws[:, 0], len(table))]  # (N, 2, 3)
     ops = np.where(draws[:, 1:3] < pairs[..., 1], pairs[..., 0], 0).astype(np.int64)

@@ -8,9 +8,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.plan import custom
 from data.plan.draws import Floats
-from data.plan.operations import Op, Own
+from data.plan.operations import POLICIES, Op, own
 
 DRAWN_OPS = 14  # of RandAugment and TrivialAugment, which never invert
 FIRST_SIGNED, LAST_SIGNED = Op.SHEAR_X, Op.SHARPNESS  # operations between these have a random direction
@@ -34,13 +33,6 @@ class Space:
     """Greatest translation as a share of the image's side; None: `PIXELS`, whatever the side."""
 
 
-OWN: tuple[Own, ...] = tuple(
-    dict.fromkeys(
-        op for pairs in custom.POLICIES.values() for pair in pairs for op, *_ in pair if not isinstance(op, Op)
-    )
-)
-"""Operations that `data.plan.custom` adds: their codes follow those of `Op`."""
-
 PIXELS = 32.0
 RANDAUGMENT = Space(bins=31, shear=0.3, degrees=30.0, factor=0.9, bits=4, share=150.0 / 331.0)
 AUTOAUGMENT = Space(bins=10, shear=0.3, degrees=30.0, factor=0.9, bits=4, share=150.0 / 331.0)
@@ -48,7 +40,7 @@ TRIVIALAUGMENT = Space(bins=31, shear=0.99, degrees=135.0, factor=0.99, bits=6, 
 
 
 def magnitudes(space: Space, size: int) -> Floats:
-    """(operations, bins) unsigned magnitudes, 0 for operations without one; those of `OWN` come last.
+    """(operations, bins) unsigned magnitudes, 0 for operations without one; those of a user's operations come last.
 
     They are float64. torchvision's are float32, whose last bits depend on the processor: TrivialAugment's 16 pixels may
     become 15 there.
@@ -69,7 +61,7 @@ def magnitudes(space: Space, size: int) -> Floats:
         Op.CONTRAST: space.factor,
         Op.SHARPNESS: space.factor,
     }
-    table = np.zeros((len(Op) + len(OWN), space.bins))
+    table = np.zeros((len(Op) + len(own()), space.bins))
     for op, end in greatest.items():
         table[op] = np.linspace(0.0, end, space.bins)
     table[Op.POSTERIZE] = np.rint(8 - np.arange(space.bins) / ((space.bins - 1) / space.bits))
@@ -167,7 +159,7 @@ PAIRS: dict[str, tuple[_Pair, ...]] = {
 
 def coded(policy: str) -> Floats:
     """(pairs, 2, 3) a policy's pairs: code of the operation, probability, bin of its magnitude."""
-    codes = {op: op.value for op in Op} | {op: len(Op) + number for number, op in enumerate(OWN)}
-    pairs = PAIRS[policy] if policy in PAIRS else custom.POLICIES[policy]
+    codes = {op: op.value for op in Op} | {op: len(Op) + number for number, op in enumerate(own())}
+    pairs = PAIRS[policy] if policy in PAIRS else POLICIES[policy]
     rows = [[(codes[op], share, magnitude) for op, share, magnitude in pair] for pair in pairs]
     return np.array(rows, np.float64)

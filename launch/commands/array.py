@@ -15,7 +15,8 @@ from launch.commands.submit import CLUSTER, NOWHERE
 from launch.enqueue import Wanted
 from launch.job import Sweep
 from launch.site import ClusterConfig
-from trainer import preflight
+from trainer import imports, preflight
+from trainer.commands.parsing import Imports
 from trainer.exits import refuse
 from trainer.recipe.config import SiteConfig
 from trainer.recipe.decode import range_problems
@@ -40,6 +41,7 @@ class Array:
     """What each run asks of the cluster."""
     site: tyro.conf.OmitArgPrefixes[SiteConfig]
     """Where they run; --output is the folder of the run directories."""
+    imports: Imports = ()
     parallel: int = field(default=16, metadata={"min": 1, "max": 10_000})
     """Runs at a time."""
     summary: bool = False
@@ -73,7 +75,8 @@ class Array:
 
     def _wanted(self, task: Task) -> Wanted:
         site = replace(self.site, output=self._root / task.name)
-        return Wanted(recipe=preflight.adopted(task.recipe, site), site=site, cluster=self.cluster)
+        recipe = imports.resolved(task.recipe, self.imports, site.output)
+        return Wanted(recipe=preflight.adopted(recipe, site), site=site, cluster=self.cluster)
 
     def _idle(self, tasks: Sequence[Task]) -> list[str]:
         """Runs that are neither finished nor queued nor running."""

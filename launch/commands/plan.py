@@ -12,7 +12,7 @@ from launch.plan.forecast import Forecast, TooShortError, gpu_counts
 from launch.plan.network_size import weigh
 from launch.plan.speeds import Measured
 from models import registry
-from trainer.commands.parsing import named_recipe
+from trainer.commands.parsing import Imports, named_recipe
 from trainer.exits import FAILED, refuse, say
 from trainer.recipe.checks import recipe_problems, world_problems
 from trainer.recipe.config import Recipe
@@ -36,6 +36,7 @@ class Plan:
         default_factory=PlanConfig
     )
     """The cluster, the images and the speeds."""
+    imports: Imports = ()
     settings: Annotated[Recipe, tyro.conf.arg(name="")] = field(default_factory=Recipe)
     """What is learned."""
 

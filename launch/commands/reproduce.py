@@ -15,6 +15,7 @@ from launch.commands import array, status
 from launch.commands.array import Array
 from launch.run_state import UnderWay
 from trainer.commands import parsing
+from trainer.commands.parsing import Imports
 from trainer.commands.report import Report
 from trainer.exits import FAILED, INTERRUPTED, refuse, say
 from trainer.recipe import recipes
@@ -51,6 +52,7 @@ class Reproduce:
     """Runs, with the seeds 0, 1, 2 and so on."""
     cluster: Literal["slurm", "local"] = "slurm"
     """Slurm, or this machine, where the runs follow each other unless --parallel is set."""
+    imports: Imports = ()
     wait: bool = False
     """Wait until all have finished or failed; Ctrl-C leaves them running."""
     quiet: bool = False
@@ -114,7 +116,8 @@ class Reproduce:
     def _array(self, file: Path) -> Array:
         site = ("--data", str(self.data), "--output", str(self.output), "--cluster", self.cluster)
         parallel = ("--parallel", "1") if self.cluster == "local" and "--parallel" not in self.launch else ()
-        words = (str(file), *site, *parallel, *self.launch)
+        code = (word for each in self.imports for word in ("--import", str(each)))
+        words = (str(file), *site, *parallel, *code, *self.launch)
         return parsing.parse(Array, words, "provenet array", array.default(words))
 
     @property

@@ -12,8 +12,8 @@ from launch import enqueue, pinned, run_state, site_file
 from launch.enqueue import Wanted
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
-from trainer import preflight
-from trainer.commands.parsing import named_recipe
+from trainer import imports, preflight
+from trainer.commands.parsing import Imports, named_recipe
 from trainer.exits import note, refuse
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, decode
@@ -46,6 +46,7 @@ class Submit:
     """Where it runs."""
     settings: Annotated[Recipe, tyro.conf.arg(name="")]
     """What is learned."""
+    imports: Imports = ()
     dry_run: bool = False
     """Print the sbatch script, or the local command, and do nothing."""
 
@@ -90,7 +91,7 @@ class Resume:
             gone = "this run's copy of the code is gone, changed, or an older version's"
             return refuse([f"{code}: {gone}; add --new-code to use the code as it is now"])
         wanted = Wanted(
-            recipe=load(str(RunDirectory(self.run_directory).recipe)),
+            recipe=imports.resolved(load(str(RunDirectory(self.run_directory).recipe)), (), self.run_directory),
             site=self.site,
             cluster=self.cluster,
             code=None if self.new_code else code,

@@ -9,6 +9,9 @@ import pytest
 from launch import pinned
 from launch.pinned import PACKAGES
 from tests.commands import HANGS_S
+from trainer import imports
+from trainer.recipe.config import Recipe
+from trainer.rundir import RunDirectory
 
 ROOT = Path(__file__).parents[2]
 
@@ -93,3 +96,23 @@ def test_equal_code_has_one_copy_and_an_edit_another(tmp_path: Path, small: Path
     small.write_text("# edited")
     assert pinned.pin(tmp_path) not in same
     assert (len(same), len(list(tmp_path.glob("code-*.zip")))) == (1, 2)
+
+
+def test_a_job_executes_its_own_copy_of_the_user_s_code_whatever_lies_in_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(imports, "LOADED", {})
+    own, run_folder = tmp_path / "own.py", RunDirectory(tmp_path / "run")
+    own.write_text("print('mine')")
+    recipe = imports.resolved(Recipe(), [own], None)
+    run_folder.make()
+    run_folder.begin(recipe)
+    code = pinned.pin(tmp_path)
+    assert recipe.code
+    for file in (own, imports.copy(recipe.code[0], run_folder.path)):
+        file.write_text("print('theirs')")
+    run_folder.path.chmod(0o777)
+    words = ("train", str(run_folder.recipe), "--data", str(tmp_path / "gone"), "--output", str(run_folder.path))
+    done = run(code, tmp_path, "trainer", *words)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith("mine\ncannot start; nothing was written\n  --data: ")

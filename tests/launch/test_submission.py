@@ -67,9 +67,9 @@ def test_the_folder_is_its_owners_alone_whatever_it_was(tmp_path: Path, mode: in
     [
         (0o700, 0o666, True),  # whom the folder keeps out, no file inside lets in
         (0o755, 0o644, True),
-        (0o755, 0o664, False),
+        (0o755, 0o666, False),
         (0o755, 0o646, False),
-        (0o775, 0o600, False),
+        (0o777, 0o600, False),
         (0o757, 0o600, False),
     ],
 )

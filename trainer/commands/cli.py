@@ -3,6 +3,7 @@
 import inspect
 import sys
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from difflib import get_close_matches
 from errno import EACCES, ENAMETOOLONG
 from importlib import import_module
@@ -98,11 +99,22 @@ def parse(words: Sequence[str], verbs: Mapping[str, Verb] = VERBS, prog: str = "
 
 
 def _run(words: list[str], verbs: Mapping[str, Verb], prog: str) -> int:
-    command = parse(words, verbs, prog)
+    command = _with_code(parse(words, verbs, prog))
     from trainer.terminal import hush
 
     hush(getattr(getattr(command, "site", command), "quiet", False))
     return command.run(from_environment()) if words[0] in _ON_ALL_RANKS else command.run()
+
+
+def _with_code(command: Any) -> Any:
+    """The command once its files of `--import`, or those that its recipe names, are executed, with their hashes."""
+    from trainer import imports
+
+    if not hasattr(command, "imports"):
+        return command
+    recipe, output = getattr(command, "settings", imports.Recipe()), getattr(command, "site", command)
+    recipe = imports.resolved(recipe, command.imports, getattr(output, "output", None))
+    return replace(command, settings=recipe) if hasattr(command, "settings") else command
 
 
 def _typed(words: Sequence[str], verbs: Mapping[str, Verb]) -> tuple[str, Sequence[str]]:

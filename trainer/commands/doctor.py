@@ -10,7 +10,7 @@ from typing import Annotated, Any
 import tyro
 
 from trainer import preflight
-from trainer.commands.parsing import named_recipe
+from trainer.commands.parsing import Imports, named_recipe
 from trainer.cpus import sleep_at_barriers
 from trainer.doctor import bound, machine, versions
 from trainer.doctor.advice import Visit
@@ -58,6 +58,7 @@ class Doctor:
     """Name or path of a recipe."""
     site: tyro.conf.OmitArgPrefixes[DoctorSite]
     """Where the run would be."""
+    imports: Imports = ()
     settings: Annotated[Recipe, tyro.conf.arg(name="")]
     """What would be trained."""
     trial: Annotated[bool, tyro.conf.arg(name="try")] = True

@@ -6,11 +6,12 @@ from typing import Annotated
 
 import tyro
 
+from trainer.commands.parsing import Imports
 from trainer.cpus import sleep_at_barriers
 from trainer.evaluation.request import Request
 from trainer.exits import refuse
 from trainer.recipe.decode import InvalidConfigError
-from trainer.sources import Source, locate
+from trainer.sources import Source, locate, with_code
 from trainer.terminal import narrate
 from trainer.world import World
 
@@ -36,6 +37,7 @@ class Evaluate(Request):
     local-dir:FOLDER."""
     compare: Annotated[tuple[str, ...], tyro.conf.arg(metavar="A B")] = ()
     """Two WEIGHTS, or predictions.npz of earlier evaluations, to compare image by image with McNemar's test."""
+    imports: Imports = ()
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
@@ -78,4 +80,4 @@ class Evaluate(Request):
         words = self.compare or ((self.weights,) if self.weights else ())
         if not words:
             raise InvalidConfigError(["WEIGHTS: missing; name what to evaluate, or --compare two"])
-        return [locate(word, self.recipe, self.entry) for word in words]
+        return [with_code(locate(word, self.recipe, self.entry)) for word in words]

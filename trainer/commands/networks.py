@@ -11,9 +11,10 @@ import tyro
 from models import registry
 from models.config import ModelConfig
 from models.table import TABLE
+from trainer.commands.parsing import Imports
 from trainer.exits import refuse, say
 from trainer.recipe.decode import range_problems
-from trainer.sources import PACKAGES, locate
+from trainer.sources import PACKAGES, locate, with_code
 from trainer.terminal import busy, narrate, progress, show, write
 
 if TYPE_CHECKING:
@@ -38,11 +39,7 @@ class _Verb(ABC):
 
     @abstractmethod
     def _run(self) -> int:
-        """Run it.
-
-        Raises:
-            ValueError: Names or values cannot be used; nothing was done.
-        """
+        """Run it; a ValueError says which names or values cannot be used, where nothing was done."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -51,7 +48,6 @@ class Model(ModelConfig):
 
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME")] = tyro.MISSING
     """A name of `provenet models list`, or timm/<name> or torchvision/<name>."""
-
     num_classes: int = 0
     """Classes; 0: as many as the paper's data set has."""
 
@@ -65,6 +61,7 @@ class List(_Verb):
 
     pattern: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="PATTERN")] = "*"
     """Part of a name, or a pattern with * and ?."""
+    imports: Imports = ()
     quiet: bool = False
     """Show no progress: only results, warnings and errors."""
 
@@ -91,6 +88,7 @@ class Summary(_Verb):
     """
 
     model: Annotated[Model, tyro.conf.arg(name="")]
+    imports: Imports = ()
     batch: int = field(default=64, metadata={"min": 1, "max": 65_536})
     """Images; they scale the memory."""
     image_size: int | None = field(default=None, metadata=_SIDE)
@@ -107,9 +105,9 @@ class Summary(_Verb):
         network = skeleton(config)
         try:
             result = summary.summarise(network, (self.batch, config.in_channels, size, size))
-        except (RuntimeError, AssertionError) as error:  # a package's network, whose least size we do not know
+        except Exception as error:  # of any kind, of a user's network or a package's, whose least size we do not know
             images = f"{self.batch} images of {size} px (--batch, --image-size)"
-            raise ValueError(f"{config.name} does not take {images}: {str(error).splitlines()[0]}") from error
+            raise ValueError(f"{config.name} does not take {images}: {str(error).partition(chr(10))[0]}") from error
         pages = {"table": summary.as_table, "csv": summary.as_csv, "keras": keras.as_keras}
         write(pages[self.format](result))
         return 0
@@ -174,6 +172,7 @@ class Export(_Verb):
     that fit the network best; of a file with both, the moving average."""
     to: Literal["onnx", "pt2", "safetensors", "hub"]
     """onnx: ONNX program. pt2: torch.export. safetensors: weights alone. hub: a folder that timm loads, with a page."""
+    imports: Imports = ()
     output: Path | None = None
     """The file to write, or for hub the new folder. None: NAME with the format as suffix, in the current folder."""
     image_size: int | None = field(default=None, metadata=_SIDE)
@@ -182,6 +181,8 @@ class Export(_Verb):
     """Show no progress: only results, warnings and errors."""
 
     def _run(self) -> int:
+        if Path(self.weights).exists():  # a run's, whose network may be its own
+            with_code(locate(self.weights, None, self.entry))
         config, size = _resolved(self.model, self.image_size)
         _refuse_any(range_problems(self, flags=True))
         path, hub = self.output or Path(f"{config.name.replace('/', '_')}.{self.to}"), self.to == "hub"
@@ -198,8 +199,8 @@ class Export(_Verb):
         from trainer import initial
         from trainer.evidence import card
 
-        package = self.weights if self.weights in PACKAGES else ""
-        source = locate(f"{package}/{config.name.rpartition('/')[2]}" if package else self.weights, None, self.entry)
+        named = f"{self.weights}/{config.name.rpartition('/')[2]}" if self.weights in PACKAGES else self.weights
+        source = locate(named, None, self.entry)
         stored, known = initial.read(source)
         origin = replace(stored[1], input={**stored[1].input, **known}) if hub else stored[1]
         page = card.text(config.name, source.run, source.file) if hub else None
@@ -231,9 +232,8 @@ def _resolved(model: Model, image_size: int | None) -> tuple[ModelConfig, int]:
         ValueError: Something is wrong with either.
     """
     row = TABLE.get(model.name)
-    values = {own.name: getattr(model, own.name) for own in fields(ModelConfig)}
-    values["num_classes"] = model.num_classes or (row.num_classes if row else 1000)
-    config = ModelConfig(**values)
+    config = ModelConfig(**{own.name: getattr(model, own.name) for own in fields(ModelConfig)})
+    config = replace(config, num_classes=model.num_classes or (row.num_classes if row else 1000))
     size = row.image_size if row and image_size is None else image_size
     _refuse_any(range_problems(config, flags=True))
     # nothing is known of the sizes that a package's network takes, so that None is not looked at

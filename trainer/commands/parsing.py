@@ -9,7 +9,8 @@ from contextlib import contextmanager, redirect_stderr
 from dataclasses import replace
 from difflib import get_close_matches
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from typing import Annotated, Any
 
 import tyro
 
@@ -20,6 +21,13 @@ from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError
 from trainer.world import speaks
 
+_IMPORT = (
+    "Your own Python file with networks, policies, losses or optimizers, executed first; may be given several times: "
+    "trainer/EXTENDING.md."
+)
+Imports = Annotated[
+    tuple[Path, ...], tyro.conf.UseAppendAction, tyro.conf.arg(name="import", metavar="FILE", help=_IMPORT)
+]
 _HELP = ("-h", "--help")
 _MOST_LINES = 12
 _COLOURS = re.compile(r"\x1b\[[0-9;]*m")

@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 
 from trainer import preflight
-from trainer.commands.parsing import named_recipe
+from trainer.commands.parsing import Imports, named_recipe
 from trainer.cpus import sleep_at_barriers
 from trainer.exits import begun, note, refuse
 from trainer.recipe.config import Recipe, SiteConfig
@@ -36,6 +36,7 @@ class Train:
     """Name or path of a recipe."""
     site: tyro.conf.OmitArgPrefixes[SiteConfig]
     """Where it runs."""
+    imports: Imports = ()
     settings: Annotated[Recipe, tyro.conf.arg(name="")]
     """What is learned."""
 

@@ -1,7 +1,13 @@
 """What a recipe can set of its optimizer, schedule, loss, mixed images and averaged weights. Standard library only."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
+
+LOSSES: dict[str, Callable[[Any, Any], Any]] = {}
+"""A user's losses by name: from logits (N, C) and shares of the classes (N, C), both float32, to losses (N,)."""
+OPTIMIZERS: dict[str, Callable[..., Any]] = {}
+"""A user's subclasses of torch.optim.Optimizer by name."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -107,13 +113,13 @@ RESUMES = ("adan", "adopt", "lion", "muon", "nadamw")  # of timm's, those with w
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class TimmConfig(OptimizerConfig):
-    """Any optimizer of timm. Exact resume is tested of adan, adopt, lion, muon and nadamw."""
+    """Any optimizer of timm, or of your own. Exact resume is tested of adan, adopt, lion, muon and nadamw."""
 
     name: Literal["timm"] = "timm"
     method: str = "nadamw"
-    """Its name there, as of timm's --opt."""
+    """Its name there, as of timm's --opt; or that of one of your own (--import)."""
     options: tuple[str, ...] | None = None
-    """Arguments of its class as NAME=VALUE, such as "betas=(0.9, 0.98)". None: timm's defaults."""
+    """Arguments of its class as NAME=VALUE, such as "betas=(0.9, 0.98)". None: its defaults."""
 
 
 AnyOptimizer = SgdConfig | AdamWConfig | LarsConfig | LambConfig | RmspropTfConfig | TimmConfig
@@ -208,8 +214,9 @@ AnySchedule = (
 class LossConfig:
     """The training loss; an auxiliary head's loss is added with a weight of 0.4 (1512.00567)."""
 
-    name: Literal["cross_entropy", "bce"] = "cross_entropy"
-    """Cross-entropy, or the mean of the classes' binary cross-entropies (2110.00476, section 2)."""
+    name: str = "cross_entropy"
+    """cross_entropy; bce, the mean of the classes' binary cross-entropies (2110.00476, section 2); or one of your own
+    (--import)."""
     label_smoothing: float = field(default=0.0, metadata={"min": 0, "below": 1})
     """Share of the target spread evenly over all classes (1512.00567, section 7)."""
     bce_threshold: float | None = field(default=None, metadata={"min": 0, "below": 1})

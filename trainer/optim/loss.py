@@ -4,7 +4,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from models.inception import AUX_LOSS_WEIGHT
-from trainer.optim.config import LossConfig
+from trainer.optim.config import LOSSES, LossConfig
 
 Outputs = Tensor | tuple[Tensor, ...]
 
@@ -27,7 +27,10 @@ def losses(outputs: Outputs, targets: Tensor, config: LossConfig) -> Tensor:
     """
     if isinstance(outputs, Tensor):
         # float32: 8 or 11 bits are enough for a logit, but not for a sum over classes
-        return (_binary if config.name == "bce" else _cross_entropy)(outputs.float(), targets, config)
+        logits = outputs.float()
+        if users := LOSSES.get(config.name):
+            return users(logits, _shares(logits, targets, config))
+        return (_binary if config.name == "bce" else _cross_entropy)(logits, targets, config)
     main, auxiliary = outputs
     return losses(main, targets, config) + AUX_LOSS_WEIGHT * losses(auxiliary, targets, config)
 
@@ -38,9 +41,14 @@ def _cross_entropy(logits: Tensor, targets: Tensor, config: LossConfig) -> Tenso
 
 def _binary(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
     """Mean over the classes; smoothing comes before the threshold, as in timm (2110.00476, section 2)."""
-    classes = logits.shape[1]
-    shares = F.one_hot(targets, classes).float() if targets.ndim == 1 else targets
-    shares = shares * (1 - config.label_smoothing) + config.label_smoothing / classes
+    shares = _shares(logits, targets, config)
     if config.bce_threshold is not None:
         shares = (shares > config.bce_threshold).float()
     return F.binary_cross_entropy_with_logits(logits, shares, reduction="none").mean(1)
+
+
+def _shares(logits: Tensor, targets: Tensor, config: LossConfig) -> Tensor:
+    """(N, C) float32 shares of the classes, smoothed."""
+    classes = logits.shape[1]
+    shares = F.one_hot(targets, classes).float() if targets.ndim == 1 else targets
+    return shares * (1 - config.label_smoothing) + config.label_smoothing / classes

@@ -9,7 +9,9 @@ from torch import nn
 from torch.optim import SGD, AdamW, Optimizer
 
 from models.config import arguments, check_arguments
+from models.user_code import MODULE, located
 from trainer.optim.config import (
+    OPTIMIZERS,
     AdamWConfig,
     AnyOptimizer,
     LambConfig,
@@ -54,28 +56,45 @@ def _eager(kind: type[_Kind]) -> type[_Kind]:
 
 
 def problems(model: nn.Module, config: AnyOptimizer) -> list[str]:
-    """Why timm's optimizer of some name cannot be built, or fails at a step; `model` may be on the meta device."""
+    """Why an optimizer of some name cannot be built, or fails at a step; `model` may be on the meta device."""
     if not isinstance(config, TimmConfig):
         return []
     try:
-        if type(build_optimizer(model, config)).__module__.startswith(("timm.", "torch.")):  # others need a GPU
+        if type(build_optimizer(model, config)).__module__.startswith(
+            ("timm.", "torch.", MODULE)
+        ):  # not what needs a GPU
             _try_steps(config)
     except Exception as error:  # of any kind, as the value of an option may be anything
+        if config.method in OPTIMIZERS:
+            return [f"optimizer.method: {config.method} fails: {located(error)}"]
         reason = str(error).partition("\n")[0] or type(error).__name__
         return [f"optimizer.method: timm cannot build {config.method} so: {reason}"]
     return []
 
 
 def _try_steps(config: TimmConfig) -> None:
-    """Two, as ADOPT's first only begins; on the CPU, for which `capturable` is not made; 8 x 8 is enough for Muon."""
+    """Two, on the CPU, for which `capturable` is not made; those of a user's also as by a run that was resumed."""
+    config = replace(config, options=tuple(one for one in config.options or () if "capturable" not in one))
+    straight = _stepped(config, resumes=False)
+    if config.method in OPTIMIZERS and not all(map(torch.equal, straight, _stepped(config, resumes=True))):
+        raise ValueError("what it knows of earlier steps is not in its state_dict()")
+
+
+def _stepped(config: TimmConfig, *, resumes: bool) -> list[nn.Parameter]:
+    """Weights after two steps, as ADOPT's first only begins; 8 x 8 is enough for Muon."""
     weights = [nn.Parameter(torch.ones(8, 8)), nn.Parameter(torch.ones(8))]
-    options = tuple(one for one in config.options or () if "capturable" not in one)
-    optimizer = _named([{"params": weights}], replace(config, options=options))
-    for weight in weights:
-        weight.grad = torch.ones_like(weight)
-    with torch.compiler.set_stance("force_eager"):
-        optimizer.step()
-        optimizer.step()
+    optimizer = _named([{"params": weights}], config)
+    for step in range(2):
+        if resumes:
+            state = optimizer.state_dict()
+            optimizer = _named([{"params": weights}], config)
+            optimizer.load_state_dict(state)
+        for weight in weights:
+            weight.grad = torch.full_like(weight, 1.0 - 3 * step)
+        with torch.compiler.set_stance("force_eager"), torch.random.fork_rng(devices=[]):
+            torch.manual_seed(step)
+            optimizer.step()
+    return weights
 
 
 def parameter_groups(model: nn.Module, config: OptimizerConfig) -> list[dict[str, Any]]:
@@ -140,10 +159,16 @@ def _from_timm(groups: list[dict[str, Any]], config: LarsConfig | LambConfig | R
 
 
 def _named(groups: list[dict[str, Any]], config: TimmConfig) -> Optimizer:
+    options = arguments(config.options or ())
+    if users := OPTIMIZERS.get(config.method):
+        check_arguments(options, users, ("params", "lr", "weight_decay"))
+        if config.weight_decay and "weight_decay" not in inspect.signature(users).parameters:
+            raise TypeError("takes no weight_decay, and the recipe's is not 0")
+        return users(groups, lr=config.lr, **options)
     from timm.optim._optim_factory import create_optimizer_v2, get_optimizer_class, get_optimizer_info
 
     if get_optimizer_info(config.method).second_order:
         raise ValueError("needs second derivatives, which are not computed here")
-    options, kind = arguments(config.options or ()), get_optimizer_class(config.method, bind_defaults=False)
+    kind = get_optimizer_class(config.method, bind_defaults=False)
     check_arguments(options, kind, ("params", "lr", "weight_decay"))
     return create_optimizer_v2(groups, config.method, lr=config.lr, **options)

@@ -4,10 +4,14 @@ import difflib
 import importlib.util
 import re
 from pathlib import Path
+from typing import get_args
 
-from data.plan.config import TIMM_HIGHEST, InputConfig
+from data.plan.config import TIMM_HIGHEST, InputConfig, Policy
+from data.plan.operations import POLICIES
 from models.config import arguments
 from trainer.optim.config import (
+    LOSSES,
+    OPTIMIZERS,
     AnySchedule,
     ConstantScheduleConfig,
     EmaConfig,
@@ -18,12 +22,14 @@ from trainer.optim.config import (
     TimmConfig,
 )
 from trainer.recipe.config import Recipe
+from trainer.recipe.decode import suggest
 from trainer.recipe.schedule import peak
 
 
 def recipe_problems(recipe: Recipe) -> list[str]:
     """The recipe's own contradictions, one line each, for the user."""
     problems = [
+        *_name_problems(recipe),
         *_warmup_problems(recipe.schedule, recipe.epochs),
         *_warmup_lr_problems(recipe),
         *_schedule_problems(recipe),
@@ -106,11 +112,27 @@ def _unused_problems(recipe: Recipe) -> list[str]:
     return problems
 
 
-def _timm_problems(optimizer: TimmConfig) -> list[str]:
-    """A name that timm does not know, read from its source, as an import would load torch; malformed options."""
-    spec, problems = importlib.util.find_spec("timm"), list[str]()
+def _name_problems(recipe: Recipe) -> list[str]:
+    """Names that neither we nor the user's files know."""
+    losses, policies = ("cross_entropy", "bce", *LOSSES), (*get_args(Policy), *POLICIES)
+    named = (("loss.name", recipe.loss.name, losses), ("input.augment.policy", recipe.input.augment.policy, policies))
+    return [
+        f"{path}: {name!r} is unknown{suggest(name, known)}; known: {', '.join(known)}; --import FILE brings your own"
+        for path, name, known in named
+        if name not in known
+    ]
+
+
+def timm_methods() -> list[str]:
+    """Names of timm's optimizers, read from its source, as an import would load torch."""
+    spec = importlib.util.find_spec("timm")
     source = Path(spec.origin).parent / "optim" / "_optim_factory.py" if spec and spec.origin else None
-    known = re.findall(r"name='(\w+)'", source.read_text()) if source and source.is_file() else [optimizer.method]
+    return re.findall(r"name='(\w+)'", source.read_text()) if source and source.is_file() else []
+
+
+def _timm_problems(optimizer: TimmConfig) -> list[str]:
+    """A name that is unknown; malformed options."""
+    known, problems = [*timm_methods(), *OPTIMIZERS], list[str]()
     if optimizer.method not in known:
         near = difflib.get_close_matches(optimizer.method, known, cutoff=0.5)
         hint = f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(sorted(known))}"

@@ -56,6 +56,8 @@ class Recipe:
     """The network."""
     init: InitConfig = field(default_factory=InitConfig)
     """Trained weights to begin from."""
+    code: tuple[str, ...] | None = None
+    """SHA-256 of your own files of code, in the order of --import, which fills it in; given, the files must have it."""
     input: InputConfig = field(default_factory=InputConfig)
     """Sizes, crops, augmentation and normalisation of the images."""
     optimizer: AnyOptimizer = field(default_factory=SgdConfig)
