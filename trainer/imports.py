@@ -15,8 +15,11 @@ from types import ModuleType
 
 from data import durable
 from data.output_folder import ForeignError, read_own
+from data.plan.operations import POLICIES
+from models.table import TABLE
 from models.user_code import MODULE, located
 from trainer.cpus import sleep_at_barriers
+from trainer.optim.config import LOSSES, OPTIMIZERS
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError
 
@@ -43,6 +46,23 @@ def resolved(recipe: Recipe, paths: Sequence[Path], run: Path | None) -> Recipe:
         if sha256 not in LOADED:
             _execute(sha256, str(path), content)
     return replace(recipe, code=tuple(contents) or None)
+
+
+def unnamed(recipe: Recipe) -> list[str]:
+    """What the recipe uses of files that this process has executed and its hash does not hold, for the user."""
+    row, files = TABLE.get(recipe.model.name), [f"{MODULE}{sha256[:16]}" for sha256 in recipe.code or ()]
+    own = {
+        "model.name": row and row.build,
+        "loss.name": LOSSES.get(recipe.loss.name),
+        "input.augment.policy": POLICIES.get(recipe.input.augment.policy),
+        "optimizer.method": OPTIMIZERS.get(getattr(recipe.optimizer, "method", "")),
+    }
+    modules = {path: getattr(made_by, "__module__", "") or "" for path, made_by in own.items() if made_by}
+    return [
+        f"{path}: is of your own code, which is no part of this recipe; give its file: --import, or imports=[...]"
+        for path, module in modules.items()
+        if not files or (module.startswith(MODULE) and module not in files)
+    ]
 
 
 def copy(sha256: str, folder: Path) -> Path:

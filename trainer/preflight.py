@@ -18,7 +18,7 @@ from data.types import has_dali
 from models import registry
 from models.config import ModelConfig
 from models.user_code import located
-from trainer import devices, rendezvous, sources, variables
+from trainer import devices, imports, rendezvous, sources, variables
 from trainer.recipe import smoke
 from trainer.recipe.checks import batch_warnings, compile_problems, recipe_problems, world_problems
 from trainer.recipe.config import Precision, Recipe, SiteConfig, flags
@@ -116,12 +116,12 @@ def size_problems(recipe: Recipe) -> list[str]:
 
 
 def network_problems(recipe: Recipe) -> list[str]:
-    """Why there is no such network, or none for images of these sizes."""
+    """Why there is no such network, or none for images of these sizes, or whose code the recipe lacks."""
     model, sizes = recipe.model, recipe.input
     trained = registry.problems(model, sizes.train_size, "input.train_size")
     growing = registry.problems(model, sizes.start_size or sizes.train_size, "input.start_size")
     evaluated = registry.problems(model, sizes.eval_crop, "input.eval_crop", training=False)
-    return list(dict.fromkeys([*trained, *(growing if sizes.start_size else []), *evaluated]))
+    return list(dict.fromkeys([*imports.unnamed(recipe), *trained, *(growing if sizes.start_size else []), *evaluated]))
 
 
 def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:

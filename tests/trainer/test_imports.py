@@ -196,3 +196,15 @@ def test_models_shows_what_a_file_brings(tmp_path: Path) -> None:
     assert '1,Conv2d,"[64, 4, 30, 30]",112' in shown.stdout
     wrong = call(cli.main, "models", "summary", "tiny", "--import", file, "--options", "wide=4")
     assert "model.name: tiny cannot be built: ValueError: no argument wide; did you mean width?" in wrong.stderr
+
+
+def test_what_another_recipe_s_file_registered_is_refused_without_that_file(tmp_path: Path) -> None:
+    """In one process of several recipes, such as a notebook, a recipe's hash would not say what it trains."""
+    plain = Recipe(model=ModelConfig(name="tiny", num_classes=4))
+    assert imports.unnamed(plain) == []  # unknown, as others say
+    own = imports.resolved(plain, [written(tmp_path)], None)
+    other = imports.resolved(plain, [written(tmp_path, "ANSWER = 42", "other.py")], None)
+    assert imports.unnamed(own) == []
+    for recipe in (plain, other):
+        (problem,) = imports.unnamed(recipe)
+        assert problem.startswith("model.name: is of your own code")
