@@ -228,9 +228,11 @@ def save_state(run: Name, step: int, state: Mapping[str, Any], *, keep: int = 3)
 @raising()
 def load_state(run: Name) -> tuple[int, dict[str, Any]]:
     """The step and the state of the newest whole checkpoint, on the CPU; 0 and {} where there is none."""
-    from trainer.checkpoint import store
+    from trainer.checkpoint import files, store
 
-    state = store.load_newest(RunDirectory(Path(run)).checkpoints) or {"step": 0}
+    folder = RunDirectory(Path(run)).checkpoints
+    _refuse([newer] if (newer := files.newer(folder)) else [])
+    state = store.load_newest(folder) or {"step": 0}
     return state["step"], {name: part for name, part in state.items() if name not in ("step", "about")}
 
 

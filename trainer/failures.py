@@ -21,8 +21,8 @@ class ProvenetError(Exception):
     code: int
     """The command's exit code: 2 nothing was begun, 1 a person must act first, 70 and 75 the same call goes on."""
 
-    def __init__(self, text: str, code: int, said_by: Literal["each", "main", "none"] = "each") -> None:
-        """`said_by`: as of `RunEndedError`."""
+    def __init__(self, text: str, code: int = FAILED, said_by: Literal["each", "main", "none"] = "each") -> None:
+        """`said_by`: as of `RunEndedError`. Only the text is needed where another process unpickles it."""
         super().__init__(text)
         self.code, self.said_by = code, said_by
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from trainer import api
 
-EPOCHS, SAVE_STEPS = 3, 5
+EPOCHS, SAVE_STEPS = 2, 4
 
 
 def main(data: str, run: str) -> None:

@@ -43,16 +43,16 @@ def test_killed_in_the_middle_it_ends_with_the_same_weights_to_the_last_bit(imag
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     reference, process = start(images, whole), start(images, killed)
     assert process.stdout
-    next(line for line in process.stdout if line.startswith("saved step 5:"))
+    next(line for line in process.stdout if line.startswith("saved step 4:"))
     process.send_signal(signal.SIGKILL)
     process.communicate()
     assert process.returncode == -signal.SIGKILL
-    assert 5 <= api.load_state(killed)[0] < 18
+    assert 4 <= api.load_state(killed)[0] < 12
 
     output = finish(start(images, killed))
     assert "going on after step 0" not in output
     assert output.splitlines()[-1] == finish(reference).splitlines()[-1]
     assert output.splitlines()[-1].startswith("top-1 ")
     (step, state), (last, other) = api.load_state(whole), api.load_state(killed)
-    assert step == last == 18
+    assert step == last == 12
     assert same(state, other)

@@ -3,6 +3,7 @@
 import dataclasses
 import inspect
 import json
+import pickle
 import re
 import subprocess
 import sys
@@ -14,7 +15,9 @@ import torch
 
 from data.load.backends import UnusableBackendError
 from tests.commands import HANGS_S
+from tests.limits import full_disk
 from trainer import api
+from trainer.checkpoint import files
 from trainer.checkpoint.holder import Hold
 from trainer.engine.build import train_state
 from trainer.exits import BAD_INPUT, FAILED
@@ -74,24 +77,19 @@ def test_the_page_names_every_field_and_method_of_a_type(name: str) -> None:
     assert {one for one in public if not re.search(rf"`{one}\b", rows("| type | has |")[name])} == set()
 
 
-def test_a_type_checker_sees_the_types_from_outside(tmp_path: Path) -> None:
+def test_a_type_checker_sees_the_types_from_outside_and_takes_the_page_s_code(tmp_path: Path) -> None:
     for room in ("launch", "trainer", "models", "data"):
         assert (ROOT / room / "py.typed").is_file()
-    code = tmp_path / "user.py"
-    code.write_text(
-        "from trainer import api\n"
-        'result = api.train(api.recipe("demo", {"epochs": 2}), "data", "run", threads=2)\n'
-        "top1: float = result.top1\n"
-        'with api.loader(api.recipe("demo"), "data", split="val") as loader:\n'
-        "    sums = [loader.inputs(batch)[0].sum() + batch.images.sum() for batch in loader.epoch(0)]\n"
-        'names = [answer.name for _, classes in api.predict("run", ["a.jpg"]) for answer in classes]\n'
-        'wrong: int = api.load_state("run")\n'
-    )
+    blocks = re.findall(r"^```python\n(.*?)^```", PAGE, re.MULTILINE | re.DOTALL)
+    names = 'import sys\nimport torch\nfrom trainer import api\nrun, data, recipe = "run", "data", api.recipe("demo")\n'
+    names += "network = api.network(recipe)\noptimizer = torch.optim.SGD(network.parameters())\n"
+    (tmp_path / "page.py").write_text(names + "".join(blocks))
+    (tmp_path / "wrong.py").write_text('from trainer import api\nstep: str = api.load_state("run")[0]\n')
     (tmp_path / "pyrightconfig.json").write_text(json.dumps({"typeCheckingMode": "strict", "extraPaths": [str(ROOT)]}))
     command = [sys.executable, "-m", "pyright", "--outputjson", "--pythonpath", sys.executable, "--project", tmp_path]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=HANGS_S, cwd=tmp_path)
     problems = json.loads(done.stdout)["generalDiagnostics"]
-    assert [(one["range"]["start"]["line"], one["rule"]) for one in problems] == [(6, "reportAssignmentType")]
+    assert [(Path(one["file"]).name, one["rule"]) for one in problems] == [("wrong.py", "reportAssignmentType")]
 
 
 REFUSED: dict[str, tuple[dict[str, Any], str]] = {
@@ -208,6 +206,26 @@ def test_a_state_comes_back_as_it_was(own: Path, recipe: Recipe) -> None:
     assert api.load_state(own / "nowhere") == (0, {})
 
 
+def test_a_full_disk_leaves_the_older_state(tmp_path: Path) -> None:
+    api.save_state(tmp_path, 1, {"model": {"weight": torch.ones(1)}})
+    with (
+        full_disk(20_000),
+        pytest.raises(api.ProvenetError, match="the checkpoint of step 2 was not written: ") as error,
+    ):
+        api.save_state(tmp_path, 2, {"model": {"weight": torch.ones(100_000)}})
+    assert error.value.code == FAILED
+    assert api.load_state(tmp_path)[0] == 1
+
+
+def test_a_newer_version_s_state_is_not_passed_over(tmp_path: Path) -> None:
+    for step in (1, 2):
+        api.save_state(tmp_path, step, {"model": {"weight": torch.ones(1)}})
+    manifest = files.place(tmp_path / "checkpoints", 2) / files.MANIFEST
+    manifest.write_text(manifest.read_text().replace(f'"schema": {files.SCHEMA}', f'"schema": {files.SCHEMA + 1}'))
+    with pytest.raises(api.ProvenetError, match=r"schema \d+, this version reads up to"):
+        api.load_state(tmp_path)
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [
@@ -291,3 +309,5 @@ def test_an_expected_error_becomes_one_type_and_others_pass() -> None:
     assert error.value.code == FAILED
     with pytest.raises(KeyError), raising():
         raise KeyError("a bug")
+    other = pickle.loads(pickle.dumps(api.ProvenetError("stopped", 75)))
+    assert (str(other), other.code) == ("stopped", 75)

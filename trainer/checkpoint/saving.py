@@ -210,7 +210,9 @@ def write_now(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> N
     except (TypeError, AttributeError, LookupError) as error:
         raise InvalidConfigError([f"state: {error}; expected tensors by name as model, and plain values"]) from None
     if saver.failure:
-        raise RunEndedError(saver.failure)
+        failed = RunEndedError(saver.failure)
+        failed.code = saver.failure_code
+        raise failed
 
 
 class _GuardError(Exception):
