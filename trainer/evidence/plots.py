@@ -54,11 +54,12 @@ def draw(past: History) -> Figure:
                 if records := past.of_kind(kind):
                     steps, values = ([record[key] for record in records] for key in ("step", name))
                     _line(axes, steps, values, label, color, marker=marker)
-            axes.legend(loc="upper right" if name == "loss" else "lower right")  # the best place takes long to find
         _dress(axes, "optimizer step", _LABELS[name])
         for step in restarts:
             axes.axvline(step, color="0.4", linestyle=":", linewidth=1, zorder=0)
-    if not past.records:
+    if past.records:
+        figure.legend(*panels["top1"].get_legend_handles_labels(), loc="outside upper center", ncols=3)
+    else:
         figure.suptitle("Nothing has been logged yet")
     panels["data_wait"].set_ylim(0, 100)
     for name in ("images_per_s", "memory_gb"):
