@@ -59,7 +59,8 @@ class Report:
             write(f"{groups[0].verdict}\n{accounts[0].run.guide(f'{accounts[0].stage}, not finished')}")
         else:
             show(runs_table.HEAD, runs_table.rows(groups))
-            write("\n" + "".join(f"{line}\n" for line in runs_table.notes(groups)))
+            written = [f"compared in {self.output} and .html"] if self.output else []
+            write("\n" + "".join(f"{line}\n" for line in (*runs_table.notes(groups), *written)))
         return 0
 
     def _problems(self) -> list[str]:

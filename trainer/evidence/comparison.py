@@ -24,16 +24,8 @@ FEWEST, MOST = 2, 20  # runs
 
 _TITLE = "Comparison of"
 _HEAD = (
-    "run",
-    "recipe",
-    "state",
-    "top-1, %",
-    "best top-1, %",
-    "protocol",
-    "images seen",
-    "images/s",
-    "devices",
-    "hours",
+    *("run", "recipe", "state", "top-1, %", "best top-1, %", "protocol"),
+    *("images seen", "images/s", "devices", "hours", "published figure"),
 )
 _CURVES = "top-1, loss and training loss by images seen of {} runs: a line for each, a colour for each recipe"
 _WORDS = "Comparable", "Comparable as far as is known", "Not comparable"
@@ -70,11 +62,9 @@ def write(accounts: Sequence[Account], output: Path, targets: Mapping[str, tuple
     rows = [(name, letter, *_row(one), judge([one], targets).word) for letter, name, one in runs]
     blocks = (
         *(f"# {title}", f"{strong(f'{_WORDS[rank]}.')} {plain(why)}"),
-        section("Runs", table((*_HEAD, "published figure"), rows)),
+        section("Runs", table(_HEAD, rows)),
         section("Curves", f"![{_CURVES.format(len(runs))}]({quote(picture.name)})"),
-        section(
-            "Differences between the recipes", _settings({letter: group.accounts[0].recipe for letter, group in found})
-        ),
+        section("Differences between the recipes", _settings({letter: one.recipe for letter, _, one in runs})),
         section("Means over seeds, and published figures", runs_table.as_markdown(groups, targets)),
     )
     text = "\n\n".join(blocks)

@@ -99,6 +99,8 @@ def test_a_run_that_diverged_does_not_hide_the_others(four: list[Account], tmp_p
     other = run(tmp_path / "e", recipe(), exploded, DIVERGED)
     figure = plots.compared([("A", "a", four[0].history), ("B", "e", other.history)])
     assert figure.axes[2].get_ylim()[1] <= 20
+    worst = run(tmp_path / "f", recipe(), *[{**exploded, "step": step, "loss": 10.0**step} for step in range(7, 30)])
+    assert plots.png(plots.compared([("A", "e", worst.history), ("B", "f", worst.history)]))
     (alone, *_) = plots.draw(other.history).axes
     assert alone.get_yscale() == "log"
 
