@@ -178,7 +178,7 @@ def _images(account: Account) -> str:
             continue
         rows.append((_SPLITS[split], f"{count:,}{_left_out(broken)}"))
     replaced = stored["train_replaced"] if stored else account.history.replaced
-    rows.append(("images replaced in training", f"{replaced:,}, which could not be read or decoded"))
+    rows.append(("images replaced in training, as they could not be read", f"{replaced:,}"))
     return section("Images", facts("images", rows), *_quarantined(account))
 
 
