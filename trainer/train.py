@@ -1,8 +1,8 @@
 """One process of a run, from its start to its report."""
 
 import json
-from collections.abc import Callable
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from typing import Any
 
 import torch
@@ -20,6 +20,7 @@ from trainer.console import Console
 from trainer.context import RunContext
 from trainer.engine import build
 from trainer.engine.build import Data
+from trainer.engine.divergence import DivergedError
 from trainer.engine.loop import fit
 from trainer.engine.memory import advising, fitted
 from trainer.engine.run_images import hashed, hashing_behind, list_images
@@ -100,7 +101,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
             _say_what_was(context)
-        with ExitStack() as stack, advising(recipe), hashing_behind(context, images):
+        with _reporting(context, hold), ExitStack() as stack, advising(recipe), hashing_behind(context, images):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
             on_main(runtime, lambda: training.telemetry and training.telemetry.journal.settle(), OSError)
@@ -111,6 +112,18 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
             _conclude(context, images, training.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
+
+
+@contextmanager
+def _reporting(context: RunContext, hold: Hold | None) -> Iterator[None]:
+    """Write the report of a run that diverges, too."""
+    try:
+        yield
+    except DivergedError:
+        with suppress(OSError, RunEndedError):  # the reason to be told is this one
+            if hold:
+                _report(context.run, None, context.console.say)
+        raise
 
 
 def _say_what_was(context: RunContext) -> None:

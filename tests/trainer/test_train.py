@@ -57,7 +57,7 @@ def test_a_finished_run_leaves_its_result_and_the_weights_that_it_is_of(
     assert output.endswith(run.guide())
     assert run.report.exists()
     assert not run.holder.exists()
-    assert any(b"report/text_summary" in events.read_bytes() for events in run.path.glob("events.*"))
+    assert any(b"Report/text_summary" in events.read_bytes() for events in run.path.glob("events.*"))
     before = run.weights.read_bytes()
     for lost, restored in (((), True), (tuple(run.checkpoints.iterdir()), False)):
         run.weights.unlink()
