@@ -1,13 +1,14 @@
 """How far the GIL lets plain threads scale, and what they cost a thread that launches kernels.
 
-Reading, the plan and all Python code are the loader's own. Decoding and resizing are replaced by waits without the GIL,
-so that a machine with few cores shows many threads.
+Plan and Python code are the loader's own. Reading, decoding and resizing are replaced by waits without the GIL, and
+images are small, so that copies take no time: a machine with few cores shows many threads.
 """
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, replace
+from itertools import islice
 from threading import Event, Thread
 from typing import Any
 from unittest.mock import patch
@@ -17,11 +18,15 @@ import torch
 from torch import Tensor
 
 from data.load import image_file
+from data.load.image_file import Images
+from data.load.rendering import Resized, render
 from tests.benchmarks import our_loaders
 from tests.benchmarks.loaders_config import BenchTask
 
 THREADS = (1, 2, 4, 8, 16)
 WAIT_S = 2.5e-4  # of each kernel: less than a real one, so that 16 threads reach the limit
+SMALL = 8  # pixels
+BATCHES = 20
 LARGEST = 1 << 14  # pixels a side of an image
 
 
@@ -32,7 +37,7 @@ class Row:
     threads: int
     images_per_s: float
     cpu_ms: float
-    """CPU time an image of the whole process, ms: the Python code, reading, and the copy into the batch."""
+    """CPU time an image of the whole process, ms: Python code, waits, and handing the GIL over."""
     alone_us: float
     """A launch, which here is an addition of eight numbers, in a thread that does nothing else, microseconds."""
     beside_us: float
@@ -43,11 +48,25 @@ def measure(task: BenchTask, seconds: float, progress: Callable[[int, int], obje
     """A row for each number of threads."""
     torch.set_num_threads(1)
     rows = list[Row]()
-    with _waiting(task.size):
+    with _waiting(WAIT_S):
         for threads in THREADS:
-            rows.append(_row(replace(task, contender="threads", threads=threads), seconds))
+            rows.append(_row(replace(task, contender="threads", threads=threads, size=SMALL), seconds))
             progress(len(rows), len(THREADS))
     return rows
+
+
+def python_ms(task: BenchTask) -> float:
+    """CPU time of the Python code of an image in one thread, ms: least of some batches."""
+    plan = our_loaders.plan(replace(task, size=SMALL))
+    images, least = Images(plan.manifest), float("inf")
+    with _waiting(0):
+        for samples in islice(plan.samples(0, 0), BATCHES):
+            out = torch.empty(len(samples.indices), SMALL, SMALL, 3, dtype=torch.uint8)
+            start = time.thread_time()
+            for row in range(len(out)):
+                render(images, samples, row, out[row], Resized())
+            least = min(least, 1e3 * (time.thread_time() - start) / len(out))
+    return least
 
 
 def _row(task: BenchTask, seconds: float) -> Row:
@@ -92,20 +111,27 @@ def _consumed(batches: Iterator[Tensor]) -> Iterator[None]:
 
 
 @contextmanager
-def _waiting(size: int) -> Iterator[None]:
-    """Replace the kernels."""
+def _waiting(seconds: float) -> Iterator[None]:
+    """Replace reading and decoding by a wait, and resizing by another."""
     pixels = np.empty((LARGEST, LARGEST, 3), np.uint8)  # never touched, so it takes no memory
-    planes = torch.zeros(1, 3, size, size, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
+    planes = torch.zeros(1, 3, SMALL, SMALL, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
 
     def decode(_encoded: Any, width: int, height: int, **_plain: bool) -> Any:
-        time.sleep(WAIT_S)
+        _wait(seconds)
         return pixels[:height, :width]
 
     def resize(*_: Any) -> Tensor:
-        time.sleep(WAIT_S)
+        _wait(seconds)
         return planes
 
+    encoded = np.zeros(1000, np.uint8)
     with ExitStack() as patches:
+        patches.enter_context(patch.object(Images, "encoded", lambda *_: encoded))
         patches.enter_context(patch.object(image_file, "_decoded", decode))
         patches.enter_context(patch("torch._C._nn._upsample_bilinear2d_aa", resize))
         yield
+
+
+def _wait(seconds: float) -> None:
+    if seconds:
+        time.sleep(seconds)
