@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -13,7 +13,7 @@ from data.names import shown
 from data.output_folder import exposed
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
-from trainer import at_work, variables
+from trainer import at_work, preflight, variables
 from trainer.checkpoint import files
 from trainer.checkpoint.holder import HeldError, Hold
 from trainer.console import Console
@@ -44,6 +44,26 @@ class OtherRecipeError(RunEndedError):
     """The processes would train different recipes together."""
 
     code = BAD_INPUT
+
+
+def start(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int:
+    """`train` a recipe that has passed `preflight.problems`, once the machine and the weights to begin from have, too.
+
+    Raises:
+        InvalidConfigError: They have not; nothing was begun.
+        Exception: As of `train`.
+    """
+    recipe, notes = preflight.begun(recipe, site)
+    if world.is_main and not site.quiet:
+        write("".join(f"{shown(note)}\n" for note in notes))
+    if problems := preflight.machine_problems(recipe, site, world):
+        raise InvalidConfigError(problems)
+    variables.record_collectives(site.output)
+    try:
+        return train(recipe, site, world, stop)
+    finally:
+        with suppress(OSError):
+            site.output.rmdir()  # it is empty where the images were refused, and only there
 
 
 def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int:
