@@ -12,15 +12,13 @@ from launch import attempts, scheduler
 from launch.attempts import Attempt
 from launch.scheduler import GONE, UNKNOWN, JobState
 from launch.submission import LaunchFolder, Submission
-from trainer.checkpoint.holder_file import Holder, look
+from trainer.checkpoint.holder_file import FRESH_S, Holder, look
 from trainer.rundir import RunDirectory
 from trainer.terminal import age
 
 UnderWay = Literal["running", "queued", "waiting", "suspended", "cancelling"]
 Idle = Literal["finished", "cancelled", "stopped", "lost", "not running", "unknown"]
 State = UnderWay | Idle
-
-_FRESH_S = 60.0  # a live holder touches its file every few seconds
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +166,7 @@ def _held(seen: Snapshot) -> RunState | None:
         return None
     if holder.lives_here:
         return RunState("running", f"process {holder.pid} on this machine, since {holder.since}")
-    if not holder.died_here and seen.touched_s < _FRESH_S:
+    if not holder.died_here and seen.touched_s < FRESH_S:
         return RunState("running", f"on {holder.host}, since {holder.since}")
     return None
 

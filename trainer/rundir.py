@@ -143,14 +143,14 @@ class RunDirectory:
             with suppress(OSError):
                 file.unlink()
 
-    def guide(self) -> str:
-        """Lines for the console: the result, and the paths of the run's files."""
+    def guide(self, unfinished: str = "stopped, not finished: the same command goes on from here") -> str:
+        """Lines for the console: the result, or what is said of a run without one, and the paths of its files."""
         result = self.finished()
         weights = [f"  weights      {self.weights}"] if self.weights.exists() else []
         lines = [
             f"finished: top-1 {result['top1']:.2f} %, top-5 {result['top5']:.2f} % on {result['images']:,} images"
             if result
-            else "stopped, not finished: the same command goes on from here",
+            else unfinished,
             f"  report       {self.report}",
             f"  page         {self.page}",
             f"  curves       {self.curves}",

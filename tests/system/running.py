@@ -171,7 +171,7 @@ def curves(run: Path) -> dict[str, list[tuple[int, float]]]:
     tags = [
         tag
         for tag in board.Tags()["scalars"]
-        if not tag.startswith(("throughput/", "device/", "time/")) and tag != "run/restarts"
+        if not tag.startswith(("throughput/", "machine/", "time/")) and tag != "run/restarts"
     ]
     return {tag: [(event.step, event.value) for event in board.Scalars(tag)] for tag in tags}
 

@@ -78,6 +78,14 @@ def shown_settings(page: Page, address: str) -> dict[str, dict[str, str]]:
     return {row[0]: dict(zip(head, row, strict=True)) for row in rows}
 
 
+def shown_groups(page: Page, address: str, tab: str) -> list[str]:
+    """Names of the groups of charts, or of texts, from the top; TensorBoard counts the charts behind them."""
+    _open_tab(page, address, tab)
+    titles = page.locator(".group-title-wrapper" if tab == "timeseries" else ".category-name")
+    titles.nth(2).wait_for()
+    return titles.all_inner_texts()
+
+
 def shown_charts(page: Page, address: str) -> tuple[list[str], list[str]]:
     """The Custom Scalars tab: names of its categories and titles of its charts, from the top."""
     _open_tab(page, address, "custom_scalars")

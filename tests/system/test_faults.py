@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from launch.cli import main
 from tests import commands
@@ -19,6 +20,7 @@ from tests.system.running import (
     last_step,
     points,
     processes,
+    records,
     same_bits,
     start,
     state,
@@ -129,6 +131,10 @@ def test_a_loss_that_is_no_number_ends_two_processes_at_their_last_good_checkpoi
     assert stored["step"] < int(found[1])
     assert all(weight.isfinite().all() for weight in stored["model"].values())
     assert f"step-{stored['step']:010d}" in output
+    assert records(tmp_path)[-1] | {"kind": "diverged", "first": int(found[1])} == records(tmp_path)[-1]
+    assert (tmp_path / "report.md").read_text().splitlines()[2].startswith(f"**Diverged.** At step {found[1]}, ")
+    report = EventAccumulator(str(tmp_path)).Reload().Tensors("Report/text_summary")[0].tensor_proto.string_val[0]
+    assert f"**Training diverged** at step {found[1]}, ".encode() in report
 
 
 def test_a_process_whose_directory_was_taken_over_stops_without_writing(images: Path, tmp_path: Path) -> None:

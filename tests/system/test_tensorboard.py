@@ -36,12 +36,15 @@ def test_the_charts_in_a_browser_show_the_run_s_numbers(runs: Path) -> None:
 
 
 def test_pictures_settings_and_charts_have_their_tabs(runs: Path) -> None:
-    from tests.system.screenshot import board, browser, shown_charts, shown_pictures, shown_settings
+    from tests.system.screenshot import board, browser, shown_charts, shown_groups, shown_pictures, shown_settings
 
     with board(runs) as address, browser() as page:
         pictures = shown_pictures(page, address)
         settings = shown_settings(page, address)
         categories, charts = shown_charts(page, address)
+        groups, texts = (shown_groups(page, address, tab) for tab in ("timeseries", "text"))
+    assert groups[0].startswith("eval")  # and no counts of broken images
+    assert texts[0].strip() == "Report"
     assert pictures == {
         EventAccumulator(str(run)).Reload().Images(tag)[-1].encoded_image_string
         for run in runs.iterdir()

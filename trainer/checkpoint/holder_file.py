@@ -3,6 +3,7 @@
 import json
 import os
 import socket
+import time
 import uuid
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -12,6 +13,7 @@ from data import schema
 from data.durable import opened
 
 SCHEMA = 1
+FRESH_S = 60.0  # a live holder touches its file every few seconds
 
 _RECORD = 1024  # bytes: records of one size replace each other in a single write
 
@@ -67,6 +69,14 @@ class Look:
     """None: no file, or a damaged one."""
     touched: tuple[int, ...] = ()
     """Inode and time of change, by the file server's clock."""
+
+    @property
+    def live(self) -> Holder | None:
+        """The holder, where it is another process than this one and lives here or has touched the file lately."""
+        holder = self.holder
+        if holder is None or holder.died_here or (holder.lives_here and holder.pid == os.getpid()):
+            return None
+        return holder if holder.lives_here or time.time() - self.touched[1] / 1e9 < FRESH_S else None
 
 
 def look(file: Path) -> Look:

@@ -31,8 +31,10 @@ def check(training: Fit, sums: Tensor, faults: Tensor) -> int:
 
 
 def diverged(training: Fit, reason: str, step: int) -> DivergedError:
-    """The error to raise if something has not been finite since a step."""
+    """The error to raise if something has not been finite since a step, which rank 0 records."""
     lr = learning_rate(training.context.recipe, max(step - 1, 0), training.steps_per_epoch)
+    if training.telemetry:
+        training.telemetry.diverged(training.state.step, step, lr, reason)
     return DivergedError(
         f"{reason}; training has diverged, first at step {step}, learning rate {lr:.3g}\n"
         f"  lower optimizer.lr, lengthen the schedule's warm-up or set clip_norm or max_skipped, and name another "

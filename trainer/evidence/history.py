@@ -9,7 +9,7 @@ from typing import Any
 Record = dict[str, Any]
 
 EVALUATIONS = ("eval", "eval_ema")
-FIGURES = ("loss", "top1", "lr", "images_per_s", "data_wait", "memory_gb", "device_memory_gb")
+FIGURES = ("loss", "top1", "lr", "images_seen", "images_per_s", "data_wait", "memory_gb", "device_memory_gb")
 
 
 @dataclass(slots=True)
@@ -37,7 +37,7 @@ class History:
     """The records of a run: those of starts and evaluations as they are, of all others some figures as numbers."""
 
     events: list[Record] = field(default_factory=list[Record])
-    """Starts and evaluations, in their order."""
+    """Starts, evaluations and what ended in a divergence, in their order."""
     steps: "array[float]" = field(default_factory=lambda: array("d"))
     """Of the `train` records."""
     figures: "dict[str, array[float]]" = field(default_factory=lambda: {name: array("d") for name in FIGURES})
@@ -56,7 +56,7 @@ class History:
             self.records += 1
             for stretch in self.stretches[-1:]:
                 stretch.add(record)
-        if kind == "start" or kind in EVALUATIONS:
+        if kind in ("start", "diverged", *EVALUATIONS):
             self.events.append(record)
         elif kind == "train":
             self.steps.append(record["step"])
@@ -65,8 +65,13 @@ class History:
                 column.append(record.get(name, nan))
 
     def of_kind(self, *kinds: str) -> list[Record]:
-        """The starts, or the evaluations of a kind."""
+        """The starts, divergences, or evaluations of a kind."""
         return [record for record in self.events if record["kind"] in kinds]
+
+    @property
+    def evaluated(self) -> list[Record]:
+        """The evaluations of the weights that the result is of: the averaged ones where there are any."""
+        return self.of_kind("eval_ema") or self.of_kind("eval")
 
     def known(self, name: str) -> list[float]:
         """A figure of the `train` records that have it."""

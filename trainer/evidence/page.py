@@ -35,11 +35,15 @@ th, td { padding: 0.3rem 0.75rem; text-align: left; vertical-align: top; border-
 th { background: var(--shade); font-weight: 600; white-space: nowrap; }
 td { max-width: 46rem; overflow-wrap: break-word; }
 td:first-child, td[style] { white-space: nowrap; } td:last-child { overflow-wrap: anywhere; }
+td:last-child:not([style]) { min-width: 9rem; }
 thead:has(th:first-child:empty) { display: none; }
 thead:has(th:first-child:empty) + tbody td:first-child { color: var(--faint); }
 code { font: 0.88em ui-monospace, monospace; } td code { white-space: nowrap; }
 pre { padding: 0.6rem 1rem; background: var(--shade); overflow-x: auto; }
 img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+@media (max-width: 40rem) { body { padding: 1rem 0.75rem 3rem; } th, td { padding: 0.3rem 0.4rem; }
+  p:has(img) { overflow-x: auto; } img:not([alt^=confusion]) { max-width: none; width: 44rem; }
+  td:first-child, td:last-child code { white-space: normal; } }
 """
 
 

@@ -43,9 +43,9 @@ def summary(account: Account) -> str:
 
 def write_files(account: Account, judged: Verdict, targets: Mapping[str, tuple[Target, ...]] = TARGETS) -> None:
     """The same of a run that has been read and judged."""
-    curves, title = plots.png(account.history), f"{account.recipe.model.name} in {account.run.path.absolute().name}"
+    title = f"{account.recipe.model.name} in {account.run.path.absolute().name}"
     figures = targets.get(account.named.name, ()) if account.named else ()
-    confused, picture = mistakes.written(account)
+    curves, (confused, picture) = plots.png(plots.draw(account.history)), mistakes.written(account)
     drawn = {account.run.curves: curves, **picture}
     sections = [
         f"# {plain(title)}",
@@ -178,7 +178,7 @@ def _images(account: Account) -> str:
             continue
         rows.append((_SPLITS[split], f"{count:,}{_left_out(broken)}"))
     replaced = stored["train_replaced"] if stored else account.history.replaced
-    rows.append(("images replaced in training", f"{replaced:,}, which could not be read or decoded"))
+    rows.append(("images replaced in training, as they could not be read", f"{replaced:,}"))
     return section("Images", facts("images", rows), *_quarantined(account))
 
 

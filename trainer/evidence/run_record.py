@@ -5,7 +5,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from safetensors import SafetensorError
 
@@ -15,6 +15,7 @@ from data.catalog.listing import SPLITS
 from data.schema import NewerSchemaError
 from data.types import BrokenImage
 from trainer.checkpoint import files
+from trainer.checkpoint.holder_file import Holder, look
 from trainer.evaluation import outcome
 from trainer.evaluation.image_set import SPLIT
 from trainer.evaluation.outcome import Accuracy, accuracy
@@ -28,6 +29,7 @@ from trainer.rundir import RunDirectory
 from trainer.telemetry.journal import lacking
 
 Departure = tuple[str, Any, Any]
+Stage = Literal["finished", "running", "diverged", "stopped"]
 
 REPORTED = {  # of result.json
     *("top1", "top5", "images", "broken", "best_top1", "protocol", "images_seen", "train_replaced"),
@@ -86,6 +88,15 @@ class Account:
     """What the run directory lacks now, in words."""
     weights_sha256: str | None = None
     """Of the weights that the result is of; None where the run directory does not hold them."""
+    holder: Holder | None = None
+    """The process that trains there now; None where none does, or this one."""
+
+    @property
+    def stage(self) -> Stage:
+        if self.result:
+            return "finished"
+        last = self.history.events[-1:]
+        return "running" if self.holder else "diverged" if last and last[0]["kind"] == "diverged" else "stopped"
 
     def sha256(self, split: str) -> str | None:
         """Hash of the list of a split's images; None where it is not stored."""
@@ -121,6 +132,7 @@ def read(run: RunDirectory) -> Account:
         evaluations=evaluations,
         images=_images(run, result),
         weights_sha256=_weights_hash(run.weights) if evaluations else None,
+        holder=look(run.holder).live,
     )
 
 

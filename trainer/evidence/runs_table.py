@@ -34,6 +34,8 @@ class Group:
     verdict: Verdict
     costs: Sequence[Cost]
     """Of each run."""
+    label: str = ""
+    """Name in a table; if empty, that of the recipe, and where they depart from it."""
 
     @property
     def name(self) -> str:
@@ -43,10 +45,12 @@ class Group:
 
     @property
     def recipe(self) -> str:
-        """The same, and where they depart from it."""
+        """The label, or the same and where they depart from it."""
+        if self.label:
+            return self.label
         named = self.accounts[0].named
         departures = named.departures if named else ()
-        shown = [f"{path} {_text(ours)}" for path, _, ours in departures[:_NAMED]]
+        shown = [f"{path} {text(ours)}" for path, _, ours in departures[:_NAMED]]
         more = [f"{len(departures) - _NAMED} more"] if len(departures) > _NAMED else []
         return f"{self.name} with {', '.join([*shown, *more])}" if shown else self.name
 
@@ -120,7 +124,8 @@ def _by_images(accounts: Sequence[Account]) -> list[list[Account]]:
     return list(grouped.values())
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """A setting as a recipe has it."""
     if value is None:
         return "unset"
     return value if isinstance(value, str) else json.dumps(value)

@@ -1,6 +1,7 @@
 """Whether runs reproduce the published figure that their recipe aims at. Loads no torch."""
 
 import shlex
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -12,8 +13,8 @@ from trainer.evidence.page import Tone
 from trainer.evidence.run_record import Account
 from trainer.evidence.targets import TARGETS, Target
 
-Word = Literal["reproduced", "not reproduced", "not comparable", "not finished"]
-_TONES: Mapping[Word, Tone] = {"reproduced": "good", "not reproduced": "bad"}
+Word = Literal["reproduced", "not reproduced", "not comparable", "not finished", "diverged"]
+_TONES: Mapping[Word, Tone] = {"reproduced": "good", "not reproduced": "bad", "diverged": "bad"}
 # conditions for the interval of a mean to decide: a wide one covers any figure
 ENOUGH = 3  # seeds
 WIDEST = 2  # half its width, in tolerances
@@ -55,7 +56,8 @@ def _judged(accounts: Sequence[Account], targets: Mapping[str, tuple[Target, ...
     first = accounts[0]
     target = next(iter(targets.get(first.named.name, ())), None) if first.named else None
     if not all(account.result for account in accounts):
-        return Verdict(word="not finished", why=_unfinished(accounts), target=target)
+        all_diverged = all(account.stage == "diverged" for account in accounts)
+        return Verdict(word="diverged" if all_diverged else "not finished", why=_unfinished(accounts), target=target)
     if not target:
         recipe = f"recipe {first.named.name}" if first.named else f"network {first.recipe.model.name}"
         return Verdict(word="not comparable", why=f"No published figure is known here for the {recipe}.")
@@ -79,9 +81,27 @@ def comparable(account: Account, target: Target) -> Accuracy | None:
 
 def _unfinished(accounts: Sequence[Account]) -> str:
     if len(accounts) == 1:
-        return "The same command goes on from the newest checkpoint."
-    count = sum(not account.result for account in accounts)
-    return f"{count} of {len(accounts)} runs {'is' if count == 1 else 'are'} under way or aborted."
+        return _stage(accounts[0])
+    stages = Counter(account.stage for account in accounts)
+    return f"Of {len(accounts)} runs, {', '.join(f'{count} {stage}' for stage, count in stages.items())}."
+
+
+def _stage(account: Account) -> str:
+    """How far a run is that is not finished, and what happens next."""
+    past, starts = account.history, account.history.of_kind("start")
+    total = f" of {starts[-1]['total_steps']:,}" if starts and "total_steps" in starts[-1] else ""
+    where = f"step {int(past.steps[-1]):,}{total}" if past.steps else "its first step"
+    newest = next(reversed(past.evaluated), None)
+    so_far = f" Newest top-1: {newest['top1']:.2f} %, after epoch {newest['epoch']}." if newest else ""
+    if account.stage == "running":
+        return f"The run was at {where} when this was written, and went on: {account.holder}.{so_far}"
+    if account.stage == "diverged":
+        end, fix = (
+            past.events[-1],
+            "The same command would diverge again: lower optimizer.lr and name another --output.",
+        )
+        return f"At step {end['first']:,}, learning rate {end['lr']:.3g}: {end['why']}. {fix}{so_far}"
+    return f"It stopped at {where}.{so_far} The same command goes on from the newest checkpoint."
 
 
 def _obstacle(account: Account, target: Target) -> str | None:

@@ -73,4 +73,4 @@ def lacking(counted: int, there: int, step: int) -> str:
 def _is_valid(record: dict[str, Any], step: int, evaluated: int) -> bool:
     if record["kind"] in ("eval", "eval_ema"):
         return record["epoch"] <= evaluated
-    return record["kind"] == "start" or record["step"] <= step
+    return record["kind"] == "start" or (record["kind"] != "diverged" and record["step"] <= step)

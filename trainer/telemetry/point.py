@@ -116,7 +116,7 @@ class Point:
         )
 
     def groups(self) -> dict[str, Values]:
-        """Every figure by its group in TensorBoard; unknown ones are left out."""
+        """Every figure by its group in TensorBoard, which shows `eval` first; unknown ones are left out."""
         return {
             "train": _known(
                 loss=self.scores.loss,
@@ -135,8 +135,8 @@ class Point:
                 **(asdict(self.slowest) if self.slowest else {}),
             ),
             "time": _rounded(**self.pace.lap.shares, host_to_device=self.pace.lap.host_to_device),
-            "device": _rounded(**asdict(self.usage)),
-            "data": {name: count for name, count in asdict(self.counts).items() if name != "skipped"},
+            "machine": _rounded(**asdict(self.usage)),
+            "input": {name: count for name, count in asdict(self.counts).items() if name != "skipped"},
         }
 
     @property

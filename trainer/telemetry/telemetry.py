@@ -25,6 +25,7 @@ from trainer.telemetry.point import Point, Values, flat
 from trainer.telemetry.tensorboard import Board, shown
 from trainer.telemetry.trackers import Trackers, settings
 
+REPORT = "Report"  # with a capital letter: TensorBoard shows it above the other texts
 WAIT = 0.1  # share of the time waiting for data above which a run says so
 
 
@@ -109,6 +110,11 @@ class Telemetry:
         self._trackers.log(scalars, step)
         self._setup.console.say("\n".join(_evaluation(epoch, results, best_top1)))
 
+    def diverged(self, step: int, first: int, lr: float, why: str) -> None:
+        """Log that training has diverged, first at a step with this learning rate, and for which reason."""
+        self.journal.write("diverged", step, {"first": first, "lr": lr, "why": why})
+        self._board.text(REPORT, step, f"**Training diverged** at step {first:,}, learning rate {lr:.3g}: {why}.")
+
     def batch(self, step: int, images: Tensor, targets: Tensor) -> None:
         """Show training images of a step, from 1, as the network sees them; arguments as in `pictures.batch`."""
         self._board.picture(
@@ -141,7 +147,7 @@ def conclude(run: RunDirectory, step: int, say: Callable[[str], None]) -> None:
     """Show the report of a finished run in TensorBoard, and mark the run as finished there."""
     lines = run.report.read_text(encoding="utf-8").splitlines()
     board = Board(run.path, say)
-    board.text("report", step, "\n".join(line for line in lines if not line.startswith("!")))  # without its plots
+    board.text(REPORT, step, "\n".join(line for line in lines if not line.startswith("!")))  # without its plots
     if run.confusion.exists():
         board.picture("images/confusion", step, pictures.of(run.confusion))
     board.end()

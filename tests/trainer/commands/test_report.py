@@ -49,6 +49,12 @@ def test_one_run_as_markdown_is_a_table_of_one(sweep: Path) -> None:
     assert "| resnet50 | 1 | 76.10 |" in commands.call(main, "report", sweep / "seed=0", "--markdown").stdout
 
 
+def test_several_runs_are_compared_on_a_page(sweep: Path) -> None:
+    done = commands.call(main, "report", sweep / "seed=0", sweep / "seed=2", "--output", sweep / "all.md")
+    assert done.returncode == 0
+    assert "| seed=2 | A | stopped | - | - |" in (sweep / "all.md").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
@@ -56,6 +62,8 @@ def test_one_run_as_markdown_is_a_table_of_one(sweep: Path) -> None:
         (["SWEEP/seed=0", "SWEEP/none"], "SWEEP/none is not a run directory: there is no such folder"),
         (["SWEEP/seed=0/checkpoints"], "SWEEP/seed=0/checkpoints is not a run directory: it holds no recipe.yaml"),
         (["SWEEP/seed=0", "SWEEP/seed=1"], "SWEEP/seed=1/result.json: damaged"),
+        (["SWEEP/seed=0", "SWEEP/seed=0", "--output", "SWEEP/f.md"], "2 to 20 runs, each counted once; here are 1"),
+        (["SWEEP/seed=0", "SWEEP/seed=2", "--output", "SWEEP/f.txt"], "f.txt; name a file that ends in .md"),
     ],
 )
 def test_what_is_missing_or_damaged_is_named_and_nothing_is_written(

@@ -144,3 +144,21 @@ def test_the_verdict_is_shown_in_its_colour(tone: page.Tone) -> None:
 def test_pictures_are_in_the_page_and_words_that_look_like_one_are_not() -> None:
     text = f"![curves](a.png)\n\n{plain(LOOKALIKE)}"
     assert Reader(page.html("", text, "good", {"a.png": b"png"})).links == ["data:image/png;base64,cG5n"]
+
+
+@pytest.mark.browser
+def test_a_report_can_be_read_on_a_phone(tmp_path: Path) -> None:
+    """Only wide tables and pictures scroll; values are beside their names, and labels in pictures are legible."""
+    from tests.system.screenshot import browser
+
+    with browser() as page:
+        page.set_viewport_size({"width": 390, "height": 844})
+        page.goto(reported(tmp_path).page.as_uri())
+        assert page.evaluate("document.documentElement.scrollWidth") == 390
+        tables = "[...document.querySelectorAll('table:has(th:first-child:empty)')]"
+        widths = page.evaluate(f"{tables}.map(table => table.scrollWidth - table.clientWidth)")
+        assert len(widths) > 3
+        assert set(widths) == {0}
+        others = "[...document.querySelectorAll('td:last-child:not([style])')]"
+        assert min(page.evaluate(f"{others}.map(cell => cell.offsetWidth)")) > 130
+        assert page.locator("img").first.evaluate("image => image.clientWidth") > 600

@@ -14,7 +14,7 @@ PURPLE, BROWN, PINK = (148, 103, 189), (140, 86, 75), (227, 119, 194)
 
 def test_the_plot_shows_the_points() -> None:
     """Each panel holds pixels of its own line's colour."""
-    png = plots.png(history([START, *train_records(6), EVALUATION, AVERAGED]))
+    png = plots.png(plots.draw(history([START, *train_records(6), EVALUATION, AVERAGED])))
     pixels = np.asarray(Image.open(io.BytesIO(png)).convert("RGB")).astype(int)
     height, width = pixels.shape[0] // 3, pixels.shape[1] // 2
     panels = [pixels[y : y + height, x : x + width] for y in (0, height, 2 * height) for x in (0, width)]
@@ -41,5 +41,5 @@ def test_shares_are_percent() -> None:
 
 def test_a_run_without_points_and_one_without_memory_have_a_plot() -> None:
     records = [{name: value for name, value in record.items() if name != "memory_gb"} for record in train_records(2)]
-    assert plots.png(history([]))
-    assert plots.png(history([START, *records]))
+    assert plots.png(plots.draw(history([])))
+    assert plots.png(plots.draw(history([START, *records])))

@@ -37,7 +37,7 @@ def test_a_finished_run_s_report_states_the_accuracy_with_its_protocol(tmp_path:
         "| images evaluated | 49,999, each once; 1 broken is left out |",
         "| data set | imagenet-1k: as the result says; the run directory holds no manifests |",
         "| training images | 1,281,167; 5 broken are left out |",
-        "| images replaced in training | 7, which could not be read or decoded |",
+        "| images replaced in training, as they could not be read | 7 |",
         "| 2 | 6 | raw | 55.50 | 88.25 | 1.5000 |",
         "| 2 | 6 | averaged | 60.25 | 88.25 | 1.5000 |",
         "| hours | 0.111 from each start to its last record |",  # 400 s
@@ -91,7 +91,8 @@ def test_the_most_confused_classes_are_listed_and_few_classes_have_a_picture(tmp
 
 def test_an_unfinished_run_s_report_gives_no_result(tmp_path: Path) -> None:
     text = text_of(write(tmp_path, Recipe(), RECORDS))
-    assert "**Not finished.** The same command goes on from the newest checkpoint." in text
+    first = "It stopped at step 6. Newest top-1: 60.25 %, after epoch 2. The same command goes on from the newest "
+    assert text.splitlines()[2] == f"**Not finished.** {first}checkpoint."
     assert "## Result" not in text
     assert "| commit | `0123456789abcdef+` |" in text
 
@@ -127,7 +128,7 @@ def test_left_out_images_are_named_the_first_twenty(tmp_path: Path) -> None:
     assert r"| train | `a/18.JPEG` | truncated \| cut |" in text
     assert text.count("truncated") == 20
     assert "and 2 more" in text
-    assert "| images replaced in training | 4, which could not be read or decoded |" in text
+    assert "| images replaced in training, as they could not be read | 4 |" in text
 
 
 def test_a_run_of_another_protocol_says_what_measures_it(tmp_path: Path) -> None:

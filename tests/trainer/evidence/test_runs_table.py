@@ -75,7 +75,10 @@ def test_markdown_holds_the_table_and_each_verdict() -> None:
     assert "- resnet50: reproduced: Top-1 76.20 % (center-224/256, raw weights) is 0.07 points above" in "\n".join(
         lines
     )
-    assert "- demo: not finished: The same command goes on from the newest checkpoint." in lines
+    assert (
+        "- demo: not finished: It stopped at its first step. The same command goes on from the newest checkpoint."
+        in lines
+    )
 
 
 def test_a_run_that_has_not_listed_its_images_yet_keeps_its_group_open() -> None:

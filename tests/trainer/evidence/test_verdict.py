@@ -1,10 +1,29 @@
-from dataclasses import replace
+import json
+import subprocess
+import sys
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.trainer.evidence.runs import PAPER, TARGET, TARGETS, account, recipe, score
+from tests.trainer.evidence.runs import (
+    EVALUATION,
+    PAPER,
+    START,
+    TARGET,
+    TARGETS,
+    account,
+    recipe,
+    score,
+    train_records,
+    write,
+)
+from trainer.checkpoint.holder_file import ourselves
+from trainer.evidence.run_record import read
 from trainer.evidence.verdict import judge
 from trainer.optim.config import EmaConfig
+from trainer.rundir import RunDirectory
 
 CIFAR = {
     "cifar_resnet20": (replace(TARGET, by="paper", top1=91.25, data="cifar10", protocol="center-32/32", epochs=164),)
@@ -154,8 +173,36 @@ def test_a_seed_that_is_missing_leaves_the_verdict_open() -> None:
     """A mean of those that did not diverge would be too high."""
     runs = [account(top1, recipe=recipe(seed=seed)) for seed, top1 in enumerate((76.2, 76.3, None))]
     found = judge(runs, TARGETS)
-    assert (found.word, found.why) == ("not finished", "1 of 3 runs is under way or aborted.")
+    assert (found.word, found.why) == ("not finished", "Of 3 runs, 2 finished, 1 stopped.")
     assert found.accuracies == ()
+
+
+def at(tmp_path: Path, *records: dict[str, Any]) -> RunDirectory:
+    return write(tmp_path, recipe(), [{**START, "total_steps": 1440}, *train_records(6), EVALUATION, *records])
+
+
+def test_the_first_words_are_whether_a_run_diverged_stopped_or_goes_on(tmp_path: Path) -> None:
+    """And how far it is; a start after a divergence has dropped its record."""
+    why = {"first": 5, "lr": 75.91, "why": "the loss is not a finite number"}
+    run = at(tmp_path, {"kind": "diverged", "step": 7, "time": 401.0, **why})
+    found = judge([read(run)])
+    assert (found.word, found.tone) == ("diverged", "bad")
+    assert found.why.startswith(
+        "At step 5, learning rate 75.9: the loss is not a finite number. The same command would"
+    )
+    stopped = "It stopped at step 6 of 1,440. Newest top-1: 55.50 %, after epoch 2. The same command goes on from"
+    assert judge([read(at(tmp_path / "b"))]).why.startswith(stopped)
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as other:
+        status = Path(f"/proc/{other.pid}/stat").read_text().rpartition(")")[2].split()
+        holder = replace(ourselves(), pid=other.pid, started=status[20 - 1])
+        run.holder.write_text(json.dumps({"schema": 1, **asdict(holder)}))
+        found = judge([read(run)])
+        assert (found.word, found.tone) == ("not finished", "open")
+        assert found.why.startswith(f"The run was at step 6 of 1,440 when this was written, and went on: {holder}.")
+        other.communicate(b"\n")
+    assert read(run).stage == "diverged"  # its process is gone
+    run.holder.write_text(json.dumps({"schema": 1, **asdict(ourselves())}))
+    assert read(run).stage == "diverged"  # this process itself writes the report of its end
 
 
 def test_a_verdict_is_a_line_for_the_console() -> None:

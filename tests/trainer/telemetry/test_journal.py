@@ -28,6 +28,15 @@ def test_starts_are_counted_and_stay_when_steps_are_dropped(tmp_path: Path) -> N
     assert [record["kind"] for record in run.records()] == ["start", "start", "start", "train"]
 
 
+def test_a_run_that_goes_on_after_a_divergence_drops_that_it_diverged(tmp_path: Path) -> None:
+    run = RunDirectory(tmp_path)
+    for _ in range(2):
+        journal = Journal(run, 5, 0, print)
+        journal.write("diverged", 3, {"why": "the loss is nan"})
+        journal.close()
+    assert len(list(run.records())) == 1
+
+
 def logged(run: RunDirectory, steps: int) -> None:
     journal = Journal(run, 0, 0, print)
     journal.write("start", 0, {})

@@ -12,7 +12,7 @@ def test_utilisation_is_what_was_done_of_what_could_be() -> None:
 
 def test_times_and_sizes_are_those_that_no_two_runs_have_in_common() -> None:
     groups = point(1).groups()
-    for group in ("throughput", "time", "device"):
+    for group in ("throughput", "time", "machine"):
         assert set(groups[group]) <= MEASURED
-    for group in ("train", "data"):
+    for group in ("train", "input"):
         assert not set(groups[group]) & MEASURED

@@ -57,7 +57,7 @@ def test_a_restart_leaves_one_curve_without_overlap_or_gap(tmp_path: Path) -> No
         *((s, s + 0.5) for s in range(1, 16)),
         *((s, s) for s in range(16, 31)),
     ]
-    assert [e.value for e in curves.Scalars("data/replaced")] == [0] * 19 + [1] * 11
+    assert [e.value for e in curves.Scalars("input/replaced")] == [0] * 19 + [1] * 11
     assert [(e.step, e.value) for e in curves.Scalars("eval/top1")] == [(10, 10.5), (20, 20), (30, 30)]
     assert [(e.step, e.value) for e in curves.Scalars("eval_ema/top1")] == [(10, 10.25), (20, 20.25), (30, 30.25)]
 
@@ -142,7 +142,7 @@ def test_what_is_not_known_has_no_field(tmp_path: Path) -> None:
     train = [record for record in run.records() if record["kind"] == "train"]
     for name in ("power_w", "mfu", "gradient_norm"):
         assert [name in record for record in train] == [True, False]
-    assert [(e.step, e.value) for e in board(tmp_path).Scalars("device/power_w")] == [(1, 250.0)]
+    assert [(e.step, e.value) for e in board(tmp_path).Scalars("machine/power_w")] == [(1, 250.0)]
 
 
 def test_an_evaluation_tells_its_share_of_the_epoch(tmp_path: Path) -> None:
@@ -183,7 +183,7 @@ def test_the_report_of_a_finished_run_is_a_text_without_pictures(tmp_path: Path)
     run.report.write_text("# A run\n\n**Reproduced.**\n\n![curves](curves.png)\n")
     stretch(run, 0, 0, last=2, offset=0.0)
     conclude(run, 2, print)
-    (shown,) = board(tmp_path).Tensors("report/text_summary")
+    (shown,) = board(tmp_path).Tensors("Report/text_summary")
     text = shown.tensor_proto.string_val[0].decode()
     assert shown.step == 2
     assert "**Reproduced.**" in text
