@@ -15,7 +15,7 @@ from data.plan.operations import Op as Op  # for policies
 from models.config import ModelConfig
 from models.table import TABLE, Entry
 from trainer.optim.config import LOSSES, OPTIMIZERS
-from trainer.recipe.checks import timm_methods
+from trainer.recipe.names import timm_methods
 
 T = TypeVar("T", bound=Callable[..., Any])
 _ALWAYS = ("num_classes", "in_channels")

@@ -152,8 +152,8 @@ def own_recipe(recipe: Recipe, runtime: Runtime, site: SiteConfig) -> Recipe:
             Console().say(f"a micro_batch of {asked} does not fit into memory: going on with {recipe.micro_batch}")
     own = runtime.gather(torch.tensor([*bytes.fromhex(recipe_hash(recipe))]))
     if others := [rank for rank, row in enumerate(own) if not row.equal(own[0])]:
-        weights = f", or of {recipe.init.weights}, to begin from" if recipe.init.weights else ""
-        raise OtherRecipeError(f"recipe: rank {others[0]} has another one than rank 0, by other files of it{weights}")
+        more = "".join(f", or of {what}" for what in (recipe.init.weights, recipe.code and "--import") if what)
+        raise OtherRecipeError(f"recipe: rank {others[0]} has another one than rank 0, by other files of it{more}")
     return recipe
 
 

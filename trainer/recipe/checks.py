@@ -1,17 +1,7 @@
 """Checks of values that are each in range but do not fit together. Standard library only."""
 
-import difflib
-import importlib.util
-import re
-from pathlib import Path
-from typing import get_args
-
-from data.plan.config import TIMM_HIGHEST, InputConfig, Policy
-from data.plan.operations import POLICIES
-from models.config import arguments
+from data.plan.config import TIMM_HIGHEST, InputConfig
 from trainer.optim.config import (
-    LOSSES,
-    OPTIMIZERS,
     AnySchedule,
     ConstantScheduleConfig,
     EmaConfig,
@@ -19,22 +9,20 @@ from trainer.optim.config import (
     PiecewiseScheduleConfig,
     SgdConfig,
     StepScheduleConfig,
-    TimmConfig,
 )
 from trainer.recipe.config import Recipe
-from trainer.recipe.decode import suggest
+from trainer.recipe.names import name_problems
 from trainer.recipe.schedule import peak
 
 
 def recipe_problems(recipe: Recipe) -> list[str]:
     """The recipe's own contradictions, one line each, for the user."""
     problems = [
-        *_name_problems(recipe),
+        *name_problems(recipe),
         *_warmup_problems(recipe.schedule, recipe.epochs),
         *_warmup_lr_problems(recipe),
         *_schedule_problems(recipe),
         *_unused_problems(recipe),
-        *(_timm_problems(recipe.optimizer) if isinstance(recipe.optimizer, TimmConfig) else []),
         *_batch_problems(recipe),
         *_input_problems(recipe.input),
     ]
@@ -109,38 +97,6 @@ def _unused_problems(recipe: Recipe) -> list[str]:
     if ema.decay is None:
         changed = [name for name in ("every", "warmup") if getattr(ema, name) != getattr(EmaConfig(), name)]
         problems += [f"ema.{name}: has no effect without ema.decay" for name in changed]
-    return problems
-
-
-def _name_problems(recipe: Recipe) -> list[str]:
-    """Names that neither we nor the user's files know."""
-    losses, policies = ("cross_entropy", "bce", *LOSSES), (*get_args(Policy), *POLICIES)
-    named = (("loss.name", recipe.loss.name, losses), ("input.augment.policy", recipe.input.augment.policy, policies))
-    return [
-        f"{path}: {name!r} is unknown{suggest(name, known)}; known: {', '.join(known)}; --import FILE brings your own"
-        for path, name, known in named
-        if name not in known
-    ]
-
-
-def timm_methods() -> list[str]:
-    """Names of timm's optimizers, read from its source, as an import would load torch."""
-    spec = importlib.util.find_spec("timm")
-    source = Path(spec.origin).parent / "optim" / "_optim_factory.py" if spec and spec.origin else None
-    return re.findall(r"name='(\w+)'", source.read_text()) if source and source.is_file() else []
-
-
-def _timm_problems(optimizer: TimmConfig) -> list[str]:
-    """A name that is unknown; malformed options."""
-    known, problems = [*timm_methods(), *OPTIMIZERS], list[str]()
-    if optimizer.method not in known:
-        near = difflib.get_close_matches(optimizer.method, known, cutoff=0.5)
-        hint = f"; did you mean {' or '.join(near)}?" if near else f"; known: {', '.join(sorted(known))}"
-        problems.append(f"optimizer.method: {optimizer.method!r} is no optimizer of timm{hint}")
-    try:
-        arguments(optimizer.options or ())
-    except ValueError as error:
-        problems.append(f"optimizer.options: {error}")
     return problems
 
 
