@@ -7,13 +7,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from torch import nn
 
 from models import factory
 from models.config import ModelConfig
 from models.table import TABLE
 from models.user_code import MODULE
 from tests.commands import call
-from trainer import imports
+from trainer import extend, imports
 from trainer.commands import cli
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError
@@ -208,3 +209,9 @@ def test_what_another_recipe_s_file_registered_is_refused_without_that_file(tmp_
     for recipe in (plain, other):
         (problem,) = imports.unnamed(recipe)
         assert problem.startswith("model.name: is of your own code")
+
+
+def test_what_the_calling_program_registered_itself_is_refused() -> None:
+    extend.network("direct")(lambda num_classes, in_channels: nn.Conv2d(in_channels, num_classes, 1))
+    (problem,) = imports.unnamed(Recipe(model=ModelConfig(name="direct")))
+    assert problem.startswith("model.name: is of your own code")
