@@ -216,8 +216,8 @@ def save_state(run: Name, step: int, state: Mapping[str, Any], *, keep: int = 3)
     """
     from trainer.checkpoint.saving import write_now
 
-    bounds = (("step", step, 0), ("keep", keep, 1))
-    _refuse([f"{name}: {one}; must be at least {least}" for name, one, least in bounds if one < least])
+    low = (("step", step, 0), ("keep", keep, 1))
+    _refuse([f"{name}: {one}; must be at least {least}" for name, one, least in low if one < least])
     folder = RunDirectory(Path(run))
     folder.make()
     write_now(folder.checkpoints, step, state, keep)

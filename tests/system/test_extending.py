@@ -57,7 +57,7 @@ def test_the_network_has_the_paper_s_parameters(folder: Path) -> None:
 def test_the_run_of_augmentation_loss_and_optimizer_needs_their_files_no_more(folder: Path) -> None:
     follow(folder, "train own.yaml", *LESS)
     run, line = folder / "runs" / "own", next(line for line in PAGE.splitlines() if "provenet train own.yaml" in line)
-    result = (run / "result.json").read_text()
+    result = json.loads((run / "result.json").read_text())
     with (folder / "grey.py").open("a") as file:
         file.write("# changed\n")
     changed = typed(folder, line.strip(), *LESS)
@@ -71,5 +71,6 @@ def test_the_run_of_augmentation_loss_and_optimizer_needs_their_files_no_more(fo
         (run / stray).unlink()
     again = typed(folder, f"provenet train {run / 'recipe.yaml'} --data datasets/synth --output {run} --smoke")
     assert again.returncode == 0, again.stderr
-    assert (run / "result.json").read_text() == result
+    after = json.loads((run / "result.json").read_text())
+    assert after | {"commit": None} == result | {"commit": None}  # of the code as it is edited meanwhile
     assert "top-1" in follow(folder, "evaluate runs/own")
