@@ -10,18 +10,24 @@ from trainer.stopping import StopFlag
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
-class RunContext:
-    """One recipe at one site, in this process."""
+class Setting:
+    """One recipe at one site."""
 
     recipe: Recipe
     site: SiteConfig
-    runtime: Runtime
     stop: StopFlag
     console: Console
 
     @property
     def run(self) -> RunDirectory:
         return RunDirectory(self.site.output)
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class RunContext(Setting):
+    """The same in this process among the others."""
+
+    runtime: Runtime
 
     def should_stop(self) -> bool:
         """Whether any process was asked to stop (collective)."""

@@ -7,13 +7,14 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from models import fitting, weights
+from models import factory, fitting, weights
 from models.config import ModelConfig
 from models.entries import Chosen
 from models.table import TABLE
 from models.trace import skeleton
 from models.weights import Origin, Stored
 from trainer.exits import RunEndedError
+from trainer.optim.freezing import freeze
 from trainer.recipe.config import Recipe
 from trainer.recipe.decode import InvalidConfigError
 from trainer.recipe.identity import digest
@@ -62,6 +63,21 @@ def resolved(recipe: Recipe) -> tuple[Recipe, list[str]]:
         *changed,
         *([f"input settings of these weights: {settings}"] if settings else []),
     ]
+
+
+def network(recipe: Recipe) -> nn.Module:
+    """What a run of the recipe begins with, on the CPU; the generators of the process stay as they are.
+
+    Raises:
+        InvalidConfigError: As of `resolved`.
+    """
+    with torch.random.fork_rng(devices=()):
+        torch.default_generator.manual_seed(recipe.seed)
+        built = factory.build(recipe.model)
+    if recipe.init.weights:
+        load(built, resolved(recipe)[0])
+    freeze(built, recipe.init.freeze or ())
+    return built
 
 
 def load(network: nn.Module, recipe: Recipe) -> None:

@@ -17,7 +17,8 @@ from data.output_folder import dangling
 from data.types import has_dali
 from models import registry
 from trainer import devices, rendezvous, sources, variables
-from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
+from trainer.recipe import smoke
+from trainer.recipe.checks import batch_warnings, compile_problems, recipe_problems, world_problems
 from trainer.recipe.config import Precision, Recipe, SiteConfig, flags
 from trainer.recipe.decode import InvalidConfigError, range_problems
 from trainer.recipe.recipes import load
@@ -39,12 +40,19 @@ def problems(recipe: Recipe, site: SiteConfig, world: World, *, with_data: bool 
         *variables.problems(recipe),
         *world_problems(recipe, world.world_size),
         *compile_problems(recipe, world.world_size, lowers=site.accumulate == "auto"),
-        *_registry_problems(recipe),
+        *network_problems(recipe),
+        *place_problems(recipe, site, with_data=with_data),
+        *_tracker_problems(site),
+    ]
+
+
+def place_problems(recipe: Recipe, site: SiteConfig, *, with_data: bool = True) -> list[str]:
+    """What is wrong with the files that are read and the folder that is written."""
+    return [
         *_on_disk("init.weights", lambda: _init_problems(recipe, site)),
         *(_on_disk("--data", lambda: _data_problems(recipe, site)) if with_data else []),
         *_on_disk("--output", lambda: _output_problems(recipe, site)),
         *_loader_problems(site),
-        *_tracker_problems(site),
     ]
 
 
@@ -105,15 +113,24 @@ def size_problems(recipe: Recipe) -> list[str]:
     return [*([training + fix] if trained else []), *([evaluation + fix] if evaluated else [])]
 
 
-def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
-    """The recipe with what the run's first start has filled in, if nothing else differs.
+def network_problems(recipe: Recipe) -> list[str]:
+    """Why there is no such network, or none for images of these sizes."""
+    model, sizes = recipe.model, recipe.input
+    trained = registry.problems(model, sizes.train_size, "input.train_size")
+    growing = registry.problems(model, sizes.start_size or sizes.train_size, "input.start_size")
+    evaluated = registry.problems(model, sizes.eval_crop, "input.eval_crop", training=False)
+    return list(dict.fromkeys([*trained, *(growing if sizes.start_size else []), *evaluated]))
 
-    That is the `micro_batch` of `accumulate: auto`, and what belongs to the weights of `init.weights`.
+
+def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
+    """The recipe with what `--smoke` changes, and what the run's first start has filled in, if nothing else differs.
+
+    The latter is the `micro_batch` of `accumulate: auto`, and what belongs to the weights of `init.weights`.
 
     Raises:
         InvalidConfigError: The directory's recipe is damaged.
     """
-    run, begins = RunDirectory(site.output), recipe.init.weights
+    recipe, run, begins = smoke.tried(recipe, site), RunDirectory(site.output), recipe.init.weights
     if (site.accumulate == "recipe" and not begins) or not run.recipe.exists():
         return recipe
     stored = load(str(run.recipe))
@@ -121,6 +138,11 @@ def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
     if site.accumulate == "recipe":
         return recipe
     return stored if replace(stored, micro_batch=recipe.micro_batch) == recipe else recipe
+
+
+def warnings(name: str, recipe: Recipe, site: SiteConfig) -> list[str]:
+    """What a new run of the recipe of this name may train otherwise than is meant, one entry each, for the user."""
+    return [] if RunDirectory(site.output).recipe.exists() else batch_warnings(recipe, load(name))
 
 
 def begun(recipe: Recipe, site: SiteConfig) -> tuple[Recipe, list[str]]:
@@ -145,14 +167,6 @@ def _on_disk(flag: str, check: Callable[[], list[str]]) -> list[str]:
         return check()
     except OSError as error:
         return [f"{flag}: {str(error.filename)[:200]}: {error.strerror}"]
-
-
-def _registry_problems(recipe: Recipe) -> list[str]:
-    model, sizes = recipe.model, recipe.input
-    trained = registry.problems(model, sizes.train_size, "input.train_size")
-    growing = registry.problems(model, sizes.start_size or sizes.train_size, "input.start_size")
-    evaluated = registry.problems(model, sizes.eval_crop, "input.eval_crop", training=False)
-    return list(dict.fromkeys([*trained, *(growing if sizes.start_size else []), *evaluated]))
 
 
 def _init_problems(recipe: Recipe, site: SiteConfig) -> list[str]:

@@ -5,6 +5,9 @@ middle of a write. Only Ctrl-C, pressed several times, ends the process at once,
 """
 
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 
 START_AGAIN = 75  # EX_TEMPFAIL of sysexits: stopped after saving; the same command continues the run
@@ -40,6 +43,20 @@ class StopFlag:
         for number in SIGNALS:
             if number != signal.SIGHUP or signal.getsignal(number) != signal.SIG_IGN:  # which nohup ignores
                 signal.signal(number, self._raise)
+
+    @contextmanager
+    def installed(self) -> Iterator[None]:
+        """`install` while the block runs, and put the handlers back that were there; nothing but in the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        before = {number: signal.getsignal(number) for number in SIGNALS}
+        self.install()
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     @property
     def is_set(self) -> bool:

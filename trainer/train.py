@@ -1,8 +1,7 @@
 """One process of a run, from its start to its report."""
 
 import json
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
@@ -13,18 +12,18 @@ from data.names import shown
 from data.output_folder import exposed
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
-from trainer import at_work, variables
+from trainer import at_work, preflight, variables
 from trainer.checkpoint import files
 from trainer.checkpoint.holder import HeldError, Hold
 from trainer.console import Console
 from trainer.context import RunContext
 from trainer.engine import build
 from trainer.engine.build import Data
-from trainer.engine.divergence import DivergedError
 from trainer.engine.loop import fit
 from trainer.engine.memory import advising, fitted
 from trainer.engine.run_images import hashed, hashing_behind, list_images
 from trainer.engine.state import TrainState
+from trainer.evidence import ending
 from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
 from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.optim.config import RESUMES, TimmConfig
@@ -36,7 +35,7 @@ from trainer.recipe.recipes import load
 from trainer.rundir import RunDirectory, write_text
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
-from trainer.telemetry.telemetry import Telemetry, conclude
+from trainer.telemetry.telemetry import Telemetry
 from trainer.terminal import write
 from trainer.world import World
 
@@ -45,6 +44,26 @@ class OtherRecipeError(RunEndedError):
     """The processes would train different recipes together."""
 
     code = BAD_INPUT
+
+
+def start(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int:
+    """`train` a recipe that has passed `preflight.problems`, once the machine and the weights to begin from have, too.
+
+    Raises:
+        InvalidConfigError: They have not; nothing was begun.
+        Exception: As of `train`.
+    """
+    recipe, notes = preflight.begun(recipe, site)
+    if world.is_main and not site.quiet:
+        write("".join(f"{shown(note)}\n" for note in notes))
+    if problems := preflight.machine_problems(recipe, site, world):
+        raise InvalidConfigError(problems)
+    variables.record_collectives(site.output)
+    try:
+        return train(recipe, site, world, stop)
+    finally:
+        with suppress(OSError):
+            site.output.rmdir()  # it is empty where the images were refused, and only there
 
 
 def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int:
@@ -81,7 +100,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
             _say_what_was(context)
-        with _reporting(context, hold), ExitStack() as stack, advising(recipe), hashing_behind(context, images):
+        with ending.reporting(context, hold), ExitStack() as stack, advising(recipe), hashing_behind(context, images):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
             on_main(runtime, lambda: training.telemetry and training.telemetry.journal.settle(), OSError)
@@ -92,18 +111,6 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
             _conclude(context, images, training.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
-
-
-@contextmanager
-def _reporting(context: RunContext, hold: Hold | None) -> Iterator[None]:
-    """Write the report of a run that diverges, too."""
-    try:
-        yield
-    except DivergedError:
-        with suppress(OSError, RunEndedError):  # the reason to be told is this one
-            if hold:
-                _report(context.run, None, context.console.say)
-        raise
 
 
 def _say_what_was(context: RunContext) -> None:
@@ -199,25 +206,13 @@ def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: 
         result = result_of(context.recipe, finished, *build.plans(context, images))
         _put_weights(run, context.recipe, finished.step)
         write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
-    _report(run, finished.step if finished else None, context.console.say)
+    ending.report(run, finished.step if finished else None, context.console.say)
     write(run.guide())
 
 
 def _put_weights(run: RunDirectory, recipe: Recipe, step: int) -> None:
     """Copy the weights of the result from the run's last checkpoint, whose write has ended."""
     files.copy(files.place(run.checkpoints, step) / (files.EMA if recipe.ema.decay else files.MODEL), run.weights)
-
-
-def _report(run: RunDirectory, finished: int | None, say: Callable[[str], None]) -> None:
-    """Write the report, and of a run that finished with step `finished` also the end in TensorBoard (rank 0 only)."""
-    from trainer.evidence import report  # its plotting is slow to import
-
-    try:
-        report.write(run)
-    except InvalidConfigError as error:  # of another file in the directory, and not of what was asked for
-        raise RunEndedError(f"{error}; the same command completes the report") from None
-    if finished is not None:
-        conclude(run, finished, say)
 
 
 def complete_end(run: RunDirectory, stop: StopFlag) -> int:
@@ -237,5 +232,5 @@ def complete_end(run: RunDirectory, stop: StopFlag) -> int:
         if not run.weights.exists() and files.newest_valid(run.checkpoints) == files.place(run.checkpoints, step):
             _put_weights(run, load(str(run.recipe)), step)
             say(f"{run.weights} was gone: copied from the checkpoint of step {step:,}")
-        _report(run, step, say)
+        ending.report(run, step, say)
     return 0

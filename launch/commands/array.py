@@ -17,7 +17,6 @@ from launch.job import Sweep
 from launch.site import ClusterConfig
 from trainer import preflight
 from trainer.exits import refuse
-from trainer.recipe import smoke
 from trainer.recipe.config import SiteConfig
 from trainer.recipe.decode import range_problems
 from trainer.rundir import RunDirectory
@@ -74,7 +73,7 @@ class Array:
 
     def _wanted(self, task: Task) -> Wanted:
         site = replace(self.site, output=self._root / task.name)
-        return Wanted(recipe=preflight.adopted(smoke.tried(task.recipe, site), site), site=site, cluster=self.cluster)
+        return Wanted(recipe=preflight.adopted(task.recipe, site), site=site, cluster=self.cluster)
 
     def _idle(self, tasks: Sequence[Task]) -> list[str]:
         """Runs that are neither finished nor queued nor running."""

@@ -15,7 +15,6 @@ from launch.submission import LaunchFolder
 from trainer import preflight
 from trainer.commands.parsing import named_recipe
 from trainer.exits import note, refuse
-from trainer.recipe import smoke
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError, decode
 from trainer.recipe.recipes import load
@@ -52,8 +51,12 @@ class Submit:
 
     def run(self) -> int:
         """Check everything, then queue the run or print its script."""
-        recipe = preflight.adopted(smoke.tried(self.settings, self.site), self.site)
-        return _submit(Wanted(recipe=recipe, site=self.site, cluster=self.cluster), dry_run=self.dry_run)
+        recipe = preflight.adopted(self.settings, self.site)
+        warnings = preflight.warnings(self.recipe, self.settings, self.site)
+        code = _submit(Wanted(recipe=recipe, site=self.site, cluster=self.cluster), dry_run=self.dry_run)
+        if warnings and code == 0:
+            note("\n".join(warnings))
+        return code
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

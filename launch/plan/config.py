@@ -24,7 +24,7 @@ class PlanConfig:
     images_per_s: float | None = field(default=None, metadata={"above": 0, "max": 1_000_000})
     """Images/s that one GPU trains at `micro_batch`. None: published, or measured."""
     loader_images_per_s: float | None = field(default=None, metadata={"above": 0, "max": 1_000_000})
-    """Images/s that one CPU core decodes. None: the README's 602, or measured."""
+    """Images/s that one CPU core decodes. None: 602, as in trainer/RESULTS.md, or measured."""
     nvlink_gb_s: float | None = field(default=None, metadata={"above": 0, "max": 100_000})
     """Line rate of a GPU to those in its node, GB/s each way. None: that of `gpu`."""
     network_gb_s: float = field(default=25.0, metadata={"above": 0, "max": 100_000})

@@ -22,7 +22,7 @@ BUCKET = 25 * 2**20  # bytes: DistributedDataParallel's bucket_cap_mb; only the 
 NETWORK_BOUND = 0.1  # of a step, spent waiting for gradients
 GB = 1e9
 FORWARD = 1 / 3  # of a training image's time: the backward pass costs twice the forward pass
-EVAL_DECODING = 3.14 / 1.66  # CPU time of an evaluation image to a training image: README.md, Data
+EVAL_DECODING = 3.14 / 1.66  # CPU time of an evaluation image to a training image: trainer/RESULTS.md
 
 
 class TooShortError(ValueError):

@@ -142,7 +142,7 @@ def _lines(forecast: Forecast) -> Iterator[str]:
     if recipe.sync_bn:
         yield "sync_bn: its small all-reduces, two for each BatchNorm, are not counted"
     yield f"stragglers: a step waits for the slowest GPU; step times vary by {100 * SPREAD:.0f} % (standard deviation)"
-    yield f"evaluation: a third of a training image's time, and {EVAL_DECODING:.1f} times its decoding (README)"
+    yield f"evaluation: a third of a training image's time, and {EVAL_DECODING:.1f} times its decoding (RESULTS.md)"
     yield (
         "bound by: the loader, if it is slower than the GPUs; the network, if more than "
         f"{100 * NETWORK_BOUND:.0f} % of a step wait for it"

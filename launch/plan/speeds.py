@@ -102,8 +102,8 @@ _FAMILIES = {
     **{"vit": "vit_small_patch16_224", "deit3": "deit3_small_patch16_224", "deit": "deit_small_patch16_224"},
     **{"swin": "swin_tiny_patch4_window7_224", "convnext": "convnext_tiny"},
 }
-_LOADER = 602.0  # images/s of a core: README.md, Data, `threads` at 1.66 CPU ms
-STALL = 205e6 / 0.024  # bytes/s: README.md, Speed, a checkpoint of ResNet-50 with momenta
+_LOADER = 602.0  # images/s of a core: trainer/RESULTS.md, `threads` at 1.66 CPU ms
+STALL = 205e6 / 0.024  # bytes/s: trainer/RESULTS.md, a checkpoint of ResNet-50 with momenta
 WRITE = 205e6 / 0.433
 _DECISIVE = ("model.name", "input.train_size", "micro_batch", "precision")  # on which a rate depends
 _SMALL = 128  # pixels: below, launching kernels takes longer than the FLOPs
@@ -145,7 +145,7 @@ class Measured:
             f"one GPU: {speeds.images_per_s:,.1f} images/s, without waiting for a loader",
             f"one CPU core: {speeds.core_images_per_s:,.0f} images/s, by {place['backend']}",
             f"checkpoint: copied at {speeds.stall_bytes_per_s / 1e9:.2f} GB/s, written at "
-            f"{speeds.write_bytes_per_s / 1e9:.2f} GB/s{'' if saving else ' (README: none was measured)'}",
+            f"{speeds.write_bytes_per_s / 1e9:.2f} GB/s{'' if saving else ' (RESULTS.md: none was measured)'}",
             *([f"measured with other values of {', '.join(others)}"] if others else []),
         ]
 
@@ -189,7 +189,7 @@ def published(config: PlanConfig, recipe: Recipe, network: Network) -> tuple[Spe
         images_per_s, source = rate(config.gpu, recipe, network)
     core_images_per_s, core_source = config.loader_images_per_s, "--loader-images-per-s"
     if core_images_per_s is None:
-        core_images_per_s, core_source = _LOADER, "`threads` on JPEGs of original size (README); other CPUs differ"
+        core_images_per_s, core_source = _LOADER, "`threads` on original-size JPEGs (RESULTS.md); other CPUs differ"
     speeds = Speeds(
         images_per_s=images_per_s,
         core_images_per_s=core_images_per_s,
@@ -200,7 +200,7 @@ def published(config: PlanConfig, recipe: Recipe, network: Network) -> tuple[Spe
     return speeds, [
         f"one GPU: {images_per_s:,.0f} images/s: {source}",
         f"one CPU core: {core_images_per_s:,.0f} images/s: {core_source}",
-        "checkpoint: ResNet-50's 205 MB hold training for 24 ms and are written in 0.43 s (README, on its machine)",
+        "checkpoint: ResNet-50's 205 MB hold training for 24 ms and are written in 0.43 s (RESULTS.md)",
     ]
 
 

@@ -52,6 +52,10 @@ def open_batches(task: BenchTask) -> tuple[Iterator[Tensor], str]:
             from tests.benchmarks import dali_peer
 
             return dali_peer.example(task), ""
+        case "spdl":
+            from tests.benchmarks import spdl_peer
+
+            return spdl_peer.example(task), ""
         case "floor" | "decode":
             from tests.benchmarks import floor
 

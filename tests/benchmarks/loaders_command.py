@@ -22,7 +22,7 @@ EXPECTED = "expected ROOT/train/<class>/*.JPEG and ROOT/val/<class>/*.JPEG"
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Loaders:
-    """Measure the loaders beside torchvision's, timm's and DALI's own, and beside a bare decoder: the floor.
+    """Measure the loaders beside torchvision's, timm's, DALI's and SPDL's own, and beside a bare decoder: the floor.
 
     Each runs in a process of its own, on the same images, with the same number of threads; turn by turn, so that what
     else the machine does falls on all. CPU time per image, of all its processes, is the figure to compare; images/s
@@ -41,6 +41,9 @@ class Loaders:
     """Also measure plain threads with 1, 2, 4, ... of them."""
     operators: bool = False
     """Also show where the time of the plain threads goes: reading, decoding, resizing, and the rest."""
+    gil: bool = False
+    """Also show how 1 to 16 plain threads scale where decoding and resizing are waits without the GIL, and how much
+    slower another thread launches kernels meanwhile."""
     json: Path | None = None
     """Also write what was found to this file."""
     quiet: bool = False
@@ -76,6 +79,9 @@ class Loaders:
         if self.operators:
             tables["operators"] = self._parts(place)
             report.show_operators(tables["operators"])
+        if self.gil:
+            tables["gil"] = self._gil(place)
+            report.show_gil(tables["gil"])
         if self.json:
             report.save(self.json, self.settings, facts, tables)
         return FAILED if any(row.problem.startswith("failed") for row in rows) else 0
@@ -100,6 +106,13 @@ class Loaders:
 
         with counting("operators", "rounds") as progress:
             return our_loaders.operators(loaders.task("threads", place, self.settings), self.settings.rounds, progress)
+
+    def _gil(self, place: Place) -> list[Any]:
+        from tests.benchmarks import gil, loaders
+        from trainer.terminal import counting
+
+        with counting("GIL", "thread counts") as progress:
+            return gil.measure(loaders.task("threads", place, self.settings), self.settings.seconds, progress)
 
     def _problems(self) -> list[str]:
         found = range_problems(self.settings, flags=True)

@@ -7,7 +7,7 @@ from typing import Literal
 
 Split = Literal["train", "val"]
 Contender = Literal[
-    "threads", "dali", "dali_gpu", "torchvision", "torchvision-v2", "timm", "dali-example", "floor", "decode"
+    "threads", "dali", "dali_gpu", "torchvision", "torchvision-v2", "timm", "dali-example", "spdl", "floor", "decode"
 ]
 REFERENCE: Contender = "torchvision"  # every ratio is to it
 FLOOR: Contender = "floor"
@@ -21,6 +21,7 @@ WHAT: dict[Contender, str] = {
     "torchvision-v2": "the same with transforms.v2 over decode_image's tensors",
     "timm": "timm's create_loader, without its colour jitter",
     "dali-example": "DALI's ResNet-50 example on the CPU",
+    "spdl": "Meta's SPDL as in its ImageNet example: FFmpeg in threads (needs pip install -e .[bench], FFmpeg)",
     "floor": "libjpeg-turbo on whole images in memory, then one antialiased resize to uint8",
     "decode": "the floor without its resize",
 }

@@ -1,7 +1,7 @@
 """This package's own loaders, as the bench runs them, and the parts of their work one by one."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from itertools import count, pairwise
 from statistics import median
 from typing import cast
@@ -26,7 +26,7 @@ REST_S = 0.1
 RESTING = 0.005  # CPU seconds in that time: nobody works
 
 
-def batches(task: BenchTask) -> Iterator[Tensor]:
+def batches(task: BenchTask) -> Generator[Tensor]:
     """Batches without end, epoch after epoch, (N, S, S, 3) uint8.
 
     Raises:

@@ -30,6 +30,7 @@ PACKAGES = (
 )
 LOADERS = ("loader", "images/s", "CPU ms", "x torchvision", "middle half", "% of floor", "first batch", "what")
 PARTS = ("part", "CPU ms", "share")
+GIL = ("threads", "images/s", "of one thread's", "CPU ms", "launch alone, us", "beside them, us", "slower")
 THREADS = ("threads", "images/s", "of one thread's", "CPU ms")
 
 
@@ -63,6 +64,23 @@ def show_operators(parts: dict[str, float]) -> None:
     whole = sum(parts.values())
     cells = [(name, f"{taken:.3f}", f"{100 * taken / whole:.0f} %") for name, taken in parts.items()]
     _show("an image's way through this package's threads", PARTS, [*cells, ("all", f"{whole:.3f}", "100 %")])
+
+
+def show_gil(rows: Sequence[Any]) -> None:
+    """Rows of `gil.measure`."""
+    cells = [
+        (
+            *(f"{row.threads}", f"{row.images_per_s:,.0f}", f"{row.images_per_s / rows[0].images_per_s:.2f}"),
+            *(
+                f"{row.cpu_ms:.3f}",
+                f"{row.alone_us:.2f}",
+                f"{row.beside_us:.2f}",
+                f"{row.beside_us / row.alone_us:.2f}",
+            ),
+        )
+        for row in rows
+    ]
+    _show("this package's threads where decoding and resizing are waits without the GIL", GIL, cells)
 
 
 def by_threads(rows: Sequence[Row]) -> list[Row]:

@@ -17,7 +17,12 @@ SCRIPT = Path(__file__).parents[1] / "system" / "plain_pytorch.py"
 def run(top1: float, losses: tuple[float, float] = (2.0, 1.0)) -> Run:
     """Two epochs of two steps, a point after each step."""
     first, second = losses
-    return Run(losses={1: first + 0.5, 2: first - 0.5, 3: second, 4: second}, top1=[10.0, top1])
+    return Run(
+        losses={1: first + 0.5, 2: first - 0.5, 3: second, 4: second},
+        top1=[10.0, top1],
+        evaluation_losses=[2.0, 1.5],
+        seconds=60.0,
+    )
 
 
 def row(ours: list[float], theirs: list[float], losses: tuple[float, float] = (2.0, 1.0)) -> Equivalence:
@@ -88,6 +93,10 @@ def test_a_script_that_fails_is_quoted(tmp_path: Path, capsys: pytest.CaptureFix
         (["no/script.py"], "--equivalence: no/script.py is not a file; name tests/system/plain_pytorch.py"),
         ([str(SCRIPT), "--seeds", "1"], "--seeds: 1; must be at least 2"),
         ([str(SCRIPT), "--pattern", "resnet34"], "compares resnet20 and resnet18, not resnet34"),
+        (
+            [str(SCRIPT), "--pattern", "timm/resnet50"],
+            "compares timm/test_vit and timm/convnext_atto, not timm/resnet50",
+        ),
         ([str(SCRIPT), "--crop", "padded"], "--crop: padded is for images of the network's size"),
         ([str(SCRIPT), "--data", "no/images"], "--data: no/images has no folder train"),
         ([str(SCRIPT), "--figure", "no/such/folder.png"], "--figure: no/such/folder.png cannot be a file"),

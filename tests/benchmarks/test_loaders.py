@@ -5,6 +5,7 @@ import pytest
 
 from tests.benchmarks import loaders
 from tests.benchmarks.__main__ import main
+from tests.benchmarks.gil import WAIT_S
 from tests.benchmarks.loader_contestant import Turn
 from tests.benchmarks.loaders import Figures
 
@@ -59,7 +60,7 @@ def test_loaders_are_timed_side_by_side(images: Path, tmp_path: Path, capsys: py
     written = tmp_path / "bench.json"
     contenders = ["--contenders", "threads", "torchvision", "floor"]
     options = ["--rounds", "2", "--seconds", "0.3", "--batch", "16", "--threads", "2", "--json", str(written)]
-    assert main(["loaders", str(images), *contenders, *options, "--shards", str(images), "--operators"]) == 0
+    assert main(["loaders", str(images), *contenders, *options, "--shards", str(images), "--operators", "--gil"]) == 0
     output = capsys.readouterr().out
     assert "threads: from shards " in output
     saved = json.loads(written.read_text())
@@ -74,4 +75,8 @@ def test_loaders_are_timed_side_by_side(images: Path, tmp_path: Path, capsys: py
     assert rows["torchvision"]["facts"]["shape"] == [3, 224, 224]
     assert rows["threads"]["facts"]["shape"] == [224, 224, 3]
     assert saved["machine"]["torch"]
+    assert [row["threads"] for row in saved["gil"]] == [1, 2, 4, 8, 16]
+    waiting = 2 * WAIT_S
+    assert all(row["images_per_s"] <= row["threads"] / waiting for row in saved["gil"])
+    assert all(0 < row["cpu_ms"] < 2 and row["alone_us"] > 0 for row in saved["gil"])
     assert list(saved["operators"]) == ["plan", "read", "decode", "crop, resize, flip", "the rest"]

@@ -18,7 +18,6 @@ from models.config import ModelConfig
 from tests.benchmarks import equivalence
 from tests.benchmarks.config import BenchConfig, EquivalenceConfig
 from tests.benchmarks.equivalence import Comparison, Equivalence
-from tests.benchmarks.equivalence_runs import IMAGE_SIZES
 from trainer.cpus import sleep_at_barriers
 from trainer.exits import FAILED, refuse
 from trainer.recipe.decode import range_problems
@@ -61,7 +60,8 @@ class Training:
     peer_torchvision: Path | None = None
     """The references/classification/train.py of torchvision's repository, likewise."""
     equivalence: Path | None = None
-    """tests/system/plain_pytorch.py: train it and ours by one recipe, in turns; exit code 1 where they differ."""
+    """tests/system/plain_pytorch.py, or with --pattern timm/* the train.py of timm's repository: train it and ours by
+    one recipe, in turns; exit code 1 where they differ."""
     figure: Path | None = None
     """PNG of the curves of --equivalence. None: equivalence.png beside the file of --json, or where this is started."""
     data: Path | None = None
@@ -163,7 +163,7 @@ class Training:
         assert self.equivalence
         return Comparison(
             script=self.equivalence,
-            networks=self._networks(tuple(IMAGE_SIZES)),
+            networks=equivalence.networks(self.pattern, registry.matching),
             data=self.data,
             bench=self.settings,
             config=self.trained,
@@ -217,13 +217,13 @@ class Training:
 
     def _network_problems(self) -> list[str]:
         try:
-            every = [self._networks(registry.names() if self.models else ())]
+            every = [self._networks(registry.names())] if self.models else []
             every += [self._networks(usual) for usual in self._wanted.values()]
             every += [self._comparison.networks] if self.equivalence else []
         except ValueError as error:
             return [f"--pattern: {error}"]
         size = self.settings.image_size
-        names = dict.fromkeys(name for names in every for name in names)
+        names = dict.fromkeys(name for names in every for name in names if "/" not in name)
         found = self._comparison.problems() if self.equivalence else []
         return [*found, *(problem for name in names if size for problem in _size_problems(name, size))]
 

@@ -74,7 +74,7 @@ def _section(name: str, limit_s: float, stage: Stage) -> list[Check]:
 
 
 def table(rows: Rows, rehearsal: bool = False) -> str:
-    """What was measured, for README."""
+    """What was measured, for trainer/RESULTS.md."""
     card = torch.cuda.get_device_name(0) if torch.cuda.is_available() and not rehearsal else "a CPU, as a rehearsal"
     lines = (
         f"| {name} | {check.what} | {check.figure} | {check.goal} | {_verdict(check.passed)} |\n"

@@ -10,7 +10,7 @@ from launch.site import ClusterConfig
 from tests import commands
 from trainer.recipe.decode import InvalidConfigError
 
-DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "2", "--dry-run")
+DEMO = ("submit", "demo", "--model.num-classes", "4", "--global-batch", "64", "--micro-batch", "8", "--dry-run")
 SITE = """
 partition: gpu
 account: lab

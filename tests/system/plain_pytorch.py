@@ -1,8 +1,8 @@
 """A small ResNet trained as a plain PyTorch script does it: torch and torchvision alone, in float32 on the CPU.
 
 `python -m tests.benchmarks training --equivalence tests/system/plain_pytorch.py` sets it beside our trainer. It shares
-no code and no random numbers with it. It writes JSON lines: the mean loss since the last one, and top-1 after each
-epoch.
+no code and no random numbers with it. It writes JSON lines: the mean loss since the last one, and top-1 and loss
+of an evaluation after each epoch.
 """
 
 import argparse
@@ -66,10 +66,12 @@ def learning_rate(args: argparse.Namespace, step: int, per_epoch: int) -> float:
 
 
 @torch.inference_mode()
-def top1(network: nn.Module, loader: DataLoader) -> float:
+def evaluate(network: nn.Module, loader: DataLoader) -> dict[str, float]:
     network.eval()
-    hits = torch.cat([network(images).argmax(1) == targets for images, targets in loader])
-    return 100 * hits.double().mean().item()
+    pairs = [(network(images), targets) for images, targets in loader]
+    logits, targets = (torch.cat(batches) for batches in zip(*pairs))  # noqa: B905
+    hits = logits.argmax(1) == targets
+    return {"top1": 100 * hits.double().mean().item(), "loss": F.cross_entropy(logits, targets).item()}
 
 
 def train(args: argparse.Namespace) -> None:
@@ -95,8 +97,8 @@ def train(args: argparse.Namespace) -> None:
                 if step % args.log_every == 0 or step % len(loader) == 0:
                     output.write(json.dumps({"kind": "train", "step": step, "loss": sum(since) / len(since)}) + "\n")
                     since.clear()
-            accuracy = top1(network, evaluation)
-            output.write(json.dumps({"kind": "eval", "epoch": epoch, "step": step, "top1": accuracy}) + "\n")
+            figures = evaluate(network, evaluation)
+            output.write(json.dumps({"kind": "eval", "epoch": epoch, "step": step, **figures}) + "\n")
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 
@@ -63,3 +64,26 @@ def test_ctrl_c_three_times_ends_a_process_that_hangs() -> None:
             process.send_signal(signal.SIGINT)
             time.sleep(0.2)
         assert process.returncode == -signal.SIGINT
+
+
+def test_a_flag_gives_the_handlers_back_that_were_there() -> None:
+    before = [signal.getsignal(number) for number in NUMBERS]
+    stop = StopFlag()
+    with pytest.raises(ZeroDivisionError), stop.installed():
+        signal.raise_signal(signal.SIGTERM)
+        assert stop.is_set
+        raise ZeroDivisionError
+    assert [signal.getsignal(number) for number in NUMBERS] == before
+
+
+def test_a_flag_in_another_thread_leaves_signals_alone() -> None:
+    inside = list[bool]()
+
+    def run() -> None:
+        with StopFlag().installed():
+            inside.append(signal.getsignal(signal.SIGTERM) == before)
+
+    before = signal.getsignal(signal.SIGTERM)
+    (thread := threading.Thread(target=run)).start()
+    thread.join()
+    assert inside == [True]

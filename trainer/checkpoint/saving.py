@@ -5,7 +5,7 @@ import logging
 import shutil
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +15,9 @@ from data.schema import NewerSchemaError
 from trainer.checkpoint import files, retention, store
 from trainer.checkpoint.retention import GB, Existing, Limits
 from trainer.checkpoint.snapshot import Snapshot, tree_bytes
-from trainer.exits import FAILED, code_of
+from trainer.exits import FAILED, RunEndedError, code_of
 from trainer.recipe.config import SiteConfig
+from trainer.recipe.decode import InvalidConfigError
 
 _FIXES = {
     errno.ENOSPC: "make room there, or lower --keep-checkpoints",
@@ -193,6 +194,25 @@ class Saver:
             return str(error)
         fix = _FIXES.get(error.errno or 0)
         return f"{error.filename or self._folder}: {error.strerror}{f'; {fix}' if fix else ''}"
+
+
+def write_now(folder: Path, step: int, state: Mapping[str, Any], keep: int) -> None:
+    """Write a checkpoint of another loop than ours, and remove all but the newest `keep`.
+
+    Raises:
+        InvalidConfigError: The state cannot be stored.
+        RunEndedError: The disk is full, or the like.
+    """
+    saver = Saver(folder, SiteConfig(data=folder, output=folder, keep_checkpoints=keep), lambda: None)
+    try:
+        saver.begin(step, {"about": {}, **state, "step": step})
+        saver.finish()
+    except (TypeError, AttributeError, LookupError) as error:
+        raise InvalidConfigError([f"state: {error}; expected tensors by name as model, and plain values"]) from None
+    if saver.failure:
+        failed = RunEndedError(saver.failure)
+        failed.code = saver.failure_code
+        raise failed
 
 
 class _GuardError(Exception):

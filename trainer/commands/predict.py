@@ -1,20 +1,16 @@
 """`provenet predict`: its flags and its refusals. Loads torch only to predict."""
 
-import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 
-from trainer import rendezvous
 from trainer.commands.evaluate import Evaluate
-from trainer.recipe.decode import InvalidConfigError
 from trainer.sources import Source
 from trainer.world import World
 
-FORMATS = (".csv", ".json")
 Hidden = tyro.conf.Suppress[tyro.conf.Fixed[None]]
 
 
@@ -54,20 +50,10 @@ class Predict(Evaluate):
 
     def checked(self, sources: list[Source], world: World) -> Callable[[], int]:
         """See `Evaluate`; the images are listed here, but not read."""
-        from data.catalog import unlabelled
+        from trainer.evaluation import checks
 
         (source,) = sources
-        problems = [*rendezvous.problems(world), *self.usual_problems(sources), *self._output_problems()]
-        if source.kind == "predictions":
-            problems.append(f"WEIGHTS: {source.text} holds answers, not weights")
-        if unlabelled.STANDARD_INPUT in self.images and world.world_size > 1:
-            problems.append("IMAGES: -: several processes cannot share standard input; name a .txt file")
-        if problems:
-            raise InvalidConfigError(problems)
-        try:
-            listing = unlabelled.listing(self.images)
-        except unlabelled.UnusableImagesError as error:
-            raise InvalidConfigError([f"IMAGES: {error}"]) from None
+        listing = checks.listed(replace(self, weights="-"), source, self.images, world)
 
         def predict() -> int:
             from trainer.evaluation.predict import predict
@@ -75,12 +61,3 @@ class Predict(Evaluate):
             return predict(self, source, listing, self.topk, world)
 
         return predict
-
-    def _output_problems(self) -> list[str]:
-        if self.output is None:
-            return []
-        if self.output.suffix not in FORMATS or self.output.is_dir():
-            return [f"--output: {self.output}; name a file that ends in {' or '.join(FORMATS)}"]
-        folder = self.output.parent
-        is_usable = folder.is_dir() and os.access(folder, os.W_OK | os.X_OK)
-        return [] if is_usable else [f"--output: {folder} is no folder that can be written"]

@@ -1,20 +1,16 @@
 """`provenet train`: its flags and checks. Loads torch only for a run that passes the first of them."""
 
 from collections.abc import Sequence
-from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
 
-from data.names import shown
-from trainer import preflight, variables
+from trainer import preflight
 from trainer.commands.parsing import named_recipe
 from trainer.cpus import sleep_at_barriers
-from trainer.exits import begun, refuse
-from trainer.recipe import smoke
+from trainer.exits import begun, note, refuse
 from trainer.recipe.config import Recipe, SiteConfig
-from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory
 from trainer.stopping import StopFlag
 from trainer.terminal import write
@@ -45,20 +41,23 @@ class Train:
 
     def run(self, world: World) -> int:
         """Train, unless the run cannot start or is finished."""
-        settings = smoke.tried(self.settings, self.site)
-        command = replace(self, settings=preflight.adopted(settings, self.site))
-        problems = preflight.problems(command.settings, self.site, world)
-        if problems:
+        recipe = preflight.adopted(self.settings, self.site)
+        if problems := preflight.problems(recipe, self.site, world):
             return refuse(problems, world)
         run = RunDirectory(self.site.output)
         stop = StopFlag()
         if run.finished():
             return _finished(run, world, stop) if world.is_main else 0
+        if world.is_main and (warnings := preflight.warnings(self.recipe, self.settings, self.site)):
+            note("\n".join(warnings))
         sleep_at_barriers()
         stop.install()
         begun()  # before torch is loaded and the processes meet: what ends a process there is no failure of the run
         with watching(stop, launched=launched()):
-            return _train(command, world, stop)
+            from trainer.commands.failures import explained
+            from trainer.train import start
+
+            return explained(lambda: start(recipe, self.site, world, stop), world)
 
 
 def default(words: Sequence[str]) -> Train:
@@ -82,23 +81,3 @@ def _finished(run: RunDirectory, world: World, stop: StopFlag) -> int:
             return code
     write(f"nothing to do, this run is {run.guide()}")
     return 0
-
-
-def _train(command: Train, world: World, stop: StopFlag) -> int:
-    from trainer.commands.failures import explained
-    from trainer.train import train
-
-    settings, site = command.settings, command.site
-    try:
-        settings, notes = preflight.begun(settings, site)
-    except InvalidConfigError as error:
-        return refuse(error.problems, world)
-    if world.is_main and not site.quiet:
-        write("".join(f"{shown(note)}\n" for note in notes))
-    if problems := preflight.machine_problems(settings, site, world):
-        return refuse(problems, world)
-    variables.record_collectives(site.output)
-    code = explained(lambda: train(settings, site, world, stop), world)
-    with suppress(OSError):
-        site.output.rmdir()  # it is empty where the images were refused, and only there
-    return code

@@ -12,7 +12,6 @@ from torch import nn
 from data.catalog.manifest import Manifest
 from data.load import backends
 from data.load.note import Note
-from data.plan.config import EvalViews
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan, training_sizes
 from data.types import Backend, Loader
@@ -24,6 +23,7 @@ from trainer.context import RunContext
 from trainer.engine.boundary import Keeper, advise_grace, checkpoint_bytes
 from trainer.engine.fit import Fit
 from trainer.engine.meter import Meter
+from trainer.engine.split import eval_plan, train_plan
 from trainer.engine.state import TrainState, restore
 from trainer.engine.step import Normalize, TrainStep
 from trainer.optim.ema import Ema
@@ -35,8 +35,6 @@ from trainer.recipe.schedule import peak
 from trainer.runtime import Runtime
 from trainer.telemetry.profiler import Profiler
 from trainer.telemetry.telemetry import Telemetry
-
-EVAL_BATCH = 64  # images per process and forward pass; scores do not depend on it
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -135,19 +133,10 @@ def run_data(context: RunContext, images: Images, stack: ExitStack) -> Data:
     return Data(plans=both, loaders=loaders(context, both, chosen, stack, notes), chosen=chosen)
 
 
-def plans(context: RunContext, images: tuple[Manifest, Manifest]) -> tuple[TrainPlan, EvalPlan]:
+def plans(context: RunContext, images: Images) -> tuple[TrainPlan, EvalPlan]:
     """This process's plans of train and val."""
     recipe, shard = context.recipe, context.runtime.shard
-    train = TrainPlan(
-        manifest=images[0],
-        config=recipe.input,
-        seed=recipe.seed,
-        global_batch=recipe.global_batch,
-        micro_batch=recipe.micro_batch,
-        shard=shard,
-    )
-    batch = min(EVAL_BATCH, math.ceil(len(images[1]) / shard.world_size))  # a short split needs no padding to 64
-    return train, EvalPlan(manifest=images[1], views=EvalViews.of(recipe.input), batch=batch, shard=shard)
+    return train_plan(recipe, images[0], shard), eval_plan(recipe, images[1], shard)
 
 
 def chosen_loader(context: RunContext, images: Manifest) -> backends.Chosen:

@@ -15,7 +15,7 @@ from data.catalog.manifest import DamagedManifestError, Manifest
 from data.types import Progress
 from data.verify import changes, hashing, verify
 from data.workers import cores
-from trainer.context import RunContext
+from trainer.context import RunContext, Setting
 from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.peers import PeerFailedError, on_main
 from trainer.recipe import smoke
@@ -126,7 +126,22 @@ def _prepare(context: RunContext, data: DataSet) -> None:
         raise UnusableDataError("\n  ".join(problems))
 
 
-def _source(context: RunContext, data: DataSet, split: str) -> Manifest | Listing:
+def list_split(context: Setting, split: str) -> Manifest:
+    """The list of a split's images as a run in the same directory makes it, and stored there, for a loader alone.
+
+    Raises:
+        UnusableDataError: They cannot be listed, are not those listed, or too many are broken.
+        DamagedManifestError, OSError: A list that was stored cannot be read; a file cannot be read or written.
+    """
+    images = _listed(context, split, _source(context, dataset.find(context.site.data, context.site), split))
+    recipe, one = context.recipe, images.contents()
+    least = recipe.global_batch if split == "train" else 0
+    if problems := checks.misfits(one, one, recipe.model.num_classes, least):
+        raise RefusedDataError("\n".join(problems))
+    return images
+
+
+def _source(context: Setting, data: DataSet, split: str) -> Manifest | Listing:
     """The run's own list, or that of `provenet verify`, or else what lies there."""
     lists = context.site.manifests or context.site.data
     if context.run.manifest(split).exists():
@@ -143,7 +158,7 @@ def _source(context: RunContext, data: DataSet, split: str) -> Manifest | Listin
         raise RefusedDataError(f"--data: {error}") from None
 
 
-def _listed(context: RunContext, split: str, source: Manifest | Listing) -> Manifest:
+def _listed(context: Setting, split: str, source: Manifest | Listing) -> Manifest:
     """The manifest of a split, checked, and stored in the run's directory if it is not there."""
     begun = context.run.manifest(split).exists()
     if context.site.smoke and not begun:
@@ -171,7 +186,7 @@ def scanned(listing: Listing, journal: Path | None, progress: Progress, *, whole
     return verify.scan(listing, journal=journal, workers=workers, progress=progress, whole=whole).manifest
 
 
-def _problem(images: Manifest, context: RunContext, *, begun: bool = False) -> str | None:
+def _problem(images: Manifest, context: Setting, *, begun: bool = False) -> str | None:
     """Why a run cannot use these images; of a run that has begun, a change of them is only printed."""
     if problem := verify.problem(images, context.site.max_broken):
         return problem

@@ -15,6 +15,7 @@ from data.catalog.manifest import Manifest
 from data.load import backends
 from data.types import Backend, unwatched
 from trainer.commit import commit
+from trainer.engine.memory import MemoryShortError, is_short
 from trainer.engine.step import Normalize
 from trainer.evaluation import outcome, passes
 from trainer.evaluation.labels import Labels
@@ -75,12 +76,18 @@ def rows(task: Task, runtime: Runtime) -> tuple[NDArray[np.float64], Backend]:
         UnusableBackendError: The loader asked for cannot do its work here.
         TooManyBrokenError: Too many images broke since they were listed.
         StopRequestedError: Asked to stop.
+        MemoryShortError: A batch does not fit into memory.
     """
     backend = _backend(task, runtime)
-    work = _pass(task, runtime, backend)
     title = f"{task.subject.source.text}, {task.protocol.name}"
-    with counting(title, "images") if runtime.is_main else nullcontext(unwatched) as advance:
-        table = passes.rows(work, advance).numpy()
+    try:
+        work = _pass(task, runtime, backend)
+        with counting(title, "images") if runtime.is_main else nullcontext(unwatched) as advance:
+            table = passes.rows(work, advance).numpy()
+    except (RuntimeError, MemoryError) as error:
+        if not is_short(error):
+            raise
+        raise MemoryShortError(f"out of memory: lower --batch, which is {task.request.batch}") from error
     if not np.isfinite(table).all():
         raise UnusableWeightsError(f"{task.subject.source.text}: its answers are no numbers; try --precision fp32")
     return table, backend

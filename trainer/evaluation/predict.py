@@ -2,7 +2,7 @@
 
 import json
 from concurrent.futures import BrokenExecutor
-from dataclasses import asdict, replace
+from dataclasses import asdict, astuple, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,8 +20,8 @@ from trainer.evaluation import labels, measure, outcome
 from trainer.evaluation.measure import Task
 from trainer.evaluation.predictions import INDEX, VALID, csv_text, write_csv
 from trainer.evaluation.protocol import parse
-from trainer.evaluation.request import Request
-from trainer.evaluation.session import precision
+from trainer.evaluation.request import Answer, Prediction, Request
+from trainer.evaluation.session import precision, refusing
 from trainer.evaluation.trained_network import description, load_subject
 from trainer.exits import FAILED, note
 from trainer.peers import on_main
@@ -35,15 +35,19 @@ SCHEMA = 1
 SHOWN = 20  # broken images that are named at the end
 
 KEYS = ("class", "index", "probability")
-Row = tuple[str, list[tuple[str, int, float]]]
-"""An image, and the answers to it, the most probable first."""
 
 
-def predict(request: Request, source: Source, listing: Listing, topk: int, world: World) -> int:
-    """Run the network on each image once, and write the most probable classes (collective); returns the exit code.
+@refusing()
+def answers(
+    request: Request, source: Source, listing: Listing, topk: int, world: World
+) -> tuple[list[Prediction], list[BrokenImage], dict[str, Any]]:
+    """Run the network on each image once, and name on stderr what is broken (collective).
+
+    Returns:
+        The answers to all images, the images that were left out, and what is known of network and protocol.
 
     Raises:
-        Exception: One of `session.REFUSED`, or what `trainer.commands.failures` knows.
+        Exception: What `trainer.failures` knows.
     """
     subject = load_subject(source)
     classes = labels.named(request.classes, subject.num_classes) if request.classes else subject.classes
@@ -59,19 +63,29 @@ def predict(request: Request, source: Source, listing: Listing, topk: int, world
         should_stop=lambda: runtime.any(False),  # a process that has failed is noticed at the next batch
         answers=topk,
     )
-    answers, _ = measure.rows(task, runtime)
-    known = dict(enumerate(classes or ()))
-    rows, broken = _rows(images, answers, [outcome.named(number, known) for number in range(subject.num_classes)])
-    if runtime.is_main:
-        about = description(subject) | {"protocol": task.protocol.name, "protocol_words": task.protocol.words}
-        _write(request.output, rows, broken, about)
-        lines = [] if classes else ["the weights name no classes: numbers stand in for names; --classes names them"]
-        if broken:
-            lines.append(f"{len(broken):,} of {len(rows) + len(broken):,} images are broken and left out:")
-            lines += [*(f"  {image}" for image in broken[:SHOWN]), *["  ..."][: len(broken) // (SHOWN + 1)]]
-        if lines:
-            note("\n".join(lines))
+    table, _ = measure.rows(task, runtime)
     runtime.close()
+    known = dict(enumerate(classes or ()))
+    rows, broken = _rows(images, table, [outcome.named(number, known) for number in range(subject.num_classes)])
+    if lines := _remarks(broken, len(rows), named=bool(classes)) if runtime.is_main else []:
+        note("\n".join(lines))
+    about = description(subject) | {"protocol": task.protocol.name, "protocol_words": task.protocol.words}
+    return rows, broken, about
+
+
+def _remarks(broken: list[BrokenImage], whole: int, *, named: bool) -> list[str]:
+    lines = [] if named else ["the weights name no classes: numbers stand in for names; --classes names them"]
+    if broken:
+        lines.append(f"{len(broken):,} of {whole + len(broken):,} images are broken and left out:")
+        lines += [*(f"  {image}" for image in broken[:SHOWN]), *["  ..."][: len(broken) // (SHOWN + 1)]]
+    return lines
+
+
+def predict(request: Request, source: Source, listing: Listing, topk: int, world: World) -> int:
+    """Write the `answers` (collective); returns the exit code."""
+    rows, broken, about = answers(request, source, listing, topk, world)
+    if world.is_main:
+        _write(request.output, rows, broken, about)
     return FAILED if broken or any(text.startswith("stdout") for text in streams.lost()) else 0
 
 
@@ -96,7 +110,9 @@ def _read(listing: Listing, request: Request) -> Manifest:
     return images
 
 
-def _rows(images: Manifest, table: NDArray[np.float64], classes: list[str]) -> tuple[list[Row], list[BrokenImage]]:
+def _rows(
+    images: Manifest, table: NDArray[np.float64], classes: list[str]
+) -> tuple[list[Prediction], list[BrokenImage]]:
     """The answers to the images in their order, and the images that were left out."""
 
     def name(row: int) -> str:
@@ -106,23 +122,28 @@ def _rows(images: Manifest, table: NDArray[np.float64], classes: list[str]) -> t
     table = table[np.argsort(table[:, INDEX])]
     indices, (probabilities, numbers) = table[:, INDEX].astype(np.int64), np.split(table[:, VALID + 1 :], 2, axis=1)
     rows = [
-        (name(row), [(classes[one], one, float(f"{p:.6g}")) for one, p in zip(*both, strict=True)])
+        Prediction(name(row), tuple(Answer(classes[i], i, float(f"{p:.6g}")) for i, p in zip(*both, strict=True)))
         for row, *both in zip(indices.tolist(), numbers.astype(int).tolist(), probabilities.tolist(), strict=True)
     ]
     lost = np.setdiff1d(np.arange(len(images)), indices).tolist()  # the loader has printed why
     return rows, [*images.broken, *(BrokenImage(name(row), "damaged behind its header") for row in lost)]
 
 
-def _write(file: Path | None, rows: list[Row], broken: list[BrokenImage], about: dict[str, Any]) -> None:
+def _write(file: Path | None, rows: list[Prediction], broken: list[BrokenImage], about: dict[str, Any]) -> None:
     """Write a file, whole or not at all, or CSV to stdout."""
     if file and file.suffix == ".json":
-        images = [{"image": name, "answers": [dict(zip(KEYS, one, strict=True)) for one in row]} for name, row in rows]
+        images = [
+            {"image": name, "answers": [dict(zip(KEYS, astuple(one), strict=True)) for one in row]}
+            for name, row in rows
+        ]
         content = {"schema": SCHEMA, **about, "images": images, "broken": [asdict(image) for image in broken]}
         write_text(file, json.dumps(content) + "\n")
         return
     ranks = range(1, 1 + max((len(answers) for _, answers in rows), default=0))
     head = ["image", *(f"{key}_{rank}" for rank in ranks for key in KEYS)]
-    cells = ([cell(name), *(part for kind, *rest in row for part in (cell(kind), *rest))] for name, row in rows)
+    cells = (
+        [cell(name), *(part for kind, *rest in map(astuple, row) for part in (cell(kind), *rest))] for name, row in rows
+    )
     if file:
         write_csv(file, [head, *cells])
     else:

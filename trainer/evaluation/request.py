@@ -1,8 +1,10 @@
-"""The request of an evaluation: weights, images, protocol, and the folder for the figures. Loads no torch."""
+"""The request of an evaluation, the folder for its figures, and what it gives. Loads no torch."""
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, NamedTuple
 
 from data.catalog.layout import Layout
 from data.plan.config import EvalViews, InputConfig
@@ -14,6 +16,41 @@ from trainer.recipe.config import Precision, Recipe
 from trainer.sources import Source
 
 FOLDER = "evaluations"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Accuracy:
+    """How well a network does on a split, each image counted once."""
+
+    top1: float
+    """Percent."""
+    top5: float
+    """Percent; of all classes where there are fewer than five."""
+    loss: float
+    """Mean cross-entropy, nats."""
+    images: int
+    facts: Mapping[str, Any]
+    """Its protocol and circumstances: the fields of `result.json` or `evaluation.json` in `trainer/FORMATS.md`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A class that an image may show."""
+
+    name: str
+    index: int
+    """Of its logit."""
+    probability: float
+    """0 to 1."""
+
+
+class Prediction(NamedTuple):
+    """The answers to an image."""
+
+    image: str
+    """Its path; in an archive `ARCHIVE: NAME`."""
+    classes: tuple[Answer, ...]
+    """The most probable first."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -32,6 +69,11 @@ class Request(Layout):
     the order of the logits."""
     output: Path | None = None
     """Folder to write to. None: RUN/evaluations/..., or ./evaluations/... for weights that belong to no run."""
+    entry: str | None = None
+    """Which weights of a run or file that holds several: raw, ema, or the name of an entry in the file, such as
+    state_dict. None: those that fit the network best; of a file with both and of a run, the moving average."""
+    recipe: str | None = None
+    """Recipe that a file of weights was trained with, for a file outside a run directory."""
     precision: Precision | None = None
     """Arithmetic: fp32, tf32, bf16 or fp16. None: that of a run's recipe, else fp32."""
     batch: int = field(default=64, metadata={"min": 1, "max": 65_536})

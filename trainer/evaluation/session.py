@@ -1,8 +1,9 @@
 """One process of an evaluation, from weights to files."""
 
 import hashlib
+from collections.abc import Iterator
 from concurrent.futures import BrokenExecutor
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,13 +23,14 @@ from trainer.evaluation.request import Request
 from trainer.evaluation.trained_network import Subject, UnusableWeightsError, load_subject
 from trainer.peers import on_main
 from trainer.recipe.config import Precision
+from trainer.recipe.decode import InvalidConfigError
 from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
 from trainer.sources import Source
 from trainer.terminal import counting, write
 from trainer.world import World
 
-REFUSED = (
+_REFUSED = (
     DamagedPredictionsError,
     OtherImagesError,
     UnknownLabelsError,
@@ -38,11 +40,24 @@ REFUSED = (
 )
 
 
-def evaluate(request: Request, sources: list[Source], world: World) -> None:
+@contextmanager
+def refusing() -> Iterator[None]:
+    """Raise as `InvalidConfigError` what shows only once torch is loaded, such as weights that do not fit."""
+    try:
+        yield
+    except _REFUSED as error:
+        raise InvalidConfigError(str(error).splitlines()) from None
+
+
+@refusing()
+def evaluate(request: Request, sources: list[Source], world: World) -> list[Predictions]:
     """Evaluate the sources, and compare the answers of two; write and print the results (collective).
 
+    Returns:
+        The answers of each source.
+
     Raises:
-        Exception: One of `REFUSED`, or what `trainer.commands.failures` knows.
+        Exception: What `trainer.failures` knows.
     """
     # read first, as it takes no time
     stored = [predictions.load(one.file) if one.kind == "predictions" and one.file else None for one in sources]
@@ -55,6 +70,7 @@ def evaluate(request: Request, sources: list[Source], world: World) -> None:
         _compare(request.comparison_folder(*sources), *answers, writes=world.is_main)
     if runtime:
         runtime.close()
+    return answers
 
 
 def precision(request: Request, subjects: list[Subject], world: World) -> Precision:

@@ -37,6 +37,15 @@ def recipe_problems(recipe: Recipe) -> list[str]:
     return problems
 
 
+def batch_warnings(recipe: Recipe, stated: Recipe) -> list[str]:
+    """What a batch other than the recipe's file states leaves as it is, one line each, for the user."""
+    optimizer, whole, usual = recipe.optimizer, recipe.global_batch, stated.global_batch
+    if whole == usual or optimizer.base_batch or optimizer.lr != stated.optimizer.lr:
+        return []
+    unscaled = f"optimizer.lr: {optimizer.lr:g} belongs to a global_batch of {usual} and is not scaled to {whole}"
+    return [f"{unscaled}; --optimizer.base-batch {usual} makes it {optimizer.lr * whole / usual:g}"]
+
+
 def world_problems(recipe: Recipe, world_size: int) -> list[str]:
     """Why `global_batch` cannot be divided among this many processes, with values that fit."""
     whole, micro, sync_bn = recipe.global_batch, recipe.micro_batch, recipe.sync_bn

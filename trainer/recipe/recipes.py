@@ -2,8 +2,9 @@
 
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from functools import reduce
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 from pathlib import Path
@@ -24,21 +25,35 @@ def names() -> list[str]:
     return sorted(file.name.removesuffix(".yaml") for file in FOLDER.iterdir() if file.name.endswith(".yaml"))
 
 
-def load(name: str) -> Recipe:
+def load(name: str, settings: Mapping[str, Any] | None = None) -> Recipe:
     """Read a recipe.
 
     Args:
         name: A name from `names()`, or the path of a YAML file, such as the `recipe.yaml` of a run directory.
+        settings: Other values than the file's, by dotted path or in sections.
 
     Raises:
-        InvalidConfigError: There is no such recipe, or the file holds problems; all of them are listed.
+        InvalidConfigError: There is no such recipe, or the file or the settings hold problems; all of them are listed.
     """
     file = _find(name)
     data = read(file)
     try:
-        return decode(Recipe, {} if data is None else data)
+        recipe = decode(Recipe, {} if data is None else data)
     except InvalidConfigError as error:
         raise InvalidConfigError(f"{file}: {problem}" for problem in error.problems) from None
+    if not settings:
+        return recipe
+    given = leaves(settings)
+    data = reduce(lambda data, path: _changed(data, path.split("."), given[path]), given, data)
+    return keeping(decode(Recipe, data), name, given)
+
+
+def _changed(data: Any, path: Sequence[str], value: Any) -> Any:
+    """A copy of plain data with another value at a path."""
+    if not path:
+        return value
+    section = data if isinstance(data, Mapping) else {}
+    return {**section, path[0]: _changed(section.get(path[0]), path[1:], value)}
 
 
 def keeping(recipe: Recipe, name: str, paths: Iterable[str]) -> Recipe:

@@ -190,10 +190,11 @@ def test_a_terminal_shows_training_and_evaluation_in_one_bar(tmp_path: Path) -> 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("show", [on_terminal, without_terminal])
-def test_a_quiet_run_tells_its_results_alone(images: Path, tmp_path: Path, show: type) -> None:
+def test_a_quiet_run_tells_warnings_and_results_alone(images: Path, tmp_path: Path, show: type) -> None:
     text, code = show("-m", "trainer", *TINY, "--data", images, "--output", tmp_path, "--quiet")
     assert code == 0
-    first, second, *places = text.splitlines()
+    warning, first, second, *places = text.splitlines()
+    assert warning.startswith("optimizer.lr: 0.1 belongs to a global_batch of 64 and is not scaled to 16; ")
     assert first.startswith("epoch 1: top-1 ")
     assert second.startswith("finished: top-1 ")
     assert places

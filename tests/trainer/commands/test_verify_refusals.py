@@ -22,6 +22,7 @@ TINY = (
     *("--model.name", "resnet20", "--input.train-size", "8", "--input.eval-resize", "8", "--input.eval-crop", "8"),
     *("--epochs", "1", "--threads", "1", "--loader", "threads", "--precision", "fp32"),
 )
+FITS = ("--global-batch", "2", "--micro-batch", "2", "--optimizer.lr", "0.01", "--model.num-classes", "2")
 
 
 def folders(root: Path, split: str, classes: Classes) -> None:
@@ -195,9 +196,8 @@ def train(folder: Path, *flags: str) -> tuple[object, ...]:
 @pytest.mark.parametrize("odd", ODD.values(), ids=ODD)
 def test_what_cannot_be_trained_on_is_refused_by_all_in_the_same_words(odd: Odd, tmp_path: Path, weights: Path) -> None:
     odd.make(tmp_path / "data")
-    fits = ("--global-batch", "2", "--micro-batch", "2", "--model.num-classes", "2")
     assert refused(tmp_path, "verify", tmp_path / "data", "--workers", "1") == [f"ROOT: {one}" for one in odd.reasons]
-    assert refused(tmp_path, *train(tmp_path, *fits)) == [f"--data: {one}" for one in odd.reasons]
+    assert refused(tmp_path, *train(tmp_path, *FITS)) == [f"--data: {one}" for one in odd.reasons]
     if odd.val_is_odd:
         places = ("--data", tmp_path / "data", "--output", tmp_path / "figures")
         (reason,) = refused(tmp_path, "evaluate", weights, *places)
@@ -227,8 +227,7 @@ def test_lists_of_other_images_are_refused_before_the_recipe_is_written(tmp_path
     tree(AB, AB)(tmp_path / "data")
     assert commands.call(main, "verify", tmp_path / "data", "--workers", "1").returncode == 0
     (tmp_path / "data/val/a/0.JPEG").unlink()
-    fits = ("--global-batch", "2", "--micro-batch", "2", "--model.num-classes", "2")
-    assert refused(tmp_path, *train(tmp_path, *fits)) == [
+    assert refused(tmp_path, *train(tmp_path, *FITS)) == [
         "--data: ROOT/val/a/0.JPEG: listed, but no longer there",
         "provenet verify ROOT lists what is there now",
     ]
@@ -236,8 +235,8 @@ def test_lists_of_other_images_are_refused_before_the_recipe_is_written(tmp_path
 
 def test_every_command_takes_the_choice_of_images_in_the_same_way(tmp_path: Path, weights: Path) -> None:
     folders(tmp_path / "data", "train", AB)
-    share, fits = ("--val-share", "0.5"), ("--global-batch", "2", "--micro-batch", "2", "--model.num-classes", "2")
-    (reason,) = refused(tmp_path, *train(tmp_path, *fits))
+    share = ("--val-share", "0.5")
+    (reason,) = refused(tmp_path, *train(tmp_path, *FITS))
     assert reason == f"--data: ROOT has no folder val{EXPECTED}{SHARE}"
     assert refused(tmp_path, "verify", tmp_path / "data", "--val-share", "0.6") == [
         "--val-share: 0.6; must be above 0 and at most 0.5"
@@ -246,11 +245,11 @@ def test_every_command_takes_the_choice_of_images_in_the_same_way(tmp_path: Path
     assert (listed.returncode, listed.stderr.count("by --val-share 0.5")) == (0, 2)
     other = "ROOT/manifest-train.npz is of --val-share 0.5, but asked for is"
     remedy = "give the flags and files that it was made with, or let `provenet verify` list the images again"
-    assert refused(tmp_path, *train(tmp_path, *fits)) == [f"--data: {other} folder train; {remedy}"]
-    assert refused(tmp_path, *train(tmp_path, *fits, "--val-share", "0.25")) == [
+    assert refused(tmp_path, *train(tmp_path, *FITS)) == [f"--data: {other} folder train; {remedy}"]
+    assert refused(tmp_path, *train(tmp_path, *FITS, "--val-share", "0.25")) == [
         f"--data: {other} --val-share 0.25; {remedy}"
     ]
-    assert refused(tmp_path, *train(tmp_path, *share, *fits[:4], "--model.num-classes", "3")) == [
+    assert refused(tmp_path, *train(tmp_path, *share, *FITS[:4], "--model.num-classes", "3")) == [
         "model.num_classes: 3, but ROOT/train holds 2 classes; use --model.num-classes 2"
     ]
     words = ("evaluate", weights, "--data", tmp_path / "data", "--val-split", "dev", "--output", tmp_path / "figures")

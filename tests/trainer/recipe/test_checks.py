@@ -20,8 +20,29 @@ from trainer.optim.config import (
     StepScheduleConfig,
     TimmConfig,
 )
-from trainer.recipe.checks import compile_problems, recipe_problems, world_problems
+from trainer.recipe.checks import batch_warnings, compile_problems, recipe_problems, world_problems
 from trainer.recipe.config import Recipe
+
+
+@pytest.mark.parametrize(
+    ("whole", "optimizer", "scaled"),
+    [
+        (256, SgdConfig(lr=0.1), None),
+        (1024, SgdConfig(lr=0.1), "0.4"),
+        (64, AdamWConfig(lr=1e-3), "0.00025"),
+        (1024, SgdConfig(lr=0.4), None),  # the user has thought of it
+        (1024, SgdConfig(lr=0.1, base_batch=256), None),
+        (1024, SgdConfig(lr=0.1, weight_decay=0), "0.4"),
+    ],
+)
+def test_a_learning_rate_that_another_batch_does_not_scale_is_warned_of(
+    whole: int, optimizer: SgdConfig | AdamWConfig, scaled: str | None
+) -> None:
+    lr = 0.1 if isinstance(optimizer, SgdConfig) else 1e-3
+    stated = Recipe(global_batch=256, optimizer=replace(optimizer, lr=lr, base_batch=None))
+    warnings = batch_warnings(replace(stated, global_batch=whole, optimizer=optimizer), stated)
+    text = f"optimizer.lr: {lr:g} belongs to a global_batch of 256 and is not scaled to {whole}"
+    assert warnings == ([f"{text}; --optimizer.base-batch 256 makes it {scaled}"] if scaled else [])
 
 
 @pytest.mark.parametrize(
