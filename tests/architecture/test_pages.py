@@ -68,7 +68,7 @@ def test_tables_have_as_many_columns_as_their_heads(page: Path) -> None:
 
 
 def test_the_readme_can_be_read_in_five_minutes() -> None:
-    assert len(README.splitlines()) <= 160
+    assert len(README.splitlines()) <= 120
     assert all(len(line) <= 160 for line in prose(ROOT / "README.md").splitlines() if not line.startswith("|"))
 
 
