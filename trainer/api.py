@@ -159,7 +159,8 @@ def train(recipe: Recipe, data: Name, output: Name, **settings: Any) -> Accuracy
     site, world, stop = _decoded(SiteConfig, data=data, output=output, **settings), from_environment(), StopFlag()
     recipe, run = preflight.adopted(recipe, site), RunDirectory(site.output)
     _refuse(preflight.problems(recipe, site, world))
-    from trainer.train import complete_end, start
+    from trainer.ending import complete_end
+    from trainer.train import start
 
     with redirect_stdout(sys.stderr), stop.installed():
         if not run.finished() and (code := start(recipe, site, world, stop)):

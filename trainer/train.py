@@ -1,38 +1,34 @@
 """One process of a run, from its start to its report."""
 
-import json
 from contextlib import ExitStack, suppress
 from typing import Any
 
 import torch
 
-from data.catalog.manifest import Manifest
 from data.load.backends import Chosen
 from data.names import shown
 from data.output_folder import exposed
 from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan
 from trainer import at_work, preflight, variables
-from trainer.checkpoint import files
 from trainer.checkpoint.holder import HeldError, Hold
 from trainer.console import Console
 from trainer.context import RunContext
+from trainer.ending import conclude_run, reporting
 from trainer.engine import build
 from trainer.engine.build import Data
 from trainer.engine.loop import fit
 from trainer.engine.memory import advising, fitted
 from trainer.engine.run_images import hashed, hashing_behind, list_images
 from trainer.engine.state import TrainState
-from trainer.evidence import ending
-from trainer.evidence.result import environment, measure_as_aimed, other_threads, result_of
+from trainer.evidence.result import environment, measure_as_aimed, other_threads
 from trainer.exits import BAD_INPUT, RunEndedError
 from trainer.optim.config import RESUMES, TimmConfig
 from trainer.peers import on_main
 from trainer.recipe.config import Recipe, SiteConfig
 from trainer.recipe.decode import InvalidConfigError
 from trainer.recipe.identity import recipe_hash
-from trainer.recipe.recipes import load
-from trainer.rundir import RunDirectory, write_text
+from trainer.rundir import RunDirectory
 from trainer.runtime import Runtime
 from trainer.stopping import START_AGAIN, StopFlag, StopRequestedError
 from trainer.telemetry.telemetry import Telemetry
@@ -100,7 +96,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         images = list_images(context)
         if runtime.is_main:  # before any process opens its own notes, which needs the restored state of all
             _say_what_was(context)
-        with ending.reporting(context, hold), ExitStack() as stack, advising(recipe), hashing_behind(context, images):
+        with reporting(context, hold), ExitStack() as stack, advising(recipe), hashing_behind(context, images):
             training = build.build(context, images, hold, stack, open_telemetry)
             finished = fit(training)
             on_main(runtime, lambda: training.telemetry and training.telemetry.journal.settle(), OSError)
@@ -108,7 +104,7 @@ def train(recipe: Recipe, site: SiteConfig, world: World, stop: StopFlag) -> int
         finished = complete is not None and measure_as_aimed(context, training.state, images := complete)
         if hold:
             hold.check()
-            _conclude(context, images, training.state if finished else None)
+            conclude_run(context, images, training.state if finished else None)
     runtime.close()
     return 0 if finished else START_AGAIN
 
@@ -196,41 +192,3 @@ def _opening(recipe: Recipe, plans: tuple[TrainPlan, EvalPlan], chosen: Chosen, 
         f"{facts['device']}: {processes}, CPU threads in each: {facts['threads']}, {recipe.precision}; "
         f"loader: {chosen.backend}, {chosen.reason}"
     )
-
-
-def _conclude(context: RunContext, images: tuple[Manifest, Manifest], finished: TrainState | None) -> None:
-    """Write the result of a finished run, and the report, and print where the files are (rank 0 only)."""
-    run = context.run
-    run.begin(context.recipe)  # if it was deleted meanwhile
-    if finished:
-        result = result_of(context.recipe, finished, *build.plans(context, images))
-        _put_weights(run, context.recipe, finished.step)
-        write_text(run.result, json.dumps(result, indent=2, allow_nan=False) + "\n")
-    ending.report(run, finished.step if finished else None, context.console.say)
-    write(run.guide())
-
-
-def _put_weights(run: RunDirectory, recipe: Recipe, step: int) -> None:
-    """Copy the weights of the result from the run's last checkpoint, whose write has ended."""
-    files.copy(files.place(run.checkpoints, step) / (files.EMA if recipe.ema.decay else files.MODEL), run.weights)
-
-
-def complete_end(run: RunDirectory, stop: StopFlag) -> int:
-    """Complete the end of a finished run that a kill or an error has cut short (rank 0 only); returns exit code 0.
-
-    Raises:
-        HeldError: Another process holds the directory: it may be completing the run.
-        StopRequestedError: Asked to stop while waiting to see whether it lives.
-        OSError: A file cannot be written.
-    """
-    say = Console().say
-    with Hold.take(run.holder, say, stop.check) as hold:
-        run.clear()
-        at_work.report(run, say)
-        hold.check()
-        step = max((record["step"] for record in run.records()), default=0)
-        if not run.weights.exists() and files.newest_valid(run.checkpoints) == files.place(run.checkpoints, step):
-            _put_weights(run, load(str(run.recipe)), step)
-            say(f"{run.weights} was gone: copied from the checkpoint of step {step:,}")
-        ending.report(run, step, say)
-    return 0

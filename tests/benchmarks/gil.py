@@ -1,27 +1,31 @@
 """How far the GIL lets plain threads scale, and what they cost a thread that launches kernels.
 
-Reading, the plan and all Python code are the loader's own. Decoding and resizing are replaced by waits without the GIL,
-so that a machine with few cores shows many threads.
+Plan and Python code are the loader's own. Reading, decoding and resizing are replaced by waits without the GIL, and
+images are small, so that copies take no time: a machine with few cores shows many threads.
 """
 
 import time
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, closing, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack, closing
 from dataclasses import dataclass, replace
+from itertools import islice
 from threading import Event, Thread
 from typing import Any
 from unittest.mock import patch
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from data.load import image_file
+from data.load.image_file import Images
+from data.load.rendering import Resized, render
 from tests.benchmarks import our_loaders
 from tests.benchmarks.loaders_config import BenchTask
 
 THREADS = (1, 2, 4, 8, 16)
-WAIT_S = 2.5e-4  # of each kernel: less than a real one, so that 16 threads reach the limit
+WAIT_S = 2.5e-4  # in the place of decoding, and of resizing: less than these take, so that 16 threads reach the limit
+SMALL = 8  # pixels
+BATCHES = 20
 LARGEST = 1 << 14  # pixels a side of an image
 
 
@@ -32,7 +36,7 @@ class Row:
     threads: int
     images_per_s: float
     cpu_ms: float
-    """CPU time an image of the whole process, ms: the Python code, reading, and the copy into the batch."""
+    """CPU time an image of the whole process, ms: Python code, waits, and handing the GIL over."""
     alone_us: float
     """A launch, which here is an addition of eight numbers, in a thread that does nothing else, microseconds."""
     beside_us: float
@@ -43,24 +47,39 @@ def measure(task: BenchTask, seconds: float, progress: Callable[[int, int], obje
     """A row for each number of threads."""
     torch.set_num_threads(1)
     rows = list[Row]()
-    with _waiting(task.size):
+    with _waiting(WAIT_S):
         for threads in THREADS:
-            rows.append(_row(replace(task, contender="threads", threads=threads), seconds))
+            rows.append(_row(replace(task, contender="threads", threads=threads, size=SMALL), seconds))
             progress(len(rows), len(THREADS))
     return rows
 
 
+def python_ms(task: BenchTask) -> float:
+    """CPU time of the Python code of an image in one thread, ms: least of some batches."""
+    plan, least = our_loaders.plan(replace(task, size=SMALL)), float("inf")
+    images, out = Images(plan.manifest), torch.empty(task.batch, SMALL, SMALL, 3, dtype=torch.uint8)
+    with _waiting(0):
+        for samples in islice(plan.samples(0, 0), BATCHES):
+            start = time.thread_time()
+            for row in range(task.batch):
+                render(images, samples, row, out[row], Resized())
+            least = min(least, 1e3 * (time.thread_time() - start) / task.batch)
+    return least
+
+
 def _row(task: BenchTask, seconds: float) -> Row:
-    alone = _launch_us(seconds)
+    ended, alone = Event(), _launch_us(seconds)
     with closing(our_loaders.batches(task)) as batches:
         next(batches)
         start, used, images = time.monotonic(), time.process_time(), 0
         while time.monotonic() < start + seconds:
             images += len(next(batches))
-        wall, cpu = time.monotonic() - start, time.process_time() - used
-        with _consumed(batches):
-            beside = _launch_us(seconds)
-    rate, cost = images / wall, 1e3 * cpu / images
+        rate, cost = images / (time.monotonic() - start), 1e3 * (time.process_time() - used) / images
+        consumer = Thread(target=lambda: all(not ended.is_set() for _ in batches))  # takes them until then
+        consumer.start()
+        beside = _launch_us(seconds)
+        ended.set()
+        consumer.join()
     return Row(threads=task.threads, images_per_s=rate, cpu_ms=cost, alone_us=alone, beside_us=beside)
 
 
@@ -73,39 +92,16 @@ def _launch_us(seconds: float) -> float:
     return 1e6 * (time.perf_counter() - start) / count
 
 
-@contextmanager
-def _consumed(batches: Iterator[Tensor]) -> Iterator[None]:
-    """Another thread takes the batches as fast as they come."""
-    ended = Event()
+def _waiting(seconds: float) -> ExitStack:
+    """Replaces reading and decoding by a wait, and resizing by another, until it is left."""
+    encoded, pixels = np.zeros(1000, np.uint8), np.empty((LARGEST, LARGEST, 3), np.uint8)  # untouched: takes no memory
+    planes = torch.zeros(1, SMALL, SMALL, 3, dtype=torch.uint8).permute(0, 3, 1, 2)  # (N, H, W, C) -> (N, C, H, W)
 
-    def take() -> None:
-        while not ended.is_set():
-            next(batches)
+    def waits(value: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given, **_plain: (seconds and time.sleep(seconds), value(*given))[1]
 
-    thread = Thread(target=take)
-    thread.start()
-    try:
-        yield
-    finally:
-        ended.set()
-        thread.join()
-
-
-@contextmanager
-def _waiting(size: int) -> Iterator[None]:
-    """Replace the kernels."""
-    pixels = np.empty((LARGEST, LARGEST, 3), np.uint8)  # never touched, so it takes no memory
-    planes = torch.zeros(1, 3, size, size, dtype=torch.uint8).contiguous(memory_format=torch.channels_last)
-
-    def decode(_encoded: Any, width: int, height: int, **_plain: bool) -> Any:
-        time.sleep(WAIT_S)
-        return pixels[:height, :width]
-
-    def resize(*_: Any) -> Tensor:
-        time.sleep(WAIT_S)
-        return planes
-
-    with ExitStack() as patches:
-        patches.enter_context(patch.object(image_file, "_decoded", decode))
-        patches.enter_context(patch("torch._C._nn._upsample_bilinear2d_aa", resize))
-        yield
+    stubs = ExitStack()
+    stubs.enter_context(patch.object(Images, "encoded", lambda *_: encoded))
+    stubs.enter_context(patch.object(image_file, "_decoded", waits(lambda _, width, height: pixels[:height, :width])))
+    stubs.enter_context(patch("torch._C._nn._upsample_bilinear2d_aa", waits(lambda *_: planes)))
+    return stubs

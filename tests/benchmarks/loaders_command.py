@@ -80,8 +80,8 @@ class Loaders:
             tables["operators"] = self._parts(place)
             report.show_operators(tables["operators"])
         if self.gil:
-            tables["gil"] = self._gil(place)
-            report.show_gil(tables["gil"])
+            tables |= self._gil(place)
+            report.show_gil(tables["gil"], tables["python_ms"])
         if self.json:
             report.save(self.json, self.settings, facts, tables)
         return FAILED if any(row.problem.startswith("failed") for row in rows) else 0
@@ -107,12 +107,13 @@ class Loaders:
         with counting("operators", "rounds") as progress:
             return our_loaders.operators(loaders.task("threads", place, self.settings), self.settings.rounds, progress)
 
-    def _gil(self, place: Place) -> list[Any]:
+    def _gil(self, place: Place) -> dict[str, Any]:
         from tests.benchmarks import gil, loaders
         from trainer.terminal import counting
 
+        task = loaders.task("threads", place, self.settings)
         with counting("GIL", "thread counts") as progress:
-            return gil.measure(loaders.task("threads", place, self.settings), self.settings.seconds, progress)
+            return {"python_ms": gil.python_ms(task), "gil": gil.measure(task, self.settings.seconds, progress)}
 
     def _problems(self) -> list[str]:
         found = range_problems(self.settings, flags=True)

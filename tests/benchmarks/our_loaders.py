@@ -37,7 +37,7 @@ def batches(task: BenchTask) -> Generator[Tensor]:
     if on_gpu and not torch.cuda.is_available():
         raise ModuleNotFoundError("there is no GPU", name="an NVIDIA GPU")
     device = torch.device("cuda", 0) if on_gpu else torch.device("cpu")
-    loader = backends.open_loader(_plan(task), backend, device=device, threads=task.threads, max_broken=1.0)
+    loader = backends.open_loader(plan(task), backend, device=device, threads=task.threads, max_broken=1.0)
     try:
         for epoch in count():
             for batch in loader.epoch(epoch):
@@ -56,8 +56,8 @@ def operators(task: BenchTask, rounds: int, progress: Callable[[int, int], objec
     batches, and that threads side by side share caches and memory.
     """
     torch.set_num_threads(1)
-    plan, loader = _plan(task), batches(task)
-    images, samples = Images(plan.manifest), plan.samples(0, 0)
+    work, loader = plan(task), batches(task)
+    images, samples = Images(work.manifest), work.samples(0, 0)
     taken: list[list[float]] = []
     for number in range(rounds + 1):
         parts, whole = _parts(images, samples), _whole(loader)
@@ -103,7 +103,8 @@ def _rested() -> float:
     return now
 
 
-def _plan(task: BenchTask) -> Plan:
+def plan(task: BenchTask) -> Plan:
+    """What happens to the images."""
     manifest = dataset.find(task.root).manifest(task.manifests, task.split)
     config = InputConfig(train_size=task.size, eval_resize=task.resize, eval_crop=task.size)
     if not task.training:

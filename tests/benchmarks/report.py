@@ -66,8 +66,8 @@ def show_operators(parts: dict[str, float]) -> None:
     _show("an image's way through this package's threads", PARTS, [*cells, ("all", f"{whole:.3f}", "100 %")])
 
 
-def show_gil(rows: Sequence[Any]) -> None:
-    """Rows of `gil.measure`."""
+def show_gil(rows: Sequence[Any], python_ms: float) -> None:
+    """Rows of `gil.measure`, and the bound that the Python code of an image sets."""
     cells = [
         (
             *(f"{row.threads}", f"{row.images_per_s:,.0f}", f"{row.images_per_s / rows[0].images_per_s:.2f}"),
@@ -80,7 +80,8 @@ def show_gil(rows: Sequence[Any]) -> None:
         )
         for row in rows
     ]
-    _show("this package's threads where decoding and resizing are waits without the GIL", GIL, cells)
+    bound = f"{python_ms:.3f} ms of Python an image: at most {1e3 / python_ms:,.0f} images/s a process"
+    _show(f"this package's threads where decoding and resizing are waits without the GIL; {bound}", GIL, cells)
 
 
 def by_threads(rows: Sequence[Row]) -> list[Row]:

@@ -49,14 +49,10 @@ def _without_end(paths: list[str], *, shuffled: bool) -> Iterator[str]:
 
 
 def _load(paths: list[str], task: BenchTask) -> Tensor:
-    frames = [_decode(path, task) for path in paths]
+    packets = [io.demux_image(path) for path in paths]
+    filters = [_training(one.codec, task.size) if task.training else _validation(task) for one in packets]
+    frames = [io.decode_packets(one, filter_desc=steps) for one, steps in zip(packets, filters, strict=True)]
     return io.to_torch(io.convert_frames(frames))
-
-
-def _decode(path: str, task: BenchTask) -> Any:
-    packets = io.demux_image(path)
-    steps = _training(packets.codec, task.size) if task.training else _validation(task)
-    return io.decode_packets(packets, filter_desc=steps)
 
 
 def _training(codec: Any, size: int) -> str:
@@ -67,12 +63,6 @@ def _training(codec: Any, size: int) -> str:
     return f"{window},scale={size}:{size}:flags=bilinear{flip},format=pix_fmts=rgb24"
 
 
-def _validation(task: BenchTask) -> str | None:
-    return io.get_video_filter_desc(
-        scale_width=task.resize,
-        scale_height=task.resize,
-        scale_algo="bilinear",
-        scale_mode="crop",
-        crop_width=task.size,
-        crop_height=task.size,
-    )
+def _validation(task: BenchTask) -> str:
+    sizes = {"scale_width": task.resize, "scale_height": task.resize, "crop_width": task.size, "crop_height": task.size}
+    return io.get_video_filter_desc(**sizes, scale_algo="bilinear", scale_mode="crop")

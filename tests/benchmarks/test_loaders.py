@@ -78,5 +78,6 @@ def test_loaders_are_timed_side_by_side(images: Path, tmp_path: Path, capsys: py
     assert [row["threads"] for row in saved["gil"]] == [1, 2, 4, 8, 16]
     waiting = 2 * WAIT_S
     assert all(row["images_per_s"] <= row["threads"] / waiting for row in saved["gil"])
+    assert 0.005 < saved["python_ms"] < 1
     assert all(0 < row["cpu_ms"] < 2 and row["alone_us"] > 0 for row in saved["gil"])
     assert list(saved["operators"]) == ["plan", "read", "decode", "crop, resize, flip", "the rest"]

@@ -11,13 +11,14 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tests.trainer.engines import RECIPE, ask_to_stop, built
 from trainer import variables
 from trainer.checkpoint import store
+from trainer.ending import complete_end, conclude_run
 from trainer.engine.loop import fit, train_epoch
 from trainer.exits import FAILED, RunEndedError
 from trainer.optim.config import EmaConfig
 from trainer.recipe.config import SiteConfig
 from trainer.rundir import RunDirectory
 from trainer.stopping import StopFlag
-from trainer.train import _conclude, complete_end, train
+from trainer.train import train
 from trainer.world import World
 
 ONE = replace(RECIPE, epochs=1)
@@ -112,10 +113,10 @@ def test_what_others_did_to_the_directory_is_no_bad_input_at_the_end(images: Pat
         evaluation.parent.mkdir(parents=True)
         evaluation.write_text("{}")
         with pytest.raises(RunEndedError, match=r"evaluation.json: damaged .* completes the report") as raised:
-            _conclude(parts.context, lists, parts.state)
+            conclude_run(parts.context, lists, parts.state)
         assert raised.value.code == FAILED
         evaluation.unlink()
-        _conclude(parts.context, lists, parts.state)
+        conclude_run(parts.context, lists, parts.state)
     assert run.recipe.exists()
     assert run.report.exists()
 
@@ -126,7 +127,7 @@ def test_a_run_that_was_stopped_leaves_a_report_and_no_result(
     with built(images, tmp_path, ONE) as parts:
         ask_to_stop(parts.context.stop)
         assert not fit(parts)
-        _conclude(parts.context, (parts.plan.manifest, parts.eval_plan.manifest), None)
+        conclude_run(parts.context, (parts.plan.manifest, parts.eval_plan.manifest), None)
         run = parts.context.run
     assert capsys.readouterr().out.endswith(run.guide())
     assert "**Not finished.**" in run.report.read_text()

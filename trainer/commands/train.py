@@ -74,7 +74,7 @@ def _finished(run: RunDirectory, world: World, stop: StopFlag) -> int:
     """Print what a finished run has left, after its end has been completed if that was cut short."""
     if run.is_cut_short():
         from trainer.commands.failures import explained
-        from trainer.train import complete_end
+        from trainer.ending import complete_end
 
         stop.install()
         if code := explained(lambda: complete_end(run, stop), world):
