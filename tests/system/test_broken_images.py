@@ -62,7 +62,7 @@ def test_images_that_break_on_the_way_are_replaced_and_counted(copy: Path, tmp_p
     board = EventAccumulator(str(straight), size_guidance={"scalars": 0}).Reload()
     assert board.Scalars("input/replaced")[-1].value == replaced
     report = (straight / "report.md").read_text()
-    assert f"| images replaced in training | {replaced}, which could not be read or decoded |" in report
+    assert f"| images replaced in training, as they could not be read | {replaced} |" in report
     assert "| images evaluated | 79, each once; 1 broken is left out |" in report
 
 
