@@ -13,7 +13,7 @@ from data.durable import opened
 from data.schema import NewerSchemaError
 from launch.submission import DamagedRecordError
 from trainer.checkpoint import files
-from trainer.exits import ABORTED, BAD_INPUT, FAILED
+from trainer.exits import ABORTED, BAD_INPUT, FAILED, KILLED
 
 SCHEMA = 1
 
@@ -126,7 +126,7 @@ def verdict(
     if problem := stuck([*history[:-1], ended], step, limit):
         return "stopped", problem + (f"; the last: {said}" if said else "")
     why = f"{meaning(code)} ({said})" if code == ABORTED and said else meaning(code)
-    return "again", f"{why}; goes on from step {step:,}"
+    return "again", f"{KILLED if said == KILLED else why}; goes on from step {step:,}"
 
 
 def stuck(history: list[Attempt], step: int, limit: int) -> str | None:

@@ -19,7 +19,7 @@ from types import FrameType
 
 from trainer.checkpoint.grace import GRACE_VARIABLE
 from trainer.cpus import ALLOCATOR, SLEEPING, has_gpu
-from trainer.exits import ABORTED, BAD_INPUT, BEGUN, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, refuse
+from trainer.exits import ABORTED, BAD_INPUT, BEGUN, EXIT_CODE_VARIABLE, FAILED, INTERRUPTED, KILLED, refuse
 from trainer.stopping import INTERRUPTS, START_AGAIN
 from trainer.terminal import remark
 
@@ -45,7 +45,7 @@ class Ended:
     asked: bool
     """Whether it ended by itself after a signal to this process."""
     why: str = ""
-    """The first line of the trainer's last words; empty where it had none."""
+    """The first line of the trainer's last words, or `KILLED`; empty where it had none."""
 
 
 def run(command: tuple[str, ...], grace_s: int) -> Ended:
@@ -65,7 +65,8 @@ def run(command: tuple[str, ...], grace_s: int) -> Ended:
             code = running.wait()
             recorded, _, why = _text(codes).strip().partition("\n")
             code = _meant(code, recorded, asked=running.asked, srun=running.is_srun)
-            return Ended(code, running.asked, why.partition("\n")[0])
+            was_killed = code == START_AGAIN and recorded == BEGUN
+            return Ended(code, running.asked, KILLED if was_killed else why.partition("\n")[0])
         except OSError as error:
             return Ended(refuse([f"COMMAND: {command[0]}: {error.strerror}"]), asked=False)
         finally:

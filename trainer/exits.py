@@ -20,6 +20,7 @@ ABORTED = 70  # sysexits' EX_SOFTWARE: by a lost process, disk or network, or an
 INTERRUPTED = 130  # 128 + SIGINT, as shells say
 
 BEGUN = "begun"  # in the file of the exit code, while the run goes on
+KILLED = "killed before it stopped cleanly"  # why a run ended that was told to stop, and wrote no code
 EXIT_CODE_VARIABLE = "PROVENET_EXIT_CODE"  # names the file from which `provenet run` reads the exit code
 
 # a full disk, a quota, a limit of sizes, a file system or folder that cannot be written: it would fail again

@@ -29,8 +29,8 @@ class Array:
     """Queue the runs of a sweep as one job array; each has its folder in --output and is restarted on its own.
 
     SWEEP is a YAML file with a `recipe` and, by dotted field, a `grid` of values or a `list` of settings; `seed` is a
-    field like any other. The same command again skips what is finished, queued or running. summary.md in --output holds
-    mean and spread over seeds, and is updated when a run finishes.
+    field like any other, and no field is a flag here. The same command again skips what is finished, queued or running.
+    summary.md in --output holds mean and spread over seeds, and is updated when a run finishes.
 
     Example: provenet array lr.yaml --data /imagenet --output runs/lr --gpus-per-node 8 --hours 12 --parallel 4
     """

@@ -119,14 +119,18 @@ def _row(run: RunDirectory, name: str, seen: Snapshot | str, jobs: dict[Path, Jo
     far, recipe, trouble = _progress(run, None if now.state == "finished" else recipes)
     submission = None if isinstance(seen, str) else seen.submission
     is_running = now.state == "running"
+    last = None if isinstance(seen, str) or not is_running else seen.last
+    starts = f"starting from step {last.step:,}" if last and not last.end and (far.updated or 0) < last.time else ""
     return Row(
         run=name,
         state=now.state,
         job=submission.job if submission else None,
         progress=replace(far, epochs=recipe.epochs) if recipe else far,
         restarts=None if isinstance(seen, str) or not submission else max(len(seen.attempts) - 1, 0),
-        eta_s=_eta_s(far, recipe) if is_running else None,
-        note="; ".join(filter(None, (trouble, now.note, _deaths(run, now.state), *_waits(run, far, now.state)))),
+        eta_s=_eta_s(far, recipe) if is_running and not starts else None,
+        note="; ".join(
+            filter(None, (trouble, starts, now.note, _deaths(run, now.state), *_waits(run, far, now.state)))
+        ),
     )
 
 

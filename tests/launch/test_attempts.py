@@ -10,6 +10,7 @@ from launch.attempts import Attempt, End, Then, meaning, newest_step, read, stuc
 from launch.submission import DamagedRecordError
 from tests.commands import HANGS_S
 from tests.launch import stand_ins
+from trainer.exits import KILLED
 
 
 def attempt(step: int, code: int | None = 70, job: str = "12") -> Attempt:
@@ -96,6 +97,8 @@ def test_what_the_trainer_has_said_is_the_reason() -> None:
         assert why.endswith(said)
     again = verdict(70, [attempt(1000)], 1040, 3, cancelled=False, said=said)
     assert again == ("again", f"aborted ({said}); goes on from step 1,040")
+    killed = verdict(75, [attempt(1000)], 1040, 3, cancelled=False, said=KILLED)
+    assert killed == ("again", "killed before it stopped cleanly; goes on from step 1,040")
 
 
 @pytest.mark.parametrize(

@@ -135,6 +135,11 @@ def test_a_run_that_stopped_in_good_order_goes_back_into_the_queue(supervised: S
     assert done.history[0].restart == 2
 
 
+def test_processes_that_died_with_their_node_did_not_stop_cleanly(supervised: Supervised) -> None:
+    done = supervised("printf begun > $PROVENET_EXIT_CODE; kill -TERM $PPID; sleep 60")
+    assert (done.ends, done.why) == ([(75, 0, "again")], "killed before it stopped cleanly; goes on from step 0")
+
+
 def test_an_array_s_task_keeps_its_name_and_is_requeued_by_its_own_id(supervised: Supervised) -> None:
     array = {**BATCH, "SLURM_JOB_ID": "15", "SLURM_ARRAY_JOB_ID": "12", "SLURM_ARRAY_TASK_ID": "3"}
     done = supervised("exit 75", variables=array)

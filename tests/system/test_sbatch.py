@@ -1,5 +1,6 @@
 """The plain sbatch scripts, with Slurm's commands replaced, and on a real cluster, where a stop loses nothing."""
 
+import os
 import subprocess
 import time
 from collections.abc import Iterator, Mapping
@@ -192,3 +193,11 @@ def test_a_script_that_is_stopped_starts_again_and_loses_nothing(
     assert "stopped cleanly; requeued" in job.text()
     assert same_bits(state(job.run), state(whole_pair))
     assert points(job.run) == points(whole_pair)
+
+
+def test_the_status_of_a_cluster_that_does_not_run_is_told_at_once(tmp_path: Path) -> None:
+    command = ["bash", str(FOLDER / "cluster"), "status"]
+    environment = {"PATH": os.environ["PATH"], "SLURM_ROOT": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=HANGS_S)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == f"[cluster] ERROR: no cluster runs in {tmp_path}: {FOLDER / 'cluster'} start\n"

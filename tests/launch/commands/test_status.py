@@ -1,5 +1,6 @@
 import json
 import os
+import re
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -39,6 +40,8 @@ def make(path: Path, job: str | None = None, *ends: Then | None, step: int = 50)
             begun = attempts.begin(folder.attempts, job=job, restart=0, nodes="n1", step=0)
             if end:
                 attempts.end(folder.attempts, begun, End(code=75, step=40, then=end, why="its reason", time=now))
+        if ends:  # they began long ago
+            folder.attempts.write_text(re.sub(r'"time": [0-9.]+', '"time": 1.0', folder.attempts.read_text()))
     return run
 
 
@@ -72,6 +75,19 @@ def test_a_row_says_all_of_a_running_run(tmp_path: Path) -> None:
             note="on n1",
         )
     ]
+
+
+def test_figures_from_before_a_restart_are_not_taken_for_those_of_now(tmp_path: Path) -> None:
+    run = make(tmp_path / "r" / "a", "1", "again", None)
+    folder = LaunchFolder(run.path)
+    attempts.begin(folder.attempts, job="1", restart=0, nodes="n1", step=40)
+    (row,) = collect(tmp_path / "r", {}).rows
+    assert (row.state, row.note, row.eta_s) == ("running", "starting from step 40; on n1", None)
+    with run.metrics.open("a") as stream:
+        stream.write(json.dumps({"kind": "start", "step": 40, "total_steps": 450, "time": time.time()}) + "\n")
+    (row,) = collect(tmp_path / "r", {}).rows
+    assert row.note == "on n1"
+    assert row.eta_s is not None
 
 
 def test_all_states_take_one_call_of_squeue(tmp_path: Path, slurm: Path) -> None:
