@@ -198,6 +198,8 @@ class RunDirectory:
         fix = "\n    name another --output, or give the values that are there to continue that run"
         fix += f"\n    to train that network on, name another --output, and --init.weights {self.path}"
         fix += "\n    --smoke shortens a recipe: such a run needs a folder of its own"
+        if [item.name for item in self.path.iterdir()] == [self.recipe.name]:  # as where its images were refused
+            fix = "\n    nothing has been trained there: remove that folder, or name another --output"
         return [f"--output: {self.path} holds a run of another recipe{lines}{more}{fix}"]
 
 
