@@ -86,7 +86,7 @@ def published(package: str, name: str) -> Published:
             raise ValueError(f"it is evaluated with {weights.interpolation} interpolation")
     # OSError: every failure of a connection; from LookupError on, of a config.json that is not timm's
     except (RuntimeError, ValueError, OSError, LookupError, TypeError, AttributeError, AssertionError) as error:
-        why = f"within reach, or none that it reads; name a file? {error}"
+        why = f"within reach, or none that it reads; name a file of them, fetched elsewhere? {error}"
         raise ValueError(f"weights: {package} has no weights of {name!r} {why}") from error
     return weights
 

@@ -20,7 +20,7 @@ from models.config import ModelConfig
 from models.user_code import located
 from trainer import devices, imports, rendezvous, sources, variables
 from trainer.recipe import smoke
-from trainer.recipe.checks import batch_warnings, compile_problems, recipe_problems, world_problems
+from trainer.recipe.checks import batch_warnings, compile_problems, crop_note, recipe_problems, world_problems
 from trainer.recipe.config import Precision, Recipe, SiteConfig, flags
 from trainer.recipe.decode import InvalidConfigError, range_problems
 from trainer.recipe.recipes import load
@@ -144,7 +144,7 @@ def adopted(recipe: Recipe, site: SiteConfig) -> Recipe:
 
 def warnings(name: str, recipe: Recipe, site: SiteConfig) -> list[str]:
     """What a new run of the recipe of this name may train otherwise than is meant, one entry each, for the user."""
-    return [] if RunDirectory(site.output).recipe.exists() else batch_warnings(recipe, load(name))
+    return [] if RunDirectory(site.output).recipe.exists() else batch_warnings(recipe, load(name)) + crop_note(recipe)
 
 
 def begun(recipe: Recipe, site: SiteConfig) -> tuple[Recipe, list[str]]:

@@ -202,6 +202,8 @@ class RunDirectory:
         copies = " ".join(f"--import {shlex.quote(str(imports.copy(one, self.path)))}" for one in stored.code or ())
         fix += f"\n    the code that it was begun with is kept there: {copies}" if stored.code != recipe.code else ""
         fix += "\n    --smoke shortens a recipe: such a run needs a folder of its own"
+        if [item.name for item in self.path.iterdir()] == [self.recipe.name]:  # as where its images were refused
+            fix = "\n    nothing has been trained there: remove that folder, or name another --output"
         return [f"--output: {self.path} holds a run of another recipe{lines}{more}{fix}"]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
+from data.catalog.layout import part
 from data.catalog.listing import digest, read
 from data.catalog.manifest import Manifest
 from data.catalog.shards import split_of
@@ -80,6 +81,11 @@ def _listed(manifest: Manifest, folder: str) -> set[str]:
 def _new_images(manifest: Manifest, folder: str, present: dict[str, bool], listed: set[str]) -> set[str]:
     """Images that are not listed, and new subfolders with images."""
     files = {name for name, is_folder in present.items() if not is_folder} - listed
+    if files and (share := manifest.rule.partition("--val-share ")[2]):  # the other split lies in the same folders
+        whole = Tree(manifest.root, (folder.split("/", 1)[0],)).listing()
+        own = {*map(manifest.name, np.where(manifest.targets == manifest.classes.index(whole.classes[0]))[0].tolist())}
+        halves = ({one.name for one in part(whole, float(share), split).entries} for split in ("val", "train"))
+        files &= {name.removeprefix(f"{folder}/") for name in max(halves, key=lambda half: len(half & own))}
     folders = {name for name, is_folder in present.items() if is_folder and f"{folder}/{name}" not in manifest.folders}
     return files | {name for name in folders if Tree(manifest.root, (f"{folder}/{name}",)).count(1)}
 

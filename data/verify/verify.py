@@ -82,5 +82,5 @@ def problem(manifest: Manifest, max_broken: float) -> str | None:
     return (
         f"{manifest.root}: {broken:,} of {total:,} images cannot be decoded ({broken / total:.2%}; "
         f"{max_broken:.2%} would be accepted)\n{named}{more}\n"
-        f"  repair or remove them and verify again, or raise --max-broken"
+        "  repair or remove them and run `provenet verify`, which names those of train and val, or raise --max-broken"
     )

@@ -35,6 +35,11 @@ def test_another_recipe_is_refused_and_the_fields_are_named(tmp_path: Path) -> N
     assert "holds a run of another recipe" in problem
     assert "epochs: 3 there, 4 asked for" in problem
     assert "optimizer.lr: 0.1 there, 0.7 asked for" in problem
+    assert problem.endswith("nothing has been trained there: remove that folder, or name another --output")
+    run.checkpoints.mkdir()
+    (problem,) = run.problems(Recipe(epochs=4), IMAGES)
+    assert f"to train that network on, name another --output, and --init.weights {tmp_path}" in problem
+    assert "nothing has been trained" not in problem
 
 
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:

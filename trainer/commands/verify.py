@@ -179,7 +179,7 @@ def _broken(scans: Sequence[_Scan]) -> list[str]:
         for scan in scans
         for image in scan.manifest.broken
     ]
-    return _some("broken, and left out in training:", named, MOST_NAMED)
+    return _some("broken; training leaves them out if they are no more than its --max-broken:", named, MOST_NAMED)
 
 
 def _clipped(scans: Sequence[_Scan]) -> list[str]:

@@ -40,6 +40,13 @@ def batch_warnings(recipe: Recipe, stated: Recipe) -> list[str]:
     return [f"{unscaled}; --optimizer.base-batch {usual} makes it {optimizer.lr * whole / usual:g}"]
 
 
+def crop_note(recipe: Recipe) -> list[str]:
+    """That an evaluation would see but the middle of its images, as where a smaller crop alone was asked for."""
+    crop, resize = recipe.input.eval_crop, recipe.input.eval_resize
+    seen = f"input.eval_crop: evaluation sees the middle {crop} of {resize} px of each image"
+    return [f"{seen}; --input.eval-resize {crop * 8 // 7} shows nearly all of it"] if 2 * crop < resize else []
+
+
 def world_problems(recipe: Recipe, world_size: int) -> list[str]:
     """Why `global_batch` cannot be divided among this many processes, with values that fit."""
     whole, micro, sync_bn = recipe.global_batch, recipe.micro_batch, recipe.sync_bn

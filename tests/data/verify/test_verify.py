@@ -165,7 +165,7 @@ def test_broken_images_are_borne_up_to_the_share_that_is_set(tmp_path: Path) -> 
     assert verify.problem(found, 0.0999) == (
         f"{tmp_path}/train: 1 of 10 images cannot be decoded (10.00%; 9.99% would be accepted)\n"
         f"  {tmp_path}/train/b/3.JPEG: the file is empty\n"
-        "  repair or remove them and verify again, or raise --max-broken"
+        "  repair or remove them and run `provenet verify`, which names those of train and val, or raise --max-broken"
     )
 
 

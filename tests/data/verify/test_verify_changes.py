@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data.catalog import tree
-from data.catalog.listing import Entry, Listing
+from data.catalog import dataset, tree
+from data.catalog.layout import Layout
+from data.catalog.listing import SPLITS, Entry, Listing
 from data.catalog.manifest import Manifest, load
 from data.verify import verify
 from data.verify.changes import FILES, changed
@@ -52,6 +53,20 @@ def test_an_untouched_data_set_and_a_moved_one_have_not_changed(train: Path, tmp
     train.rename(tmp_path / "moved")
     assert changed(listed) == f"{train}: no such folder"
     assert changed(load(tmp_path / "m.npz", tmp_path / "moved")) is None
+
+
+def test_the_halves_of_one_folder_are_not_new_to_each_other(train: Path, tmp_path: Path) -> None:
+    """A hidden file, as systems write them, changes the time of a folder, and no image."""
+    data = dataset.find(tmp_path, Layout(val_share=0.3))
+    halves = {split: verify.scan(data.listing(split), workers=1).manifest for split in SPLITS}
+    (train / "a" / ".DS_Store").write_bytes(b"")
+    (train / "a" / "deep" / ".DS_Store").write_bytes(b"")
+    assert [changed(half) for half in halves.values()] == [None, None]
+    for number in range(10, 20):
+        save(train / "a" / f"{number}.JPEG", number)
+    for split, half in halves.items():
+        new = {entry.name for entry in data.listing(split).entries} - set(map(half.name, range(len(half))))
+        assert changed(half) == f"{train}/{min(name for name in new if name.startswith('a/'))}: not listed"
 
 
 def test_a_copy_with_new_times_has_not_changed(train: Path, tmp_path: Path, listed: Manifest) -> None:

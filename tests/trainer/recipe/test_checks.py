@@ -20,7 +20,7 @@ from trainer.optim.config import (
     StepScheduleConfig,
     TimmConfig,
 )
-from trainer.recipe.checks import batch_warnings, compile_problems, recipe_problems, world_problems
+from trainer.recipe.checks import batch_warnings, compile_problems, crop_note, recipe_problems, world_problems
 from trainer.recipe.config import Recipe
 
 
@@ -43,6 +43,14 @@ def test_a_learning_rate_that_another_batch_does_not_scale_is_warned_of(
     warnings = batch_warnings(replace(stated, global_batch=whole, optimizer=optimizer), stated)
     text = f"optimizer.lr: {lr:g} belongs to a global_batch of 256 and is not scaled to {whole}"
     assert warnings == ([f"{text}; --optimizer.base-batch 256 makes it {scaled}"] if scaled else [])
+
+
+def test_a_crop_much_smaller_than_the_image_is_warned_of() -> None:
+    assert crop_note(Recipe()) == crop_note(Recipe(input=InputConfig(eval_crop=128))) == []
+    seen = "input.eval_crop: evaluation sees the middle 64 of 256 px of each image"
+    assert crop_note(Recipe(input=InputConfig(eval_crop=64))) == [
+        f"{seen}; --input.eval-resize 73 shows nearly all of it"
+    ]
 
 
 @pytest.mark.parametrize(
