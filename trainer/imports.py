@@ -41,7 +41,8 @@ def resolved(recipe: Recipe, paths: Sequence[Path], run: Path | None) -> Recipe:
     """
     contents = _read(paths) if paths else {sha256: _kept(sha256, run) for sha256 in recipe.code or ()}
     if recipe.code not in (None, tuple(contents)):
-        raise InvalidConfigError([f"--import: SHA-256 {', '.join(contents)}; the recipe's is {', '.join(recipe.code)}"])
+        there = f"the recipe's is {', '.join(recipe.code)}; leave --import out to use the run's own copies"
+        raise InvalidConfigError([f"--import: SHA-256 {', '.join(contents)}; {there}"])
     for sha256, (path, content) in contents.items():
         if sha256 not in LOADED:
             _execute(sha256, str(path), content)

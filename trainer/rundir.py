@@ -197,11 +197,16 @@ class RunDirectory:
             return []
         lines = "".join(f"\n      {path}: {_show(old)} there, {_show(new)} asked for" for path, old, new in changed[:8])
         more = f"\n      and {len(changed) - 8} more" if len(changed) > 8 else ""
+        copies = " ".join(f"--import {shlex.quote(str(imports.copy(one, self.path)))}" for one in stored.code or ())
+        moved = copies and stored.code != recipe.code
+        kept = f"\n    the code that it was begun with is kept there: {copies}" if moved else ""
+        if [path for path, _, _ in changed] == ["code"]:
+            fix = "\n    only a file of --import differs: edited, added or left out"
+            fix += "\n    to train with it as it is now, name another --output"
+            return [f"--output: {self.path} holds a run of another recipe{lines}{fix}{kept}"]
         fix = "\n    name another --output, or give the values that are there to continue that run"
         fix += f"\n    to train that network on, name another --output, and --init.weights {self.path}"
-        copies = " ".join(f"--import {shlex.quote(str(imports.copy(one, self.path)))}" for one in stored.code or ())
-        fix += f"\n    the code that it was begun with is kept there: {copies}" if stored.code != recipe.code else ""
-        fix += "\n    --smoke shortens a recipe: such a run needs a folder of its own"
+        fix += f"{kept}\n    --smoke shortens a recipe: such a run needs a folder of its own"
         if [item.name for item in self.path.iterdir()] == [self.recipe.name]:  # as where its images were refused
             fix = "\n    nothing has been trained there: remove that folder, or name another --output"
         return [f"--output: {self.path} holds a run of another recipe{lines}{more}{fix}"]

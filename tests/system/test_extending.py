@@ -54,6 +54,11 @@ def test_the_network_has_the_paper_s_parameters(folder: Path) -> None:
     assert "68,883,240" in follow(folder, "models summary")
 
 
+def test_the_augmentation_is_trained_with_alone(folder: Path) -> None:
+    follow(folder, "train demo", *LESS)
+    assert "policy: grey" in (folder / "runs" / "grey" / "recipe.yaml").read_text()
+
+
 def test_the_run_of_augmentation_loss_and_optimizer_needs_their_files_no_more(folder: Path) -> None:
     follow(folder, "train own.yaml", *LESS)
     run, line = folder / "runs" / "own", next(line for line in PAGE.splitlines() if "provenet train own.yaml" in line)

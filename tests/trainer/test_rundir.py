@@ -42,6 +42,30 @@ def test_another_recipe_is_refused_and_the_fields_are_named(tmp_path: Path) -> N
     assert "nothing has been trained" not in problem
 
 
+@pytest.mark.parametrize(
+    ("there", "asked", "kept"),
+    [("a", "b", True), ("a", None, True), (None, "b", False)],
+    ids=["edited", "out", "added"],
+)
+def test_where_only_the_files_of_code_differ_it_says_so(
+    tmp_path: Path, there: str | None, asked: str | None, kept: bool
+) -> None:
+    stored, recipe = (Recipe(code=(one * 64,) if one else None) for one in (there, asked))
+    run = RunDirectory(tmp_path)
+    run.make()
+    run.recipe.write_text(recipes.dump(stored))
+    run.checkpoints.mkdir()
+    (problem,) = run.problems(recipe, IMAGES)
+    assert "only a file of --import differs" in problem
+    assert (f"is kept there: --import {tmp_path / 'code-'}{'a' * 64}.py" in problem, "--smoke" in problem) == (
+        kept,
+        False,
+    )
+    assert ("kept there" in problem) == kept
+    (problem,) = run.problems(replace(recipe, epochs=3), IMAGES)
+    assert ("only a file" in problem, "kept there" in problem, "--smoke" in problem) == (False, kept, True)
+
+
 def test_a_file_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     for path in (tmp_path / "file", tmp_path / "file" / "run"):

@@ -86,6 +86,8 @@ def predict(request: Request, source: Source, listing: Listing, topk: int, world
     rows, broken, about = answers(request, source, listing, topk, world)
     if world.is_main:
         _write(request.output, rows, broken, about)
+        if request.output:
+            note(f"{request.output}: answers to {len(rows):,} images")
     return FAILED if broken or any(text.startswith("stdout") for text in streams.lost()) else 0
 
 

@@ -33,7 +33,8 @@ def test_recipes_that_differ_in_any_field_have_other_hashes() -> None:
 
 def test_the_hash_of_a_recipe_is_that_of_the_version_that_published_it() -> None:
     """A setting that came later does not change it, unless it departs from its default."""
-    assert recipe_hash(recipes.load("resnet50")).startswith("5c28888232a8")
+    later = "give a new field the default None, or list it with its default in LATER of trainer/recipe/identity.py"
+    assert recipe_hash(recipes.load("resnet50")).startswith("5c28888232a8"), later
     assert recipe_hash(recipes.load("resnet50_v2")).startswith("f6299b770eef")
     default = Recipe()
     assert recipe_hash(default) == "1a2c021be0a16441c7b21f66a021ff7d5d378dda7aa02cad2e62c4e2e8a0bbb6"
