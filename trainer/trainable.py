@@ -14,6 +14,7 @@ from models import registry
 from models.config import ModelConfig
 from models.user_code import located
 from trainer.optim import freezing, optimizer
+from trainer.optim.config import LOSSES
 from trainer.optim.loss import losses
 from trainer.recipe.config import Recipe
 
@@ -32,21 +33,21 @@ def problems(network: nn.Module, recipe: Recipe) -> list[str]:
 
 
 def _users_problems(recipe: Recipe) -> list[str]:
-    """Why the loss and a user's policy fail, each tried on two images."""
-    loss, policy, logits = recipe.loss, recipe.input.augment.policy, torch.zeros(2, recipe.model.num_classes)
-    images, targets = torch.zeros(2, 3, 8, 8, dtype=torch.uint8), torch.zeros(2, dtype=torch.int64)
-    functions = {op for pair in POLICIES.get(policy, ()) for op, *_ in pair if not isinstance(op, Op)}
-    return [
-        *_tried(f"loss.name: {loss.name}", lambda: losses(logits.requires_grad_(), targets, loss), logits[:, 0], True),
-        *(
-            problem
-            for one in functions
-            for problem in _tried(f"input.augment.policy: {policy}", partial(one, images.clone(), np.ones(2)), images)
-        ),
-    ]
+    """Why a user's loss and policy fail, each tried on two images."""
+    loss, policy, found = recipe.loss, recipe.input.augment.policy, list[str]()
+    if loss.name in LOSSES:
+        logits, targets = (
+            torch.zeros(2, recipe.model.num_classes, requires_grad=True),
+            torch.zeros(2, dtype=torch.int64),
+        )
+        found += _tried(f"loss.name: {loss.name}", lambda: losses(logits, targets, loss), logits[:, 0], backward=True)
+    for one in {op for pair in POLICIES.get(policy, ()) for op, *_ in pair if not isinstance(op, Op)}:
+        images = torch.zeros(2, 3, 8, 8, dtype=torch.uint8)
+        found += _tried(f"input.augment.policy: {policy}", partial(one, images.clone(), np.ones(2)), images)
+    return found
 
 
-def _tried(what: str, call: Callable[[], torch.Tensor], like: torch.Tensor, backward: bool = False) -> list[str]:
+def _tried(what: str, call: Callable[[], torch.Tensor], like: torch.Tensor, *, backward: bool = False) -> list[str]:
     try:
         found = call()
         if (found.shape, found.dtype) != (like.shape, like.dtype):

@@ -226,8 +226,8 @@ def test_a_killed_pack_is_finished_to_the_same_bytes(tmp_path: Path, workers: in
     flags = ("--shard-images", "2", "--resize", "48", "--workers", str(workers))
     command = [sys.executable, "-m", "launch", "pack", str(source), str(out), *flags]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE, start_new_session=True) as process:
-        end = time.monotonic() + 60
-        while len(list(out.glob("train/*.tar"))) < 3:
+        end, journal = time.monotonic() + 60, out / ".pack-train.jsonl"
+        while not journal.exists() or journal.read_text().count("\n") < 3:  # shards that a worker has written and told
             assert time.monotonic() < end
             time.sleep(0.002)
         process.kill()
