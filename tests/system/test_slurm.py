@@ -18,6 +18,7 @@ from launch.submission import LaunchFolder
 from tests.commands import HANGS_S
 from tests.system import clusters
 from tests.system.running import SMALL, last_step, points, processes, records, same_bits, state, wait_for
+from trainer.stopping import START_AGAIN
 
 pytestmark = pytest.mark.slurm
 
@@ -195,7 +196,9 @@ def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(
     slurm(cluster, "sbatch", *high)
     assert "4 runs, 4 of them finished, running or queued" in launch(cluster, *words).stdout
     wait_for(lambda: len(list(root.glob("*/result.json"))) == 4, run)
-    assert len(attempts.read(LaunchFolder(run).attempts)) == 2
+    codes = [attempt.end and attempt.end.code for attempt in attempts.read(LaunchFolder(run).attempts)]
+    assert len(codes) > 1  # Slurm may start it again before the other job, and preempt it once more
+    assert codes == [START_AGAIN] * (len(codes) - 1) + [0]
     assert same_bits(state(run), state(whole))
     wait_for(lambda: (root / "summary.md").read_text().count("2 of 2") == 2, run)
     assert " +- " in launch(cluster, *words, "--summary").stdout
