@@ -97,7 +97,7 @@ def test_ctrl_c_ends_the_first_of_two_that_waits_and_nothing_was_written(images:
     world = {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0", "LOCAL_WORLD_SIZE": "2"}
     given = {**world, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port), "ACCELERATE_USE_CPU": "true"}
     run = RunDirectory(tmp_path / "run")
-    sizes = ("--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8")
+    sizes = ("--model.num-classes", "4", "--global-batch", "16", "--micro-batch", "8", "--optimizer.lr", "0.05")
     command = ["train", "demo", *sizes, "--data", str(images), "--output", str(run.path)]
     with subprocess.Popen(
         [sys.executable, "-c", IMPATIENT, *command], stderr=subprocess.PIPE, text=True, env={**os.environ, **given}
