@@ -198,7 +198,7 @@ def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(
     wait_for(lambda: len(list(root.glob("*/result.json"))) == 4, run)
     codes = [attempt.end and attempt.end.code for attempt in attempts.read(LaunchFolder(run).attempts)]
     assert len(codes) > 1  # Slurm may start it again before the other job, and preempt it once more
-    assert codes == [START_AGAIN] * (len(codes) - 1) + [0]
+    assert {*codes[:-1]} == {START_AGAIN}  # the last has a result, but its end may not be recorded yet
     assert same_bits(state(run), state(whole))
     wait_for(lambda: (root / "summary.md").read_text().count("2 of 2") == 2, run)
     assert " +- " in launch(cluster, *words, "--summary").stdout
