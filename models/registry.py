@@ -33,7 +33,12 @@ def names() -> list[str]:
 
 def is_ours(name: str) -> bool:
     """Whether the sizes that it takes are known, as of no package's network and no user's."""
-    return name in TABLE and TABLE[name].build is None
+    return name in TABLE and not is_users(name)
+
+
+def is_users(name: str) -> bool:
+    """Whether a network is of a user's own code."""
+    return name in TABLE and TABLE[name].build is not None
 
 
 def model_names(package: str) -> list[str]:

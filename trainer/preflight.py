@@ -236,7 +236,7 @@ def _refusal(network: "nn.Module", batch: int, size: int, model: ModelConfig) ->
     """The error of a network on the meta device for a batch of this shape, or None."""
     import torch
 
-    is_users = model.name in registry.names()  # ours are not tried
+    is_users = registry.is_users(model.name)
     try:
         outputs = network(torch.empty(batch, 3, size, size, device="meta"))
         for logits in outputs if isinstance(outputs, tuple) else (outputs,):

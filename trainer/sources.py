@@ -110,7 +110,7 @@ def with_code(source: Source) -> Source:
     recipe = source.recipe
     if not recipe or not source.run or registry.is_ours(recipe.model.name) or "/" in recipe.model.name:
         return source
-    if recipe.model.name in registry.names() and not imports.LOADED.keys() >= {*(recipe.code or ())}:
+    if registry.is_users(recipe.model.name) and not imports.LOADED.keys() >= {*(recipe.code or ())}:
         fix = "leave --import out; of two runs, evaluate each alone and --compare their predictions.npz"
         raise InvalidConfigError([f"WEIGHTS: {source.text}: there is another network {recipe.model.name} now; {fix}"])
     imports.resolved(recipe, (), source.run.path)

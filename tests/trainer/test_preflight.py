@@ -179,7 +179,12 @@ def test_a_run_that_is_there_goes_on_with_its_own_recipe_alone(site: SiteConfig)
     ("model", "sizes", "micro_batch", "expected"),
     [
         ("resnet20", {}, 4, []),
-        ("resnet18", {"train_size": 32}, 1, ["input.train_size: resnet18 cannot train on micro-batches of 1 of 32 px"]),
+        (
+            "resnet18",
+            {"train_size": 32},
+            1,
+            ["input.train_size: resnet18 cannot train on micro-batches of 1 of 32 px: Expected more than 1 value"],
+        ),
         ("resnet18", {"train_size": 32}, 2, []),
         ("resnet18", {"train_size": 32, "eval_crop": 32}, 2, []),
         ("resnet18", {"train_size": 64, "start_size": 32}, 1, ["input.start_size: resnet18 cannot train on"]),
