@@ -67,11 +67,11 @@ def reflect(images: Tensor, shifts: Ints, flips: NDArray[np.bool_]) -> None:
 
 
 def _operate(planes: Tensor, ops: Ints, magnitudes: Floats, fill: tuple[int, int, int]) -> None:
-    known = {**OPERATIONS, **dict(enumerate(own(), len(Op)))}
+    users = dict(enumerate(own(), len(Op)))
     for op, rows in _groups(ops):
         if op != Op.NONE:
             warp = partial(pillow_warps.warp, op=op, fill=fill)
-            _change(planes, rows, known.get(op, warp), magnitudes[rows])
+            _change(planes, rows, OPERATIONS.get(op) or users.get(op, warp), magnitudes[rows])
 
 
 def _jitter(planes: Tensor, columns: Ints, factors: Floats, jittered: NDArray[np.bool_]) -> None:

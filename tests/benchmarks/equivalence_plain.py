@@ -1,11 +1,8 @@
 """The recipe that our trainer and the plain PyTorch script share, and the script's flags. Loads no torch."""
 
-import os
-
 from data.plan.config import InputConfig
 from models.config import ModelConfig
-from tests.benchmarks.contestant import environment
-from tests.benchmarks.equivalence_runs import LOG_EVERY, Run, Study, finish, read
+from tests.benchmarks.equivalence_runs import LOG_EVERY, Run, Study, alone, finish, read
 from trainer.optim.config import CosineScheduleConfig, LossConfig, SgdConfig, StepScheduleConfig
 from trainer.recipe.config import Recipe
 
@@ -68,7 +65,5 @@ def theirs(study: Study, plan: Recipe, seed: int) -> Run:
         "--log-every": LOG_EVERY,
     }
     milestones = ["--milestones", *schedule.milestones] if isinstance(schedule, StepScheduleConfig) else []
-    # this package is not for it to find
-    alone = environment(study.threads) | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    seconds = finish(study.script.name, [study.script, *milestones], flags, alone)
+    seconds = finish(study.script.name, [study.script, *milestones], flags, alone(study.threads))
     return read(output, seconds)

@@ -1,6 +1,7 @@
 """Runs to be compared: what both sides train, ours, and what a run says of itself. Loads no torch."""
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -105,6 +106,11 @@ def draw(root: Path, count: int, threads: int) -> None:
     each = {"--train-per-class": -(-count // CLASSES), "--val-per-class": -(-count // (2 * CLASSES))}
     flags = {"--scale": "small", "--classes": CLASSES, **each}
     finish("provenet synth", ["-P", "-m", "launch", "synth", root], flags, environment(threads))
+
+
+def alone(threads: int) -> dict[str, str]:
+    """Variables of a program that is not to find this package."""
+    return environment(threads) | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
 
 
 def finish(name: str, words: list[object], flags: dict[str, object], variables: dict[str, str]) -> float:

@@ -1,13 +1,11 @@
 """The recipe that our trainer and timm's train.py share, and the script's flags. Loads no torch."""
 
 import csv
-import os
 from dataclasses import replace
 from pathlib import Path
 
 from models.config import ModelConfig
-from tests.benchmarks.contestant import environment
-from tests.benchmarks.equivalence_runs import Run, Study, finish
+from tests.benchmarks.equivalence_runs import Run, Study, alone, finish
 from trainer.optim.config import AdamWConfig, CosineScheduleConfig, EmaConfig
 from trainer.recipe import recipes
 from trainer.recipe.config import Recipe
@@ -62,9 +60,7 @@ def theirs(study: Study, plan: Recipe, seed: int) -> Run:
         "--output": study.folder,
         "--experiment": name,
     }
-    # this package is not for it to find
-    alone = environment(study.threads) | {"PYTHONPATH": os.environ.get("PYTHONPATH", "")}
-    seconds = finish("timm's train.py", [study.script, *flags(plan)], where, alone)
+    seconds = finish("timm's train.py", [study.script, *flags(plan)], where, alone(study.threads))
     images = sum(1 for _ in (study.images.root / "train").glob("*/*"))
     return read(study.folder / name / "summary.csv", images // study.batch, seconds)
 

@@ -23,8 +23,14 @@ EVAL_BATCH = 64  # images per process and forward pass; scores do not depend on 
 
 
 def train_plan(recipe: Recipe, images: Manifest, shard: Shard) -> TrainPlan:
-    config, batches = recipe.input, {"global_batch": recipe.global_batch, "micro_batch": recipe.micro_batch}
-    return TrainPlan(manifest=images, config=config, seed=recipe.seed, shard=shard, **batches)
+    return TrainPlan(
+        manifest=images,
+        config=recipe.input,
+        seed=recipe.seed,
+        global_batch=recipe.global_batch,
+        micro_batch=recipe.micro_batch,
+        shard=shard,
+    )
 
 
 def eval_plan(recipe: Recipe, images: Manifest, shard: Shard) -> EvalPlan:

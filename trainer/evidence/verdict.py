@@ -96,10 +96,8 @@ def _stage(account: Account) -> str:
     if account.stage == "running":
         return f"The run was at {where} when this was written, and went on: {account.holder}.{so_far}"
     if account.stage == "diverged":
-        end, fix = (
-            past.events[-1],
-            "The same command would diverge again: lower optimizer.lr and name another --output.",
-        )
+        end = past.events[-1]
+        fix = "The same command would diverge again: lower optimizer.lr and name another --output."
         return f"At step {end['first']:,}, learning rate {end['lr']:.3g}: {end['why']}. {fix}{so_far}"
     return f"It stopped at {where}.{so_far} The same command goes on from the newest checkpoint."
 

@@ -60,9 +60,8 @@ def problems(model: nn.Module, config: AnyOptimizer) -> list[str]:
     if not isinstance(config, TimmConfig):
         return []
     try:
-        if type(build_optimizer(model, config)).__module__.startswith(
-            ("timm.", "torch.", MODULE)
-        ):  # not what needs a GPU
+        module = type(build_optimizer(model, config)).__module__
+        if module.startswith(("timm.", "torch.", MODULE)):  # others need a GPU
             _try_steps(config)
     except Exception as error:  # of any kind, as the value of an option may be anything
         if config.method in OPTIMIZERS:
