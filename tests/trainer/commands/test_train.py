@@ -57,7 +57,7 @@ def test_help_shows_the_recipe_s_own_values() -> None:
             [*DEMO, "--data", "IMAGES", "--output", "OUT", "--model.name", "timm/resnet18.none"],
             "cannot build 'resnet18.none'",
         ),
-        ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--model.name", "timm/vit_tiny_patch16_224"], "64 px"),
+        ([*DEMO, "--data", "IMAGES", "--output", "OUT", "--model.name", "timm/vit_tiny_patch16_224"], "48 px"),
         (
             [*DEMO, "--data", "IMAGES", "--output", "OUT", "--micro-batch", "1", "--input.train-size", "32"],
             "micro-batches of 1 of",
@@ -88,7 +88,7 @@ def test_help_shows_the_recipe_s_own_values() -> None:
                 "1",
                 "2",
             ],
-            "input.start_size: 64 must be less than input.train_size: 64",
+            "input.start_size: 64 must be less than input.train_size: 48",
         ),
         (
             [*DEMO, "--data", "IMAGES", "--output", "OUT", "--input.start-size", "32"],
@@ -104,7 +104,7 @@ def test_help_shows_the_recipe_s_own_values() -> None:
         ),
         (
             [*DEMO, "--data", "IMAGES", "--output", "OUT", "--input.crop", "padded", "--input.crop-padding", "64"],
-            "input.crop_padding: 64 must be less than input.train_size: 64",
+            "input.crop_padding: 64 must be less than input.train_size: 48",
         ),
         ([*DEMO, "--data", "IMAGES/train", "--output", "OUT"], "has no folder train and no folder val"),
         ([*DEMO, "--data", "IMAGES", "--output", "IMAGES/run"], "lies in the images' folder IMAGES"),

@@ -61,7 +61,8 @@ def ffcv(points: dict[int, float]) -> Curve:
 
 
 CURVES: dict[str, Curve] = {
-    "demo": Curve(steps_per_epoch=62, points={0: 0.1 / 63, 62: 0.1, 279: 0.05, 495: 1.31e-6}),
+    # 0.05 (1 + cos(pi (epoch - 1) / 8)) / 2
+    "demo": Curve(steps_per_epoch=62, points={0: 0.05 / 63, 62: 0.05, 310: 0.025, 557: 5.014e-7}),
     # 1e-3 * 64 / 256 after 2 of 20 epochs, then 1e-6 + (2.5e-4 - 1e-6) (1 + cos(pi (epoch - 2) / 18)) / 2
     "finetune": Curve(
         steps_per_epoch=100,
@@ -170,7 +171,7 @@ STRIKES_A3 = replace(TIMM, size=160, ops_and_magnitude=(2, 6, 0.5), mixup=0.1)
 NINE = replace(TIMM, ops_and_magnitude=(2, 9, 0.5), erasing=0.25, fill="noise", mixup=0.8, smoothing=0.1)
 
 SEEN: dict[str, Seen] = {
-    "demo": Seen(size=64, area=(0.35, 1.0)),
+    "demo": Seen(size=48, area=(0.35, 1.0)),
     # 2111.06377, Table 9: RandAugment 9 / 0.5 of 10: 27 of 30, one operation on average; FINETUNE.md: erasing
     "finetune": Seen(policy="randaugment", ops_and_magnitude=(1, 27), erasing=0.25, smoothing=0.1),
     "linear_probe": USUAL,
