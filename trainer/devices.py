@@ -154,6 +154,11 @@ def precision_problems(precision: str, gpu: str, capability: tuple[int, int]) ->
     ]
 
 
+def compile_problems(*, gpu: bool) -> list[str]:
+    """What torch.compile lacks here."""
+    return [*compiler_problems(gpu=gpu), *header_problems(header_folder())]
+
+
 def compiler_problems(
     *, gpu: bool, which: Callable[[str], str | None] = shutil.which, environment: Mapping[str, str] = os.environ
 ) -> list[str]:

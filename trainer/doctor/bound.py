@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from trainer.recipe.config import Recipe, SiteConfig
 
-Kind = Literal["threads", "cores", "loader", "precision", "micro_batch", "compression", "saving"]
+Kind = Literal["threads", "cores", "loader", "precision", "micro_batch", "compile", "compression", "saving"]
 Bound = Literal["loader", "cpu", "passes", "reduction", "checkpoints", "step"]
 
 NOTABLE = 0.1  # share of the time below which nothing but the step itself bounds a run

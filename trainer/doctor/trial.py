@@ -11,6 +11,7 @@ from typing import get_args
 
 from data.load import backends
 from data.types import Backend
+from trainer import devices
 from trainer.doctor.advice import Trial, Visit, advise
 from trainer.doctor.bound import Change, Figures, Pace
 from trainer.doctor.measurements import in_turns, measure, together, train, warm
@@ -27,6 +28,7 @@ _SHARES = 30  # measurements in the whole time
 _END = 0.7  # share of the time after which no other settings are measured
 _STEP = 64  # images of a process in a measured step: at least two micro-batches, where the recipe has them
 _LARGEST = 1024  # images of a micro-batch, above which there is nothing to gain
+_COMPILING_S = 60  # what torch.compile takes at least, of a common network
 
 
 def visit(recipe: Recipe, site: SiteConfig, world: World, *, draws: bool, tries: bool, seconds: float) -> Visit:
@@ -64,13 +66,23 @@ def with_changes(rig: Rig, fit: Fit, figures: Figures, end: float) -> Figures:
     rig.say("other settings")
     changes, untried = list[Change](), list(figures.untried)
     for change in candidates(rig, figures):
-        if rig.runtime.any(perf_counter() > end):
+        compiles = change.kind == "compile"
+        if rig.runtime.any(perf_counter() + _COMPILING_S * compiles > end):
             untried.append(f"{change.flags}: there was no time left; --seconds gives more")
-        elif pair := _compared(rig, fit, change, rounds=1):
-            seconds = figures.together.seconds * pair[1].seconds / pair[0].seconds
-            changes.append(replace(change, seconds=seconds))
-        else:
-            untried.append(f"{change.flags}: does not fit into memory")
+            continue
+        other, begun = rig.changed(change), perf_counter()
+        try:
+            with ExitStack() as stack:
+                built = _begun(other, stack)
+                compiled_s = (perf_counter() - begun) * compiles
+                now, then = _compared((rig, fit), (other, built), rounds=1)
+        except (RuntimeError, MemoryError) as error:
+            untried.append(f"{change.flags}: {_reason(error, compiles=compiles)}")
+            continue
+        # compiling pays where the rest of the run is long
+        once = compiled_s * figures.place.world_size / (rig.recipe.epochs * figures.images["train"])
+        seconds = figures.together.seconds * then.seconds / now.seconds + once
+        changes.append(replace(change, seconds=seconds))
     return replace(figures, changes=tuple(changes), untried=tuple(untried))
 
 
@@ -86,6 +98,8 @@ def candidates(rig: Rig, figures: Figures) -> Iterator[Change]:
             yield Change("loader", f"--loader {loader}", site={"loader": loader})
     if recipe.precision in ("fp32", "tf32"):
         yield Change("precision", "--precision bf16", recipe={"precision": "bf16"})
+    if recipe.compile == "off" and not devices.compile_problems(gpu=place.gpu):
+        yield Change("compile", "--compile default", recipe={"compile": "default"})
 
 
 def larger_passes(recipe: Recipe, world_size: int) -> list[int]:
@@ -98,25 +112,37 @@ def larger_passes(recipe: Recipe, world_size: int) -> list[int]:
 def tried(rig: Rig, fit: Fit, change: Change, figures: Figures) -> Trial | None:
     """Measure a change and the run as it is in turns (collective); None: it does not fit into memory."""
     rig.say(f"trying {change.flags}")
-    if not (pair := _compared(rig, fit, change, rounds=3)):
+    other = rig.changed(change)
+    try:
+        with ExitStack() as stack:
+            pair = _compared((rig, fit), (other, _begun(other, stack)), rounds=3)
+    except (RuntimeError, MemoryError) as error:
+        _reason(error, compiles=False)
         return None
     before, after = (figures.place.world_size / pace.seconds for pace in pair)
     predicted = figures.together.seconds / change.seconds if change.seconds else 1.0
     return Trial(change.flags, before, after, after / before, predicted)
 
 
-def _compared(rig: Rig, fit: Fit, change: Change, rounds: int) -> list[Pace] | None:
-    other = rig.changed(change)
-    try:
-        with ExitStack() as stack:
-            built = build_fit(other, stack)
-            train(built, 2)  # which are slow
-            built.train_loader.close()
-            return in_turns(rig.runtime, rounds, lambda: together(rig, fit), lambda: together(other, built))
-    except (RuntimeError, MemoryError) as error:
-        if is_short(error):
-            return None
-        raise
+def _begun(rig: Rig, stack: ExitStack) -> Fit:
+    """A run after its first steps, which are slow (collective)."""
+    built = build_fit(rig, stack)
+    train(built, 2)
+    built.train_loader.close()
+    return built
+
+
+def _compared(now: tuple[Rig, Fit], other: tuple[Rig, Fit], rounds: int) -> list[Pace]:
+    return in_turns(now[0].runtime, rounds, lambda: together(*now), lambda: together(*other))
+
+
+def _reason(error: Exception, *, compiles: bool) -> str:
+    """Why a change could not be measured; raises the error where that is none."""
+    if is_short(error):
+        return "does not fit into memory"
+    if compiles:
+        return f"cannot be compiled: {str(error).strip().splitlines()[0][:100]}"
+    raise error
 
 
 def _placed(site: SiteConfig, runtime: Runtime, stack: ExitStack, *, draws: bool) -> SiteConfig:
