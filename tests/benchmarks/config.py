@@ -37,6 +37,8 @@ class BenchConfig:
     """Lay images and convolution weights out as NHWC in memory; faster, same mathematics. Not of programs."""
     threads: int | None = field(default=None, metadata={"min": 1, "max": 1024})
     """CPU threads, with peers also worker processes. None: this machine's cores. --scaling: always 1."""
+    ranks: int = field(default=2, metadata={"min": 2, "max": 256})
+    """Processes of --scaling; more than there are cores are compared with a bare loop only."""
 
     def batch_of(self, image_size: int) -> int:
         """Images per process and step of a training loop, for images of so many pixels a side."""

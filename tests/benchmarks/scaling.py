@@ -1,37 +1,38 @@
-"""Two ranks with a thread each beside one rank with one, each with the same images per rank: ours and bare DDP."""
+"""Ranks of a thread each beside one such rank, each with the same images per rank: ours and bare DDP."""
 
 from contextlib import ExitStack, closing
 
+from data.workers import cores
 from tests.benchmarks.config import BenchConfig, LoopTask
 from tests.benchmarks.loop_contestant import LoopContestant
 from tests.benchmarks.pairs import Goal, Pair, compare, in_turns
 
-GOAL = Goal("at least", 0.85)
-RANKS = 2
+GOAL, BARE_GOAL = Goal("at least", 0.97), Goal("at least", 0.99)
 
 
 def measure(task: LoopTask, config: BenchConfig) -> list[Pair]:
-    """All four in turns, after one turn each that does not count; two ranks are started by torchrun, as users do.
+    """All in turns, after one turn each that does not count; several ranks are started by torchrun, as users do.
 
     Raises:
         tests.benchmarks.contestant.FailedError: A loop ended.
     """
+    ranks = config.ranks
     with ExitStack() as running:
-        alone, together, bare_alone, bare_together = (
-            running.enter_context(closing(LoopContestant(task.by(loop, threads=1), ranks)))
+        together, bare_together, *alone = (
+            running.enter_context(closing(LoopContestant(task.by(loop, threads=1), count)))
+            for count in ((ranks, 1) if ranks <= cores() else (ranks,))
             for loop in ("ours", "bare")
-            for ranks in (1, RANKS)
         )
-        contestants = (alone, together, bare_alone, bare_together)
+        contestants = (together, bare_together, *alone)
         for loop in contestants:
             loop.turn()
-        rates = in_turns([loop.turn for loop in contestants], config.rounds)
+        rates, bare_rates, *single = in_turns([loop.turn for loop in contestants], config.rounds)
     what = f"{task.network}, {task.image_size} px, {task.batch} images a rank, {task.precision}"
-    twice, bare_twice = ([RANKS * rate for rate in rates[place]] for place in (0, 2))
-    return [
-        compare(
-            f"{RANKS} ranks against {RANKS} times one rank, a thread each: {what}", "images/s", rates[1], twice, GOAL
-        ),
-        compare("the same of a bare DDP loop", "images/s", rates[3], bare_twice),
-        compare(f"{RANKS} ranks of ours against {RANKS} of bare DDP", "images/s", rates[1], rates[3]),
+    pairs = [
+        compare(f"{ranks} ranks against as many of bare DDP: {what}", "images/s", rates, bare_rates, BARE_GOAL),
     ]
+    for name, many, one, goal in zip(("ours", "bare DDP"), (rates, bare_rates), single, (GOAL, None), strict=False):
+        times = [ranks * rate for rate in one]
+        title = f"{name}, {ranks} ranks against {ranks} times one rank, a thread each: {what}"
+        pairs.append(compare(title, "images/s", many, times, goal))
+    return pairs

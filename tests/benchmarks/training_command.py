@@ -52,7 +52,7 @@ class Training:
     stall: bool = False
     """How long a checkpoint holds training, beside its synchronous write to the same disk (TMPDIR says which)."""
     scaling: bool = False
-    """Two ranks of a thread each beside one, started by torchrun, and bare DDP likewise."""
+    """Our loop on several ranks of a thread each, started by torchrun, beside bare DDP, and both beside one rank."""
     startup: bool = False
     """`provenet train` to its first step, beside imports, network and first batch of a bare script."""
     peer_timm: Path | None = None
