@@ -56,7 +56,7 @@ class Runtime:
             rendezvous.NotMetError: A process is missing.
         """
         self.world, self.device = world, gpu.device_of(world)
-        on_gpu = self.device.type == "cuda"
+        self._on_gpu = on_gpu = self.device.type == "cuda"
         if on_gpu:
             torch.cuda.set_device(self.device)
             gpu.choose_algorithms(precision, deterministic=deterministic)
@@ -66,8 +66,8 @@ class Runtime:
         self.gpu_faults = devices.faulty(everyone)
         self._beside = devices.beside(own, everyone)
         self._place = self._beside.index(own)
+        # before it is bound to some
         self.own_cpus = cpus.count(world.launcher, own.cpus, [place.cpus for place in self._beside])
-        """CPUs that this process may use, before it is bound to some."""
         self.threads = threads or min(self.own_cpus, devices.LOADER_THREADS if on_gpu else self.own_cpus)
         # accelerate launch sets this to 1 whatever the machine; accelerate itself guesses and warns where it is missing
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
@@ -101,18 +101,13 @@ class Runtime:
     def use(self) -> None:
         """Set the process-wide options of this runtime again, after another has been in use."""
         torch.set_num_threads(self.threads)
-        if self.device.type == "cuda":
+        if self._on_gpu:
             gpu.choose_algorithms(self._precision, deterministic=self._deterministic)
 
     def keep_near(self) -> None:
         """Bind this process to CPUs near its GPU, or to its share of a NUMA node, where there are several."""
         masks, nodes = zip(*((place.cpus, place.gpu_node) for place in self._beside), strict=True)
         cpus.bind(cpus.share(self._place, masks, cpus.machine(), nodes, self.own_cpus))
-
-    def place(self, model: nn.Module, *, channels_last: bool) -> nn.Module:
-        """Move a model to the device, in the memory layout of its images."""
-        layout = torch.channels_last if channels_last else torch.contiguous_format
-        return model.to(self.device, memory_format=layout)  # pyright: ignore[reportCallIssue] - torch's stub lacks it
 
     def distribute(self, model: nn.Module, *, compression: str = "none", static: bool = False) -> nn.Module:
         """Wrap for DDP where there are several processes (collective).
@@ -128,24 +123,13 @@ class Runtime:
         # Accelerator.prepare_model uses the local rank as a GPU's number, and compiles or shards as ACCELERATE_* say
         wrapped = DistributedDataParallel(
             model,
-            device_ids=[self.device.index] if self.device.type == "cuda" else None,
+            device_ids=[self.device.index] if self._on_gpu else None,
             gradient_as_bucket_view=True,
             static_graph=static,
         )
         wrapped.broadcast_buffers = False  # BatchNorm's statistics are averaged before they are used
         DistributedDataParallelKwargs(comm_hook=hook or DDPCommunicationHookType.NO).register_comm_hook(wrapped)
         return wrapped
-
-    def seed(self, seed: int) -> None:
-        """Seed this device's generator, from which dropout and the like draw."""
-        # torch.manual_seed visits every kind of device, which costs a small network 5 % of its step
-        torch.default_generator.manual_seed(seed)
-        if self.device.type == "cuda":
-            torch.cuda.manual_seed(seed)
-
-    def wait(self) -> None:
-        """Wait until the device has finished all work queued so far."""
-        gpu.wait(self.device)
 
     def autocast(self) -> AbstractContextManager[object]:
         """Autocast to the precision, for a forward pass."""
@@ -195,9 +179,20 @@ class Runtime:
 
     def gather(self, tensor: Tensor) -> Tensor:
         """(world_size, *shape): the tensors of all processes (collective)."""
-        rows = tensor.new_zeros(self.world.world_size, *tensor.shape)
-        rows[self.world.rank] = tensor
-        return self.sum(rows)  # with zeros, so to the bit
+        return self.sum(self._row(tensor))  # with zeros, so to the bit
+
+    def gathering(self, tensor: Tensor) -> Callable[[], Tensor]:
+        """`gather` without waiting (collective): a function that waits for all ranks, and returns the rows on the host.
+
+        Call it once; on a GPU it does not wait for what is queued meanwhile.
+        """
+        rows = self._row(tensor)
+        self.begun += 1
+        summed = dist.all_reduce(rows, async_op=True) if self.world.world_size > 1 else None
+        if rows.is_cuda:
+            _ = summed and summed.wait()  # the GPU does, not this thread
+            return gpu.fetched(rows)
+        return lambda: (summed and summed.wait(), rows)[1]
 
     def share(self, value: Any) -> Any:
         """Rank 0's value, pickled, in all processes (collective)."""
@@ -220,6 +215,12 @@ class Runtime:
         if dist.is_initialized():
             dist.destroy_process_group()
 
+    def _row(self, tensor: Tensor) -> Tensor:
+        """(world_size, *shape): the tensor in this process's row, zeros in the others."""
+        rows = tensor.new_zeros(self.world.world_size, *tensor.shape)
+        rows[self.world.rank] = tensor
+        return rows
+
     def _meet(self) -> Store | None:
         """Connect to rank 0's store, through which processes exchange facts before they form a group (collective)."""
         if self.world.launcher == "python":
@@ -238,13 +239,12 @@ class Runtime:
     def _join(self, store: Store) -> None:
         if (line := rendezvous.choose_interface(self.world)) and self.world.local_rank == 0:
             sys.stderr.write(f"{line}\n")
-        on_gpu = self.device.type == "cuda"
         dist.init_process_group(
             # gloo beside NCCL carries the stop flag without a host sync
-            "cpu:gloo,cuda:nccl" if on_gpu else "gloo",
+            "cpu:gloo,cuda:nccl" if self._on_gpu else "gloo",
             store=store,
             rank=self.world.rank,
             world_size=self.world.world_size,
             timeout=rendezvous.TIMEOUT,
-            device_id=self.device if on_gpu else None,
+            device_id=self.device if self._on_gpu else None,
         )

@@ -12,6 +12,7 @@ from models import factory, reference, registry
 from models.config import ModelConfig
 from tests.benchmarks.config import BenchConfig
 from tests.benchmarks.pairs import compare, in_turns
+from trainer import gpu
 from trainer.optim.config import LossConfig
 from trainer.optim.loss import losses
 from trainer.runtime import Runtime
@@ -70,7 +71,7 @@ def cells(row: Row) -> tuple[str, ...]:
 
 def _step(network: nn.Module, size: int, runtime: Runtime, config: BenchConfig) -> Callable[[], float]:
     """A training step on a resident random batch, that gives its own seconds."""
-    network = runtime.place(network.train(), channels_last=config.channels_last)
+    network = gpu.place(network.train(), runtime.device, channels_last=config.channels_last)
     optimizer = SGD(network.parameters(), lr=0.01, momentum=0.9, fused=True)
     count = config.batch or BATCH
     images = torch.randn(count, 3, size, size, device=runtime.device)

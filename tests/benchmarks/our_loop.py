@@ -15,6 +15,7 @@ from data.types import Batch
 from models.config import ModelConfig
 from tests.benchmarks.config import LR, MOMENTUM, WEIGHT_DECAY, LoopTask
 from tests.benchmarks.resident import Opened, images_and_targets
+from trainer import gpu
 from trainer.console import Console
 from trainer.context import RunContext
 from trainer.doctor.rig import Resident
@@ -49,7 +50,7 @@ def open_loop(task: LoopTask, world: World, stack: ExitStack) -> Opened:
 
     def turn() -> None:
         train_epoch(parts)
-        runtime.wait()
+        gpu.wait(runtime.device)
 
     return Opened(network=parts.state.model, turn=turn, agreed=runtime.any)
 

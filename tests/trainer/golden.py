@@ -40,8 +40,8 @@ OTHERS = (
 # Steps of a few images are rough: at its own rate a recipe multiplies rounding errors until after 10 steps nothing else
 # is left. At this share of it they stay small; the decay is raised by as much and ten times more, so that it shows.
 LR, DECAY = 1e-5, 1e6
-# In float64, where the loss and its gradient are rounded to float32 alone. At 1e-3 of its rate a deep network multiplies
-# that, too: CPUs differed by 2e-2 after three steps.
+# In float64, where the loss and its gradient are rounded to float32 alone. At 1e-3 of its rate a deep network
+# multiplies that, too: CPUs differed by 2e-2 after three steps.
 LR_DOUBLE, DECAY_DOUBLE = 1e-7, 1e9
 
 

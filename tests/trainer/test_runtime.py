@@ -21,6 +21,7 @@ import json, os, sys
 import torch
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
+from trainer import gpu
 from trainer.runtime import Runtime
 from trainer.world import from_environment
 cpus = frozenset(map(int, sys.argv[1].split(",")))
@@ -29,7 +30,7 @@ runtime = Runtime(from_environment(), "fp32")
 runtime.keep_near()
 torch.manual_seed(0)
 network = nn.Linear(2, 1, bias=False)
-model = runtime.distribute(runtime.place(network, channels_last=False), compression="bf16")
+model = runtime.distribute(gpu.place(network, runtime.device, channels_last=False), compression="bf16")
 model(torch.full((1, 2), runtime.world.rank + 1.0, device=runtime.device)).sum().backward()
 print(json.dumps({
     "device": str(runtime.device), "threads": runtime.threads, "kind": type(model).__name__,

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from data.types import Batch
+from trainer import gpu
 from trainer.checkpoint import files
 from trainer.checkpoint.saving import Saver
 from trainer.doctor.bound import Figures, Pace, Place, Reduction, Saving
@@ -35,11 +36,11 @@ class Stretch:
 
 def timed(runtime: Runtime, work: Callable[[], int | None]) -> Stretch:
     """Start in all processes at once, and time `work`; it returns a number of images, or None for one (collective)."""
-    runtime.wait()
+    gpu.wait(runtime.device)
     runtime.any(False)
     begin, used = perf_counter(), process_time()
     images = work() or 1
-    runtime.wait()
+    gpu.wait(runtime.device)
     return Stretch(perf_counter() - begin, process_time() - used, images)
 
 
@@ -136,7 +137,7 @@ def evaluation(rig: Rig, fit: Fit) -> Stretch:
 
     def stop(batch: Batch, logits: Tensor) -> bool:
         del logits
-        rig.runtime.wait()
+        gpu.wait(rig.runtime.device)
         marks.append((perf_counter(), process_time(), len(batch.targets)))
         return rig.runtime.any(len(marks) > _FIRST and marks[-1][0] - marks[_FIRST - 1][0] >= rig.seconds)
 

@@ -16,7 +16,7 @@ from data.plan.evaluation import EvalPlan
 from data.plan.plan import TrainPlan, training_sizes
 from data.types import Backend, Loader
 from models import factory
-from trainer import at_work, metrics
+from trainer import at_work, gpu, metrics
 from trainer.checkpoint.holder import Hold
 from trainer.checkpoint.saving import Saver
 from trainer.context import RunContext
@@ -179,7 +179,7 @@ def loaders(
 def train_state(recipe: Recipe, site: SiteConfig, runtime: Runtime) -> TrainState:
     """The network with its initial weights, the same on every rank, its optimizer and its average if any."""
     torch.manual_seed(recipe.seed)
-    model = runtime.place(factory.build(recipe.model), channels_last=site.channels_last)
+    model = gpu.place(factory.build(recipe.model), runtime.device, channels_last=site.channels_last)
     if recipe.sync_bn and runtime.world.world_size > 1:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     freeze(model, recipe.init.freeze or ())
@@ -225,11 +225,14 @@ def _settle_buckets(
     After its first pass, or with a static graph its second, DDP arranges the gradients in new buckets, in the order in
     which they are computed. Three or more ranks sum each part of a bucket in a different order, so a resumed run would
     round its first steps differently. Images of another type or layout than a loader's would be compiled for once more.
+    The order does not depend on the number of images: a CPU computes on two, a GPU chooses its algorithms meanwhile.
     """
     buffers = [buffer.clone() for buffer in state.model.buffers()]
     size = recipe.input.start_size or recipe.input.train_size
-    images = normalize(torch.zeros(recipe.micro_batch, size, size, 3, dtype=torch.uint8))
-    targets = torch.zeros(recipe.micro_batch, dtype=torch.int64, device=runtime.device)
+    full = recipe.compile != "off" or runtime.device.type == "cuda"
+    count = recipe.micro_batch if full else min(2, recipe.micro_batch)
+    images = normalize(torch.zeros(count, size, size, 3, dtype=torch.uint8))
+    targets = torch.zeros(count, dtype=torch.int64, device=runtime.device)
     for _ in range(2):
         with runtime.autocast():
             outputs = model(images)

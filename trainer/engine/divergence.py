@@ -14,8 +14,8 @@ class DivergedError(RunEndedError):
     said_by = "main"
 
 
-def check(training: Fit, sums: Tensor, faults: Tensor) -> int:
-    """The number of steps skipped so far, from the sums and the greatest faults of all processes.
+def check(training: Fit, sums: Tensor, faults: Tensor, step: int) -> int:
+    """The number of steps skipped up to `step`, from the sums and the greatest faults of all processes.
 
     Raises:
         DivergedError: There are more than the recipe allows.
@@ -26,7 +26,7 @@ def check(training: Fit, sums: Tensor, faults: Tensor) -> int:
         subject = "the loss" if not allowed else f"for the {count:.0f}th time the loss or gradient"
         raise diverged(training, f"{subject} is not a finite number", round(-first))
     if not sums.isfinite().all():  # sync
-        raise diverged(training, "the loss is not a finite number", training.state.step)
+        raise diverged(training, "the loss is not a finite number", step)
     return round(count)
 
 

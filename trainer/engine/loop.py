@@ -1,11 +1,13 @@
 """The training loop: epochs of steps, an evaluation after each, and checkpoints."""
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 
 import torch
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from data.types import Batch
@@ -20,7 +22,7 @@ from trainer.metrics import Scores
 from trainer.recipe.schedule import learning_rate
 from trainer.telemetry.device import usage
 from trainer.telemetry.pictures import wanted
-from trainer.telemetry.point import Counts, Pace, Point
+from trainer.telemetry.point import Counts, Learning, Pace, Point
 
 
 def fit(training: Fit) -> bool:
@@ -62,7 +64,7 @@ def train_epoch(training: Fit) -> None:
     epoch, first = divmod(state.step, per_epoch)
     source = training.train_loader.epoch(epoch, first * training.plan.batches_per_step)
     batches = on_device(source, training.context.runtime.device, phases)
-    lead = Lead(training.context.runtime.device)
+    lead, logging = Lead(training.context.runtime.device), Logging(training)
     training.meter.restart()
     training.keeper.ask()
     for step in range(state.step, (epoch + 1) * per_epoch):
@@ -71,11 +73,14 @@ def train_epoch(training: Fit) -> None:
         update(training, micro_batches, lr, observe=logged)
         stop, due = training.keeper.answer()  # sync, and first: a device would wait for a rank that is gone
         lead.step()  # sync
+        logging.finish()  # of the step before
         if step == epoch * per_epoch:
             show(training, micro_batches)  # sync
         if logged:
-            log(training, lr)  # sync
+            logging.begin(lr)
         training.profiler.step()
+        if due or stop or state.step % per_epoch == 0:
+            logging.settle()  # sync
         if stop or state.step % per_epoch == 0:  # the end of an epoch is saved after its evaluation
             return
         if due:
@@ -117,37 +122,65 @@ def show(training: Fit, micro_batches: Sequence[Batch]) -> None:
         training.telemetry.batch(training.state.step, *training.train_step.as_seen(micro_batches[0]))
 
 
-def log(training: Fit, lr: float) -> None:
-    """Reduce and log the sums since the last point (collective).
+class Logging:
+    """Reduces and logs the sums since the last point while the next step is computed: no device waits for them."""
 
-    Raises:
-        DivergedError: The loss or a gradient was not finite, more often than the recipe allows.
-    """
-    state = training.state
-    training.context.runtime.meet()
-    own = torch.cat([state.sums, state.faults, state.sums.new_tensor([training.meter.own_s])])
-    rows = training.context.runtime.gather(own)
-    sums = rows[:, : metrics.FIELDS].sum(0)
-    skipped = check(training, sums, rows[:, metrics.FIELDS : -1].amax(0))
-    slowest = training.meter.stragglers.compare(rows[:, -1].tolist())  # sync
-    scores = metrics.scores(sums)
-    state.sums.zero_()
+    def __init__(self, training: Fit) -> None:
+        self._training, runtime = training, training.context.runtime
+        self._alone = runtime.world.world_size == 1 and runtime.device.type == "cpu"
+        self._finish: Callable[[], None] | None = None
+
+    def begin(self, lr: float) -> None:
+        """Begin to reduce the figures of the steps up to now, the last with this learning rate (collective)."""
+        training, state = self._training, self._training.state
+        own_s = state.sums.new_full((1,), training.meter.own_s)  # a new_tensor would wait for a GPU
+        norms = training.meter.norms() if training.telemetry else state.sums.new_zeros(2)
+        rows = training.context.runtime.gathering(torch.cat([state.sums, state.faults, own_s, norms]))
+        state.sums.zero_()
+        self._finish = partial(_log, training, state.step, lr, rows, training.meter.cut())
+        if self._alone:  # there is nothing to wait for
+            self.finish()
+
+    def finish(self) -> None:
+        """Log what was begun, if anything, once all ranks are known to have begun it (collective).
+
+        Raises:
+            DivergedError: The loss or a gradient was not finite, more often than the recipe allows.
+        """
+        if finish := self._finish:
+            self._finish = None
+            finish()
+
+    def settle(self) -> None:
+        """`finish` at once (collective); raises the same."""
+        if self._finish:
+            self._training.context.runtime.meet()
+            self.finish()
+
+
+def _log(training: Fit, step: int, lr: float, rows: Callable[[], Tensor], pace_of_lap: Callable[[], Pace]) -> None:
+    gathered = rows()  # sync
+    sums, faults, own_s, norms = gathered.split([metrics.FIELDS, 2, 1, 2], dim=1)
+    total, state = sums.sum(0), training.state
+    skipped = check(training, total, faults.amax(0), step)
+    slowest = training.meter.stragglers.compare(own_s.flatten().tolist())
+    scores = metrics.scores(total)
     state.broken += scores.broken
-    pace, step_s = training.meter.lap()
+    pace = pace_of_lap()  # also where nothing is logged: the next point compares the ranks by it
     if training.telemetry and scores.images:  # none if all steps were skipped
         counts = Counts(
-            images_seen=training.plan.images_seen(state.step),
+            images_seen=training.plan.images_seen(step),
             replaced=state.broken,
             quarantined=sum(len(plan.manifest.broken) for plan in (training.plan, training.eval_plan)),
-            decoder_restarts=round(sums[metrics.REFUSALS].item()),  # sync
+            decoder_restarts=round(total[metrics.REFUSALS].item()),
             skipped=skipped,
         )
-        training.telemetry.train(replace(point(training, scores, counts, lr, pace, step_s), slowest=slowest))
+        learning = training.meter.learning(lr, norms[0].tolist())
+        training.telemetry.train(replace(point(training, step, scores, counts, learning, pace), slowest=slowest))
 
 
-def point(training: Fit, scores: Scores, counts: Counts, lr: float, pace: Pace, step_s: float) -> Point:
-    """The figures of the steps since the last log point, at `step_s` seconds a step."""
-    step = training.state.step
+def point(training: Fit, step: int, scores: Scores, counts: Counts, learning: Learning, pace: Pace) -> Point:
+    """The figures of the steps since the last log point up to `step`."""
     return Point(
         step=step,
         total_steps=training.total_steps,
@@ -155,9 +188,9 @@ def point(training: Fit, scores: Scores, counts: Counts, lr: float, pace: Pace, 
         epochs=training.context.recipe.epochs,
         scores=scores,
         counts=counts,
-        learning=training.meter.learning(lr),
+        learning=learning,
         pace=pace,
-        eta_s=(training.total_steps - step) * step_s,
+        eta_s=(training.total_steps - step) * pace.step_s,
         usage=usage(training.context.runtime.device),
     )
 
@@ -172,7 +205,7 @@ def save(training: Fit, top1: float | None = None) -> None:
     if training.telemetry:
         training.state.records = training.telemetry.journal.records
     rows = training.keeper.rows()
-    check(training, rows["sums"].sum(0), rows["faults"].amax(0))
+    check(training, rows["sums"].sum(0), rows["faults"].amax(0), training.state.step)
     weights = [weight.detach() for weight in training.state.model.parameters()]
     if not get_total_norm([*weights, rows["statistics"]]).isfinite():  # sync
         raise diverged(training, "the weights are not finite numbers", training.state.step)

@@ -9,6 +9,7 @@ from dataclasses import replace
 import torch
 
 from models import factory
+from trainer import gpu
 from trainer.exits import RunEndedError
 from trainer.optim.loss import losses
 from trainer.recipe.config import Recipe
@@ -107,7 +108,7 @@ def _runs_out(recipe: Recipe, runtime: Runtime, channels_last: bool) -> bool:
 
 
 def _try_step(recipe: Recipe, runtime: Runtime, channels_last: bool) -> None:
-    network = runtime.place(factory.build(recipe.model), channels_last=channels_last).train()
+    network = gpu.place(factory.build(recipe.model), runtime.device, channels_last=channels_last).train()
     size, device = recipe.input.train_size, runtime.device
     optimizer = torch.optim.AdamW(network.parameters(), fused=True)  # no optimizer needs more memory
     for _ in range(2):  # the second holds the optimizer's state too

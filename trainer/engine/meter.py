@@ -1,9 +1,11 @@
 """Measurements for a log point: speed, arithmetic and norms."""
 
-import time
+import math
+from collections.abc import Callable, Sequence
 from functools import cache
 
 import torch
+from torch import Tensor
 from torch.nn.utils import get_total_norm
 
 from data.plan.plan import TrainPlan
@@ -13,6 +15,7 @@ from trainer.engine.state import TrainState
 from trainer.engine.step import TrainStep
 from trainer.engine.stragglers import Stragglers, own_s
 from trainer.telemetry.device import peak_tflops
+from trainer.telemetry.phases import Lap
 from trainer.telemetry.point import Learning, Pace
 
 OPERATIONS = 6
@@ -35,40 +38,43 @@ class Meter:
 
     def restart(self) -> None:
         """Measure from now on."""
-        self._step, self._time = self._state.step, time.perf_counter()
+        self._step = self._state.step
         self._train_step.phases.restart()
 
-    def lap(self) -> tuple[Pace, float]:
-        """The pace since the last call, and seconds a step; the host must have waited for the device."""
-        now, step, plan = time.perf_counter(), self._state.step, self._plan
-        steps, seconds = step - self._step, now - self._time
-        images = plan.images_seen(step) - plan.images_seen(self._step)
-        size = plan.side_at(*divmod(step - 1, plan.steps_per_epoch))
-        self._step, self._time = step, now
+    def cut(self) -> Callable[[], Pace]:
+        """End a lap: a function that returns its pace, once the device is there."""
+        first, last, lap = self._step, self._state.step, self._train_step.phases.cut()
+        self._step = last
+        return lambda: self._pace(first, last, lap())
+
+    def norms(self) -> Tensor:
+        """(2,) float64 on the device: norms of all weights and of the gradient, NaN where it was not measured."""
+        weights = get_total_norm([weight.detach() for weight in self._state.model.parameters()])
+        gradient = self._train_step.gradient_norm
+        return torch.stack([weights, torch.full_like(weights, math.nan) if gradient is None else gradient]).double()
+
+    def learning(self, lr: float, norms: Sequence[float]) -> Learning:
+        """What `norms` gave after a step with this learning rate."""
+        scaler, (weights, gradient) = self._setup.runtime.scaler, norms
+        return Learning(
+            lr=lr,
+            weight_norm=weights,
+            gradient_norm=gradient if math.isfinite(gradient) else None,  # as in a skipped step
+            loss_scale=scaler.get_scale() if scaler.is_enabled() else None,  # sync
+        )
+
+    def _pace(self, first: int, last: int, lap: Lap) -> Pace:
+        plan, seconds = self._plan, lap.seconds or math.nan
+        images = plan.images_seen(last) - plan.images_seen(first)
+        size = plan.side_at(*divmod(last - 1, plan.steps_per_epoch))
         each = images / seconds / self._setup.runtime.world.world_size
-        pace = Pace(
+        step_s = seconds / (last - first)
+        self.own_s = own_s(lap, step_s)
+        return Pace(
+            step_s=step_s,
             images_per_s=images / seconds,
             images_per_s_per_device=each,
             tflops_per_s=each * OPERATIONS * _cost(self._setup.recipe.model, size) / 1e12,
             peak_tflops_per_s=self._peak,
-            lap=self._train_step.phases.lap(),
+            lap=lap,
         )
-        self.own_s = own_s(pace.lap, seconds / steps)
-        return pace, seconds / steps
-
-    def learning(self, lr: float) -> Learning:
-        """The weights and gradient after the newest step."""
-        scaler = self._setup.runtime.scaler
-        weights = [weight.detach() for weight in self._state.model.parameters()]
-        gradient = self._train_step.gradient_norm
-        return Learning(
-            lr=lr,
-            weight_norm=get_total_norm(weights).item(),  # sync
-            gradient_norm=_finite(gradient),
-            loss_scale=scaler.get_scale() if scaler.is_enabled() else None,
-        )
-
-
-def _finite(norm: torch.Tensor | None) -> float | None:
-    """The norm; None if it is not finite, as in a skipped step."""
-    return norm.item() if norm is not None and norm.isfinite() else None  # sync

@@ -12,7 +12,7 @@ from data.plan.config import InputConfig
 from data.plan.draws import normals
 from data.plan.policies import NOISES
 from data.types import Batch
-from trainer import metrics
+from trainer import gpu, metrics
 from trainer.engine.state import TrainState
 from trainer.optim.batchnorm import Accumulated
 from trainer.optim.loss import logits_of, losses
@@ -95,7 +95,7 @@ class TrainStep:
         Returns:
             (metrics.FIELDS,) sums over this process's images, on the device; 0 if the step was skipped.
         """
-        self._runtime.seed(draw_seed(self._recipe.seed, step, self._runtime.world.rank))
+        gpu.seed(self._runtime.device, draw_seed(self._recipe.seed, step, self._runtime.world.rank))
         for group in self._state.optimizer.param_groups:
             group["lr"] = lr * group.get("lr_scale", 1.0)
         if self._statistics:

@@ -3,13 +3,14 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import islice
 
 import torch
 from torch import Tensor, nn
 
 from data.types import Batch, Loader
-from trainer import metrics
+from trainer import gpu, metrics
 from trainer.engine.divergence import diverged
 from trainer.engine.fit import Fit
 from trainer.engine.prefetch import Lead, on_device
@@ -109,16 +110,21 @@ def _each(training: Fit, watching: Sequence[Mistakes | Answers]) -> Callable[[Ba
         len(training.eval_plan.manifest),
         training.eval_plan.batch * training.context.runtime.world.world_size,
     )
-    done = 0
+    context, done = training.context, 0
+    vote = partial(context.runtime.vote, lambda: context.stop.is_set)
+    asked = vote()
 
     def each(batch: Batch, logits: Tensor) -> bool:
-        nonlocal done
+        nonlocal done, asked
         for one in watching:
             one.look(batch, logits)
         done += per_batch
         if training.telemetry:
-            training.context.console.evaluating(min(done, total), total)
-        return training.context.should_stop()
+            context.console.evaluating(min(done, total), total)
+        (stop,) = asked()  # of the batch before, so that no rank waits for the answer
+        if not stop and done < total:
+            asked = vote()
+        return stop
 
     return each
 
@@ -128,7 +134,7 @@ def _settle_statistics(training: Fit) -> None:
     """Recompute BatchNorm's statistics if the recipe says so, and average them over the ranks (collective)."""
     state, runtime, recipe = training.state, training.context.runtime, training.context.recipe
     for network in state.networks if recipe.precise_bn else ():
-        runtime.seed(draw_seed(recipe.seed, state.step, runtime.world.rank, 1))  # for dropout and its like
+        gpu.seed(runtime.device, draw_seed(recipe.seed, state.step, runtime.world.rank, 1))  # for dropout and its like
         count = -(-recipe.precise_bn // (recipe.micro_batch * runtime.world.world_size))
         batches = on_device(islice(training.train_loader.epoch(state.evaluated), count), runtime.device)
         with runtime.autocast():

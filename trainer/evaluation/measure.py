@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from data.catalog.manifest import Manifest
 from data.load import backends
 from data.types import Backend, unwatched
+from trainer import gpu
 from trainer.commit import commit
 from trainer.engine.memory import MemoryShortError, is_short
 from trainer.engine.step import Normalize
@@ -129,7 +130,7 @@ def _pass(task: Task, runtime: Runtime, backend: Backend) -> passes.Pass:
         targets = column_of[torch.from_numpy(truth.targets)].to(runtime.device)
     return passes.Pass(
         runtime=runtime,
-        network=runtime.place(network, channels_last=True).eval(),
+        network=gpu.place(network, runtime.device, channels_last=True).eval(),
         normalize=Normalize(subject.input, runtime.device, channels_last=True),
         protocol=task.protocol,
         images=task.images,

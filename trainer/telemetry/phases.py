@@ -13,15 +13,17 @@ import torch
 
 Phase = Literal["data_wait", "forward", "backward", "all_reduce", "optimizer", "checkpoint", "other"]
 
-KEPT = 10_000  # newest stamps, of some 2,000 steps, if `lap` is not called for longer
+KEPT = 10_000  # newest stamps, of some 2,000 steps, if `cut` is not called for longer
 
 PHASES: tuple[Phase, ...] = ("data_wait", "forward", "backward", "all_reduce", "optimizer", "checkpoint", "other")
 
 
 @dataclass(frozen=True, slots=True)
 class Lap:
-    """The steps between two calls of `lap`."""
+    """The steps between two calls of `Phases.cut`."""
 
+    seconds: float
+    """Time of them all."""
     shares: dict[Phase, float]
     """Share of each phase in the time; together 1, or empty where no time was measured."""
     host_to_device: float | None
@@ -38,8 +40,8 @@ class Phases:
     """Times the phases of one process's steps.
 
     On a CPU by the host's clock. A GPU works through a queue: an event queued between two phases records the time when
-    the GPU reaches it, so `data_wait` is the time that the GPU was idle, not the host. Events are read when the host
-    has waited for the GPU anyway.
+    the GPU reaches it, so `data_wait` is the time that the GPU was idle, not the host. Events are read when the GPU has
+    passed them.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -68,20 +70,23 @@ class Phases:
         yield
         self._copies.append((begun, self._now()))
 
-    def lap(self) -> Lap:
-        """What was measured since the last call, up to the current phase; the host must have waited for the device."""
-        times = _seconds([stamp for _, stamp in self._marks])
+    def cut(self) -> Callable[[], Lap]:
+        """End what is measured with the current phase's begin: a function that returns it, once the device is there."""
+        marks = tuple(self._marks)
+        self._marks = deque(marks[-1:], maxlen=KEPT)
+        return lambda: self._lap(marks)
+
+    def _lap(self, marks: Sequence[tuple[Phase, "_Stamp"]]) -> Lap:
+        times = _seconds([stamp for _, stamp in marks])
         spent: dict[Phase, float] = dict.fromkeys(PHASES, 0.0)
-        for (phase, _), (begun, ended) in zip(self._marks, pairwise(times), strict=False):
+        for (phase, _), (begun, ended) in zip(marks, pairwise(times), strict=False):
             spent[phase] += ended - begun
         # a step ends where "other" begins
-        ends = [at for (phase, _), at in zip(self._marks, times, strict=True) if phase == "other"]
+        ends = [at for (phase, _), at in zip(marks, times, strict=True) if phase == "other"]
         total = sum(spent.values())
         shares: dict[Phase, float] = {phase: took / total for phase, took in spent.items()} if total > 0 else {}
-        while len(self._marks) > 1:
-            self._marks.popleft()
         copied = self._copied_s() / total if self._on_gpu and total > 0 else None
-        return Lap(shares, copied, tuple(1e3 * (ended - begun) for begun, ended in pairwise(ends)))
+        return Lap(total, shares, copied, tuple(1e3 * (ended - begun) for begun, ended in pairwise(ends)))
 
     def _copied_s(self) -> float:
         """Time of the finished copies; the newest, for the next step, may still run."""

@@ -15,6 +15,8 @@ Values = dict[str, float]
 class Pace:
     """Speed of the steps since the last log point."""
 
+    step_s: float
+    """Seconds of a step."""
     images_per_s: float
     """Of all processes."""
     images_per_s_per_device: float

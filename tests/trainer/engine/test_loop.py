@@ -7,14 +7,16 @@ from typing import Any
 
 import pytest
 import torch
+from torch.profiler import ProfilerActivity, profile
 
 from data.types import BrokenImage
+from tests.trainer.engine.test_step_sync import READS
 from tests.trainer.engines import RECIPE, ask_to_stop, built, records, together, weights
 from trainer import metrics
 from trainer.checkpoint import files
 from trainer.engine.divergence import DivergedError
 from trainer.engine.fit import Fit
-from trainer.engine.loop import fit, load, point, save, train_epoch
+from trainer.engine.loop import Logging, fit, load, point, save, train_epoch
 from trainer.metrics import Scores
 from trainer.optim.config import LinearScheduleConfig
 from trainer.recipe.schedule import learning_rate
@@ -97,6 +99,21 @@ def test_a_run_that_is_stopped_ends_with_the_weights_of_one_that_was_not(
     assert [loss for _, loss, _ in figures] == pytest.approx(means, rel=1e-9)
 
 
+def test_a_point_is_begun_without_reading_a_number_from_the_device(images: Path, tmp_path: Path) -> None:
+    """On a CPU nothing is waited for, but the same calls are made that would wait for a GPU."""
+    with built(images, tmp_path) as parts:
+        train_epoch(parts)
+        parts.state.step += 1
+        logging = Logging(parts)
+        logging._alone = False
+        with profile(activities=[ProfilerActivity.CPU]) as recorded:
+            logging.begin(0.1)
+        calls = {event.key for event in recorded.key_averages()}
+        assert "aten::cat" in calls
+        assert not calls & READS
+        assert len(records(tmp_path, "train")) == 4
+
+
 def test_a_finished_run_that_is_started_again_trains_no_step(
     whole: tuple[Path, dict[str, torch.Tensor]], images: Path
 ) -> None:
@@ -142,9 +159,11 @@ def test_images_left_out_of_both_splits_are_counted_and_the_time_left_is_that_of
         parts.meter.restart()
         parts.state.step = 2
         state, counts = parts.state, Counts(images_seen=0, replaced=0, quarantined=0, decoder_restarts=0, skipped=0)
-        pace, _ = parts.meter.lap()
+        pace = parts.meter.cut()()
         scores = Scores(loss=1.0, top1=0.0, top5=0.0, images=1)
-        assert point(parts, scores, counts, 0.1, pace, 2.0).eta_s == 2.0 * (parts.total_steps - 2)
+        learning = parts.meter.learning(0.1, (1.0, 1.0))
+        found = point(parts, state.step, scores, counts, learning, replace(pace, step_s=2.0))
+        assert found.eta_s == 2.0 * (parts.total_steps - 2)
         state.step = 0
         train_epoch(parts)
     assert {record["quarantined"] for record in records(tmp_path / "run", "train")} == {2}

@@ -13,8 +13,8 @@ from tests.trainer import golden
 # Relative, by steps done. In float32, with SSE in place of AVX-512, losses moved by up to 4e-7, 4e-5 and 5e-5. Without
 # decay those of ResNet-20 move by 2e-3 and 2e-2 after 10 and 50 steps; with momentum 0.95, by 3e-4 and 1e-2.
 SINGLE = {1: 1e-4, 10: 2e-4, 50: 5e-4}
-# With AVX2 in place of AVX-512, and with other kernels of MKL, by up to 3e-8. After three steps a rate that is 1 % higher
-# moves them by 2e-4 and more.
+# With AVX2 in place of AVX-512, and with other kernels of MKL, by up to 3e-8. After three steps a rate that is 1 %
+# higher moves them by 2e-4 and more.
 DOUBLE = {1: 5e-7, 3: 1e-6}
 
 LOSSES = json.loads(golden.FILE.read_text())

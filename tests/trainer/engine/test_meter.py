@@ -27,14 +27,15 @@ def parts(tmp_path: Path) -> tuple[Meter, build.TrainState, TrainStep]:
 def test_pace_is_images_and_arithmetic_over_the_time_since_the_last_lap(
     parts: tuple[Meter, build.TrainState, TrainStep],
 ) -> None:
-    meter, state, _ = parts
+    meter, state, step = parts
     state.step, before = 3, time.perf_counter()
     meter.restart()
     time.sleep(0.2)
     state.step = 5
-    pace, step_s = meter.lap()
-    assert 0.1 <= step_s <= (time.perf_counter() - before) / 2
-    assert pace.images_per_s == pytest.approx(watched.RECIPE.global_batch / step_s)
+    step.phases.begin("other")
+    pace = meter.cut()()
+    assert 0.1 <= pace.step_s <= (time.perf_counter() - before) / 2
+    assert pace.images_per_s == pytest.approx(watched.RECIPE.global_batch / pace.step_s)
     assert pace.images_per_s_per_device == pace.images_per_s
     assert pace.tflops_per_s == pytest.approx(pace.images_per_s * 6 * MULTIPLY_ADDS / 1e12, rel=0.02)
     assert pace.mfu is None or math.isfinite(pace.mfu)
@@ -53,7 +54,8 @@ def test_the_arithmetic_is_that_of_one_of_two_processes_and_of_the_newest_step_s
     meter = Meter(context, plan, step, state)
     for newest, times in ((watched.STEPS, 1), (watched.STEPS + 1, 4)):
         state.step = newest
-        pace, _ = meter.lap()
+        step.phases.begin("other")
+        pace = meter.cut()()
         assert pace.images_per_s_per_device == pytest.approx(pace.images_per_s / 2)
         assert pace.tflops_per_s == pytest.approx(pace.images_per_s / 2 * 6 * times * MULTIPLY_ADDS / 1e12, rel=0.02)
 
@@ -64,10 +66,10 @@ def test_the_norm_of_the_weights_is_that_of_all_together(parts: tuple[Meter, bui
         for weight in state.model.parameters():
             weight.fill_(0.5)
     count = sum(weight.numel() for weight in state.model.parameters())
-    learning = meter.learning(0.1)
+    learning = meter.learning(0.1, meter.norms().tolist())
     assert learning.weight_norm == pytest.approx(0.5 * math.sqrt(count), rel=1e-4)
     assert (learning.lr, learning.gradient_norm, learning.loss_scale) == (0.1, None, None)
     step.gradient_norm = torch.tensor(2.5)
-    assert meter.learning(0.1).gradient_norm == 2.5
+    assert meter.learning(0.1, meter.norms().tolist()).gradient_norm == 2.5
     step.gradient_norm = torch.tensor(torch.inf)  # of a step that was passed over
-    assert meter.learning(0.1).gradient_norm is None
+    assert meter.learning(0.1, meter.norms().tolist()).gradient_norm is None

@@ -29,6 +29,7 @@ from torch.optim import AdamW, Optimizer
 
 from data.types import Batch
 from models.config import ModelConfig
+from trainer import gpu
 from trainer.engine import build
 from trainer.engine.step import Normalize, TrainStep, draw_seed
 from trainer.optim.mixing import BetaQuantiles
@@ -252,7 +253,7 @@ def test_ten_steps_are_the_source_s(name: str) -> None:
         sums = step_of([given], step, lr, images=2)
         found.append(float(sums[0]) / 2)
 
-        runtime.seed(draw_seed(recipe.seed, step, 0))
+        gpu.seed(runtime.device, draw_seed(recipe.seed, step, 0))
         with drawing(given.mixing):
             images, targets = mixup(normalize(given.images), given.targets)
         loss = source.loss(theirs(images), targets)

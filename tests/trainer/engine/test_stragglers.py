@@ -7,8 +7,8 @@ from trainer.telemetry.point import Slowest
 
 def test_waiting_for_others_and_the_work_of_rank_0_alone_do_not_count() -> None:
     shares = {"data_wait": 0.1, "forward": 0.2, "backward": 0.2, "optimizer": 0.1, "all_reduce": 0.3, "other": 0.1}
-    assert own_s(Lap(shares, None, ()), 2.0) == pytest.approx(1.2)  # pyright: ignore[reportArgumentType]
-    assert own_s(Lap({}, None, ()), 2.0) == 0
+    assert own_s(Lap(1.0, shares, None, ()), 2.0) == pytest.approx(1.2)  # pyright: ignore[reportArgumentType]
+    assert own_s(Lap(0.0, {}, None, ()), 2.0) == 0
 
 
 def test_the_slowest_of_all_is_compared_with_the_median() -> None:

@@ -40,7 +40,7 @@ def test_shares_are_those_of_the_phases_and_make_one() -> None:
     phases.restart()
     for _ in range(3):
         step(phases, data_wait=0.02, forward=0.01, backward=0.02, optimizer=0.01)
-    lap = phases.lap()
+    lap = phases.cut()()
     assert sum(lap.shares.values()) == pytest.approx(1)
     assert tuple(lap.shares) == PHASES
     assert lap.shares["data_wait"] == pytest.approx(1 / 3)
@@ -54,10 +54,10 @@ def test_each_step_is_timed_from_the_end_of_the_one_before_wherever_a_lap_ends()
     phases.restart()
     step(phases, forward=0.03)
     step(phases, forward=0.01)
-    assert phases.lap().step_ms == pytest.approx((30, 10))
+    assert phases.cut()().step_ms == pytest.approx((30, 10))
     time.sleep(0.02)  # a log, in the time of the step that follows
     step(phases, forward=0.01)
-    assert phases.lap().step_ms == pytest.approx((30,))
+    assert phases.cut()().step_ms == pytest.approx((30,))
 
 
 def test_what_was_before_a_restart_belongs_to_no_lap() -> None:
@@ -66,14 +66,14 @@ def test_what_was_before_a_restart_belongs_to_no_lap() -> None:
     step(phases, forward=0.2)
     phases.restart()
     step(phases, backward=0.01)
-    lap = phases.lap()
+    lap = phases.cut()()
     assert lap.shares["forward"] == 0
     assert lap.step_ms == pytest.approx((10,))
 
 
 def test_a_lap_of_nothing_has_nothing() -> None:
     phases = Phases(CPU)
-    assert (phases.lap().shares, phases.lap().step_ms, phases.lap().percentile(50)) == ({}, (), None)
+    assert (phases.cut()().shares, phases.cut()().step_ms, phases.cut()().percentile(50)) == ({}, (), None)
 
 
 def test_percentiles() -> None:
@@ -81,7 +81,7 @@ def test_percentiles() -> None:
     phases.restart()
     for duration in (0.001, 0.001, 0.05):
         step(phases, forward=duration)
-    lap = phases.lap()
+    lap = phases.cut()()
     assert lap.percentile(100) == max(lap.step_ms)
     assert lap.percentile(50) == sorted(lap.step_ms)[1]
 
@@ -92,7 +92,7 @@ def test_memory_is_bounded_where_nobody_looks() -> None:
     for _ in range(KEPT):
         phases.begin("forward")
         phases.begin("other")
-    assert len(phases.lap().step_ms) < KEPT
+    assert len(phases.cut()().step_ms) < KEPT
 
 
 @pytest.mark.gpu
@@ -111,7 +111,7 @@ def test_a_gpu_that_waits_for_its_host_waits_for_data() -> None:
             work = torch.nn.functional.normalize(work @ work)
         phases.begin("other")
     work.sum().item()
-    lap = phases.lap()
+    lap = phases.cut()()
     assert lap.shares["data_wait"] > 0.6
     assert 0 < lap.shares["forward"] < 0.4
     assert lap.host_to_device is not None and lap.host_to_device > 0

@@ -66,11 +66,12 @@ def point(step: int, loss: float = 1.0, data_wait: float = 0.25, step_ms: float 
         ),
         learning=Learning(lr=0.1, weight_norm=12.5, gradient_norm=None if step == 2 else 2.5, loss_scale=None),
         pace=Pace(
+            step_s=0.05,
             images_per_s=1234.5,
             images_per_s_per_device=617.25,
             tflops_per_s=25.0,
             peak_tflops_per_s=100.0 if step % 2 else None,
-            lap=Lap(shares, None, (step_ms,)),  # pyright: ignore[reportArgumentType]
+            lap=Lap(1.0, shares, None, (step_ms,)),  # pyright: ignore[reportArgumentType]
         ),
         eta_s=61.0,
         usage=Usage(memory_gb=1.50041, device_memory_gb=2.25, power_w=250.0 if step % 2 else None, host_memory_gb=2.0),
