@@ -37,6 +37,8 @@ class Progress:
     """Of all processes."""
     slow: tuple[int, float] | None = None
     """A process that has been the slowest by far for long, and how many times as long as the median it works."""
+    diverged: str | None = None
+    """Why and since which step the loss or the weights are not finite, where that is the newest record."""
     updated: float | None = None
     """When the newest record was written, seconds since 1970."""
 
@@ -71,6 +73,7 @@ def progress(file: Path) -> Progress:
         top1=_number(evaluated, "top1"),
         images_per_s=_number(train, "images_per_s"),
         slow=(rank, ratio) if ratio and rank is not None and (points or 0) >= SLOW_POINTS else None,
+        diverged=_divergence(newest),
         updated=max(filter(None, written), default=None),
     )
 
@@ -90,6 +93,13 @@ def _newest(stream: BinaryIO) -> dict[str, Record]:
         if size <= tail or {"train", "evaluation"} <= newest.keys():
             break
     return newest
+
+
+def _divergence(newest: dict[str, Record]) -> str | None:
+    last = next(iter(newest.values()), {})  # it was found first
+    if last.get("kind") != "diverged":
+        return None
+    return f"diverged at step {_whole(last, 'first')}: {last.get('why')}"
 
 
 def _record(line: bytes) -> Record | None:

@@ -59,7 +59,7 @@ class Row:
     def plain(self) -> dict[str, Any]:
         row = asdict(self)
         progress = row.pop("progress")
-        del progress["updated"], progress["slow"]
+        del progress["updated"], progress["slow"], progress["diverged"]
         return {name: row.pop(name) for name in ("run", "state", "job")} | progress | row
 
     def cells(self) -> tuple[str, ...]:

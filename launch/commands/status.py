@@ -121,6 +121,7 @@ def _row(run: RunDirectory, name: str, seen: Snapshot | str, jobs: dict[Path, Jo
     is_running = now.state == "running"
     last = None if isinstance(seen, str) or not is_running else seen.last
     starts = f"starting from step {last.step:,}" if last and not last.end and (far.updated or 0) < last.time else ""
+    ended = far.diverged if now.state in _IDLE else None
     return Row(
         run=name,
         state=now.state,
@@ -129,7 +130,7 @@ def _row(run: RunDirectory, name: str, seen: Snapshot | str, jobs: dict[Path, Jo
         restarts=None if isinstance(seen, str) or not submission else max(len(seen.attempts) - 1, 0),
         eta_s=_eta_s(far, recipe) if is_running and not starts else None,
         note="; ".join(
-            filter(None, (trouble, starts, now.note, _deaths(run, now.state), *_waits(run, far, now.state)))
+            filter(None, (trouble, starts, ended, now.note, _deaths(run, now.state), *_waits(run, far, now.state)))
         ),
     )
 

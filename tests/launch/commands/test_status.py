@@ -209,6 +209,19 @@ def test_a_rank_that_has_been_slower_for_long_is_named(tmp_path: Path) -> None:
         assert rows(tmp_path / "r")["a"].note.partition("; the others")[0] == note
 
 
+def test_a_run_that_nobody_queued_and_that_diverged_says_so(tmp_path: Path) -> None:
+    run, record = (
+        make(tmp_path / "r" / "a"),
+        {"kind": "diverged", "step": 60, "first": 52, "why": "the loss is no number"},
+    )
+    before = run.metrics.read_text()
+    run.metrics.write_text(before + json.dumps(record) + "\n")
+    row = rows(tmp_path / "r")["a"]
+    assert (row.state, row.note) == ("not running", "diverged at step 52: the loss is no number")
+    run.metrics.write_text(run.metrics.read_text() + before)  # it was started again
+    assert rows(tmp_path / "r")["a"].note == ""
+
+
 def said(**flags: Any) -> tuple[int, str]:
     done = commands.call(lambda _: Status(**flags).run())
     return done.returncode, commands.said(done)
