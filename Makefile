@@ -46,7 +46,7 @@ train: env  ## Train on an embedded data set, or on DATA=/imagenet with RECIPE=r
 test: system env-dev  ## Run every check and every test, installing what they need.
 	@$(MAKE) --no-print-directory --jobs 2 lint tests
 
-test-gpu: env-dev  ## Test on a GPU what no CPU can, in eight minutes, and print a table of what was measured.
+test-gpu: env-dev  ## Test on a GPU what no CPU can, and print a table of what was measured.
 	@$(BIN)/python -m tests.gpu $(FLAGS)
 
 check: lint quick  ## Check format, lint, types and layers, and run the quick tests.

@@ -27,6 +27,8 @@ class JobState:
     """Why it waits, how it ended, or why its state is unknown."""
     start: float | None = None
     """When a waiting job is expected to start, seconds since 1970."""
+    end: float | None = None
+    """When the time limit of a job at work is reached, likewise."""
 
     @property
     def is_known(self) -> bool:
@@ -82,7 +84,7 @@ def _queued(jobs: list[str]) -> dict[str, JobState]:
     Raises:
         _NoAnswerError: squeue failed.
     """
-    flags = ("--all", "--array", "--noheader", "--states=all", "--format=%i|%T|%r|%S")
+    flags = ("--all", "--array", "--noheader", "--states=all", "--format=%i|%T|%r|%S|%e")
     try:
         text = _call("squeue", *flags, f"--jobs={','.join(jobs)}")
     except _NoAnswerError as error:
@@ -94,10 +96,11 @@ def _queued(jobs: list[str]) -> dict[str, JobState]:
 
 
 def _line(line: str) -> tuple[str, JobState]:
-    job, state, reason, start = (line.split("|") + [""] * 3)[:4]
+    job, state, reason, *times = (line.split("|") + [""] * 4)[:5]
     if state == "CANCELLED" or reason == "None":  # a cancelled job still has the reason for which it had waited
         reason = ""
-    return job, JobState(state, reason, float(start) if state in _PENDING and start.isdigit() else None)
+    start, end = (float(time) if time.isdigit() else None for time in times)
+    return job, JobState(state, reason, start if state in _PENDING else None, end if state in _AT_WORK else None)
 
 
 def _ended(jobs: list[str]) -> dict[str, JobState]:

@@ -17,6 +17,7 @@ from pathlib import Path
 from launch import attempts, exclusion, scheduler
 from launch.attempts import Attempt, End
 from launch.launcher import Ended, end_with_parent, run
+from launch.scheduler import JobState
 from launch.site import ClusterConfig
 from launch.submission import LaunchFolder
 from trainer.exits import ABORTED, FAILED, say
@@ -73,8 +74,11 @@ def supervise(run: Path, command: tuple[str, ...], cluster: ClusterConfig) -> in
             return say(f"launch: failed: {file}: {error.strerror}", FAILED)
         if end.then != "again":
             return START_AGAIN if end.then == "cancelled" else end.code
-        if not _has_its_nodes(job, allocation):
+        state = _state(job, allocation)
+        if state and state.is_known and state.state != "RUNNING":  # `scontrol requeue` would revive a cancelled one
             return START_AGAIN  # Slurm requeues the job itself, or the user has cancelled it
+        if state and not allocation.end_time:  # 22.05 tells it to no batch job
+            allocation = replace(allocation, end_time=state.end)
         before = attempts.excluded(attempts.read(LaunchFolder(run).attempts), begun.job)
         faulty = exclusion.faulty(RunDirectory(run), begun, cluster, before)
         if faulty or not _goes_on_here(job, allocation, end, progress=end.step > begun.step):
@@ -125,12 +129,9 @@ def _attempt(job: _Job, allocation: Allocation) -> tuple[Attempt, End]:
     return attempt, end
 
 
-def _has_its_nodes(job: _Job, allocation: Allocation) -> bool:
-    """Whether Slurm lets this job go on; `scontrol requeue` would revive a cancelled one."""
-    if job.cluster.cluster == "local":
-        return True
-    state = scheduler.states([allocation.job])[allocation.job]
-    return state.state == "RUNNING" or not state.is_known
+def _state(job: _Job, allocation: Allocation) -> JobState | None:
+    """What Slurm says of this job; None without a scheduler."""
+    return None if job.cluster.cluster == "local" else scheduler.states([allocation.job])[allocation.job]
 
 
 def _goes_on_here(job: _Job, allocation: Allocation, end: End, *, progress: bool) -> bool:

@@ -1,4 +1,4 @@
-"""`python -m tests.gpu`: runs on one GPU what no CPU can test, in eight minutes; says PASS or FAIL of each part."""
+"""`python -m tests.gpu`: runs on one GPU what no CPU can test; says PASS or FAIL of each part."""
 
 import argparse
 import datetime

@@ -14,8 +14,8 @@ SQUEUE = """\
 23823216|PENDING|BeginTime|1795296851
 23823217_2|PENDING|JobArrayTaskLimit|N/A
 23823220|PENDING|Resources|1826829251
-23823215|RUNNING|None|1795293251
-23823217_0|RUNNING|None|1795293251
+23823215|RUNNING|None|1795293251|1795296851
+23823217_0|RUNNING|None|1795293251|N/A
 """
 SACCT = """\
 11|FAILED|3:0
@@ -51,7 +51,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_what_squeue_knows_needs_no_accounting(slurm: Path) -> None:
     assert states(["23823215", "23823216", "23823217_0", "23823217_2", "23823218", "23823219", "23823220"]) == {
-        "23823215": JobState("RUNNING"),
+        "23823215": JobState("RUNNING", end=1795296851.0),
         "23823216": JobState("PENDING", "BeginTime", 1795296851.0),
         "23823217_0": JobState("RUNNING"),
         "23823217_2": JobState("PENDING", "JobArrayTaskLimit"),
@@ -75,7 +75,7 @@ def test_accounting_tells_of_all_the_others_at_once(slurm: Path) -> None:
         "17_2": JobState("GONE"),
         "18": JobState("GONE"),
         "19": JobState("FAILED", "signal 9"),
-        "23823215": JobState("RUNNING"),
+        "23823215": JobState("RUNNING", end=1795296851.0),
     }
     squeue, sacct = slurm.read_text().splitlines()
     assert squeue.endswith("--jobs=11,12,13,14,15,16,17_1,17_2,18,19,23823215")
@@ -97,7 +97,7 @@ def test_a_cluster_without_accounting_still_says_that_a_job_is_gone(
     commands(tmp_path / "bin", monkeypatch, squeue=answer(SQUEUE), sacct=disabled)
     assert states(["1", "23823215"]) == {
         "1": JobState("GONE", "sacct: Slurm accounting storage is disabled"),
-        "23823215": JobState("RUNNING"),
+        "23823215": JobState("RUNNING", end=1795296851.0),
     }
 
 

@@ -85,8 +85,9 @@ def supervised(tmp_path: Path, run: Path) -> Supervised:
         cluster: str = "slurm",
         variables: Mapping[str, str] = BATCH,
         sbatch: str = "exit 0",
+        squeue: str = "exit 1",
     ) -> Ended:
-        path, calls = stand_ins.slurm(tmp_path / "bin", srun=srun, scontrol=scontrol, sbatch=sbatch)
+        path, calls = stand_ins.slurm(tmp_path / "bin", srun=srun, scontrol=scontrol, sbatch=sbatch, squeue=squeue)
         if not scontrol:
             (tmp_path / "bin" / "scontrol").unlink()
             path = str(tmp_path / "bin")
@@ -215,6 +216,13 @@ def test_a_crash_without_progress_goes_through_the_queue(supervised: Supervised)
 def test_a_crash_shortly_before_the_time_limit_goes_through_the_queue(supervised: Supervised, tmp_path: Path) -> None:
     soon = str(int(time.time()) + 60)  # twice the grace is 240 s
     done = supervised(f"{progress(tmp_path)}; exit 70", variables={**BATCH, "SLURM_JOB_END_TIME": soon})
+    assert (done.starts, done.requeues) == (1, ["requeue 12"])
+
+
+def test_a_slurm_that_tells_a_batch_job_no_time_limit_is_asked(supervised: Supervised, tmp_path: Path) -> None:
+    """As Debian's, 22.05.8; the limit is near."""
+    squeue = f"echo '12|RUNNING|None|1|'{int(time.time()) + 60}"
+    done = supervised(f"{progress(tmp_path)}; exit 70", squeue=squeue)
     assert (done.starts, done.requeues) == (1, ["requeue 12"])
 
 
