@@ -61,7 +61,7 @@ def seed(device: torch.device, number: int) -> None:
 
 def fetched(tensor: Tensor) -> Callable[[], Tensor]:
     """Begin to copy a tensor to the host; a function that waits for the copy, not for what is queued behind it."""
-    copy, copied = tensor.to("cpu", non_blocking=True), torch.cuda.Event()  # into page-locked memory
+    copy, copied = tensor.to("cpu", non_blocking=True), torch.cuda.Event(blocking=True)  # into page-locked memory
     copied.record()
 
     def arrived() -> Tensor:

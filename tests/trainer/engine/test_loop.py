@@ -114,6 +114,19 @@ def test_a_point_is_begun_without_reading_a_number_from_the_device(images: Path,
         assert len(records(tmp_path, "train")) == 4
 
 
+@pytest.mark.gpu
+def test_a_point_is_begun_without_waiting_for_a_gpu(images: Path, tmp_path: Path) -> None:
+    with built(images, tmp_path) as parts:
+        train_epoch(parts)
+        parts.state.step += 1
+        logging = Logging(parts)
+        torch.cuda.set_sync_debug_mode("error")
+        try:
+            logging.begin(0.1)
+        finally:
+            torch.cuda.set_sync_debug_mode("default")
+
+
 def test_a_finished_run_that_is_started_again_trains_no_step(
     whole: tuple[Path, dict[str, torch.Tensor]], images: Path
 ) -> None:
