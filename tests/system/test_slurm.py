@@ -186,10 +186,10 @@ def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(
     cluster: dict[str, str], images: Path, whole: Path, tmp_path: Path
 ) -> None:
     sweep, root = tmp_path / "sweep.yaml", tmp_path / "runs"
-    sweep.write_text(f"recipe: {whole}/recipe.yaml\ngrid:\n  optimizer.lr: [0.1, 0.05]\n  seed: [0, 1]\n")
+    sweep.write_text(f"recipe: {whole}/recipe.yaml\ngrid:\n  optimizer.lr: [0.05, 0.1]\n  seed: [0, 1]\n")
     words = ("array", str(sweep), *place(images, root), "--hours", "0.1", "--partition", "lo", "--parallel", "2")
     assert "4 runs are queued, 2 at a time" in launch(cluster, *words, "--memory-gb", "7").stdout
-    run = root / "lr=0.1,seed=0"
+    run = root / "lr=0.05,seed=0"
     wait_for(lambda: last_step(run) >= 10, run)
     node = attempts.read(LaunchFolder(run).attempts)[0].nodes
     high = ("--partition=hi", f"--nodelist={node}", "--exclusive", "--output=/dev/null", "--wrap=sleep 1")
