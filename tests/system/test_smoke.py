@@ -13,10 +13,11 @@ from trainer.rundir import RunDirectory
 pytestmark = pytest.mark.slow
 
 # a CPU without instructions for bf16 takes three times as long for it: these have the blocks and settings of others
-SINGLE = {
-    *("plain34", "resnet34", "resnet101", "resnet152", "resnet50_v1", "ghost_resnet50", "cifar_resnext29_8x64d"),
-    *("resnext101_32x4d", "resnext101_64x4d", "resnet50_a1", "resnet50_a2", "resnet50_nvidia_250"),
-    *("resnet50_fast16", "resnet50_fast32"),
+SINGLE = {"ghost_resnet50", "cifar_resnext29_8x64d"}
+# the settings of these recipes are tried on ResNet-18: tests/trainer/engine/test_loop_golden.py trains their networks
+LIGHTER = {
+    *("plain34", "resnet34", "resnet101", "resnet152", "resnet50_v1", "resnext101_32x4d", "resnext101_64x4d"),
+    *(name for name in recipes.names() if name.startswith("resnet50_")),
 }
 # in place of networks of which half a minute goes by; the options of the recipes are for these too
 _VIT = ("--model.name", "timm/test_vit", "--model.img-size", "64")
@@ -58,7 +59,7 @@ def sizes(name: str) -> tuple[str, ...]:
     shown = ("--input.train-size", "--input.eval-crop", "--input.eval-resize")
     precision = ("--precision", "fp32") if name in SINGLE else ()
     growing = ("--input.start-size", "32") if recipe.input.start_size else ()
-    growing += SMALLER.get(recipe.model.name, ())
+    growing += ("--model.name", "resnet18") if name in LIGHTER else SMALLER.get(recipe.model.name, ())
     return (*(word for flag in shown for word in (flag, str(side))), *precision, *growing, *batches)
 
 
