@@ -71,7 +71,7 @@ def test_a_job_has_all_of_its_code_from_memory_wherever_it_is_started_and_whatev
     (tmp_path / "trainer.py").write_text("raise SystemExit('the decoy')")
     code = pinned.pin(tmp_path)
     done = run(code, tmp_path, "trainer", str(code), "it's")
-    expected = ["trainer/recipe/recipes.py", "models/registry.py", pinned.commit(), "8", "it's"]
+    expected = ["trainer/recipe/recipes.py", "models/registry.py", pinned.commit(), "9", "it's"]
     assert (done.stdout.split("\n")[:-1], done.stderr) == (expected, "")
 
 

@@ -37,7 +37,7 @@ def test_a_grid_is_every_combination_of_its_values(tmp_path: Path) -> None:
 def test_a_list_is_one_run_an_entry(tmp_path: Path) -> None:
     tasks = load(tmp_path, "recipe: demo\nlist:\n- {epochs: 2, optimizer.lr: 0.2}\n- {epochs: 4}\n- {}\n")
     assert [task.name for task in tasks] == ["epochs=2,lr=0.2", "epochs=4", "recipe"]
-    assert [task.recipe.epochs for task in tasks] == [2, 4, 8]
+    assert [task.recipe.epochs for task in tasks] == [2, 4, 9]
 
 
 def test_a_section_may_be_a_value(tmp_path: Path) -> None:

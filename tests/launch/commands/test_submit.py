@@ -62,7 +62,7 @@ def test_a_dry_run_of_a_local_job_shows_its_command(images: Path, tmp_path: Path
     words = shlex.split(done.stdout)
     assert words[:3] == [sys.executable, "-m", "torch.distributed.run"]
     assert words[-6:] == ["train", str(out / "recipe.yaml"), "--data", str(images), "--output", str(out)]
-    assert done.stderr.startswith("optimizer.lr: 0.1 belongs to a global_batch of 64 and is not scaled to 16; ")
+    assert done.stderr.startswith("optimizer.lr: 0.05 belongs to a global_batch of 64 and is not scaled to 16; ")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -194,7 +194,7 @@ def test_a_quiet_run_tells_warnings_and_results_alone(images: Path, tmp_path: Pa
     text, code = show("-m", "trainer", *TINY, "--data", images, "--output", tmp_path, "--quiet")
     assert code == 0
     warning, first, second, *places = text.splitlines()
-    assert warning.startswith("optimizer.lr: 0.1 belongs to a global_batch of 64 and is not scaled to 16; ")
+    assert warning.startswith("optimizer.lr: 0.05 belongs to a global_batch of 64 and is not scaled to 16; ")
     assert first.startswith("epoch 1: top-1 ")
     assert second.startswith("finished: top-1 ")
     assert places
