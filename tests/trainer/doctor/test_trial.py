@@ -93,7 +93,8 @@ def test_compiling_is_measured_with_its_own_time_where_there_is_enough(
     small, compiled = tiny(images, tmp_path), torch.compile
     monkeypatch.setattr(torch, "compile", lambda model, **_: compiled(model, backend=backend, dynamic=False))
     monkeypatch.setattr(devices, "compile_problems", lambda **_: [])
-    small = replace(small, recipe=replace(small.recipe, precision="bf16", micro_batch=small.recipe.global_batch))
+    whole = small.recipe.global_batch
+    small = replace(small, recipe=replace(small.recipe, precision="bf16", micro_batch=whole, epochs=1))
     figures = replace(CPU, recipe=small.recipe, load=replace(CPU.load, seconds=0.0))
     assert [change.kind for change in candidates(small, figures)] == ["compile"]
     with ExitStack() as stack:
