@@ -25,7 +25,7 @@ from trainer.checkpoint import store
 BIN = Path(sys.executable).parent
 SMALL = (
     *("train", "demo", "--model.name", "resnet20", "--model.num-classes", "4", "--global-batch", "16"),
-    *("--micro-batch", "8", "--input.train-size", "32", "--input.eval-resize", "36", "--input.eval-crop", "32"),
+    *("--micro-batch", "8", "--input.train-size", "16", "--input.eval-resize", "18", "--input.eval-crop", "16"),
     *("--epochs", "12"),
 )
 LAUNCHERS: dict[str, tuple[str, ...]] = {
