@@ -121,7 +121,7 @@ def _row(run: RunDirectory, name: str, seen: Snapshot | str, jobs: dict[Path, Jo
     is_running = now.state == "running"
     last = None if isinstance(seen, str) or not is_running else seen.last
     starts = f"starting from step {last.step:,}" if last and not last.end and (far.updated or 0) < last.time else ""
-    ended = far.diverged if now.state in _IDLE else None
+    ended = far.diverged if now.state in _IDLE and not submission else None  # of a job the reason says it
     return Row(
         run=name,
         state=now.state,

@@ -30,7 +30,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def make_train(house: Path) -> subprocess.Popen[str]:
     # the environment is installed: without --old-file, make would link it to this copy
     installed = f"{sys.prefix}/.installed-cuda13"
-    flags = "FLAGS=--log-every 10 --epochs 2"  # of 8, which end above 90 %: this is a matter of minutes
+    flags = "FLAGS=--log-every 10 --epochs 2"  # of 9, which end above 90 %: this is a matter of minutes
     command = ["make", "--old-file", installed, "train", f"VENV={sys.prefix}", flags]
     return subprocess.Popen(
         command, cwd=house, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True

@@ -28,8 +28,8 @@ class Advice:
 
     @property
     def can_be_tried(self) -> bool:
-        """Whether this process can try it, in seconds."""
-        return self.change.kind not in ("cores", "saving")
+        """Whether this process can try it, in seconds; to compile once more takes longer."""
+        return self.change.kind not in ("cores", "saving", "compile")
 
 
 @dataclass(frozen=True, slots=True)

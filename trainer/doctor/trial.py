@@ -9,6 +9,8 @@ from dataclasses import replace
 from time import perf_counter
 from typing import get_args
 
+import torch
+
 from data.load import backends
 from data.types import Backend
 from trainer import devices
@@ -21,7 +23,7 @@ from trainer.engine.memory import advising, fitted, is_short
 from trainer.peers import on_main
 from trainer.recipe.checks import recipe_problems, world_problems
 from trainer.recipe.config import Recipe, SiteConfig
-from trainer.runtime import Runtime
+from trainer.runtime import Runtime, lost_contact
 from trainer.world import World
 
 _SHARES = 30  # measurements in the whole time
@@ -74,13 +76,17 @@ def with_changes(rig: Rig, fit: Fit, figures: Figures, end: float) -> Figures:
         try:
             with ExitStack() as stack:
                 built = _begun(other, stack)
-                compiled_s = (perf_counter() - begun) * compiles
+                took_s = torch.tensor((perf_counter() - begun) * compiles, dtype=torch.float64)
                 now, then = _compared((rig, fit), (other, built), rounds=1)
         except (RuntimeError, MemoryError) as error:
             untried.append(f"{change.flags}: {_reason(error, compiles=compiles)}")
             continue
         # compiling pays where the rest of the run is long
-        once = compiled_s * figures.place.world_size / (rig.recipe.epochs * figures.images["train"])
+        once = (
+            rig.runtime.gather(took_s.to(rig.runtime.device)).amax().item()
+            * figures.place.world_size
+            / (rig.recipe.epochs * figures.images["train"])
+        )
         seconds = figures.together.seconds * then.seconds / now.seconds + once
         changes.append(replace(change, seconds=seconds))
     return replace(figures, changes=tuple(changes), untried=tuple(untried))
@@ -98,7 +104,7 @@ def candidates(rig: Rig, figures: Figures) -> Iterator[Change]:
             yield Change("loader", f"--loader {loader}", site={"loader": loader})
     if recipe.precision in ("fp32", "tf32"):
         yield Change("precision", "--precision bf16", recipe={"precision": "bf16"})
-    if recipe.compile == "off" and not devices.compile_problems(gpu=place.gpu):
+    if recipe.compile == "off" and not rig.runtime.any(bool(devices.compile_problems(gpu=place.gpu))):
         yield Change("compile", "--compile default", recipe={"compile": "default"})
 
 
@@ -140,8 +146,9 @@ def _reason(error: Exception, *, compiles: bool) -> str:
     """Why a change could not be measured; raises the error where that is none."""
     if is_short(error):
         return "does not fit into memory"
-    if compiles:
-        return f"cannot be compiled: {str(error).strip().splitlines()[0][:100]}"
+    if compiles and not (isinstance(error, RuntimeError) and lost_contact(error)):
+        first, _, _ = str(error).strip().partition("\n")
+        return f"cannot be compiled: {first[:100]}"
     raise error
 
 

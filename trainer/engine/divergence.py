@@ -7,6 +7,8 @@ from trainer.engine.fit import Fit
 from trainer.exits import RunEndedError
 from trainer.recipe.schedule import learning_rate
 
+WEIGHTS = "the weights are not finite numbers"
+
 
 class DivergedError(RunEndedError):
     """The loss is not finite any more; the message says since which step, and what to change."""
@@ -24,19 +26,19 @@ def check(training: Fit, sums: Tensor, faults: Tensor, step: int) -> int:
     allowed = training.context.recipe.max_skipped
     if count > allowed:
         subject = "the loss" if not allowed else f"for the {count:.0f}th time the loss or gradient"
-        raise diverged(training, f"{subject} is not a finite number", round(-first))
+        raise diverged(training, f"{subject} is not a finite number", round(-first), step)
     if not sums.isfinite().all():  # sync
         raise diverged(training, "the loss is not a finite number", step)
     return round(count)
 
 
-def diverged(training: Fit, reason: str, step: int) -> DivergedError:
-    """The error to raise if something has not been finite since a step, which rank 0 records."""
-    lr = learning_rate(training.context.recipe, max(step - 1, 0), training.steps_per_epoch)
+def diverged(training: Fit, reason: str, first: int, step: int | None = None) -> DivergedError:
+    """The error to raise if something has not been finite since a step, which rank 0 records at `step`, or that one."""
+    lr = learning_rate(training.context.recipe, max(first - 1, 0), training.steps_per_epoch)
     if training.telemetry:
-        training.telemetry.diverged(training.state.step, step, lr, reason)
+        training.telemetry.diverged(first if step is None else step, first, lr, reason)
     return DivergedError(
-        f"{reason}; training has diverged, first at step {step}, learning rate {lr:.3g}\n"
+        f"{reason}; training has diverged, first at step {first}, learning rate {lr:.3g}\n"
         f"  lower optimizer.lr, lengthen the schedule's warm-up or set clip_norm or max_skipped, and name another "
         f"--output; last good checkpoint: {newest_valid(training.context.run.checkpoints) or 'none yet'}"
     )

@@ -12,8 +12,9 @@ from torch.nn.utils import get_total_norm
 
 from data.types import Batch
 from trainer import metrics
-from trainer.engine.divergence import check, diverged
+from trainer.engine.divergence import WEIGHTS, check, diverged
 from trainer.engine.fit import Fit
+from trainer.engine.meter import NORMS
 from trainer.engine.prefetch import Lead, on_device
 from trainer.engine.state import headline
 from trainer.engine.validation import evaluate_epoch
@@ -134,7 +135,7 @@ class Logging:
         """Begin to reduce the figures of the steps up to now, the last with this learning rate (collective)."""
         training, state = self._training, self._training.state
         own_s = state.sums.new_full((1,), training.meter.own_s)  # a new_tensor would wait for a GPU
-        norms = training.meter.norms() if training.telemetry else state.sums.new_zeros(2)
+        norms = training.meter.norms() if training.telemetry else state.sums.new_zeros(NORMS)
         rows = training.context.runtime.gathering(torch.cat([state.sums, state.faults, own_s, norms]))
         state.sums.zero_()
         self._finish = partial(_log, training, state.step, lr, rows, training.meter.cut())
@@ -160,9 +161,11 @@ class Logging:
 
 def _log(training: Fit, step: int, lr: float, rows: Callable[[], Tensor], pace_of_lap: Callable[[], Pace]) -> None:
     gathered = rows()  # sync
-    sums, faults, own_s, norms = gathered.split([metrics.FIELDS, 2, 1, 2], dim=1)
+    sums, faults, own_s, norms = gathered.split([metrics.FIELDS, 2, 1, NORMS], dim=1)
     total, state = sums.sum(0), training.state
     skipped = check(training, total, faults.amax(0), step)
+    if not norms[0, 0].isfinite():
+        raise diverged(training, WEIGHTS, step)
     slowest = training.meter.stragglers.compare(own_s.flatten().tolist())
     scores = metrics.scores(total)
     state.broken += scores.broken
@@ -208,5 +211,5 @@ def save(training: Fit, top1: float | None = None) -> None:
     check(training, rows["sums"].sum(0), rows["faults"].amax(0), training.state.step)
     weights = [weight.detach() for weight in training.state.model.parameters()]
     if not get_total_norm([*weights, rows["statistics"]]).isfinite():  # sync
-        raise diverged(training, "the weights are not finite numbers", training.state.step)
+        raise diverged(training, WEIGHTS, training.state.step)
     training.keeper.save(rows, top1)

@@ -22,6 +22,8 @@ OPERATIONS = 6
 """Floating-point operations of training for each multiply-add of a forward pass: two forward, four backward."""
 
 
+NORMS = 3
+
 _cost = cache(trace.cost)
 
 
@@ -48,19 +50,22 @@ class Meter:
         return lambda: self._pace(first, last, lap())
 
     def norms(self) -> Tensor:
-        """(2,) float64 on the device: norms of all weights and of the gradient, NaN where it was not measured."""
+        """(NORMS,) float64 on the device: of all weights, of the gradient or NaN if not measured; the loss scale."""
         weights = get_total_norm([weight.detach() for weight in self._state.model.parameters()])
         gradient = self._train_step.gradient_norm
-        return torch.stack([weights, torch.full_like(weights, math.nan) if gradient is None else gradient]).double()
+        if gradient is None:
+            gradient = torch.full_like(weights, math.nan)
+        scale = self._setup.runtime.scaler.scale(torch.ones_like(weights))  # get_scale would wait for a GPU
+        return torch.stack([weights, gradient, scale]).double()
 
     def learning(self, lr: float, norms: Sequence[float]) -> Learning:
         """What `norms` gave after a step with this learning rate."""
-        scaler, (weights, gradient) = self._setup.runtime.scaler, norms
+        weights, gradient, scale = norms
         return Learning(
             lr=lr,
             weight_norm=weights,
             gradient_norm=gradient if math.isfinite(gradient) else None,  # as in a skipped step
-            loss_scale=scaler.get_scale() if scaler.is_enabled() else None,  # sync
+            loss_scale=scale if self._setup.runtime.scaler.is_enabled() else None,
         )
 
     def _pace(self, first: int, last: int, lap: Lap) -> Pace:

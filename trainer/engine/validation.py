@@ -101,6 +101,7 @@ def evaluate(
         network.train(mode)
     if stopped:
         return None
+    runtime.meet()
     return [metrics.scores(row) for row in runtime.sum(sums)]  # sums are reduced, then divided, once
 
 

@@ -25,7 +25,7 @@ class Lap:
     seconds: float
     """Time of them all."""
     shares: dict[Phase, float]
-    """Share of each phase in the time; together 1, or empty where no time was measured."""
+    """Share of each phase in the time, of the newest steps if there were many; together 1, or empty without any."""
     host_to_device: float | None
     """Time of copies to a GPU as a share of the same time; they overlap the phases. None without a GPU."""
     step_ms: tuple[float, ...]
@@ -50,6 +50,7 @@ class Phases:
         self.begun = 0
         """Phases begun so far."""
         self._marks: deque[tuple[Phase, _Stamp]] = deque(maxlen=KEPT)
+        self._first: _Stamp | None = None  # of the lap, whose marks may be more than are kept
         self._copies: deque[tuple[_Stamp, _Stamp]] = deque(maxlen=KEPT)
 
     def begin(self, phase: Phase) -> None:
@@ -62,6 +63,7 @@ class Phases:
         self._copies.clear()
         self._marks.clear()
         self.begin("other")
+        self._first = self._marks[0][1]
 
     @contextmanager
     def copying(self) -> Iterator[None]:
@@ -72,11 +74,13 @@ class Phases:
 
     def cut(self) -> Callable[[], Lap]:
         """End what is measured with the current phase's begin: a function that returns it, once the device is there."""
-        marks = tuple(self._marks)
+        marks, first = tuple(self._marks), self._first
         self._marks = deque(marks[-1:], maxlen=KEPT)
-        return lambda: self._lap(marks)
+        self._first = marks[-1][1] if marks else None
+        return lambda: self._lap(marks, first)
 
-    def _lap(self, marks: Sequence[tuple[Phase, "_Stamp"]]) -> Lap:
+    def _lap(self, marks: Sequence[tuple[Phase, "_Stamp"]], first: "_Stamp | None") -> Lap:
+        whole = _seconds([marks[0][1] if first is None else first, marks[-1][1]]) if marks else [0.0, 0.0]
         times = _seconds([stamp for _, stamp in marks])
         spent: dict[Phase, float] = dict.fromkeys(PHASES, 0.0)
         for (phase, _), (begun, ended) in zip(marks, pairwise(times), strict=False):
@@ -86,7 +90,7 @@ class Phases:
         total = sum(spent.values())
         shares: dict[Phase, float] = {phase: took / total for phase, took in spent.items()} if total > 0 else {}
         copied = self._copied_s() / total if self._on_gpu and total > 0 else None
-        return Lap(total, shares, copied, tuple(1e3 * (ended - begun) for begun, ended in pairwise(ends)))
+        return Lap(whole[1] - whole[0], shares, copied, tuple(1e3 * (ended - begun) for begun, ended in pairwise(ends)))
 
     def _copied_s(self) -> float:
         """Time of the finished copies; the newest, for the next step, may still run."""

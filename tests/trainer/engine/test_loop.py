@@ -18,7 +18,7 @@ from trainer.engine.divergence import DivergedError
 from trainer.engine.fit import Fit
 from trainer.engine.loop import Logging, fit, load, point, save, train_epoch
 from trainer.metrics import Scores
-from trainer.optim.config import LinearScheduleConfig
+from trainer.optim.config import ConstantScheduleConfig, LinearScheduleConfig
 from trainer.recipe.schedule import learning_rate
 from trainer.telemetry.point import Counts
 from trainer.world import World
@@ -114,6 +114,18 @@ def test_a_point_is_begun_without_reading_a_number_from_the_device(images: Path,
         assert len(records(tmp_path, "train")) == 4
 
 
+def test_weights_that_a_step_made_infinite_end_the_run_at_its_point(images: Path, tmp_path: Path) -> None:
+    """The loss of that step is finite, and a norm that is not would be no JSON."""
+    high = replace(RECIPE, optimizer=replace(RECIPE.optimizer, lr=1e25), schedule=ConstantScheduleConfig())
+    with (
+        built(images, tmp_path, high) as parts,
+        pytest.raises(DivergedError, match=r"the weights are not finite numbers; .* first at step 1"),
+    ):
+        train_epoch(parts)
+    (record,) = records(tmp_path, "diverged")
+    assert (record["step"], record["first"]) == (1, 1)
+
+
 @pytest.mark.gpu
 def test_a_point_is_begun_without_waiting_for_a_gpu(images: Path, tmp_path: Path) -> None:
     with built(images, tmp_path) as parts:
@@ -174,7 +186,7 @@ def test_images_left_out_of_both_splits_are_counted_and_the_time_left_is_that_of
         state, counts = parts.state, Counts(images_seen=0, replaced=0, quarantined=0, decoder_restarts=0, skipped=0)
         pace = parts.meter.cut()()
         scores = Scores(loss=1.0, top1=0.0, top5=0.0, images=1)
-        learning = parts.meter.learning(0.1, (1.0, 1.0))
+        learning = parts.meter.learning(0.1, (1.0, 1.0, 1.0))
         found = point(parts, state.step, scores, counts, learning, replace(pace, step_s=2.0))
         assert found.eta_s == 2.0 * (parts.total_steps - 2)
         state.step = 0

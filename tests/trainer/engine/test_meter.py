@@ -73,3 +73,16 @@ def test_the_norm_of_the_weights_is_that_of_all_together(parts: tuple[Meter, bui
     assert meter.learning(0.1, meter.norms().tolist()).gradient_norm == 2.5
     step.gradient_norm = torch.tensor(torch.inf)  # of a step that was passed over
     assert meter.learning(0.1, meter.norms().tolist()).gradient_norm is None
+
+
+def test_a_point_has_the_loss_scale_of_its_own_step(tmp_path: Path) -> None:
+    context = watched.context(tmp_path, replace(watched.RECIPE, precision="fp16"))
+    state = build.train_state(context.recipe, context.site, context.runtime)
+    normalize = Normalize(context.recipe.input, context.runtime.device, channels_last=True)
+    step = TrainStep(context.runtime, state.model, state, normalize, context.recipe)
+    meter = Meter(context, watched.plan(context), step, state)
+    measured = meter.norms()
+    assert state.scaler.is_enabled()
+    state.scaler.update(new_scale=8.0)
+    assert meter.learning(0.1, measured.tolist()).loss_scale == 65536
+    assert meter.learning(0.1, meter.norms().tolist()).loss_scale == 8
