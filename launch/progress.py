@@ -96,9 +96,9 @@ def _newest(stream: BinaryIO) -> dict[str, Record]:
 
 
 def _divergence(newest: dict[str, Record]) -> str | None:
-    last = next(iter(newest.values()), {})  # it was found first
-    if last.get("kind") != "diverged":
+    if next(iter(newest), "") != "diverged":  # the newest was found first
         return None
+    last = newest["diverged"]
     return f"diverged at step {_whole(last, 'first')}: {last.get('why')}"
 
 

@@ -76,17 +76,14 @@ def with_changes(rig: Rig, fit: Fit, figures: Figures, end: float) -> Figures:
         try:
             with ExitStack() as stack:
                 built = _begun(other, stack)
-                took_s = torch.tensor((perf_counter() - begun) * compiles, dtype=torch.float64)
+                took_s = torch.tensor((perf_counter() - begun) * compiles, device=rig.runtime.device)
                 now, then = _compared((rig, fit), (other, built), rounds=1)
         except (RuntimeError, MemoryError) as error:
             untried.append(f"{change.flags}: {_reason(error, compiles=compiles)}")
             continue
         # compiling pays where the rest of the run is long
-        once = (
-            rig.runtime.gather(took_s.to(rig.runtime.device)).amax().item()
-            * figures.place.world_size
-            / (rig.recipe.epochs * figures.images["train"])
-        )
+        took_s = rig.runtime.gather(took_s).amax().item()  # of the slowest process
+        once = took_s * figures.place.world_size / (rig.recipe.epochs * figures.images["train"])
         seconds = figures.together.seconds * then.seconds / now.seconds + once
         changes.append(replace(change, seconds=seconds))
     return replace(figures, changes=tuple(changes), untried=tuple(untried))
