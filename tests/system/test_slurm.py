@@ -17,7 +17,7 @@ from launch import attempts
 from launch.submission import LaunchFolder
 from tests.commands import HANGS_S
 from tests.system import clusters
-from tests.system.running import SMALL, last_step, points, processes, records, same_bits, state, wait_for
+from tests.system.running import SMALL, last_step, points, processes, records, same_bits, state, train, wait_for
 from trainer.stopping import START_AGAIN
 
 pytestmark = pytest.mark.slurm
@@ -186,7 +186,10 @@ def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(
     cluster: dict[str, str], images: Path, whole: Path, tmp_path: Path
 ) -> None:
     sweep, root = tmp_path / "sweep.yaml", tmp_path / "runs"
-    sweep.write_text(f"recipe: {whole}/recipe.yaml\ngrid:\n  optimizer.lr: [0.05, 0.1]\n  seed: [0, 1]\n")
+    recipe = tmp_path / "longer.yaml"  # a run of the others' length could end before it is preempted
+    recipe.write_text((whole / "recipe.yaml").read_text().replace("epochs: 12\n", "epochs: 36\n"))
+    train(images, tmp_path / "alone", "--epochs", "36")
+    sweep.write_text(f"recipe: {recipe}\ngrid:\n  optimizer.lr: [0.05, 0.1]\n  seed: [0, 1]\n")
     words = ("array", str(sweep), *place(images, root), "--hours", "0.1", "--partition", "lo", "--parallel", "2")
     assert "4 runs are queued, 2 at a time" in launch(cluster, *words, "--memory-gb", "7").stdout
     run = root / "lr=0.05,seed=0"
@@ -199,7 +202,7 @@ def test_an_array_of_four_runs_ends_with_a_table_though_one_was_preempted(
     codes = [attempt.end and attempt.end.code for attempt in attempts.read(LaunchFolder(run).attempts)]
     assert len(codes) > 1  # Slurm may start it again before the other job, and preempt it once more
     assert {*codes[:-1]} == {START_AGAIN}  # the last has a result, but its end may not be recorded yet
-    assert same_bits(state(run), state(whole))
+    assert same_bits(state(run), state(tmp_path / "alone"))
     wait_for(lambda: (root / "summary.md").read_text().count("2 of 2") == 2, run)
     assert " +- " in launch(cluster, *words, "--summary").stdout
 

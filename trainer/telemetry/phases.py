@@ -63,7 +63,7 @@ class Phases:
         self._copies.clear()
         self._marks.clear()
         self.begin("other")
-        self._first = self._marks[0][1]
+        self._first = self._marks[0][1] if self._marks else None  # a clock of a test may not run
 
     @contextmanager
     def copying(self) -> Iterator[None]:
