@@ -154,7 +154,7 @@ def precision_problems(precision: str, gpu: str, capability: tuple[int, int]) ->
     ]
 
 
-def compile_problems(*, gpu: bool) -> list[str]:
+def toolchain_problems(*, gpu: bool) -> list[str]:
     """What torch.compile lacks here."""
     return [*compiler_problems(gpu=gpu), *header_problems(header_folder())]
 

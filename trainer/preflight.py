@@ -73,7 +73,7 @@ def device_problems(recipe: Recipe, world: World) -> list[str]:
     if not on_gpu and recipe.sync_bn and world.world_size > 1:
         problems.append("sync_bn: PyTorch's SyncBatchNorm needs GPUs; train on one process, or without it")
     if recipe.compile != "off":
-        problems += devices.compile_problems(gpu=on_gpu)
+        problems += devices.toolchain_problems(gpu=on_gpu)
     return problems
 
 

@@ -66,8 +66,8 @@ class Runtime:
         self.gpu_faults = devices.faulty(everyone)
         self._beside = devices.beside(own, everyone)
         self._place = self._beside.index(own)
-        # before it is bound to some
         self.own_cpus = cpus.count(world.launcher, own.cpus, [place.cpus for place in self._beside])
+        """CPUs that this process may use, before it is bound to some."""
         self.threads = threads or min(self.own_cpus, devices.LOADER_THREADS if on_gpu else self.own_cpus)
         # accelerate launch sets this to 1 whatever the machine; accelerate itself guesses and warns where it is missing
         os.environ["OMP_NUM_THREADS"] = str(self.threads)
@@ -186,12 +186,11 @@ class Runtime:
 
         Call it once; on a GPU it does not wait for what is queued meanwhile.
         """
+        if tensor.is_cuda:  # the GPU waits for the others, not this thread
+            return gpu.fetched(self.gather(tensor))
         rows = self._row(tensor)
         self.begun += 1
         summed = dist.all_reduce(rows, async_op=True) if self.world.world_size > 1 else None
-        if rows.is_cuda:
-            _ = summed and summed.wait()  # the GPU does, not this thread
-            return gpu.fetched(rows)
         return lambda: (summed and summed.wait(), rows)[1]
 
     def share(self, value: Any) -> Any:

@@ -101,7 +101,7 @@ def candidates(rig: Rig, figures: Figures) -> Iterator[Change]:
             yield Change("loader", f"--loader {loader}", site={"loader": loader})
     if recipe.precision in ("fp32", "tf32"):
         yield Change("precision", "--precision bf16", recipe={"precision": "bf16"})
-    if recipe.compile == "off" and not rig.runtime.any(bool(devices.compile_problems(gpu=place.gpu))):
+    if recipe.compile == "off" and not rig.runtime.any(bool(devices.toolchain_problems(gpu=place.gpu))):
         yield Change("compile", "--compile default", recipe={"compile": "default"})
 
 

@@ -80,9 +80,10 @@ def train_epoch(training: Fit) -> None:
         if logged:
             logging.begin(lr)
         training.profiler.step()
-        if due or stop or state.step % per_epoch == 0:
+        ended = stop or state.step % per_epoch == 0
+        if ended or due:
             logging.settle()  # sync
-        if stop or state.step % per_epoch == 0:  # the end of an epoch is saved after its evaluation
+        if ended:  # the end of an epoch is saved after its evaluation
             return
         if due:
             phases.begin("checkpoint")

@@ -50,7 +50,7 @@ class Phases:
         self.begun = 0
         """Phases begun so far."""
         self._marks: deque[tuple[Phase, _Stamp]] = deque(maxlen=KEPT)
-        self._first: _Stamp | None = None  # of the lap, whose marks may be more than are kept
+        self._first = self._now()  # of the lap, whose marks may be more than are kept
         self._copies: deque[tuple[_Stamp, _Stamp]] = deque(maxlen=KEPT)
 
     def begin(self, phase: Phase) -> None:
@@ -62,8 +62,8 @@ class Phases:
         """Drop what was measured, and measure from now on."""
         self._copies.clear()
         self._marks.clear()
+        self._first = self._now()
         self.begin("other")
-        self._first = self._marks[0][1] if self._marks else None  # a clock of a test may not run
 
     @contextmanager
     def copying(self) -> Iterator[None]:
@@ -76,11 +76,11 @@ class Phases:
         """End what is measured with the current phase's begin: a function that returns it, once the device is there."""
         marks, first = tuple(self._marks), self._first
         self._marks = deque(marks[-1:], maxlen=KEPT)
-        self._first = marks[-1][1] if marks else None
+        self._first = marks[-1][1] if marks else first
         return lambda: self._lap(marks, first)
 
-    def _lap(self, marks: Sequence[tuple[Phase, "_Stamp"]], first: "_Stamp | None") -> Lap:
-        whole = _seconds([marks[0][1] if first is None else first, marks[-1][1]]) if marks else [0.0, 0.0]
+    def _lap(self, marks: Sequence[tuple[Phase, "_Stamp"]], first: "_Stamp") -> Lap:
+        begin, end = _seconds([first, marks[-1][1] if marks else first])
         times = _seconds([stamp for _, stamp in marks])
         spent: dict[Phase, float] = dict.fromkeys(PHASES, 0.0)
         for (phase, _), (begun, ended) in zip(marks, pairwise(times), strict=False):
@@ -90,7 +90,7 @@ class Phases:
         total = sum(spent.values())
         shares: dict[Phase, float] = {phase: took / total for phase, took in spent.items()} if total > 0 else {}
         copied = self._copied_s() / total if self._on_gpu and total > 0 else None
-        return Lap(whole[1] - whole[0], shares, copied, tuple(1e3 * (ended - begun) for begun, ended in pairwise(ends)))
+        return Lap(end - begin, shares, copied, tuple(1e3 * (ended - begun) for begun, ended in pairwise(ends)))
 
     def _copied_s(self) -> float:
         """Time of the finished copies; the newest, for the next step, may still run."""

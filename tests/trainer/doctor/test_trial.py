@@ -49,7 +49,7 @@ def test_synchronised_statistics_leave_no_choice() -> None:
 def test_other_settings_are_measured_where_they_can_help(
     figures: Figures, flags: list[str], missing: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "compile_problems", lambda **_: missing)
+    monkeypatch.setattr(devices, "toolchain_problems", lambda **_: missing)
     flags = flags if missing else [*flags, "--compile default"]
     quick = replace(figures, load=replace(figures.load, seconds=0.0))  # another loader cannot help
     assert [change.flags for change in candidates(rig(), quick)] == flags
@@ -64,7 +64,7 @@ def test_a_recipe_in_bf16_whose_step_is_one_pass_leaves_nothing_to_measure() -> 
 def test_other_settings_and_the_trial_are_measured_beside_the_run_as_it_is(
     images: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(devices, "compile_problems", lambda **_: ["no compiler"])
+    monkeypatch.setattr(devices, "toolchain_problems", lambda **_: ["no compiler"])
     small = tiny(images, tmp_path)
     figures = replace(CPU, recipe=small.recipe, load=replace(CPU.load, seconds=0.0))
     with ExitStack() as stack:
@@ -92,7 +92,7 @@ def test_compiling_is_measured_with_its_own_time_where_there_is_enough(
     """By a backend that leaves the code as it is, in the place of minutes of compiling."""
     small, compiled = tiny(images, tmp_path), torch.compile
     monkeypatch.setattr(torch, "compile", lambda model, **_: compiled(model, backend=backend, dynamic=False))
-    monkeypatch.setattr(devices, "compile_problems", lambda **_: [])
+    monkeypatch.setattr(devices, "toolchain_problems", lambda **_: [])
     whole = small.recipe.global_batch
     small = replace(small, recipe=replace(small.recipe, precision="bf16", micro_batch=whole, epochs=1))
     figures = replace(CPU, recipe=small.recipe, load=replace(CPU.load, seconds=0.0))
